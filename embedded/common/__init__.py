@@ -1,0 +1,1 @@
+"""What all embedded services share: ids, time, errors, listing, the app skeleton, dataset addresses."""

@@ -1,0 +1,74 @@
+"""Addresses of files in the Data Store: `hf://datasets/ns/name[/path]`, `hf://models/ns/name[@revision]`.
+
+Also accepts the older `nds:` scheme and model addresses without `models/`. Refuses paths that leave the repository.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+
+from embedded.common.names import Ref
+
+_URL = re.compile(r"(?:hf|nds):(?://)?(?:(datasets|models)/)?([^/]+)/([^/@]+)(?:@([^/]+))?(?:/(.*))?")
+
+
+class FilesUrlError(ValueError):
+    """The address is malformed, or nothing can be had there; the text says which and what to do."""
+
+
+@dataclass(frozen=True)
+class FilesUrl:
+    """A repository of the Data Store, and a path within it ('' = all of it)."""
+
+    repo_type: str
+    repo: Ref
+    revision: str
+    path: str
+
+    @classmethod
+    def parse(cls, text: str, default_type: str = "dataset") -> "FilesUrl":
+        """FilesUrlError when `text` is not such an address."""
+        match = _URL.fullmatch(text)
+        if match is None:
+            raise FilesUrlError(f"files_url {text!r}: expected hf://datasets/NAMESPACE/NAME[/PATH] or hf://models/...")
+        kind, namespace, name, revision, path = match.groups()
+        path = (path or "").strip("/")
+        if ".." in PurePosixPath(path).parts:
+            raise FilesUrlError(f"files_url {text!r}: '..' is not allowed in the path")
+        try:
+            repo = Ref.parse(f"{namespace}/{name}")
+        except ValueError as error:
+            raise FilesUrlError(f"files_url {text!r}: {error}") from error
+        return cls(kind.removesuffix("s") if kind else default_type, repo, revision or "main", path)
+
+    def download(self, data_store_url: str, to: Path) -> Path:
+        """Fetch into folder `to`; returns the folder of the repository's tree, or the one file addressed.
+
+        Raises FilesUrlError when the repository or the path does not exist or the Data Store does not answer.
+        """
+        api = HfApi(endpoint=f"{data_store_url}/v1/hf", token=False)
+        try:
+            api.snapshot_download(
+                str(self.repo),
+                repo_type=self.repo_type,
+                revision=self.revision,
+                local_dir=to,
+                allow_patterns=[self.path, f"{self.path}/*"] if self.path else None,
+            )
+        except RepositoryNotFoundError as error:
+            raise FilesUrlError(
+                f"{self.repo_type} repository {self.repo} is not in the Data Store: upload the files first"
+            ) from error
+        except (HfHubHTTPError, OSError) as error:
+            raise FilesUrlError(f"Data Store at {data_store_url}: fetching {self} failed: {error}") from error
+        found = to / self.path
+        if not found.exists():
+            raise FilesUrlError(f"{self.repo_type} repository {self.repo} holds no {self.path!r}")
+        return found
+
+    def __str__(self) -> str:
+        revision = "" if self.revision == "main" else f"@{self.revision}"
+        return f"hf://{self.repo_type}s/{self.repo}{revision}" + (f"/{self.path}" if self.path else "")

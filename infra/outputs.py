@@ -1,0 +1,28 @@
+"""What every stack tells the world: one set of keys, the same on every target.
+
+`pulumi stack output --json` is the only thing that workflows/, smoke_tests/ and load_tests/ know of
+infrastructure. This module is that contract; it imports nothing of Pulumi, so that the harness can read it too.
+Refuses unknown and missing keys.
+"""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class StackOutputs(BaseModel):
+    """URLs carry no trailing slash and no API path (`/v1` is added by the clients)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    target: str = Field(description="Kind of target: local, minikube, existing, gke, eks, aks")
+    nemo_url: str = Field(description="Entity Store, Customizer and Evaluator, which share one path space")
+    data_store_url: str = Field(description="Data Store; Hugging Face API at {data_store_url}/v1/hf")
+    nim_url: str = Field(description="NIM, OpenAI API at {nim_url}/v1")
+    nim_internal_url: str = Field(description="NIM as the Evaluator reaches it (inside the cluster)")
+    mlflow_url: str = Field(description="MLflow tracking server")
+    judge_url: str = Field(description="OpenAI-compatible judge as the Evaluator reaches it, API at {judge_url}/v1")
+    judge_model: str = Field(description="Model id of the judge")
+    base_model: str = Field(description="Model id that NIM serves, e.g. meta/llama-3.2-3b-instruct")
+    customization_config: str = Field(description="Customizer config for the base model, namespace/name@version")
+    log_commands: dict[str, list[str]] = Field(
+        description="Service name -> command (argv) that prints the end of its log; run by a test that failed"
+    )

@@ -1,0 +1,1 @@
+"""The harness: evaluates, customizes and compares a model on any running stack."""
