@@ -1,0 +1,1 @@
+"""Tests of our own code: unit (light environment), contract (embedded services through official clients)."""
