@@ -104,6 +104,7 @@ def serve(app: ASGIApp, settings: ServiceSettings) -> None:
         port=settings.port,
         log_level="info",
         access_log=False,
+        proxy_headers=False,  # the peer is the peer, whatever X-Forwarded-For says
         timeout_graceful_shutdown=GRACE_S,
     )
     _Server(config).run()

@@ -85,9 +85,10 @@ def _answers(url: str) -> bool:
 
 def run_app(app: Any, held: socket.socket) -> Callable[[], None]:
     """Serve an ASGI app on `held` in a thread; returns once it answers, with the function that stops it."""
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3, lifespan="on")
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, proxy_headers=False, timeout_graceful_shutdown=3, lifespan="on"
     )
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [held]}, daemon=True)
     thread.start()
     wait_until(lambda: server.started or not thread.is_alive(), "the app's start", seconds=120)
