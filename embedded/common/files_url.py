@@ -3,12 +3,12 @@
 Also accepts the older `nds:` scheme and model addresses without `models/`. Refuses paths that leave the repository.
 """
 
+import glob
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+import httpx
 
 from embedded.common.names import Ref
 
@@ -49,6 +49,9 @@ class FilesUrl:
 
         Raises FilesUrlError when the repository or the path does not exist or the Data Store does not answer.
         """
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
         api = HfApi(endpoint=f"{data_store_url}/v1/hf", token=False)
         try:
             api.snapshot_download(
@@ -56,14 +59,20 @@ class FilesUrl:
                 repo_type=self.repo_type,
                 revision=self.revision,
                 local_dir=to,
-                allow_patterns=[self.path, f"{self.path}/*"] if self.path else None,
+                # Patterns, where `[` and `*` would mean something else.
+                allow_patterns=[glob.escape(self.path), f"{glob.escape(self.path)}/*"] if self.path else None,
             )
         except RepositoryNotFoundError as error:
             raise FilesUrlError(
                 f"{self.repo_type} repository {self.repo} is not in the Data Store: upload the files first"
             ) from error
-        except (HfHubHTTPError, OSError) as error:
-            raise FilesUrlError(f"Data Store at {data_store_url}: fetching {self} failed: {error}") from error
+        except RevisionNotFoundError as error:
+            raise FilesUrlError(
+                f"{self.repo_type} repository {self.repo} has no revision {self.revision!r}: has its upload ended?"
+            ) from error
+        except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+            reason = " ".join(str(error).split())
+            raise FilesUrlError(f"Data Store at {data_store_url}: fetching {self} failed: {reason}") from error
         found = to / self.path
         if not found.exists():
             raise FilesUrlError(f"{self.repo_type} repository {self.repo} holds no {self.path!r}")
