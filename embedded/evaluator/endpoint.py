@@ -1,0 +1,117 @@
+"""Asks OpenAI-compatible models: many requests at a time, with retries, and errors that say what to do.
+
+Transport errors, 429 and 5xx are tried again with growing pauses. What the model refuses for this input (400, 413, 422)
+is an ItemError; any other failure, also after the last retry, is an EvaluationError: the model is not usable.
+Keys go into the Authorization header and nowhere else.
+"""
+
+import asyncio
+import random
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import httpx
+
+from embedded.evaluator.documents import ApiEndpoint, Params
+from embedded.evaluator.errors import EvaluationError, ItemError
+
+Style = Literal["chat", "completion"]
+_ROUTES: dict[Style, str] = {"chat": "/chat/completions", "completion": "/completions"}
+_LONGEST_PAUSE_S = 8.0
+
+
+def api_root(url: str) -> str:
+    """`http://host/v1` of an endpoint's full address."""
+    return re.sub(r"(/chat)?/completions/?$", "", url).rstrip("/")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One model behind one address; `style` of the request decides the route below `/v1`."""
+
+    root: str
+    model_id: str
+    api_key: str | None = None
+
+    @classmethod
+    def of(cls, api: ApiEndpoint) -> "Endpoint":
+        """From what a target or a judge is configured with."""
+        return cls(api_root(api.url), api.model_id, api.api_key or None)
+
+    def headers(self) -> dict[str, str]:
+        """Give Authorization, if there is a key."""
+        return {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+
+    def url(self, style: Style) -> str:
+        """Give the full address."""
+        return self.root + _ROUTES[style]
+
+    async def served(self, client: httpx.AsyncClient) -> list[dict[str, Any]]:
+        """List the models there, as `/v1/models` does; empty when it does not."""
+        try:
+            answer = await client.get(f"{self.root}/models", headers=self.headers(), timeout=10)
+            data = answer.raise_for_status().json()["data"]
+            return [model for model in data if isinstance(model, dict) and "id" in model]
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            return []
+
+    async def ask(
+        self, client: httpx.AsyncClient, style: Style, body: dict[str, Any], params: Params
+    ) -> dict[str, Any]:
+        """Post `body`, to which the model id is added; returns the JSON answer."""
+        url = self.url(style)
+        problem, pause = "", 0.5
+        for attempt in range(params.max_retries + 1):
+            if attempt:
+                await asyncio.sleep(pause * random.uniform(0.75, 1.25))
+                pause = min(pause * 2, _LONGEST_PAUSE_S)
+            try:
+                answer = await client.post(
+                    url, json={"model": self.model_id} | body, headers=self.headers(), timeout=params.request_timeout
+                )
+            except httpx.HTTPError as error:
+                problem = f"{type(error).__name__}: {error}".rstrip(": ")
+                continue
+            if answer.is_success:
+                return self._json(answer)
+            problem = f"{answer.status_code}: {self._reason(answer)}"
+            if answer.status_code in {400, 413, 422}:
+                raise ItemError(f"model {self.model_id} at {url} refused the request: {problem}")
+            if answer.status_code != 429 and answer.status_code < 500:
+                raise EvaluationError(await self._complaint(client, url, problem))
+            if (wait := answer.headers.get("retry-after", "")).isdecimal():
+                pause = min(float(wait), _LONGEST_PAUSE_S)
+        raise EvaluationError(
+            f"{await self._complaint(client, url, problem)} (after {params.max_retries + 1} attempts)"
+        )
+
+    def _json(self, answer: httpx.Response) -> dict[str, Any]:
+        try:
+            body = answer.json()
+            if isinstance(body, dict) and isinstance(body["choices"][0], dict):
+                return body
+        except (ValueError, LookupError, TypeError):
+            pass
+        raise EvaluationError(f"model {self.model_id} at {answer.url}: no OpenAI-like answer: {answer.text[:200]!r}")
+
+    def _reason(self, answer: httpx.Response) -> str:
+        """Give the one-line text of an error, without our key should a server echo it."""
+        try:
+            body = answer.json()
+            text = body.get("message") or body.get("detail") or body.get("error")
+            text = text.get("message", text) if isinstance(text, dict) else text
+        except (ValueError, AttributeError):
+            text = answer.text
+        text = " ".join(str(text or answer.reason_phrase).split())[:500]
+        return text.replace(self.api_key, "******") if self.api_key else text
+
+    async def _complaint(self, client: httpx.AsyncClient, url: str, problem: str) -> str:
+        served = ", ".join(str(model["id"]) for model in (await self.served(client))[:20])
+        return f"model {self.model_id} at {url}: {problem}" + (f"; models there: {served}" if served else "")
+
+
+def output_text(style: Style, answer: dict[str, Any]) -> str:
+    """Give the text of the first choice; '' where the model called a tool instead."""
+    choice = answer["choices"][0]
+    return str((choice.get("message") or {}).get("content") or "") if style == "chat" else str(choice.get("text") or "")

@@ -1,0 +1,157 @@
+"""Yes-or-no metrics: comparisons of text and numbers, and calls of tools. Score 1 or 0."""
+
+import contextlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pydantic import Field
+
+from embedded.evaluator.documents import Strict
+from embedded.evaluator.errors import DataError
+from embedded.evaluator.metrics.base import Context, Metric, Scores
+from embedded.evaluator.templates import check, render
+
+_TEXT: dict[str, Callable[[str, str], bool]] = {
+    "==": lambda left, right: left == right,
+    "equals": lambda left, right: left == right,
+    "!=": lambda left, right: left != right,
+    "not equals": lambda left, right: left != right,
+    "contains": lambda left, right: right in left,
+    "not contains": lambda left, right: right not in left,
+    "startswith": str.startswith,
+    "endswith": str.endswith,
+}
+_NUMBER: dict[str, Callable[[float, float, float], bool]] = {
+    "==": lambda left, right, eps: abs(left - right) <= eps,
+    "equals": lambda left, right, eps: abs(left - right) <= eps,
+    "!=": lambda left, right, eps: abs(left - right) > eps,
+    "<": lambda left, right, _: left < right,
+    "<=": lambda left, right, _: left <= right,
+    ">": lambda left, right, _: left > right,
+    ">=": lambda left, right, _: left >= right,
+    "absolute difference": lambda left, right, eps: abs(left - right) <= eps,
+}
+
+
+class _CheckParams(Strict):
+    check: list[str | float] = Field(min_length=3, max_length=4)
+
+
+class _Check(Metric):
+    """`check: [left, operator, right]` with templates left and right."""
+
+    NAME: str
+    OPERATORS: dict[str, Any]
+
+    def configure(self, params: dict[str, Any]) -> None:
+        """Refuses unknown operators."""
+        left, operator, right, *rest = _CheckParams.model_validate(params).check
+        if str(operator) not in self.OPERATORS:
+            raise DataError(f"{self.where}: operator {operator!r}; known are {', '.join(self.OPERATORS)}")
+        self.left, self.operator, self.right, self.rest = str(left), self.OPERATORS[str(operator)], str(right), rest
+        check([self.left, self.right], self.where)
+
+    def rehearse(self, context: Context) -> None:
+        """Render both sides once."""
+        render(self.left, context, self.where)
+        render(self.right, context, self.where)
+
+    def score_items(self, contexts: Sequence[Context]) -> Scores:
+        """1 where the check holds."""
+        sides = [
+            (render(self.left, context, self.where), render(self.right, context, self.where)) for context in contexts
+        ]
+        return {self.NAME: [float(self.holds(left, right)) for left, right in sides]}
+
+    def holds(self, left: str, right: str) -> bool:
+        """Whether the check holds."""
+        raise NotImplementedError
+
+
+class StringCheck(_Check):
+    """Compares text; white space around it does not count."""
+
+    NAME, OPERATORS = "string-check", _TEXT
+
+    def configure(self, params: dict[str, Any]) -> None:
+        """Exactly three parts."""
+        super().configure(params)
+        if self.rest:
+            raise DataError(f"{self.where}: expected [left, operator, right]")
+
+    def holds(self, left: str, right: str) -> bool:
+        """Whether the check holds."""
+        return bool(self.operator(left.strip(), right.strip()))
+
+
+class NumberCheck(_Check):
+    """Compares numbers, equal within the fourth part (default 0). A left side that is no number does not hold."""
+
+    NAME, OPERATORS = "number-check", _NUMBER
+
+    def configure(self, params: dict[str, Any]) -> None:
+        """Take the fourth part as the tolerance."""
+        super().configure(params)
+        self.tolerance = self._number(str(self.rest[0])) if self.rest else 0.0
+        if math.isnan(self.tolerance) or self.tolerance < 0:
+            raise DataError(f"{self.where}: tolerance {self.rest[0]!r} is no number from 0 up")
+
+    @staticmethod
+    def _number(text: str) -> float:
+        try:
+            return float(text.strip().replace(",", ""))
+        except ValueError:
+            return math.nan
+
+    def holds(self, left: str, right: str) -> bool:
+        """Whether the check holds; DataError if the right side is no number."""
+        ours, theirs = self._number(left), self._number(right)
+        if math.isnan(theirs):
+            raise DataError(f"{self.where}: right side {right[:100]!r} is no number")
+        return not math.isnan(ours) and bool(self.operator(ours, theirs, self.tolerance))
+
+
+class _ToolParams(Strict):
+    tool_calls_ground_truth: str
+
+
+class ToolCalling(Metric):
+    """Whether the model called the expected tools; their order does not count."""
+
+    def configure(self, params: dict[str, Any]) -> None:
+        """One template that gives the expected calls as JSON, e.g. `{{ item.tool_calls | tojson }}`."""
+        self.truth = _ToolParams.model_validate(params).tool_calls_ground_truth
+        check(self.truth, self.where)
+
+    def rehearse(self, context: Context) -> None:
+        """Render the truth once."""
+        render(self.truth, context, self.where)
+
+    def score_items(self, contexts: Sequence[Context]) -> Scores:
+        """1 where all names agree; 1 where all names and arguments agree."""
+        names, calls = [], []
+        for context in contexts:
+            choices = (context["sample"].get("response") or {}).get("choices") or [{}]
+            ours = self._calls((choices[0].get("message") or {}).get("tool_calls") or [])
+            try:
+                theirs = self._calls(json.loads(render(self.truth, context, self.where)))
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise DataError(f"{self.where}: tool_calls_ground_truth is no list of tool calls: {error}") from error
+            names.append(float(sorted(name for name, _ in ours) == sorted(name for name, _ in theirs)))
+            calls.append(float(sorted(ours) == sorted(theirs)))
+        return {"function_name_accuracy": names, "function_name_and_args_accuracy": calls}
+
+    @staticmethod
+    def _calls(calls: list[dict[str, Any]]) -> list[tuple[str, str]]:
+        """(name, arguments in canonical JSON); arguments that are no JSON stay as they are."""
+        found = []
+        for call in calls:
+            function = call.get("function", call)
+            arguments = function.get("arguments") or {}
+            if isinstance(arguments, str):
+                with contextlib.suppress(ValueError):
+                    arguments = json.loads(arguments)
+            found.append((str(function["name"]), json.dumps(arguments, sort_keys=True, ensure_ascii=False)))
+        return found

@@ -1,0 +1,147 @@
+"""Overlap of words: BLEU (0..100), ROUGE, token F1, exact match and METEOR (0..1)."""
+
+import re
+import string
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from embedded.evaluator.metrics.base import ReferenceMetric, Scores
+
+_WORD = re.compile(r"[^\W_]+")  # as rouge-score splits, but letters of every script count, not a-z alone
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words, without punctuation."""
+    return _WORD.findall(text.lower())
+
+
+class Bleu(ReferenceMetric):
+    """sacrebleu, tokenizer 13a: `sentence` (mean over items, effective order) and `corpus`."""
+
+    def warm(self) -> None:
+        """Load the library."""
+        from sacrebleu.metrics.bleu import BLEU  # noqa: F401
+
+    def compare(self, candidates: list[str], references: list[list[str]]) -> Scores:
+        """Sentence BLEU of each item; the corpus score is kept for `results`."""
+        from sacrebleu.metrics.bleu import BLEU
+
+        self._corpus = BLEU().corpus_score(candidates, [list(stream) for stream in zip(*references, strict=True)]).score
+        sentence = BLEU(effective_order=True)
+        pairs = zip(candidates, references, strict=True)
+        return {"sentence": [sentence.sentence_score(candidate, truths).score for candidate, truths in pairs]}
+
+    def results(self, scores: Scores) -> dict[str, Any]:
+        """Add `corpus`, which is no mean of items and so has no stats."""
+        return super().results(scores) | ({"corpus": {"value": self._corpus}} if scores else {})
+
+
+class Rouge(ReferenceMetric):
+    """rouge-score F-measures, without stemming."""
+
+    NAMES = {"rouge1": "rouge_1_score", "rouge2": "rouge_2_score", "rouge3": "rouge_3_score", "rougeL": "rouge_L_score"}  # noqa: RUF012
+
+    def warm(self) -> None:
+        """Load the library."""
+        from rouge_score.rouge_scorer import RougeScorer  # noqa: F401
+
+    def compare(self, candidates: list[str], references: list[list[str]]) -> Scores:
+        """Score each pair; the best reference counts, for each score by itself."""
+        from rouge_score.rouge_scorer import RougeScorer
+
+        class Words:
+            def tokenize(self, text: str) -> list[str]:
+                return words(text)
+
+        scorer = RougeScorer(list(self.NAMES), tokenizer=Words())
+        scores: Scores = {name: [] for name in self.NAMES.values()}
+        for candidate, truths in zip(candidates, references, strict=True):
+            best = scorer.score_multi(truths, candidate)
+            for kind, name in self.NAMES.items():
+                scores[name].append(best[kind].fmeasure)
+        return scores
+
+
+def normalised(text: str) -> list[str]:
+    """Tokens as SQuAD compares them: lower case, without punctuation and English articles."""
+    text = "".join(character for character in text.lower() if character not in string.punctuation)
+    return re.sub(r"\b(a|an|the)\b", " ", text).split()
+
+
+def token_f1(candidate: str, truth: str) -> float:
+    """Harmonic mean of the share of candidate tokens that are right and of truth tokens that are found."""
+    ours, theirs = normalised(candidate), normalised(truth)
+    if not ours or not theirs:
+        return float(ours == theirs)
+    common = (Counter(ours) & Counter(theirs)).total()
+    return 2 * common / (len(ours) + len(theirs))
+
+
+def exact_match(candidate: str, truth: str) -> float:
+    """1 if both are the same after normalisation."""
+    return float(normalised(candidate) == normalised(truth))
+
+
+class _Pairwise(ReferenceMetric):
+    """The best of a function of (candidate, truth)."""
+
+    NAME: str
+
+    def pairwise(self) -> Callable[[str, str], float]:
+        raise NotImplementedError
+
+    def compare(self, candidates: list[str], references: list[list[str]]) -> Scores:
+        """One score, the best over the references."""
+        of = self.pairwise()
+        pairs = zip(candidates, references, strict=True)
+        return {self.NAME: [max(of(candidate, truth) for truth in truths) for candidate, truths in pairs]}
+
+
+class F1(_Pairwise):
+    """Token-overlap F1 of SQuAD."""
+
+    NAME = "f1_score"
+
+    def pairwise(self) -> Callable[[str, str], float]:
+        """See `token_f1`."""
+        return token_f1
+
+
+class ExactMatch(_Pairwise):
+    """Exact match of SQuAD."""
+
+    NAME = "em_score"
+
+    def pairwise(self) -> Callable[[str, str], float]:
+        """See `exact_match`."""
+        return exact_match
+
+
+class _NoSynonyms:
+    """Stands where METEOR asks WordNet, which is not shipped: no word has a synonym."""
+
+    def synsets(self, _word: str) -> list[Any]:
+        return []
+
+
+class Meteor(_Pairwise):
+    """nltk's METEOR with exact and Porter-stem matches; reduced: no WordNet synonyms."""
+
+    NAME = "meteor_score"
+
+    def warm(self) -> None:
+        """Load the library."""
+        from nltk.translate.meteor_score import single_meteor_score  # noqa: F401
+
+    def pairwise(self) -> Callable[[str, str], float]:
+        """Nltk's single-sentence score."""
+        from nltk.translate.meteor_score import single_meteor_score
+
+        none: Any = _NoSynonyms()
+
+        def meteor(candidate: str, truth: str) -> float:
+            ours, theirs = words(candidate), words(truth)
+            return float(single_meteor_score(theirs, ours, wordnet=none)) if ours and theirs else 0.0
+
+        return meteor

@@ -1,0 +1,35 @@
+"""Which address a model is asked at: its own endpoint, the Entity Store's word for it, or the NIM."""
+
+import httpx
+
+from embedded.common.names import Ref
+from embedded.evaluator.documents import ApiEndpoint, Model
+from embedded.evaluator.endpoint import Endpoint
+from embedded.evaluator.errors import DataError
+from embedded.evaluator.settings import Settings
+
+
+def find_model(model: str | Model | None, settings: Settings) -> Endpoint:
+    """Endpoint of a target's or judge's model; None is the configured judge."""
+    if model is None:
+        return Endpoint(f"{settings.judge_url}/v1", settings.judge_model)
+    if isinstance(model, Model):
+        if model.api_endpoint is not None:
+            return Endpoint.of(model.api_endpoint)
+        if not model.name:
+            raise DataError("model: give api_endpoint, or the name of a served model")
+        model = (
+            model.name if "/" in model.name else f"{(model.model_extra or {}).get('namespace', 'default')}/{model.name}"
+        )
+    return _registered(model, settings) or Endpoint(f"{settings.nim_url}/v1", model)
+
+
+def _registered(model_id: str, settings: Settings) -> Endpoint | None:
+    """Look `model_id` up in the Entity Store; a silent store is no obstacle to the NIM."""
+    try:
+        answer = httpx.get(f"{settings.entity_store_url}/v1/models/{Ref.parse(model_id)}", timeout=10)
+        if answer.status_code == 200 and (api := answer.json().get("api_endpoint")):
+            return Endpoint.of(ApiEndpoint.model_validate(api))
+    except (httpx.HTTPError, ValueError):
+        pass
+    return None

@@ -1,0 +1,137 @@
+"""From what a client sent to what will be done: the tasks of a job, checked as far as is possible before it starts.
+
+Everything wrong with a configuration is one Unprocessable (422) with the path of the field.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from embedded.common.errors import Unprocessable
+from embedded.evaluator.documents import Config, Dataset, Params, Target, TaskConfig
+from embedded.evaluator.errors import DataError
+from embedded.evaluator.legacy import DEFAULT_TEMPLATE, current_shape
+from embedded.evaluator.metrics import Metric, create
+from embedded.evaluator.templates import check
+
+Kind = Literal["chat-completion", "completion", "data", "benchmark"]
+_Model = TypeVar("_Model", bound=BaseModel)
+_CUSTOM_KINDS: dict[str, Kind] = {
+    "chat-completion": "chat-completion",
+    "chat": "chat-completion",
+    "completion": "completion",
+    "data": "data",
+}
+
+
+@dataclass(frozen=True)
+class TaskPlan:
+    """One task. `benchmark` is the lm-eval name when `kind` is `benchmark`."""
+
+    name: str
+    kind: Kind
+    params: Params
+    template: Any
+    dataset: str | Dataset | None
+    metrics: dict[str, Metric]
+    benchmark: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A job's tasks and target."""
+
+    target: Target
+    tasks: list[TaskPlan]
+    groups: dict[str, list[str]]
+
+
+def validated(model: type[_Model], document: Any, where: str) -> _Model:
+    """`document` as `model`; Unprocessable lists each wrong field with its path."""
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join([where, *map(str, e['loc'])])}: {e['msg']}"
+            for e in error.errors(include_url=False, include_input=False)
+        ]
+        raise Unprocessable("; ".join(lines)) from None
+
+
+def parse_config(document: dict[str, Any]) -> Config:
+    """Read a configuration in any accepted shape."""
+    return validated(Config, current_shape(document), "config")
+
+
+def parse_target(document: dict[str, Any]) -> Target:
+    """Read a target; Unprocessable if this service cannot evaluate it."""
+    target = validated(Target, document, "target")
+    if target.type in {"retriever", "rag"}:
+        raise Unprocessable(
+            f"target.type: {target.type!r} is not available here; use model, rows, dataset or cached_outputs"
+        )
+    if getattr(target, target.type) is None:
+        raise Unprocessable(f"target.{target.type}: missing, as target.type is {target.type!r}")
+    return target
+
+
+def make_plan(config: dict[str, Any], target: dict[str, Any]) -> Plan:
+    """Plan what the job will do. Unprocessable for all that can be known to fail."""
+    parsed, aim = parse_config(config), parse_target(target)
+    tasks = parsed.tasks
+    custom = parsed.type == "custom"
+    if not tasks:
+        if custom:
+            raise Unprocessable("config.tasks: a custom evaluation needs at least one task")
+        tasks = {parsed.type: TaskConfig(type=parsed.type)}
+    planned = [_plan_task(name, task, parsed, aim, custom) for name, task in tasks.items()]
+    for group, members in parsed.groups.items():
+        if unknown := [name for name in members.tasks if name not in tasks]:
+            raise Unprocessable(f"config.groups.{group}.tasks: no task is named {', '.join(unknown)}")
+    return Plan(aim, planned, {name: group.tasks for name, group in parsed.groups.items()})
+
+
+def _plan_task(name: str, task: TaskConfig, config: Config, target: Target, custom: bool) -> TaskPlan:
+    where = f"config.tasks.{name}"
+    given = {**config.params, **task.params}
+    template = given.pop("template", None)
+    params = validated(Params, given, f"{where}.params")
+    if not custom:
+        if target.type != "model":
+            raise Unprocessable(f"target.type: benchmark {task.type} needs a model, not {target.type!r}")
+        return TaskPlan(name, "benchmark", params, None, task.dataset, {}, benchmark=task.type)
+    kind = _CUSTOM_KINDS.get(task.type)
+    if kind is None:
+        raise Unprocessable(f"{where}.type: {task.type!r}; a custom task is one of {', '.join(_CUSTOM_KINDS)}")
+    if kind != "data" and target.type != "model":
+        raise Unprocessable(
+            f"{where}.type: {task.type!r} asks a model, but the target is {target.type!r}; use type 'data'"
+        )
+    if task.dataset is None and target.type == "model":
+        raise Unprocessable(
+            f"{where}.dataset: missing; give files_url, e.g. hf://datasets/default/NAME/testing/test.jsonl"
+        )
+    if not task.metrics:
+        raise Unprocessable(f"{where}.metrics: at least one metric is needed")
+    if template is None:
+        template = DEFAULT_TEMPLATE if kind == "chat-completion" else {"prompt": "{{item.prompt}}"}
+    try:
+        check(template, f"{where}.params.template")
+        metrics = {
+            key: _metric(metric.type, metric.params, f"{where}.metrics.{key}") for key, metric in task.metrics.items()
+        }
+    except DataError as error:
+        raise Unprocessable(str(error)) from None
+    return TaskPlan(name, kind, params, template, task.dataset, metrics)
+
+
+def _metric(kind: str, params: dict[str, Any], where: str) -> Metric:
+    try:
+        return create(kind, params, where)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join([where, 'params', *map(str, e['loc'])])}: {e['msg']}"
+            for e in error.errors(include_url=False, include_input=False)
+        ]
+        raise Unprocessable("; ".join(lines)) from None
