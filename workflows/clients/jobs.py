@@ -1,0 +1,43 @@
+"""What jobs of the Evaluator and the Customizer have in common: their statuses."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel
+
+ENDED = frozenset({"completed", "failed", "cancelled"})
+RUN_FIELD, STAGE_FIELD = "nemostack_run", "nemostack_stage"
+
+
+class Job(BaseModel):
+    """A job as last seen. `message` says what the service says about it."""
+
+    id: str
+    status: str = "unknown"
+    message: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen. A status nobody knows counts as alive: the deadline ends it."""
+        return self.status in ENDED
+
+    @property
+    def completed(self) -> bool:
+        """Whether it ended well; progress of 100 % does not say so."""
+        return self.status == "completed"
+
+
+def marks(run_id: str, stage: str) -> dict[str, str]:
+    """Name the custom fields by which a job is found again when its id was never written down."""
+    return {RUN_FIELD: run_id, STAGE_FIELD: stage}
+
+
+def find_marked(rows: list[Any], run_id: str, stage: str, convert: Callable[[Any], Job]) -> Job | None:
+    """Pick the newest job of `rows` (newest first) that carries these marks and may still bring a result."""
+    for row in rows:
+        fields = getattr(row, "custom_fields", None) or {}
+        if fields.get(RUN_FIELD) == run_id and fields.get(STAGE_FIELD) == stage:
+            job = convert(row)
+            if job.status not in {"failed", "cancelled", "cancelling"}:
+                return job
+    return None

@@ -1,0 +1,137 @@
+"""Looks at every service of a stack and says what is wrong: symptom, evidence, what to do.
+
+All checks are made whatever the earlier ones found, so one look shows every problem. With `write` the Data Store has
+to store, return and delete a small file, and NIM has to answer a chat. Refuses nothing and raises for no service: what
+a service does is a finding. `bad` findings keep a run from working; `warn` ones do not.
+"""
+# ruff: noqa: PLW0108 - the lambdas put off making a client, and with it the import of its library
+
+import importlib.metadata
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from workflows.clients import Clients
+from workflows.clients.mapping import calling
+from workflows.errors import ServiceError
+from workflows.settings import Model, Settings
+
+Level = Literal["ok", "warn", "bad"]
+LIBRARIES = ("nemo-microservices", "huggingface-hub", "openai", "mlflow")
+Tell = Callable[[str], None]
+
+
+class Finding(Model):
+    """One look at one thing."""
+
+    service: str
+    check: str
+    level: Level
+    evidence: str
+    fix: str = ""
+
+    @property
+    def line(self) -> str:
+        """All of it in a line."""
+        return f"{self.service}: {self.check}: {self.evidence}{f' -> {self.fix}' if self.fix else ''}"
+
+
+@dataclass(frozen=True)
+class _Check:
+    service: str
+    name: str
+    look: Callable[[], str]
+    fix: str
+    level: Level = "bad"
+
+
+def check(clients: Clients, settings: Settings, *, write: bool, tell: Tell | None = None) -> list[Finding]:
+    """One finding per check, in a fixed order."""
+    findings = []
+    for item in _checks(clients, settings, write=write):
+        if tell is not None:
+            tell(f"{item.service}: {item.name}")
+        try:
+            found = Finding(service=item.service, check=item.name, level="ok", evidence=item.look())
+        except ServiceError as error:
+            found = Finding(service=item.service, check=item.name, level=item.level, evidence=str(error), fix=item.fix)
+        findings.append(found)
+    return findings
+
+
+def library_versions() -> dict[str, str]:
+    """Of the official clients, as installed."""
+    return {name: importlib.metadata.version(name) for name in LIBRARIES}
+
+
+def _checks(clients: Clients, settings: Settings, *, write: bool) -> Iterator[_Check]:
+    outputs = clients.outputs
+    running = "see the service's log (`log_commands` of the stack outputs), then bring the stack up again"
+    yield _Check("Data Store", "answers", lambda: clients.data_store.ping(), running)
+    if write:
+        yield _Check("Data Store", "stores and returns a file", lambda: _round_trip(clients, settings), running)
+    yield _Check("Entity Store", "answers", lambda: clients.entity_store.ping(), running)
+    if settings.kind != "evaluate":
+        fix = "choose one of these as customization_config of the stack, or enable its target in the Customizer"
+        yield _Check("Customizer", "offers the config", lambda: _config(clients), fix)
+    yield _Check("Evaluator", "answers", lambda: clients.evaluator.ping(), running)
+    yield _Check("NIM", "is ready", lambda: _ready(clients), "it may still be loading: wait, then look at its log")
+    fix = "check base_model of the stack outputs against the list"
+    yield _Check("NIM", "serves the model", lambda: _served(clients, settings.model or outputs.base_model), fix)
+    if write:
+        yield _Check("NIM", "answers a chat", lambda: _chat(clients), running)
+    if settings.judge:
+        fix = "fine if only the Evaluator can reach it; otherwise check judge_url, or run with --no-judge"
+        yield _Check("Judge", "answers", lambda: _get(outputs.judge_url, "/v1/models", "Judge"), fix, "warn")
+    fix = "results are kept in the run directory; they are not logged while MLflow is away"
+    yield _Check("MLflow", "answers", lambda: _get(outputs.mlflow_url, "/health", "MLflow"), fix, "warn")
+    yield _Check("MLflow", "version", lambda: _get(outputs.mlflow_url, "/version", "MLflow"), fix, "warn")
+    if write:
+        yield _Check("Clients", "versions", lambda: ", ".join(f"{k} {v}" for k, v in library_versions().items()), "")
+
+
+def _round_trip(clients: Clients, settings: Settings) -> str:
+    store, repo = clients.data_store, f"{settings.namespace}/nemostack-doctor-{uuid.uuid4().hex[:12]}"
+    content = uuid.uuid4().hex.encode()
+    store.ensure_namespace(settings.namespace)
+    try:
+        store.upload(repo, {"probe.txt": content}, message="nemostack doctor")
+        if store.read(repo, "probe.txt") != content:
+            raise ServiceError(f"the Data Store returned another file than was stored in {repo}")
+    finally:
+        store.delete(repo, "dataset")
+    return f"{len(content)} bytes stored in {repo}, read back, removed"
+
+
+def _config(clients: Clients) -> str:
+    wanted, offered = clients.outputs.customization_config, clients.customizer.configs()
+    if wanted not in offered and wanted not in {name.partition("@")[0] for name in offered}:
+        raise ServiceError(f"no config {wanted!r}; offered: {', '.join(offered) or 'none'}")
+    return f"{wanted} among {len(offered)}"
+
+
+def _ready(clients: Clients) -> str:
+    clients.nim.ready()
+    return "ready"
+
+
+def _served(clients: Clients, model: str) -> str:
+    served = clients.nim.models()
+    if model not in served:
+        raise ServiceError(f"no model {model!r}; served: {', '.join(served) or 'none'}")
+    return f"{model} among {len(served)}"
+
+
+def _chat(clients: Clients) -> str:
+    answer = clients.nim.chat(clients.outputs.base_model, "Hello")
+    return f"said {answer[:60]!r}"
+
+
+def _get(url: str, path: str, service: str) -> str:
+    import httpx
+
+    with calling(service, url, f"asking {path}"):
+        answer = httpx.get(f"{url}{path}", timeout=10.0, follow_redirects=True)
+        answer.raise_for_status()
+    return " ".join(answer.text.split())[:60] or f"{answer.status_code}"

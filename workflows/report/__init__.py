@@ -1,0 +1,9 @@
+"""report.html: one offline file that says what a run found, for a reader who was not there.
+
+No scripts, no remote assets; text of datasets and models is escaped. Written for any state of a run, so an
+unfinished one has a report too, which says so.
+"""
+
+from workflows.report.render import write_report
+
+__all__ = ["write_report"]

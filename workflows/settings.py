@@ -1,0 +1,74 @@
+"""What a run is asked to do: one frozen model, and the defaults in one place.
+
+Refuses unknown keys. `identity` is the part that decides whether an unfinished run may be continued: what changes
+the results belongs to it, what only changes patience or tidiness does not.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from infra.outputs import StackOutputs
+
+Kind = Literal["run", "evaluate", "customize"]
+DEFAULT_DATASET = Path(__file__).resolve().parent.parent / "examples" / "legal"
+
+
+class Model(BaseModel):
+    """Frozen, and strict about its keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Hyperparameters(Model):
+    """Of the LoRA job. The defaults suit the small base model of the local stack and the sample dataset."""
+
+    adapter_dim: int = Field(default=8, ge=1, le=256, description="Rank of the adapter")
+    alpha: int = Field(default=32, ge=1, description="Scale of the adapter is alpha / rank")
+    adapter_dropout: float = Field(default=0.0, ge=0, lt=1)
+    epochs: int = Field(default=2, ge=1)
+    batch_size: int = Field(default=16, ge=1)
+    learning_rate: float = Field(default=2e-3, gt=0)
+
+
+class Deadlines(Model):
+    """Seconds before waiting is given up; the job itself is left alone and can be picked up again."""
+
+    evaluation: float = Field(default=4 * 3600, gt=0)
+    customization: float = Field(default=48 * 3600, gt=0)
+    adapter: float = Field(default=900, gt=0, description="From the end of training until NIM lists the model")
+    outage: float = Field(default=120, gt=0, description="How long a service may be unreachable while a job runs")
+
+
+class Settings(Model):
+    """Everything a run is asked, save which services to talk to."""
+
+    kind: Kind = "run"
+    dataset: Path = DEFAULT_DATASET
+    prompt_column: str = Field(default="prompt", min_length=1)
+    completion_column: str = Field(default="completion", min_length=1)
+    namespace: str = Field(default="default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    limit: int = Field(default=100, ge=1, description="Test items evaluated per approach, the first ones of the split")
+    shots: int = Field(default=3, ge=0, le=64, description="Examples shown in the in-context evaluation")
+    temperature: float = Field(default=0.0001, gt=0, le=2, description="The Evaluator does not take 0")
+    max_tokens: int | None = Field(default=None, ge=1, description="None: long enough for the longest reference")
+    parallelism: int = Field(default=16, ge=1, description="Requests at once, per evaluation")
+    judge: bool = Field(default=True, description="Let the stack's judge rate the answers")
+    seed: int = 0
+    hyperparameters: Hyperparameters = Hyperparameters()
+    experiment: str = Field(default="legal_domain_evaluation", min_length=1, description="In MLflow")
+    keep_adapter: bool = False
+    deadlines: Deadlines = Deadlines()
+    model: str | None = Field(default=None, description="evaluate: the model id, None for the stack's base model")
+    benchmark: str | None = Field(default=None, description="evaluate: an lm-eval task instead of the dataset")
+
+    def identity(self, outputs: StackOutputs, dataset_digest: str) -> str:
+        """Eight hex digits of what the results depend on: settings, files of the dataset, services."""
+        asked: dict[str, Any] = self.model_dump(mode="json", exclude={"keep_adapter", "deadlines", "experiment"})
+        asked["dataset"] = dataset_digest
+        services = outputs.model_dump(mode="json", exclude={"log_commands"})
+        text = json.dumps([asked, services], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
