@@ -1,0 +1,181 @@
+"""The REST routes."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
+
+from embedded.common import listing
+from embedded.common.errors import Conflict, NotFound
+from embedded.common.names import Ref, is_name
+from embedded.common.service import create_service
+from embedded.customizer.catalogue import Catalogue, Kind
+from embedded.customizer.creation import Creation
+from embedded.customizer.jobs import TERMINAL, Jobs
+from embedded.customizer.runner import Runner
+from embedded.customizer.schemas import Config, ConfigUpdate, JobRequest, Target, TargetUpdate
+from embedded.customizer.settings import Settings
+from embedded.customizer.state import Document, State
+from embedded.customizer.stores import EntityStore
+from embedded.customizer.workers import Workers
+
+_PREFIX = "/v1/customization"
+_CONFIG_FIELDS = {
+    "name", "namespace", "finetuning_type", "training_type", "target_base_model", "target_enabled", "target_name",
+}  # fmt: skip
+_JOB_FIELDS = {
+    "base_model", "batch_size", "dataset", "epochs", "finetuning_type", "log_every_n_steps", "namespace", "project",
+    "status", "training_type",
+}  # fmt: skip
+
+
+def _named(namespace: str, name: str) -> Ref:
+    if not (is_name(namespace) and is_name(name)):
+        raise NotFound(f"{namespace}/{name} does not exist")
+    return Ref(namespace, name)
+
+
+Named = Annotated[Ref, Depends(_named)]
+
+
+def _state_unwritable(_request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": f"the Customizer cannot use its database: {error.__cause__}"}, status_code=507)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the app. State opens, and unfinished jobs go on, when it starts."""
+    state = State(settings.data_dir / "customizer.sqlite")
+    catalogue, jobs = Catalogue(state, settings.base_models), Jobs(state, settings.data_dir / "jobs")
+    entities = EntityStore(settings.entity_store_url)
+    creation = Creation(settings, catalogue, jobs, entities)
+    processes = Workers(keep_warm=settings.keep_warm)
+    runner = Runner(jobs, processes, entities, at_once=settings.max_concurrent_jobs)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        state.open()
+        catalogue.renew_built_in()
+        processes.warm_up()
+        runner.recover()
+        yield
+        runner.stop()
+        entities.close()
+        state.close()
+
+    app = create_service("Customizer", lifespan)
+    app.add_exception_handler(OperationalError, _state_unwritable)
+    _catalogue_routes(app, catalogue)
+    _job_routes(app, jobs, creation, runner)
+    return app
+
+
+def _catalogue_routes(app: FastAPI, catalogue: Catalogue) -> None:
+    def add(kind: Kind) -> None:
+        path = f"{_PREFIX}/{kind}s"
+
+        @app.get(f"{path}/{{namespace}}/{{name}}", name=f"get_{kind}")
+        def get(ref: Named) -> Document:
+            return catalogue.show(kind, catalogue.get(kind, ref))
+
+        @app.delete(f"{path}/{{namespace}}/{{name}}", name=f"delete_{kind}")
+        def delete(ref: Named) -> Document:
+            return catalogue.remove(kind, ref)
+
+    add("config")
+    add("target")
+
+    @app.post(f"{_PREFIX}/configs", status_code=201)
+    def create_config(config: Config) -> Document:
+        return catalogue.add_config(config)
+
+    @app.post(f"{_PREFIX}/targets", status_code=201)
+    def create_target(target: Target) -> Document:
+        return catalogue.add_target(target)
+
+    @app.patch(f"{_PREFIX}/configs/{{namespace}}/{{name}}")
+    def update_config(ref: Named, update: ConfigUpdate) -> Document:
+        return {**catalogue.change("config", ref, update), "warning_message": None}
+
+    @app.patch(f"{_PREFIX}/targets/{{namespace}}/{{name}}")
+    def update_target(ref: Named, update: TargetUpdate) -> Document:
+        return {**catalogue.change("target", ref, update), "warning_message": None}
+
+    @app.get(f"{_PREFIX}/targets")
+    def list_targets(request: Request) -> Document:
+        return listing.page(
+            catalogue.all("target"),
+            request.query_params,
+            sort_fields={"created_at", "updated_at", "name"},
+            filter_fields={"base_model", "enabled", "name", "namespace", "status"},
+        )
+
+    @app.get(f"{_PREFIX}/configs")
+    def list_configs(request: Request) -> Document:
+        return _list_configs(catalogue, request)
+
+
+def _list_configs(catalogue: Catalogue, request: Request) -> Document:
+    shown = {config["id"]: config for config in catalogue.all("config")}
+    index = [
+        {
+            **config,
+            "target_name": config["target"]["name"],
+            "target_base_model": config["target"]["base_model"],
+            "target_enabled": config["target"]["enabled"],
+            "num_parameters": config["target"]["num_parameters"],
+        }
+        for config in shown.values()
+    ]
+    query = request.query_params
+    for field in ("finetuning_type", "training_type"):  # true if any of the config's options is of that type
+        if wanted := query.get(f"filter[{field}]"):
+            for row in index:
+                row[field] = wanted if any(o[field] == wanted for o in row["training_options"]) else None
+    page = listing.page(
+        index,
+        query,
+        sort_fields={"created_at", "updated_at", "name", "target_enabled", "num_parameters"},
+        filter_fields=_CONFIG_FIELDS,
+    )
+    return {**page, "data": [shown[row["id"]] for row in page["data"]]}
+
+
+def _job_routes(app: FastAPI, jobs: Jobs, creation: Creation, runner: Runner) -> None:
+    @app.post(f"{_PREFIX}/jobs", status_code=201)
+    def create_job(request: JobRequest) -> Document:
+        job_id = creation.create(request)
+        shown = jobs.show(jobs.document(job_id))
+        runner.submit(job_id)
+        return shown
+
+    @app.get(f"{_PREFIX}/jobs")
+    def list_jobs(request: Request) -> Document:
+        page = listing.page(
+            jobs.index(), request.query_params, sort_fields={"created_at", "updated_at"}, filter_fields=_JOB_FIELDS
+        )
+        return {**page, "data": [jobs.show(jobs.document(row["id"])) for row in page["data"]]}
+
+    @app.get(f"{_PREFIX}/jobs/{{job_id}}")
+    def get_job(job_id: str) -> Document:
+        return jobs.show(jobs.document(job_id))
+
+    @app.get(f"{_PREFIX}/jobs/{{job_id}}/status")
+    def job_status(job_id: str) -> Document:
+        details: Document = jobs.show(jobs.document(job_id))["status_details"]
+        return details
+
+    @app.get(f"{_PREFIX}/jobs/{{job_id}}/container-logs")
+    def job_logs(job_id: str) -> Document:
+        return jobs.container_logs(job_id)
+
+    @app.post(f"{_PREFIX}/jobs/{{job_id}}/cancel")
+    def cancel_job(job_id: str) -> Document:
+        status = jobs.status(job_id)
+        if status in TERMINAL:
+            raise Conflict(f"customization job {job_id} is {status} already: there is nothing to cancel")
+        runner.cancel(job_id)
+        return jobs.show(jobs.document(job_id))

@@ -1,0 +1,238 @@
+"""From a request to a job: everything that can be wrong is found here, before anything is stored or trained."""
+
+import random
+from typing import Any
+
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+from embedded.common.errors import ApiError, BadRequest, NotFound, Unprocessable
+from embedded.common.files_url import FilesUrl, FilesUrlError
+from embedded.common.names import Ref, new_id, now
+from embedded.customizer import stores
+from embedded.customizer.base_models import facts
+from embedded.customizer.catalogue import PROMPT_TEMPLATE, Catalogue
+from embedded.customizer.failures import StoreError
+from embedded.customizer.jobs import Jobs
+from embedded.customizer.schemas import DatasetRef, Hyperparameters, JobRequest
+from embedded.customizer.settings import Settings
+from embedded.customizer.spec import JobSpec
+from embedded.customizer.state import Document
+from embedded.customizer.stores import EntityStore
+
+Warnings = list[dict[str, str]]
+_PRECISIONS = ("fp32", "bf16", "bf16-mixed")
+_MLP_LAYERS = ("gate_proj", "up_proj", "down_proj", "linear_fc")
+
+
+class Unavailable(ApiError):  # noqa: N818 - an answer, named as HTTP names it
+    """503: a service that is needed does not answer; the SDK tries again by itself."""
+
+    status = 503
+
+
+class Creation:
+    """Makes jobs."""
+
+    def __init__(self, settings: Settings, catalogue: Catalogue, jobs: Jobs, entities: EntityStore) -> None:
+        self._settings, self._catalogue, self._jobs, self._entities = settings, catalogue, jobs, entities
+
+    def create(self, request: JobRequest) -> str:
+        """Make a job, registered in the Entity Store and ready to be queued; returns its id.
+
+        BadRequest, NotFound, Unprocessable say what is wrong with the request; Unavailable, which service is down.
+        """
+        warnings = _warnings(request)
+        config, target = self._config(request)
+        weights = self._catalogue.weights(target)
+        option = _option(config, request.hyperparameters)
+        precision = config["training_precision"] or target["precision"]
+        if precision not in _PRECISIONS:
+            raise BadRequest(f"precision {precision}: on CPU there are {', '.join(_PRECISIONS)}")
+        try:
+            dataset, url, limit = self._dataset(request, warnings)
+        except StoreError as error:
+            raise Unavailable(error.message) from error
+        job_id, base = new_id("cust"), target["base_model"] or f"{config['namespace']}/{config['name'] or 'inline'}"
+        output = _output(request, Ref.parse(base), url)
+        hyper = request.hyperparameters
+        if hyper.seed is None:
+            hyper = hyper.model_copy(update={"seed": random.randrange(2**32)})
+        spec = JobSpec(
+            job_id=job_id,
+            base_model=base,
+            weights=weights,
+            dataset_url=str(url),
+            dataset_limit=limit,
+            data_store_url=self._settings.data_store_url,
+            output_repo=(output.namespace, output.name),
+            hyperparameters=hyper,
+            max_seq_length=config["max_seq_length"],
+            precision=precision,
+            prompt_template=config["prompt_template"] or PROMPT_TEMPLATE,
+            chat_prompt_template=config["chat_prompt_template"],
+            threads=self._settings.cores,
+            seed=hyper.seed or 0,
+        )
+        at = now()
+        api: Document = {
+            **request.model_dump(exclude={"name", "config", "dataset", "hyperparameters"}),
+            "id": job_id,
+            "config": request.config if isinstance(request.config, str) else config,
+            "dataset": dataset,
+            "config_snapshot": {
+                "base_model": base,
+                "precision": precision,
+                "max_seq_length": spec.max_seq_length,
+                "prompt_template": spec.prompt_template,
+                "training_option": option,
+            },
+            "hyperparameters": hyper.model_dump(exclude_none=True) | {"log_every_n_steps": hyper.log_every_n_steps},
+            "output_model": f"{output}@{job_id}",
+            "warnings": warnings or None,
+            "created_at": at,
+            "updated_at": at,
+        }
+        model = _model_entity(spec, request)
+        self._jobs.folder(job_id).create(spec)
+        try:
+            self._entities.register(model)
+        except StoreError as error:
+            self._jobs.folder(job_id).remove()
+            raise Unavailable(f"no job was created: {error.message}") from error
+        self._jobs.add(api, model, spec.dataset_url)
+        return job_id
+
+    def _config(self, request: JobRequest) -> tuple[Document, Document]:
+        if isinstance(request.config, str):
+            config = self._catalogue.resolve("config", request.config)
+        else:
+            self._catalogue.check_config(request.config)
+            config = request.config.model_dump()
+        target = self._catalogue.target_of(config)
+        if not target["enabled"]:
+            raise BadRequest(f"target {target['namespace']}/{target['name']} is disabled: enable it by PATCH")
+        return config, target
+
+    def _dataset(self, request: JobRequest, warnings: Warnings) -> tuple[str, FilesUrl, int | None]:
+        """Find what the job shows as its dataset, where its files are, and how many rows of each part to use."""
+        wanted = request.dataset
+        if isinstance(wanted, str):
+            wanted = DatasetRef(files_url=wanted) if "://" in wanted else _named(wanted)
+        if wanted.files_url is None:
+            if wanted.name is None:
+                raise Unprocessable("dataset: give its name (and namespace), or its files_url")
+            ref = _reference(f"{wanted.namespace}/{wanted.name}", "dataset")
+            entity = self._entities.dataset(ref)
+            if entity is None:
+                if not stores.has_dataset_repo(self._settings.data_store_url, ref):
+                    raise NotFound(
+                        f"dataset {ref} is neither in the Entity Store nor in the Data Store: "
+                        "upload its files, then POST /v1/datasets"
+                    )
+                warnings.append(
+                    {
+                        "message": f"dataset {ref} is not registered in the Entity Store",
+                        "explanation": "The Data Store's repository of that name is used.",
+                    }
+                )
+                entity = {"files_url": f"hf://datasets/{ref}"}
+            shown = str(ref)
+        else:
+            entity, shown = wanted.model_dump(), wanted.files_url
+        if entity.get("hf_endpoint"):
+            raise BadRequest(f"dataset {shown}: hf_endpoint is not available here; upload the files to the Data Store")
+        try:
+            return shown, FilesUrl.parse(entity["files_url"]), wanted.limit or entity.get("limit")
+        except FilesUrlError as error:
+            raise BadRequest(f"dataset {shown}: {error}") from error
+
+
+def _named(text: str) -> DatasetRef:
+    ref = _reference(text, "dataset")
+    return DatasetRef(namespace=ref.namespace, name=ref.name)
+
+
+def _reference(text: str, what: str) -> Ref:
+    try:
+        return Ref.parse(text)
+    except ValueError as error:
+        raise BadRequest(f"{what}: {error}") from error
+
+
+def _option(config: Document, hyper: Hyperparameters) -> dict[str, Any]:
+    if hyper.training_type != "sft":
+        raise BadRequest(f"training_type {hyper.training_type!r} is not available on CPU: use 'sft'")
+    for option in config["training_options"]:
+        if (option["training_type"], option["finetuning_type"]) == (hyper.training_type, hyper.finetuning_type):
+            micro: int = option["micro_batch_size"]
+            if hyper.batch_size % micro:
+                raise BadRequest(f"batch_size {hyper.batch_size} is no multiple of the micro_batch_size {micro}")
+            chosen: dict[str, Any] = option
+            return chosen
+    allowed = ", ".join(f"{o['training_type']}/{o['finetuning_type']}" for o in config["training_options"])
+    raise BadRequest(f"the config allows {allowed}, not {hyper.training_type}/{hyper.finetuning_type}")
+
+
+def _warnings(request: JobRequest) -> Warnings:
+    warnings = []
+    if request.hyperparameters.sequence_packing_enabled:
+        request.hyperparameters.sequence_packing_enabled = False
+        warnings.append(
+            {
+                "message": "sequence packing is not supported for this model",
+                "explanation": "Training proceeds without; rows of similar length share a pass instead.",
+            }
+        )
+    if request.integrations:
+        warnings.append(
+            {"message": "integrations are not available here", "explanation": "Nothing is sent to Weights & Biases."}
+        )
+    if request.hyperparameters.lora and request.hyperparameters.finetuning_type == "all_weights":
+        warnings.append({"message": "lora is ignored", "explanation": "finetuning_type is all_weights."})
+    return warnings
+
+
+def _output(request: JobRequest, base: Ref, dataset: FilesUrl) -> Ref:
+    text = request.output_model or f"{request.namespace}/{base.name}-{dataset.repo.name}".replace("+", "-")
+    ref = _reference(text, "output_model")
+    try:
+        validate_repo_id(str(ref))
+    except HFValidationError as error:
+        raise BadRequest(
+            f"output_model {text!r}: letters, digits and . _ - only, at most 96 characters, no '@' (the job's id is "
+            "appended after one)"
+        ) from error
+    return ref
+
+
+def _model_entity(spec: JobSpec, request: JobRequest) -> Document:
+    hyper, known = spec.hyperparameters, facts(spec.weights)
+    peft: Document = {"finetuning_type": hyper.finetuning_type}
+    if hyper.lora and hyper.finetuning_type != "all_weights":
+        targets = hyper.lora.target_modules
+        peft["lora"] = {
+            "alpha": hyper.lora.alpha,
+            "apply_lora_to_mlp": targets is None or any(name in target for target in targets for name in _MLP_LAYERS),
+            "apply_lora_to_output": False,
+        }
+    return {
+        "namespace": spec.repo.namespace,
+        "name": f"{spec.repo.name}@{spec.job_id}",
+        "description": request.description,
+        "project": request.project,
+        "base_model": spec.base_model,
+        "peft": peft,
+        "artifact": {
+            "files_url": f"hf://models/{spec.repo}@{spec.job_id}",
+            "status": "created",
+            "backend_engine": "hugging_face",
+            "precision": "fp32",
+        },
+        "spec": {
+            "context_size": known.context,
+            "is_chat": known.is_chat,
+            "num_parameters": known.parameters,
+            "num_virtual_tokens": 0,
+        },
+    }

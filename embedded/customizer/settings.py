@@ -1,0 +1,27 @@
+"""What the Customizer is told when it starts."""
+
+import os
+
+from pydantic import Field
+
+from embedded.common.service import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """Settings of the Customizer. Unknown keys are refused."""
+
+    entity_store_url: str = Field(description="Where output models are registered and datasets are looked up")
+    data_store_url: str = Field(description="Where datasets come from and artifacts go")
+    base_models: dict[str, str] = Field(
+        min_length=1, description="Model id `namespace/name` -> folder or Hugging Face id of its weights"
+    )
+    max_concurrent_jobs: int = Field(default=1, ge=1, description="Further jobs wait in the queue")
+    threads: int | None = Field(default=None, ge=1, description="CPU threads of a job; default: all cores")
+    keep_warm: bool = Field(
+        default=True, description="Keep a process with torch loaded, from which jobs start at once (about 450 MB)"
+    )
+
+    @property
+    def cores(self) -> int:
+        """CPU threads a job computes with."""
+        return self.threads or len(os.sched_getaffinity(0))

@@ -1,0 +1,63 @@
+"""All that a worker needs to know of its job, as a file in the job's folder: a worker asks the service nothing."""
+
+import shutil
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from embedded.common.names import Ref
+from embedded.customizer.schemas import Hyperparameters, Precision
+
+
+class JobSpec(BaseModel):
+    """Written once when the job is created, so that a resumed job trains on the very same terms."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    job_id: str
+    base_model: str
+    weights: str
+    dataset_url: str
+    dataset_limit: int | None
+    data_store_url: str
+    output_repo: tuple[str, str]
+    hyperparameters: Hyperparameters
+    max_seq_length: int
+    precision: Precision
+    prompt_template: str
+    chat_prompt_template: str | None
+    threads: int
+    seed: int
+
+    @property
+    def repo(self) -> Ref:
+        """The model repository for the output; its branch is the job's id."""
+        return Ref(*self.output_repo)
+
+
+class JobFolder:
+    """Files of one job."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.spec = root / "spec.json"
+        self.progress = root / "progress.jsonl"
+        self.log = root / "worker.log"
+        self.lock = root / "lock"
+        self.dataset = root / "dataset"
+        self.checkpoint = root / "checkpoint.pt"
+        self.best = root / "best.pt"
+        self.artifact = root / "artifact"
+
+    def create(self, spec: JobSpec) -> None:
+        """Make the folder with its spec."""
+        self.root.mkdir(parents=True, mode=0o700)
+        self.spec.write_text(spec.model_dump_json(indent=2))
+
+    def remove(self) -> None:
+        """Delete all of it."""
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def read_spec(self) -> JobSpec:
+        """Read the spec as it was written."""
+        return JobSpec.model_validate_json(self.spec.read_text())

@@ -1,0 +1,165 @@
+"""The training loop: from examples to the best checkpoint. Interruptible at any point, resumed to the same result.
+
+Rows of a step depend on the seed and the epoch, dropout on the seed and the step, so a job resumed from a checkpoint
+takes exactly the steps that it would have taken.
+"""
+
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from embedded.customizer.batches import epoch_batches, passes
+from embedded.customizer.failures import JobError
+from embedded.customizer.model import TunedModel
+from embedded.customizer.progress import Reporter
+from embedded.customizer.schedule import MIN_IMPROVEMENT, Schedule
+from embedded.customizer.spec import JobFolder, JobSpec
+from embedded.customizer.tokens import Example
+
+CHECKPOINT_EVERY_S = 20.0
+MAX_GRADIENT_NORM = 1.0
+
+
+def _save(path: Path, content: Any) -> None:
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+class Run:
+    """One job's training."""
+
+    def __init__(
+        self,
+        spec: JobSpec,
+        folder: JobFolder,
+        model: TunedModel,
+        *,
+        train: list[Example],
+        validation: list[Example],
+        reporter: Reporter,
+    ) -> None:
+        hyper = spec.hyperparameters
+        self._spec, self._folder, self._model, self._reporter = spec, folder, model, reporter
+        self._train, self._validation = train, validation
+        self.schedule = Schedule.of(hyper, len(train))
+        kind = torch.optim.AdamW if hyper.optimizer.startswith("adamw") else torch.optim.Adam
+        self._parameters = list(model.trainable.values())
+        self._optimizer = kind(
+            self._parameters,
+            lr=hyper.learning_rate,
+            betas=(hyper.adam_beta1, hyper.adam_beta2),
+            weight_decay=hyper.weight_decay,
+            fused=True,
+        )
+        self.step = 0  # steps done
+        self._window = [0.0, 0]  # loss sum and learned tokens since the last log
+        self._best_loss, self._best_step = math.inf, -1
+        self._improved_loss, self._improved_at = math.inf, 0
+        self._saved_at = time.monotonic()
+
+    def resume(self) -> bool:
+        """Take up the last checkpoint, if there is one."""
+        if not self._folder.checkpoint.exists():
+            return False
+        saved = torch.load(self._folder.checkpoint, weights_only=True)
+        self._model.restore(saved["weights"])
+        self._optimizer.load_state_dict(saved["optimizer"])
+        self.step, self._window = saved["step"], saved["window"]
+        self._best_loss, self._best_step = saved["best"]
+        self._improved_loss, self._improved_at = saved["improved"]
+        return True
+
+    def checkpoint(self) -> None:
+        """Keep all that `resume` needs."""
+        content = {
+            "weights": self._model.tensors(),
+            "optimizer": self._optimizer.state_dict(),
+            "step": self.step,
+            "window": self._window,
+            "best": (self._best_loss, self._best_step),
+            "improved": (self._improved_loss, self._improved_at),
+        }
+        _save(self._folder.checkpoint, content)
+        self._saved_at = time.monotonic()
+
+    def train(self) -> int:
+        """All steps that remain; afterwards the model holds the best checkpoint. Returns its step (from 0)."""
+        schedule, stopped = self.schedule, False
+        self._reporter.plan(schedule.steps_per_epoch, schedule.total_steps, self.step)
+        self._model.core.train()
+        epoch, batches = -1, []
+        while self.step < schedule.total_steps and not stopped:
+            if self.step // schedule.steps_per_epoch != epoch:
+                epoch = self.step // schedule.steps_per_epoch
+                batches = epoch_batches(len(self._train), self._spec.hyperparameters.batch_size, self._spec.seed, epoch)
+            self._one_step([self._train[i] for i in batches[self.step % schedule.steps_per_epoch]])
+            stopped = self._after_step(self.step - 1)
+        self._model.restore(torch.load(self._folder.best, weights_only=True))
+        return self._best_step
+
+    def _one_step(self, batch: list[Example]) -> None:
+        torch.manual_seed(self._spec.seed * 1_000_003 + self.step)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.schedule.rate(self.step)
+        tokens = sum(sum(example.learned) for example in batch)
+        total = 0.0
+        for rows in passes([len(example) for example in batch]):
+            loss = self._model.loss_sum([batch[i] for i in rows])
+            (loss / tokens).backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+        if not math.isfinite(total):
+            raise JobError(
+                f"the training loss is not a number at step {self.step}",
+                "Lower learning_rate, or lengthen warmup_steps.",
+            )
+        torch.nn.utils.clip_grad_norm_(self._parameters, MAX_GRADIENT_NORM)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        self._window = [self._window[0] + total, self._window[1] + tokens]
+        self.step += 1
+
+    def _after_step(self, step: int) -> bool:
+        """Log, validate and keep what is due after `step` (from 0); True when training should end early."""
+        if self.schedule.logs_after(step):
+            self._reporter.train_loss(step, self._window[0] / self._window[1])
+            self._window = [0.0, 0]
+        self._reporter.step(self.step)
+        validates = self.schedule.validates_after(step)
+        if validates:
+            self._validate(step)
+        if validates or time.monotonic() - self._saved_at > CHECKPOINT_EVERY_S:
+            self.checkpoint()
+        if validates and self.schedule.gives_up(step, self._improved_at):
+            self._reporter.log(
+                "stopped early", f"validation loss has not improved by {MIN_IMPROVEMENT} since step {self._improved_at}"
+            )
+            return True
+        return False
+
+    def _validate(self, step: int) -> None:
+        loss = self.validation_loss()
+        self._reporter.val_loss(step, loss)
+        if loss < self._best_loss:
+            self._best_loss, self._best_step = loss, step
+            _save(self._folder.best, self._model.tensors())
+        if loss < self._improved_loss - MIN_IMPROVEMENT:
+            self._improved_loss, self._improved_at = loss, step
+
+    def validation_loss(self) -> float:
+        """Mean loss per learned token of the validation rows, in nats."""
+        self._model.core.eval()
+        with torch.inference_mode():
+            total = sum(
+                self._model.loss_sum([self._validation[i] for i in rows]).item()
+                for rows in passes([len(example) for example in self._validation])
+            )
+        self._model.core.train()
+        return total / sum(sum(example.learned) for example in self._validation)

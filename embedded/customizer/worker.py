@@ -1,0 +1,167 @@
+"""A job's own process: fetch the dataset, check it, train, upload. It reports to the job's progress file.
+
+Cheap checks come before torch is loaded. Everything is repeatable: started again after an interruption, a worker goes
+on from the last checkpoint, or with the upload when training was done. It ends itself when the service is gone, and a
+lock keeps a successor waiting until it has.
+"""
+
+import errno
+import fcntl
+import multiprocessing
+import multiprocessing.connection
+import os
+import shutil
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from embedded.common.files_url import FilesUrl, FilesUrlError
+from embedded.common.names import now
+from embedded.customizer import stores
+from embedded.customizer.failures import JobError
+from embedded.customizer.progress import Reporter
+from embedded.customizer.rows import Rows, Template, read_rows
+from embedded.customizer.spec import JobFolder, JobSpec
+
+LOCK_WAIT_S = 10.0
+EXIT_FAILED = 1
+EXIT_DISK_FULL = 28
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def main(root: str) -> None:
+    """Entry point of the process; exits 0 when the artifact is in the Data Store, EXIT_FAILED after a report."""
+    folder = JobFolder(Path(root))
+    _redirect_output(folder.log)
+    _end_with_parent()
+    os.environ.update(HF_HUB_DISABLE_PROGRESS_BARS="1", HF_HUB_DISABLE_TELEMETRY="1")
+    try:
+        lock = _take_lock(folder.lock)
+        reporter = Reporter(folder.progress)
+        try:
+            run(folder, reporter)
+        except Exception as error:
+            traceback.print_exc()
+            if isinstance(error, OSError) and error.errno in _DISK_FULL:
+                raise
+            reporter.failed(describe(error))
+            sys.exit(EXIT_FAILED)
+        finally:
+            os.close(lock)
+    except OSError as error:
+        if error.errno in _DISK_FULL:
+            sys.exit(EXIT_DISK_FULL)
+        raise
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """`error` in the shape of `JobLogs.error`."""
+    frames = traceback.extract_tb(error.__traceback__)
+    expected = isinstance(error, JobError)
+    message = error.message if isinstance(error, JobError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, MemoryError):
+        message = "out of memory: lower batch_size or max_seq_length, or take a smaller base model"
+    return {
+        "message": message,
+        "explanation": error.explanation if isinstance(error, JobError) else None,
+        "exception_type": type(error).__name__,
+        "stack_trace": None if expected else "".join(traceback.format_exception(error)),
+        "file": frames[-1].filename if frames else None,
+        "line": frames[-1].lineno if frames else None,
+        "timestamp": now(),
+    }
+
+
+def _redirect_output(log: Path) -> None:
+    target = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    for stream in (1, 2):
+        os.dup2(target, stream)
+    os.close(target)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(EXIT_FAILED)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _take_lock(path: Path) -> int:
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > deadline:
+                raise JobError("another process still works on this job") from error
+            time.sleep(0.1)
+        else:
+            return lock
+
+
+def run(folder: JobFolder, reporter: Reporter) -> None:
+    """Carry the job from where it stands to its end. JobError when it cannot be done."""
+    spec = folder.read_spec()
+    if not folder.artifact.exists():
+        rows = _rows(spec, folder, reporter)
+        _train(spec, folder, reporter, rows)
+        folder.checkpoint.unlink(missing_ok=True)
+        folder.best.unlink(missing_ok=True)
+    reporter.log("uploading", f"to {spec.repo}@{spec.job_id} in the Data Store")
+    stores.upload(spec.data_store_url, folder.artifact, spec.repo, spec.job_id)
+
+
+def _rows(spec: JobSpec, folder: JobFolder, reporter: Reporter) -> Rows:
+    reporter.log("reading dataset", spec.dataset_url)
+    template = Template.parse(spec.prompt_template)
+    shutil.rmtree(folder.dataset, ignore_errors=True)
+    try:
+        found = stores.patiently(lambda: FilesUrl.parse(spec.dataset_url).download(spec.data_store_url, folder.dataset))
+    except FilesUrlError as error:
+        raise JobError(f"dataset {spec.dataset_url}: {error}") from error
+    rows = read_rows(found, template, seed=spec.seed, limit=spec.dataset_limit)
+    shutil.rmtree(folder.dataset, ignore_errors=True)
+    for warning in rows.warnings:
+        reporter.warn(warning)
+    return rows
+
+
+def _train(spec: JobSpec, folder: JobFolder, reporter: Reporter, rows: Rows) -> None:
+    import torch
+
+    from embedded.customizer.model import TunedModel, load_tokenizer
+    from embedded.customizer.tokens import encode
+    from embedded.customizer.training import Run
+
+    torch.set_num_threads(spec.threads)
+    tokenizer = load_tokenizer(spec)
+    train = encode(rows.train, tokenizer, spec.max_seq_length)
+    validation = encode(rows.validation, tokenizer, spec.max_seq_length)
+    cut, dropped = train.truncated + validation.truncated, train.dropped + validation.dropped
+    if cut or dropped:
+        reporter.warn(
+            f"{cut} rows were cut to {spec.max_seq_length} tokens and {dropped} rows dropped",
+            "A row is dropped when its prompt alone fills max_seq_length. Shorten the rows or raise max_seq_length.",
+        )
+    if not train.examples or not validation.examples:
+        raise JobError(f"no row has anything to learn within max_seq_length of {spec.max_seq_length} tokens")
+    model = TunedModel(spec, reporter)
+    run = Run(spec, folder, model, train=train.examples, validation=validation.examples, reporter=reporter)
+    resumed = run.resume()
+    reporter.log(
+        "training resumed" if resumed else "training",
+        f"from step {run.step} of {run.schedule.total_steps}; {len(train.examples)} training and "
+        f"{len(validation.examples)} validation rows",
+    )
+    best = run.train()
+    reporter.finished(best)
+    model.save(folder.artifact, tokenizer)

@@ -1,0 +1,59 @@
+"""Processes for jobs, forked from one that has torch and PEFT loaded already, so that a job starts at once.
+
+That process (Python's fork server) computes nothing itself: forking is only safe before torch has started threads.
+"""
+
+import multiprocessing
+import multiprocessing.forkserver
+import threading
+from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from embedded.customizer import worker
+
+WARM_UP_DELAY_S = 2.0  # the service answers health checks first
+_PRELOAD = [
+    "torch",
+    "peft",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.models.llama.modeling_llama",
+    "embedded.customizer.training",
+    "embedded.customizer.worker",
+]
+TERM_GRACE_S = 3.0
+
+
+class Workers:
+    """Starts job processes."""
+
+    def __init__(self, *, keep_warm: bool) -> None:
+        self._context: ForkServerContext | SpawnContext
+        if keep_warm:
+            self._context = multiprocessing.get_context("forkserver")
+            self._context.set_forkserver_preload(_PRELOAD)
+        else:
+            self._context = multiprocessing.get_context("spawn")
+
+    def warm_up(self) -> None:
+        """Begin loading in the background; a job that comes first waits for it."""
+        if isinstance(self._context, ForkServerContext):
+            timer = threading.Timer(WARM_UP_DELAY_S, multiprocessing.forkserver.ensure_running)
+            timer.daemon = True
+            timer.start()
+
+    def start(self, folder: Path) -> BaseProcess:
+        """Start the job in `folder`. Ends with this service, at the latest."""
+        process = self._context.Process(target=worker.main, args=(str(folder),), daemon=True)
+        process.start()
+        return process
+
+
+def end(process: BaseProcess) -> None:
+    """Terminate, and kill if that is not enough; returns when the process is gone."""
+    process.terminate()
+    process.join(TERM_GRACE_S)
+    if process.is_alive():
+        process.kill()
+        process.join()
