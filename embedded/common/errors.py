@@ -17,6 +17,7 @@ import errno
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.requests import ClientDisconnect
 
 
 class ApiError(Exception):
@@ -89,6 +90,10 @@ async def _answer_os_error(_request: Request, error: Exception) -> JSONResponse:
     raise error
 
 
+async def _answer_nobody(_request: Request, _error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": "the client went away while it was sending"}, status_code=400)
+
+
 async def _answer_bug(request: Request, error: Exception) -> JSONResponse:
     what = f"{request.method} {request.url.path}: internal error ({type(error).__name__}); the service's log has more"
     return JSONResponse({"detail": what}, status_code=500)
@@ -99,4 +104,5 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ApiError, _answer)
     app.add_exception_handler(AnyHTTPException, _answer_http)
     app.add_exception_handler(OSError, _answer_os_error)
+    app.add_exception_handler(ClientDisconnect, _answer_nobody)
     app.add_exception_handler(Exception, _answer_bug)
