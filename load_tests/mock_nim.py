@@ -1,0 +1,226 @@
+"""A server that streams tokens at a known cadence and writes down when it did: an oracle for the client.
+
+Nothing of it is a model. Run it at the rate that is planned for a real NIM, first: what the load test then reports
+beyond the cadence is the client's own. It lists a base model, adapters, and one model a fault, which fails each
+request in that way. With `--log` each reply leaves a line with its clock points (perf_counter, comparable on one
+host) under the X-Request-Id that the client sent.
+
+It speaks just enough HTTP/1.1: POST with Content-Length, keep-alive, chunked replies.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+BASE = "mock/base"
+FAULTS = ("http-400", "http-429", "http-500", "error-event", "error-object", "empty", "truncated", "malformed",
+          "hang", "refuse", "no-usage", "closed-early")  # fmt: skip
+REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 429: "Too Many Requests", 500: "Internal Server Error"}
+
+
+@dataclass
+class Cadence:
+    """What every reply looks like. Times in seconds; `stall` freezes all streams from a time on, for a while."""
+
+    ttft_s: float = 0.05
+    itl_s: float = 0.01
+    tokens: int | None = None  # None: max_tokens of the request
+    tokens_per_event: int = 1
+    stall_at_s: float | None = None
+    stall_for_s: float = 0.0
+    adapters: tuple[str, ...] = ("mock/adapter-a@cust-1", "mock/adapter-b@cust-2")
+    log: TextIO | None = None
+    started: float = field(default_factory=time.perf_counter)
+
+    async def pause(self, until: float) -> None:
+        """Sleep to an absolute perf_counter time, and through the stall if one is on."""
+        if (wait := until - time.perf_counter()) > 0:
+            await asyncio.sleep(wait)
+        if self.stall_at_s is not None:
+            begin = self.started + self.stall_at_s
+            now = time.perf_counter()
+            if begin <= now < begin + self.stall_for_s:
+                await asyncio.sleep(begin + self.stall_for_s - now)
+
+
+def model_list(cadence: Cadence) -> dict[str, Any]:
+    """Reply of /v1/models: adapters and faults have the base model as parent, as in vLLM."""
+    ids = [BASE, *cadence.adapters, *(f"fault/{name}" for name in FAULTS)]
+    rows = [
+        {"id": m, "object": "model", "created": 0, "owned_by": "mock", "parent": None if m == BASE else BASE}
+        for m in ids
+    ]
+    return {"object": "list", "data": rows}
+
+
+class MockNim:
+    """Connections and replies."""
+
+    def __init__(self, cadence: Cadence) -> None:
+        self.cadence = cadence
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer requests on one connection until it closes."""
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while await self._one(reader, writer):
+                pass
+        writer.close()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = await reader.readuntil(b"\r\n\r\n")
+        received = time.perf_counter()
+        request, *lines = head.decode("latin-1").split("\r\n")
+        method, path, _ = request.split(" ", 2)
+        headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines if line)}
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
+        if method == "GET":
+            known = path == "/v1/models"
+            return await _plain(writer, 200 if known else 404, model_list(self.cadence) if known else {"detail": path})
+        asked = json.loads(body)
+        model = asked["model"]
+        fault = model.removeprefix("fault/") if model.startswith("fault/") else ""
+        if fault == "refuse":
+            return False
+        if fault == "hang":
+            await asyncio.sleep(3600)
+        if fault.startswith("http-"):
+            return await _plain(writer, int(fault[5:]), {"detail": f"injected {fault}"})
+        chat = path.endswith("/chat/completions")
+        return await self._stream(
+            writer, asked, chat=chat, fault=fault, request_id=headers.get("x-request-id", ""), received=received
+        )
+
+    async def _stream(
+        self,
+        writer: asyncio.StreamWriter,
+        asked: dict[str, Any],
+        *,
+        chat: bool,
+        fault: str,
+        request_id: str,
+        received: float,
+    ) -> bool:
+        cadence = self.cadence
+        tokens = cadence.tokens or int(asked.get("max_tokens", 16))
+        if fault == "closed-early":
+            tokens = max(1, tokens // 2)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        if chat:  # a role-only event, at once: it is not the first token
+            writer.write(_event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}))
+        content = {"index": 0, "delta": {"content": " word"}} if chat else {"index": 0, "text": " word"}
+        chunk = _event({"id": "mock-1", "object": "chunk", "created": 1767600000, "model": asked["model"],
+                        "choices": [{**content, "logprobs": None, "finish_reason": None}]})  # fmt: skip
+        stamps: list[float] = []
+        due = received + cadence.ttft_s
+        if fault != "empty":
+            for _ in range(0, tokens, cadence.tokens_per_event):
+                await cadence.pause(due)
+                stamps.append(time.perf_counter())
+                writer.write(chunk)
+                if cadence.itl_s == 0:
+                    await writer.drain()
+                due = max(due, stamps[-1] if cadence.stall_at_s is not None else due) + cadence.itl_s
+                if fault and len(stamps) == 2 and await _break(writer, fault):
+                    return False
+        end = {"choices": [{"index": 0, "text": "", "delta": {}, "finish_reason": "length"}]}
+        writer.write(_event(end))
+        if fault != "no-usage" and (asked.get("stream_options") or {}).get("include_usage"):
+            usage = {"prompt_tokens": 7, "completion_tokens": tokens, "total_tokens": 7 + tokens}
+            writer.write(_event({"choices": [], "usage": usage}))
+        if fault != "truncated":
+            writer.write(_chunk(b"data: [DONE]\n\n"))
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+        if cadence.log is not None:
+            first, last = (stamps[0], stamps[-1]) if stamps else (None, None)
+            line = {"id": request_id, "model": asked["model"], "received": received, "first": first, "last": last,
+                    "events": len(stamps), "tokens": tokens}  # fmt: skip
+            cadence.log.write(json.dumps(line) + "\n")
+        return True
+
+
+async def _break(writer: asyncio.StreamWriter, fault: str) -> bool:
+    """Break a stream in its middle; True when the connection is to be closed."""
+    if fault == "error-event":
+        writer.write(_chunk(b'event: error\ndata: {"message": "injected: engine died"}\n\n'))
+    elif fault == "error-object":
+        writer.write(_event({"error": {"message": "injected: out of memory", "code": 500}}))
+    elif fault == "malformed":
+        writer.write(_chunk(b"data: {not json}\n\n"))
+    elif fault != "closed-early":
+        return False
+    await writer.drain()
+    return True
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def _event(body: dict[str, Any]) -> bytes:
+    return _chunk(b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n")
+
+
+async def _plain(writer: asyncio.StreamWriter, status: int, body: dict[str, Any]) -> bool:
+    data = json.dumps(body).encode()
+    head = (
+        f"HTTP/1.1 {status} {REASONS[status]}\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+    )
+    writer.write(head.encode() + data)
+    await writer.drain()
+    return True
+
+
+async def run(cadence: Cadence, host: str, port: int) -> None:
+    """Serve until SIGINT or SIGTERM; prints the address once it listens."""
+    nim = MockNim(cadence)
+    server = await asyncio.start_server(nim.serve, host, port, backlog=1024)
+    stop = asyncio.Event()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(sign, stop.set)
+    port = server.sockets[0].getsockname()[1]
+    print(f"http://{host}:{port}", flush=True)
+    await stop.wait()
+    server.close()
+
+
+def main(argv: list[str]) -> int:
+    """Command line of the mock server."""
+    parser = argparse.ArgumentParser(prog="python -m load_tests mock", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0: a free one, which is printed")
+    parser.add_argument("--ttft", type=float, default=0.05, metavar="SECONDS")
+    parser.add_argument("--itl", type=float, default=0.01, metavar="SECONDS", help="0: as fast as the client reads")
+    parser.add_argument("--tokens", type=int, help="per reply (default: the request's max_tokens)")
+    parser.add_argument("--tokens-per-event", type=int, default=1)
+    parser.add_argument("--stall-at", type=float, metavar="SECONDS", help="freeze all streams at this time after start")
+    parser.add_argument("--stall-for", type=float, default=0.0, metavar="SECONDS")
+    parser.add_argument("--adapter", action="append", metavar="ID", help="adapter to list (default: two)")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="JSONL of what was sent when")
+    options = parser.parse_args(argv)
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context(options.log.open("w", buffering=1, encoding="utf-8")) if options.log else None
+        cadence = Cadence(
+            ttft_s=options.ttft,
+            itl_s=options.itl,
+            tokens=options.tokens,
+            tokens_per_event=options.tokens_per_event,
+            stall_at_s=options.stall_at,
+            stall_for_s=options.stall_for,
+            log=log,
+        )
+        if options.adapter:
+            cadence.adapters = tuple(options.adapter)
+        asyncio.run(run(cadence, options.host, options.port))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
