@@ -1,0 +1,51 @@
+"""The cache folder of the toolchain: `${XDG_CACHE_HOME:-~/.cache}/nemostack/tools/`.
+
+A folder in it is either complete or absent: it is filled under another name and renamed. One lock keeps two
+processes from installing at once; the second waits and then finds the work done.
+"""
+
+import fcntl
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def cache_dir() -> Path:
+    """Where the toolchain lives; not created by this call."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG rule: a relative path is to be ignored.
+    root = Path(base) if base.startswith("/") else Path.home() / ".cache"
+    return root / "nemostack" / "tools"
+
+
+@contextmanager
+def install_lock() -> Iterator[None]:
+    """Held while something is installed. Says so once when another process holds it."""
+    folder = cache_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("==> waiting for another process that installs the toolchain", file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def install(name: str, fill: Callable[[Path], None]) -> Path:
+    """Make `cache_dir()/name` by letting `fill` fill an empty folder that then takes its place at once."""
+    target = cache_dir() / name
+    staging = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=cache_dir()))
+    try:
+        fill(staging)
+        if target.exists():
+            shutil.rmtree(target)
+        staging.rename(target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    target.chmod(0o755)
+    return target
