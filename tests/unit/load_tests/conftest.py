@@ -1,0 +1,87 @@
+"""The mock server as an oracle: it writes down when it sent what, and the client's numbers are held against that."""
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+@dataclass
+class Mock:
+    url: str
+    log: Path
+    process: subprocess.Popen[str]
+
+    def sent(self) -> dict[str, dict[str, Any]]:
+        """What the server recorded, by request id."""
+        rows = [json.loads(line) for line in self.log.read_text().splitlines()]
+        return {row["id"]: row for row in rows}
+
+
+@pytest.fixture
+def mock_nim(tmp_path: Path) -> Iterator[Callable[..., Mock]]:
+    with contextlib.ExitStack() as stack:
+
+        def start(*arguments: str) -> Mock:
+            log = tmp_path / "mock.jsonl"
+            process = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-m", "load_tests", "mock", "--log", str(log), *arguments],
+                    cwd=ROOT,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            stack.callback(process.terminate)
+            assert process.stdout is not None
+            return Mock(process.stdout.readline().strip(), log, process)
+
+        yield start
+
+
+@pytest.fixture
+def prompts_file(tmp_path: Path) -> Path:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(json.dumps({"prompt": f"Question {k}?", "completion": "x"}) + "\n" for k in range(20)))
+    return path
+
+
+@dataclass
+class Outcome:
+    code: int
+    out: str
+    err: str
+    folder: Path
+
+    @property
+    def report(self) -> dict[str, Any]:
+        loaded: dict[str, Any] = json.loads((self.folder / "report.json").read_text())
+        return loaded
+
+    @property
+    def requests(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.folder / "requests.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def load(tmp_path: Path, prompts_file: Path) -> Callable[..., Outcome]:
+    """`python -m load_tests` as a user runs it."""
+    runs = 0
+
+    def run(*arguments: str, timeout: float = 90) -> Outcome:
+        nonlocal runs
+        runs += 1
+        folder = tmp_path / f"run-{runs}"
+        command = [sys.executable, "-m", "load_tests", "--prompts", str(prompts_file), "--out", str(folder), *arguments]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False)
+        return Outcome(done.returncode, done.stdout, done.stderr, folder)
+
+    return run

@@ -1,0 +1,134 @@
+"""What is refused before a single request, with what message."""
+
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+
+from load_tests.adapters import Mix, PreflightError, ServedModels, cold_starts, discover
+from load_tests.gates import read_slo
+from load_tests.prompts import bodies, read_prompts
+
+
+def _nim(*rows: tuple[str, str | None]) -> httpx.MockTransport:
+    data = [{"id": model, "parent": parent} for model, parent in rows]
+    return httpx.MockTransport(lambda _: httpx.Response(200, json={"object": "list", "data": data}))
+
+
+def test_adapters_are_the_children_of_the_base_model() -> None:
+    nim = _nim(("m/base", None), ("b@2", "m/base"), ("a@1", "m/base"), ("m/base", None))
+    assert discover("http://nim", base_model=None, wanted=None, transport=nim) == ServedModels("m/base", ("a@1", "b@2"))
+    assert discover("http://nim", base_model=None, wanted=[], transport=nim) == ServedModels("m/base", ())
+
+
+def test_unknown_adapter_names_what_is_there() -> None:
+    nim = _nim(("m/base", None), ("a@1", "m/base"))
+    with pytest.raises(PreflightError, match=r"adapter z@9 is not served .* found: a@1, m/base"):
+        discover("http://nim", base_model=None, wanted=["a@1", "z@9"], transport=nim)
+
+
+def test_unknown_or_ambiguous_base_model() -> None:
+    with pytest.raises(PreflightError, match="base model x is not served"):
+        discover("http://nim", base_model="x", wanted=None, transport=_nim(("m", None)))
+    with pytest.raises(PreflightError, match=r"lists 2 base models \(m, n\); name one"):
+        discover("http://nim", base_model=None, wanted=None, transport=_nim(("m", None), ("n", None)))
+
+
+@pytest.mark.parametrize("reply", [httpx.Response(503), httpx.Response(200, text="hi"), httpx.Response(200, json=[])])
+def test_a_server_that_is_no_nim(reply: httpx.Response) -> None:
+    with pytest.raises(PreflightError, match=r"GET http://nim/v1/models failed"):
+        discover("http://nim", base_model=None, wanted=None, transport=httpx.MockTransport(lambda _: reply))
+
+
+MODELS = ServedModels("base", ("a", "b", "c"))
+
+
+def test_shares() -> None:
+    assert Mix("weights", 0.25, 1.0, (("a", 2.0),)).shares(MODELS) == pytest.approx(
+        {"base": 0.25, "a": 0.375, "b": 0.1875, "c": 0.1875}
+    )
+    zipf = Mix("zipf", 0.0, 1.0).shares(MODELS)
+    assert zipf == pytest.approx({"a": 6 / 11, "b": 3 / 11, "c": 2 / 11})
+    assert Mix("weights", 0.5, 1.0, (("base", 1.0), ("b", 0.0))).shares(MODELS) == pytest.approx(
+        {"base": 1 / 3, "a": 1 / 3, "c": 1 / 3}
+    )
+    with pytest.raises(PreflightError, match=r"weight for z, .* found: base, a, b, c"):
+        Mix("weights", 0.5, 1.0, (("z", 1.0),)).shares(MODELS)
+
+
+def test_choices_follow_the_shares_and_the_seed() -> None:
+    mix = Mix("zipf", 0.2, 1.0)
+    chosen = [model for model, _ in zip(mix.choices(MODELS, seed=7), range(20_000), strict=False)]
+    for model, share in mix.shares(MODELS).items():
+        # 5 sigma of a binomial share
+        assert chosen.count(model) / 20_000 == pytest.approx(share, abs=5 * (share * (1 - share) / 20_000) ** 0.5)
+    again = [model for model, _ in zip(mix.choices(MODELS, seed=7), range(500), strict=False)]
+    assert again == chosen[:500]
+    turns = [m for m, _ in zip(Mix("round-robin").choices(MODELS, seed=1), range(5), strict=False)]
+    assert turns == ["base", "a", "b", "c", "base"]
+
+
+def test_cold_is_first_use_or_pushed_out() -> None:
+    sent = ["a", "base", "a", "b", "c", "a", "b"]
+    # two slots: b and c push a out, then a pushes b out
+    assert cold_starts(sent, base="base", slots=2) == [True, False, False, True, True, True, True]
+    assert cold_starts(sent, base="base", slots=3) == [True, False, False, True, True, False, False]
+
+
+def test_prompts_name_the_bad_line(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"prompt": "a"}\n\n{"text": "b"}\n')
+    with pytest.raises(PreflightError, match=r"p\.jsonl:3: no \"prompt\""):
+        read_prompts(path)
+    path.write_text("")
+    with pytest.raises(PreflightError, match="holds no prompts"):
+        read_prompts(path)
+
+
+def test_unique_prefixes_never_repeat() -> None:
+    made = [
+        body["prompt"]
+        for worker in range(2)
+        for body, _ in zip(
+            bodies(["x", "y"], api="completions", options={}, unique_prefix=True, seed=1, worker=worker),
+            range(50),
+            strict=False,
+        )
+    ]
+    assert len(set(made)) == 100
+    [chat] = [
+        b
+        for b, _ in zip(
+            bodies(["x"], api="chat", options={"max_tokens": 3}, unique_prefix=False, seed=1), [0], strict=False
+        )
+    ]
+    assert chat == {
+        "max_tokens": 3,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "messages": [{"role": "user", "content": "x"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("objective", "complaint"),
+    [
+        ({"metric": "ttft_ms", "max": 5}, "needs stat"),
+        ({"metric": "error_rate", "stat": "p95", "max": 5}, "leave stat out"),
+        ({"metric": "ttft_ms", "stat": "p95"}, "exactly one of max and min"),
+        ({"metric": "ttft_ms", "stat": "p97", "max": 1}, "objectives.0.stat"),
+        ({"metric": "goodput", "min": 1}, "need per_request"),
+        ({"metric": "speed", "min": 1}, "objectives.0.metric"),
+    ],
+)
+def test_slo_files_are_checked(tmp_path: Path, objective: dict[str, object], complaint: str) -> None:
+    path = tmp_path / "slo.yaml"
+    path.write_text(json.dumps({"version": 1, "objectives": [objective]}))  # JSON is YAML
+    with pytest.raises(PreflightError, match=complaint):
+        read_slo(path)
+
+
+@pytest.mark.parametrize("name", ["slo.yaml", "slo.local.yaml"])
+def test_shipped_slo_files_are_valid(name: str) -> None:
+    assert read_slo(Path(__file__).parents[3] / "examples" / name).objectives
