@@ -10,6 +10,8 @@ from workflows.errors import NotFound, ServiceError
 from workflows.settings import Model
 from workflows.stage import Context
 
+RESULTS_NAMESPACE = "evaluation-results"
+
 
 class Cleaned(Model):
     """What is gone now, and what was left on purpose."""
@@ -35,6 +37,8 @@ def clean(context: Context) -> Cleaned:
                 if not record.settled:
                     _stop(clients.evaluator.cancel, job)
                 took(f"evaluation job {job}", clients.evaluator.delete(job))
+                published = f"{RESULTS_NAMESPACE}/{job}"  # where Evaluators copy their results to
+                took(f"result repository {published}", clients.data_store.delete(published, "dataset"))
     repo = run.stage("dataset").notes.get("repo")
     if repo is None:
         return Cleaned(removed=removed, kept=[])

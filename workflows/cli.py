@@ -53,7 +53,8 @@ def doctor(
     with Progress() as progress:
         progress.start(f"Looking at the services of target {outputs.target}")
         settings = _settings("run", judge=judge, namespace=namespace)
-        findings = checks.check(Clients(outputs, max_retries=0), settings, write=True, tell=progress.update)
+        with Clients(outputs, max_retries=0) as clients:
+            findings = checks.check(clients, settings, write=True, tell=progress.update)
     render.findings(stdout(), findings)
     bad = sum(finding.level == "bad" for finding in findings)
     if bad:
@@ -233,10 +234,9 @@ def cleanup(
     found = RunDirectory.open(directory)
     outputs = target.resolve()
     settings = found.info().settings.model_copy(update={"keep_adapter": keep_adapter, "kind": "run"})
-    with Progress() as progress:
-        cleaned = clean_up(
-            Launch(run=found, resumed=True, settings=settings, outputs=outputs), Clients(outputs), progress
-        )
+    launch = Launch(run=found, resumed=True, settings=settings, outputs=outputs)
+    with Progress() as progress, Clients(outputs) as clients:
+        cleaned = clean_up(launch, clients, progress)
     for what in cleaned.removed:
         stdout().print(f"removed {what}", markup=False)
 
@@ -271,9 +271,9 @@ def _launch(target: o.TargetOptions, settings: Settings, runs: Path, *, new: boo
 
     outputs = target.resolve()
     launch = prepare(runs, settings, outputs, new=new)
-    with Progress() as progress:
+    with Progress() as progress, Clients(outputs) as clients:
         try:
-            execute(launch, Clients(outputs), progress)
+            execute(launch, clients, progress)
         except KeyboardInterrupt:
             progress.stop()
             progress.line(
@@ -293,14 +293,19 @@ def main(argv: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if argv is None else argv
     debug = "--debug" in arguments
     try:
-        app(args=[a for a in arguments if a != "--debug"], standalone_mode=False, prog_name="nemostack")
+        app(args=[a for a in arguments if a != "--debug"], prog_name="nemostack")
     except NemostackError as error:
         if debug:
             raise
         _complain(str(error))
         raise SystemExit(error.exit_code) from error
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         raise SystemExit(EXIT_INTERRUPTED) from None
+    except Exception as error:
+        if debug:
+            raise
+        _complain(f"unexpected {type(error).__name__}: {error}; --debug shows where, a bug report would be kind")
+        raise SystemExit(1) from error
 
 
 def _complain(text: str) -> None:

@@ -151,7 +151,7 @@ def _row(raw: bytes, settings: Settings) -> Row | str:
         if column not in item:
             return f"lacks column {column!r} (has: {', '.join(sorted(item)) or 'none'})"
         if not isinstance(item[column], str):
-            return f"column {column!r} is a {type(item[column]).__name__}, expected text"
+            return f"column {column!r} is of type {type(item[column]).__name__}, expected text"
         if not item[column].strip():
             return f"column {column!r} is empty"
         if any("\ud800" <= character <= "\udfff" for character in item[column]):

@@ -12,7 +12,7 @@ JUDGE_SYSTEM = (
     "does it leave out nothing that matters? Reply with one line, RATING: <n>, where n is a whole number from 1 (poor) "
     "to 5 (perfect)."
 )
-JUDGE_USER = "Question: {{ item.prompt }}\nGround truth: {{ item.completion }}\nAnswer: {{ sample.output_text }}"
+JUDGE_USER = "Ground truth: {{ item.completion }}\nAnswer: {{ sample.output_text }}\nQuestion: {{ item.prompt }}"
 
 
 @dataclass(frozen=True)

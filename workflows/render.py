@@ -146,4 +146,7 @@ def _table(*columns: str) -> Table:
 
 
 def _say(console: Console, text: str) -> None:
-    console.print(Text(redact(text)), soft_wrap=True)
+    if console.is_terminal:
+        console.print(Text(redact(text)), soft_wrap=True)
+    else:
+        console.file.write(f"{redact(text)}\n")  # as it is: rich would expand the tabs

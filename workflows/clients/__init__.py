@@ -5,9 +5,10 @@ huggingface_hub, openai); what they raise becomes ours (workflows.errors) and wh
 Libraries are imported when a client is first used: `--help` must not wait for them.
 """
 
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from infra.outputs import StackOutputs
 
@@ -32,12 +33,19 @@ class Timeouts:
 
 @dataclass
 class Clients:
-    """The services of one stack."""
+    """The services of one stack. A context manager: leaving it closes the connections."""
 
     outputs: StackOutputs
     timeouts: Timeouts = field(default_factory=Timeouts)
     max_retries: int = 2
     transport: Any = None  # httpx transport under the NeMo SDK; None = the network
+    _closing: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._closing.close()
 
     @cached_property
     def sdk(self) -> "NeMoMicroservices":
@@ -47,6 +55,7 @@ class Clients:
 
         timeout = httpx.Timeout(self.timeouts.read, connect=self.timeouts.connect)
         http = httpx.Client(timeout=timeout, transport=self.transport, follow_redirects=True)
+        self._closing.callback(http.close)
         return NeMoMicroservices(
             base_url=self.outputs.nemo_url, timeout=timeout, max_retries=self.max_retries, http_client=http
         )
@@ -77,11 +86,15 @@ class Clients:
         """Repositories of files."""
         from workflows.clients.data_store import DataStore
 
-        return DataStore(self.outputs.data_store_url, self.timeouts)
+        store = DataStore(self.outputs.data_store_url, self.timeouts)
+        self._closing.callback(store.close)
+        return store
 
     @cached_property
     def nim(self) -> "Nim":
         """Inference."""
         from workflows.clients.nim import Nim
 
-        return Nim(self.outputs.nim_url, self.timeouts, max_retries=self.max_retries)
+        nim = Nim(self.outputs.nim_url, self.timeouts, max_retries=self.max_retries)
+        self._closing.callback(nim.close)
+        return nim

@@ -37,6 +37,12 @@ class DataStore:
         self._client = client
         self._api: HfApi = HfApi(endpoint=f"{url}/v1/hf", token=False)
 
+    def close(self) -> None:
+        """Close the library's connections."""
+        from huggingface_hub.utils import close_session
+
+        close_session()
+
     def ping(self) -> str:
         """Ask for a repository that cannot exist: only a Data Store answers that as the Hub does."""
         with calling(_SERVICE, self._url, "asking for a repository"):

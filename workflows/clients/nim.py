@@ -21,6 +21,10 @@ class Nim:
             base_url=f"{url}/v1", api_key="none", timeout=timeout, max_retries=max_retries, http_client=self._http
         )
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
     def ready(self) -> None:
         """ServiceError or Unreachable unless NIM says it is ready."""
         with calling(_SERVICE, self._url, "asking whether it is ready"):

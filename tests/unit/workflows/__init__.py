@@ -1,0 +1,1 @@
+"""The pipeline against a fake stack, and its parts."""

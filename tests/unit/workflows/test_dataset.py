@@ -1,0 +1,101 @@
+"""Datasets: what is wrong is said with file and line, what is odd is counted."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.unit.workflows.conftest import write_dataset
+from workflows import dataset
+from workflows.errors import BadInput
+from workflows.settings import DEFAULT_DATASET, Settings
+
+
+def broken(tmp_path: Path, line: str) -> str:
+    folder = write_dataset(tmp_path / "d")
+    with (folder / "train.jsonl").open("a") as file:
+        file.write(f"\n{line}\n")
+    with pytest.raises(BadInput) as caught:
+        dataset.load(Settings(dataset=folder, limit=4))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"prompt": "a", "completion": ', "is not JSON (Expecting value at column 31)"),
+        ('["a"]', "is a JSON list, expected an object"),
+        ('{"prompt": "a", "answer": "b"}', "lacks column 'completion' (has: answer, prompt)"),
+        ("{}", "lacks column 'prompt' (has: none)"),
+        ('{"prompt": "a", "completion": 5}', "column 'completion' is of type int, expected text"),
+        ('{"prompt": "  ", "completion": "b"}', "column 'prompt' is empty"),
+        ('{"prompt": "\\ud800", "completion": "b"}', "half of a surrogate pair"),
+        ("[" * 100_000, "is not"),
+    ],
+)
+def test_bad_line_is_named(tmp_path: Path, line: str, said: str) -> None:
+    # 12 rows, an empty line, then the bad one.
+    assert f"train.jsonl line 14: {said}" in broken(tmp_path, line)
+
+
+def test_bytes_that_are_no_utf8(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path)
+    (folder / "test.jsonl").write_bytes(b'{"prompt": "\xff", "completion": "b"}\n')
+    with pytest.raises(BadInput, match=r"test.jsonl line 1: is not UTF-8"):
+        dataset.load(Settings(dataset=folder))
+
+
+def test_all_problems_at_once_but_not_too_many(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path)
+    (folder / "train.jsonl").write_text("nonsense\n" * 30)
+    (folder / "validation.jsonl").write_text("\n")
+    (folder / "test.jsonl").unlink()
+    with pytest.raises(BadInput) as caught:
+        dataset.load(Settings(dataset=folder))
+    text = str(caught.value)
+    assert "32 problem(s)" in text
+    assert "and 22 more" in text
+    (folder / "train.jsonl").write_text('{"prompt": "a", "completion": "b"}')
+    with pytest.raises(BadInput, match=r"(?s)validation.jsonl: holds no rows.*test.jsonl: cannot be read"):
+        dataset.load(Settings(dataset=folder))
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"is no folder; expected one with train.jsonl, validation.jsonl, test.jsonl"):
+        dataset.load(Settings(dataset=tmp_path / "nowhere"))
+
+
+def test_duplicates_and_leaks_are_counted(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "d", {"train": 5, "validation": 2, "test": 3})
+    with (folder / "test.jsonl").open("a") as file:
+        file.write('{"prompt": "  TRAIN question 3? ", "completion": "x"}\n')
+        file.write('{"prompt": "test question 0?", "completion": "test answer 0."}\n')
+    data = dataset.load(Settings(dataset=folder, limit=100))
+    assert data.facts.splits["test"].duplicates == 1
+    assert data.facts.leaked == 1
+    warnings = " ".join(data.facts.warnings)
+    assert "1 duplicate row(s)" in warnings
+    assert "first: row 4" in warnings
+    assert "fewer than the 100 asked for" in warnings
+
+
+def test_columns_can_be_named_and_order_is_kept(tmp_path: Path) -> None:
+    for split in dataset.SPLITS:
+        rows = [{"q": f"{split}{i}", "a": "é 한국어", "other": 1} for i in range(3)]
+        (tmp_path / f"{split}.jsonl").write_text("\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows))
+    data = dataset.load(Settings(dataset=tmp_path, prompt_column="q", completion_column="a"))
+    assert [row.prompt for row in data.train] == ["train0", "train1", "train2"]
+    lines = dataset.as_pairs(data.test).decode().splitlines()
+    assert json.loads(lines[0]) == {"prompt": "test0", "completion": "é 한국어"}
+
+
+def test_max_tokens_leaves_room_for_the_longest(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path)
+    (folder / "test.jsonl").write_text(json.dumps({"prompt": "a", "completion": "x" * 190}))
+    assert dataset.load(Settings(dataset=folder)).max_tokens() == 112
+
+
+def test_the_sample_dataset_is_clean() -> None:
+    data = dataset.load(Settings(dataset=DEFAULT_DATASET))
+    assert data.facts.leaked == 0
+    assert len(data.test) >= 100

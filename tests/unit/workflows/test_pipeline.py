@@ -1,0 +1,178 @@
+"""The whole pipeline on a fake stack: what it does, and what it leaves behind."""
+
+import csv
+import json
+import re
+
+import pytest
+
+from tests.unit.workflows.conftest import Harness
+from tests.unit.workflows.fake_stack import BASE
+from workflows.comparison import Comparison
+from workflows.errors import JobFailed, RunLocked, Unhealthy
+from workflows.settings import Settings
+
+
+def test_full_run_climbs_the_ladder(harness: Harness, settings: Settings) -> None:
+    run = harness.run(settings)
+    comparison = Comparison.model_validate_json((run.path / "comparison.json").read_text())
+    assert [a.name for a in comparison.approaches] == ["zero_shot", "in_context", "lora"]
+    # The fake scores item i with level + (i % 7 - 3) / 100; the mean over 8 items is level - 3/800.
+    means = [a.scores["rouge_l"].mean for a in comparison.approaches]
+    assert means == pytest.approx([0.3 - 3 / 800, 0.5 - 3 / 800, 0.7 - 3 / 800])
+    assert comparison.approaches[0].scores["bleu"].mean == pytest.approx(0.3 - 3 / 800)  # brought to 0..1
+    assert comparison.decision is not None
+    assert comparison.decision.outcome == "GO"
+    assert comparison.decision.against == "in_context"
+    difference = comparison.decision.difference
+    assert difference is not None
+    assert (difference.low, difference.high) == pytest.approx((0.2, 0.2))  # paired: the noise is the same and cancels
+
+
+def test_full_run_leaves_nothing_on_the_stack(harness: Harness, settings: Settings) -> None:
+    harness.run(settings)
+    stack = harness.stack
+    assert (stack.datasets, stack.models, stack.repos, stack.evaluations) == ({}, {}, {}, {})
+
+
+def test_keep_adapter_leaves_only_the_adapter(harness: Harness, settings: Settings) -> None:
+    run = harness.run(settings.model_copy(update={"keep_adapter": True}))
+    assert [BASE, *harness.stack.models] == harness.stack.served()
+    assert len(harness.stack.models) == 1
+    assert harness.stack.datasets == {}
+    assert run.stage("cleanup").outputs["kept"] == list(harness.stack.models)
+
+
+def test_what_is_sent(harness: Harness, settings: Settings) -> None:
+    sent: dict[str, bytes] = {}
+    jobs = []
+    stack = harness.stack
+    stack.on(
+        r"DELETE /v1/evaluation/jobs/eval-1", lambda: jobs.extend(json.loads(json.dumps([*stack.evaluations.values()])))
+    )
+    stack.on(r"DELETE /ds/v1/hf/api/repos/delete", lambda: [sent.update(files) for files in stack.repos.values()])
+    harness.run(settings)
+    training = [json.loads(line) for line in sent["training/train.jsonl"].decode().splitlines()]
+    assert training[0]["messages"] == [
+        {"role": "user", "content": "train question 0?"},
+        {"role": "assistant", "content": "train answer 0."},
+    ]
+    assert json.loads(sent["testing/test.jsonl"].decode().splitlines()[0]) == {
+        "prompt": "test question 0?",
+        "completion": "test answer 0.",
+    }
+    zero, context, lora = jobs
+    assert zero["target"]["model"]["api_endpoint"] == {
+        "url": "http://nim.internal:8000/v1/chat/completions",
+        "model_id": BASE,
+    }
+    templates = [job["config"]["tasks"]["answers"]["params"]["template"]["messages"] for job in jobs]
+    assert [len(messages) for messages in templates] == [1, 7, 1]
+    assert {m["content"].partition(" ")[0] for m in templates[1][:6]} == {"train"}
+    assert templates[0] == templates[1][-1:] == [{"role": "user", "content": "{{ item.prompt }}"}]
+    assert lora["target"]["model"]["api_endpoint"]["model_id"].startswith("default/my-data-")
+    hyper = stack.customizations["cust-1"]["hyperparameters"]
+    assert hyper["lora"] == {"adapter_dim": 8, "alpha": 32, "adapter_dropout": 0.0}
+    assert context["custom_fields"]["nemostack_stage"] == "in_context"
+
+
+def test_csv_agrees_with_samples(harness: Harness, settings: Settings) -> None:
+    run = harness.run(settings)
+    with (run.path / "comparison.csv").open() as file:
+        rows = {(row["approach"], row["metric"]): row for row in csv.DictReader(file)}
+    lines = (run.path / "samples" / "lora.jsonl").read_text().splitlines()
+    scores = [json.loads(line)["scores"]["f1"] for line in lines]
+    assert float(rows["lora", "f1"]["mean"]) == pytest.approx(sum(scores) / 8)
+    assert rows["lora", "f1"]["n"] == "8"
+
+
+def test_without_samples_the_summary_is_used_and_said(harness: Harness, settings: Settings) -> None:
+    harness.stack.samples = False
+    run = harness.run(settings)
+    comparison = Comparison.model_validate_json((run.path / "comparison.json").read_text())
+    score = comparison.approaches[2].scores["rouge_l"]
+    values = [0.7 + (i % 7 - 3) / 100 for i in range(8)]
+    mean = sum(values) / 8
+    half = 1.96 * (sum((v - mean) ** 2 for v in values) / 8) ** 0.5 / 8**0.5
+    assert score.method == "normal"
+    assert (score.low, score.high) == pytest.approx((mean - half, mean + half), abs=1e-4)
+    assert score.missing == 1
+    assert "gave no scores per item" in (run.path / "report.html").read_text()
+
+
+def test_shots_zero_skips_in_context(harness: Harness, settings: Settings) -> None:
+    run = harness.run(settings.model_copy(update={"shots": 0}))
+    assert run.stage("in_context").status == "skipped"
+    assert "--shots 0" in run.stage("in_context").reason
+    assert len(harness.stack.customizations) == 1
+
+
+def test_environment_check_collects_all_problems(harness: Harness, settings: Settings) -> None:
+    harness.stack.down = {"/v1/evaluation", "/nim"}
+    with pytest.raises(Unhealthy) as caught:
+        harness.run(settings)
+    assert "3 problem(s)" in str(caught.value)
+    assert all(word in str(caught.value) for word in ("Evaluator: answers", "NIM: is ready", "NIM: serves the model"))
+    assert harness.stack.datasets == {}
+
+
+def test_failed_job_says_why_and_how_to_go_on(harness: Harness, settings: Settings) -> None:
+    def fail() -> None:
+        harness.stack.customizations["cust-1"] |= {"status": "failed"}
+
+    harness.stack.on(r"GET /v1/customization/jobs/cust-1", fail)
+    with pytest.raises(JobFailed, match=r"customization job cust-1 ended as failed.*run again to retry"):
+        harness.run(settings)
+    run = harness.run(settings)
+    assert "had failed; starting another" in harness.said
+    assert len(harness.stack.customizations) == 2
+    assert run.stage("cleanup").status == "done"
+    assert harness.stack.models == {}  # the adapter of the failed job too
+
+
+def test_mlflow_away_is_visible_not_fatal(harness: Harness, settings: Settings) -> None:
+    run = harness.run(settings)
+    problem = run.stage("comparison").outputs["mlflow"]["problem"]
+    assert "MLflow" in problem
+    assert "complete" in problem
+    assert problem in harness.said
+    assert run.info().finished_at is not None
+
+
+def test_second_process_is_kept_out(harness: Harness, settings: Settings) -> None:
+    harness.stack.down = {"/nim"}
+    with pytest.raises(Unhealthy):
+        harness.run(settings)
+    launch = harness.prepare(settings)
+    assert launch.resumed
+    with launch.run.locked(), pytest.raises(RunLocked, match="another process"):
+        harness.run(settings)
+
+
+def test_finished_run_is_not_resumed(harness: Harness, settings: Settings) -> None:
+    first, second = harness.run(settings), harness.run(settings)
+    assert first.path != second.path
+    assert re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{8}(-\d+)?", second.path.name)
+
+
+def test_other_settings_are_another_run(harness: Harness, settings: Settings) -> None:
+    harness.stack.down = {"/nim"}
+    with pytest.raises(Unhealthy):
+        harness.run(settings)
+    assert harness.prepare(settings).resumed
+    assert harness.prepare(settings.model_copy(update={"keep_adapter": True})).resumed
+    assert not harness.prepare(settings, new=True).resumed
+    (settings.dataset / "test.jsonl").write_text('{"prompt": "other", "completion": "rows"}\n')
+    assert not harness.prepare(settings).resumed
+
+
+def test_benchmark(harness: Harness, settings: Settings) -> None:
+    run = harness.run(settings.model_copy(update={"kind": "evaluate", "benchmark": "gsm8k"}))
+    assert run.stage("benchmark").outputs["scores"] == {"gsm8k exact_match.exact_match": 0.25}
+    assert harness.stack.evaluations == {}
+
+
+def test_customize_keeps_the_model(harness: Harness, settings: Settings) -> None:
+    run = harness.run(settings.model_copy(update={"kind": "customize"}))
+    assert run.stage("customization").outputs["model"] in harness.stack.served()
+    assert harness.stack.datasets == {}

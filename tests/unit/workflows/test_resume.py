@@ -1,0 +1,208 @@
+"""Ctrl-C in every stage, services that lose jobs, kills: the next run goes on, and nothing is done twice."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.unit.workflows.conftest import FAST, Harness
+from workflows.clients.polling import Pace
+from workflows.comparison import Comparison
+from workflows.errors import JobFailed, ServiceError
+from workflows.settings import Settings
+
+STARTS = r"POST /v1/(evaluation|customization)/jobs$"
+# A request of each stage in whose midst the user presses Ctrl-C.
+MOMENTS = {
+    "environment": r"GET /nim/v1/health/ready",
+    "dataset": r"POST .*/commit/main",
+    "zero_shot": r"GET /v1/evaluation/jobs/eval-1$",
+    "in_context": r"GET /v1/evaluation/jobs/eval-2$",
+    "customization": r"GET /v1/customization/jobs/cust-1$",
+    "lora": r"GET /v1/evaluation/jobs/eval-3/download-results",
+    "comparison": r"GET /mlflow/health",
+    "cleanup": r"DELETE /v1/datasets/",
+}
+
+
+@pytest.mark.parametrize("stage", MOMENTS)
+def test_interrupted_stage_is_finished_and_nothing_done_twice(harness: Harness, settings: Settings, stage: str) -> None:
+    harness.stack.looks_needed = 3
+    harness.stack.interrupt_on(MOMENTS[stage], after="eval-3/download-results" if stage == "comparison" else None)
+    with pytest.raises(KeyboardInterrupt):
+        harness.run(settings)
+    (directory,) = [path for path in harness.root.iterdir() if path.is_dir()]
+    before = {record.name: record for record in harness.prepare(settings).run.stages()}
+    assert before[stage].status == "interrupted"
+    settled = [name for name, record in before.items() if record.settled and name != "environment"]
+    assert settled == [name for name in list(MOMENTS)[1:] if name in before][: len(settled)]
+
+    run = harness.run(settings)
+
+    assert run.path == directory
+    assert "resuming" in harness.said
+    assert harness.stack.count(STARTS) == 4  # three evaluations and one training, in both runs together
+    assert harness.stack.count(r"POST .*/commit/main") == (2 if stage == "dataset" else 1)
+    for name in settled:
+        assert run.stage(name).attempts == 1
+    assert run.info().finished_at is not None
+    comparison = Comparison.model_validate_json((run.path / "comparison.json").read_text())
+    assert [a.items for a in comparison.approaches] == [8, 8, 8]
+    stack = harness.stack
+    assert (stack.datasets, stack.models, stack.repos, stack.evaluations) == ({}, {}, {}, {})
+
+
+@pytest.mark.parametrize("service", ["evaluation", "customization"])
+def test_job_whose_id_was_never_written_down_is_found(harness: Harness, settings: Settings, service: str) -> None:
+    harness.stack.interrupt_on(rf"POST /v1/{service}/jobs$")
+    with pytest.raises(KeyboardInterrupt):
+        harness.run(settings)
+    harness.run(settings)
+    assert harness.stack.count(STARTS) == 4
+    assert "found the" in harness.said
+
+
+def test_training_goes_on_under_the_same_id(harness: Harness, settings: Settings) -> None:
+    harness.stack.looks_needed = 5
+    harness.stack.interrupt_on(r"GET /v1/customization/jobs/cust-1$")
+    with pytest.raises(KeyboardInterrupt):
+        harness.run(settings)
+    assert harness.stack.customizations["cust-1"]["status"] != "cancelled"
+    run = harness.run(settings)
+    assert run.stage("customization").outputs["job_id"] == "cust-1"
+    assert "picking up customization job cust-1 again" in harness.said
+
+
+def test_job_lost_between_runs_is_started_again(harness: Harness, settings: Settings) -> None:
+    harness.stack.interrupt_on(r"GET /v1/evaluation/jobs/eval-2$")
+    with pytest.raises(KeyboardInterrupt):
+        harness.run(settings)
+    del harness.stack.evaluations["eval-2"]
+    harness.stack.evaluations["eval-lost"] = {"id": "eval-lost"}  # so that the next id is another one
+    harness.run(settings)
+    assert "evaluation job eval-2 is not known to the service any more; starting another" in harness.said
+    assert harness.stack.count(STARTS) == 5
+
+
+def test_job_lost_while_waiting_is_started_again(harness: Harness, settings: Settings) -> None:
+    stack = harness.stack
+    stack.on(
+        r"GET /v1/customization/jobs/cust-1$",
+        lambda: stack.customizations.update({"gone": stack.customizations.pop("cust-1")}),
+    )
+    run = harness.run(settings)
+    assert "customization job cust-1 is not known to the service any more; starting another" in harness.said
+    assert run.stage("customization").outputs["job_id"] == "cust-2"
+
+
+def test_job_that_fails_after_an_outage_is_started_again(harness: Harness, settings: Settings) -> None:
+    stack = harness.stack
+    stack.looks_needed = 3
+
+    def crash() -> None:
+        stack.down.add("/v1/customization/jobs/cust-1")
+        stack.on(r"GET /v1/customization/jobs/cust-1", come_back)
+
+    def come_back() -> None:
+        stack.down.clear()
+        stack.customizations["cust-1"]["status"] = "failed"
+
+    stack.on(r"GET /v1/customization/jobs/cust-1", crash)
+    run = harness.run(settings)
+    assert "cust-1 failed after its service had been away; starting another" in harness.said
+    assert run.stage("customization").outputs["job_id"] == "cust-2"
+
+
+def test_outage_beyond_patience_ends_the_run(harness: Harness, settings: Settings) -> None:
+    stack = harness.stack
+    stack.on(r"GET /v1/evaluation/jobs/eval-1$", lambda: stack.down.add("/v1/evaluation/jobs/eval-1"))
+    impatient = settings.model_copy(update={"deadlines": settings.deadlines.model_copy(update={"outage": 0.05})})
+    with pytest.raises(ServiceError, match="answered 503"):
+        harness.run(impatient)
+    stack.down.clear()
+    harness.run(impatient)
+    assert stack.count(STARTS) == 4
+
+
+def test_a_job_lost_again_and_again_is_given_up(harness: Harness, settings: Settings) -> None:
+    stack = harness.stack
+    for number in (1, 2, 3):
+        stack.on(
+            rf"GET /v1/customization/jobs/cust-{number}$",
+            lambda n=number: (
+                stack.customizations.update({f"cust-{n}": {}})
+                or stack.customizations.__setitem__(f"x{n}", stack.customizations.pop(f"cust-{n}"))
+            ),
+        )
+    with pytest.raises(JobFailed, match="it had been started again before"):
+        harness.run(settings)
+    assert stack.count(r"POST /v1/customization/jobs$") == 3
+
+
+def test_dataset_gone_from_the_stack_is_uploaded_again(harness: Harness, settings: Settings) -> None:
+    harness.stack.interrupt_on(r"GET /v1/evaluation/jobs/eval-1$")
+    with pytest.raises(KeyboardInterrupt):
+        harness.run(settings)
+    harness.stack.repos.clear()  # as if the local stack had been made anew
+    harness.stack.datasets.clear()
+    harness.stack.evaluations.clear()
+    harness.run(settings)
+    assert "again, dataset default/my-data-" in harness.said
+    assert harness.stack.count(r"POST .*/commit/main") == 2
+
+
+def test_lost_dataset_does_not_matter_when_nobody_needs_it(harness: Harness, settings: Settings) -> None:
+    harness.stack.interrupt_on(r"GET /mlflow/health", after="eval-3/download-results")
+    with pytest.raises(KeyboardInterrupt):
+        harness.run(settings)
+    harness.stack.repos.clear()
+    harness.stack.datasets.clear()
+    harness.run(settings)
+    assert harness.stack.count(STARTS) == 4
+
+
+def test_sleeping_is_interruptible(harness: Harness, settings: Settings) -> None:
+    def sleep(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    harness.stack.looks_needed = 9
+    with pytest.raises(KeyboardInterrupt):
+        harness.run(settings, pace=Pace(first=0.001, sleep=sleep))
+    assert harness.prepare(settings).run.stage("zero_shot").notes["job_id"] == "eval-1"
+    harness.run(settings, pace=FAST)
+    assert harness.stack.count(STARTS) == 4
+
+
+@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL])
+def test_real_process_killed_in_training(harness: Harness, settings: Settings, kill: signal.Signals) -> None:
+    stack = harness.stack
+    stack.looks_needed = 10_000
+    stack.on(r"GET /v1/evaluation/jobs/", lambda: setattr(stack, "looks_needed", 0))
+    stack.on(r"POST /v1/customization/jobs$", lambda: setattr(stack, "looks_needed", 10_000))
+    outputs = harness.root / "outputs.json"
+    outputs.write_text(stack.outputs.model_dump_json())
+    argv = [sys.executable, "-m", "workflows.cli", "run", "--outputs", str(outputs), "--runs", str(harness.root)]
+    argv += ["--dataset", str(settings.dataset), "--limit", "8"]
+    root = Path(__file__).resolve().parents[3]
+    process = subprocess.Popen(argv, cwd=root, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while stack.count(r"GET /v1/customization/jobs/cust-1$") < 2:
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    os.kill(process.pid, kill)
+    _, said = process.communicate(timeout=30)
+    if kill == signal.SIGINT:
+        assert process.returncode == 130
+        assert "Run the same command again to resume" in said
+        assert "Traceback" not in said
+    stack.looks_needed = 0
+    done = subprocess.run(argv, cwd=root, capture_output=True, text=True, timeout=60, check=True)
+    assert "resuming" in done.stderr
+    assert "picking up customization job cust-1 again" in done.stderr
+    assert stack.count(STARTS) == 4
+    assert done.stdout.startswith("metric\tZero-shot\tIn-context\tLoRA\n")
