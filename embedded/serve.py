@@ -1,7 +1,8 @@
 """Runs one embedded service: `python -m embedded.serve SERVICE CONFIG.json`.
 
 The config file holds the service's settings (its `Settings`); a file, because command lines are public.
-Exit codes: 0 stopped by a signal, 1 failed, 2 the config is missing or wrong (one line a mistake on stderr).
+Exit codes: 0 stopped by a signal, 1 failed, 2 the config is missing or wrong (one line a mistake on stderr),
+3 could not start to serve (its log says why: the port is taken, for one).
 """
 
 import argparse

@@ -8,11 +8,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import httpx
-
 from embedded.common.names import Ref
 
-_URL = re.compile(r"(?:hf|nds):(?://)?(?:(datasets|models)/)?([^/]+)/([^/@]+)(?:@([^/]+))?(?:/(.*))?")
+_URL = re.compile(
+    r"(?:hf|nds):(?://)?(?:(datasets|models)/)?(?!(?:datasets|models)/)([^/]+)/([^/@]+)(?:@([^/]+))?(?:/(.*))?"
+)
 
 
 class FilesUrlError(ValueError):
@@ -47,17 +47,22 @@ class FilesUrl:
     def download(self, data_store_url: str, to: Path) -> Path:
         """Fetch into folder `to`; returns the folder of the repository's tree, or the one file addressed.
 
+        Files of the same names in `to` are replaced, others stay: give each download a folder of its own.
         Raises FilesUrlError when the repository or the path does not exist or the Data Store does not answer.
         """
         from huggingface_hub import HfApi
-        from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+        from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+        from embedded.common.hub import HUB_ERRORS
 
         api = HfApi(endpoint=f"{data_store_url}/v1/hf", token=False)
         try:
+            # Asked first, because snapshot_download takes an existing folder for the answer when it gets none.
+            info = api.repo_info(str(self.repo), repo_type=self.repo_type, revision=self.revision, files_metadata=True)
             api.snapshot_download(
                 str(self.repo),
                 repo_type=self.repo_type,
-                revision=self.revision,
+                revision=info.sha,
                 local_dir=to,
                 # Patterns, where `[` and `*` would mean something else.
                 allow_patterns=[glob.escape(self.path), f"{glob.escape(self.path)}/*"] if self.path else None,
@@ -70,11 +75,21 @@ class FilesUrl:
             raise FilesUrlError(
                 f"{self.repo_type} repository {self.repo} has no revision {self.revision!r}: has its upload ended?"
             ) from error
-        except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+        except HUB_ERRORS as error:
             reason = " ".join(str(error).split())
             raise FilesUrlError(f"Data Store at {data_store_url}: fetching {self} failed: {reason}") from error
+        wanted = [
+            file
+            for file in getattr(info, "siblings", None) or ()
+            if not self.path or f"{file.rfilename}/".startswith(f"{self.path}/")
+        ]
+        for file in wanted:
+            if not (to / file.rfilename).is_file() or (to / file.rfilename).stat().st_size != file.size:
+                raise FilesUrlError(
+                    f"Data Store at {data_store_url}: {self} came without {file.rfilename!r}: try again"
+                )
         found = to / self.path
-        if not found.exists():
+        if self.path and not wanted:
             raise FilesUrlError(f"{self.repo_type} repository {self.repo} holds no {self.path!r}")
         return found
 

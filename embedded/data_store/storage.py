@@ -9,9 +9,11 @@ Refuses to open a folder that another Data Store has open.
 
 import fcntl
 import json
+import logging
 import os
 import shutil
 import threading
+import time
 import uuid
 from collections import defaultdict
 from contextlib import suppress
@@ -23,6 +25,10 @@ from embedded.data_store import disk
 from embedded.data_store.errors import EntryNotFound, Exists, RepoNotFound
 from embedded.data_store.names import REPO_TYPES, RepoId, RepoType
 from embedded.data_store.repository import Repository, now_z
+from embedded.data_store.sweep import sweep
+
+SPARED_S = 24 * 3600  # an upload that was interrupted may go on for so long
+logger = logging.getLogger("uvicorn.error")  # the service's log
 
 
 class Storage:
@@ -46,6 +52,9 @@ class Storage:
             shutil.rmtree(self.folder / name, ignore_errors=True)
         for name in ("tmp", "trash", "namespaces", *(f"repos/{kind}" for kind in REPO_TYPES)):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
+        freed = sum(sweep(repo, time.time() - SPARED_S) for repo in self.repositories())
+        if freed:
+            logger.info("freed %d bytes that no branch or tag leads to", freed)
 
     def close(self) -> None:
         """Let the folder go."""
@@ -56,8 +65,8 @@ class Storage:
 
     def add_namespace(self, name: str) -> dict[str, str]:
         """Exists when there is one of that name."""
-        time = now_z()
-        about = {"namespace": name, "created_at": time, "updated_at": time}
+        date = now_z()
+        about = {"namespace": name, "created_at": date, "updated_at": date}
         part = self.temporary / uuid.uuid4().hex
         disk.write_whole(part, disk.canonical(about), self.temporary)
         try:
