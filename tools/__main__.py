@@ -21,7 +21,8 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--debug", action="store_true", help="show tracebacks")
     sub = root.add_subparsers(dest="command", required=True)
-    sub.add_parser("ensure", help="install what is missing, print where each program is")
+    ensure = sub.add_parser("ensure", help="install what is missing, print where each program is")
+    ensure.add_argument("sets", nargs="*", metavar="SET", help=f"one of {', '.join(programs.SETS)}; default: all")
     sub.add_parser("env", help="print lines for the shell's eval")
     run = sub.add_parser("run", help="run a command with the toolchain: run -- COMMAND ...")
     run.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- COMMAND")
@@ -40,7 +41,7 @@ def dispatch(args: argparse.Namespace, extra: list[str]) -> int:
     """Do what was asked; the exit code."""
     match args.command:
         case "ensure":
-            for name, path in programs.ensure().items():
+            for name, path in programs.ensure(args.sets).items():
                 print(f"{name}\t{path}")
         case "env":
             print(environment.as_shell())

@@ -57,12 +57,16 @@ def variables() -> dict[str, str]:
     python = VENV / "bin" / "python"
     if not python.exists():
         raise ToolError(f"{VENV} is missing: run `make env` first")
-    chosen = {"PATH": search_path(programs.ensure()), "PULUMI_PYTHON_CMD": str(python), "PYTHONPATH": python_path()}
+    chosen = {
+        "PATH": search_path(programs.ensure(["pulumi"])),
+        "PULUMI_PYTHON_CMD": str(python),
+        "PYTHONPATH": python_path(),
+    }
     if backend_of_user() is None:
         STATE.mkdir(mode=0o700, exist_ok=True)
         own_backend().mkdir(mode=0o700, exist_ok=True)
         chosen["PULUMI_BACKEND_URL"] = own_backend().as_uri()
-        # The state remembers the passphrase's salt: stack files need not (docs/adr/0002).
+        # The state remembers the passphrase's salt: stack files need not (docs/adr/0004).
         chosen["PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER"] = "true"
         if not {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"} & os.environ.keys():
             chosen["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(make_passphrase())

@@ -1,7 +1,7 @@
 """Keeps tracked stack files (`Pulumi.<stack>.yaml`) as they are in git.
 
 Pulumi writes the salt of the passphrase into the stack's file on every command. The state holds the same salt, and
-the engine falls back to it (docs/adr/0002), so a line that a command added is taken out again. Refuses to touch a
+the engine falls back to it (docs/adr/0004), so a line that a command added is taken out again. Refuses to touch a
 salt that was there before, or one beside encrypted values: those belong to the user.
 """
 

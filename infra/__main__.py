@@ -1,0 +1,22 @@
+"""Provision a NeMo stack: read its settings, make what its target needs, export where things are."""
+
+from pathlib import Path
+
+import pulumi
+from pulumi.runtime.config import CONFIG
+
+from infra import config, local
+
+ROOT = Path(__file__).resolve().parent.parent
+
+try:
+    settings = config.load(CONFIG.get())
+except config.ConfigError as error:
+    raise pulumi.RunError(f"Pulumi.{pulumi.get_stack()}.yaml:\n{error}") from None
+
+stack = local.LocalStack(
+    pulumi.get_stack(), local.LocalStackArgs(root=ROOT, stack=pulumi.get_stack(), settings=settings.local)
+)
+
+for key, value in stack.exports.items():
+    pulumi.export(key, value)

@@ -1,0 +1,43 @@
+"""Becomes a service: `python launch.py SPEC.json`. Run by supervisord, in the service's own process group.
+
+Passes on only what a service needs of the environment: the shell that ran `pulumi up` may hold cloud credentials.
+The process records its pid before it turns into the service, so that what it leaves behind can be found.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+START_MARK = "==> started"  # begins each run in a service's log
+PASSED_ON = {
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "TZ", "LANG", "LD_LIBRARY_PATH",
+    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+}  # fmt: skip
+PASSED_ON_PREFIXES = ("LC_", "XDG_", "HF_", "CUDA_")
+
+
+def environment(given: dict[str, str], inherited: dict[str, str]) -> dict[str, str]:
+    """What a service sees: the harmless part of `inherited`, then `given`. Loopback never goes through a proxy."""
+    env = {name: value for name, value in inherited.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)}
+    excluded = inherited.get("NO_PROXY") or inherited.get("no_proxy") or ""
+    env["NO_PROXY"] = env["no_proxy"] = ",".join(filter(None, [excluded, "127.0.0.1", "localhost"]))
+    return env | given
+
+
+def main(spec_path: Path) -> None:
+    """Turn into the command of the spec: {command, environment, directory, record}."""
+    spec = json.loads(spec_path.read_text())
+    Path(spec["record"]).write_text(json.dumps({"pid": os.getpid(), "started": psutil.Process().create_time()}))
+    print(f"{START_MARK} {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(spec['command'])}", flush=True)
+    os.chdir(spec["directory"])
+    os.execve(spec["command"][0], spec["command"], environment(spec["environment"], dict(os.environ)))  # noqa: S606
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    main(Path(sys.argv[1]))

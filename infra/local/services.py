@@ -1,0 +1,194 @@
+"""What runs in a local stack: a pure function from settings to service specifications.
+
+Ports follow each other from `base_port`. The gateway stands for the ingress of a cluster: Entity Store, Customizer
+and Evaluator share its address, while NIM and Data Store have their own (their paths collide with theirs).
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from infra.config import LocalSettings
+from infra.local.folders import StackFolder
+from infra.outputs import StackOutputs
+
+PORT_OFFSETS = {
+    "gateway": 0,
+    "data_store": 1,
+    "nim": 2,
+    "mlflow": 3,
+    "judge": 4,
+    "entity_store": 5,
+    "customizer": 6,
+    "evaluator": 7,
+}
+ROUTES = {
+    "entity_store": ("/v1/namespaces", "/v1/projects", "/v1/datasets", "/v1/models"),
+    "customizer": ("/v1/customization",),
+    "evaluator": ("/v1/evaluation", "/v2/evaluation", "/v1/evaluations"),
+}
+JUDGE_MODEL = "nemostack/similarity-judge"
+CUSTOMIZER_VERSION = "v1.0.0+CPU"
+ENVIRONMENT = {
+    "PYTHONUNBUFFERED": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    # Nothing on this machine reports home.
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+LOG_LINES = "200"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceSpec:
+    """One service: what runs, with which settings, when it is up, and what must be up before it."""
+
+    name: str
+    title: str
+    command: list[str]
+    settings: dict[str, Any]
+    health_path: str = "/health"
+    timeout_s: int = 120
+    after: tuple[str, ...] = ()
+    code: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All services of a stack, and where they are."""
+
+    root: Path
+    folder: StackFolder
+    settings: LocalSettings
+
+    @property
+    def python(self) -> Path:
+        """The interpreter of the embedded services."""
+        return self.root / ".venv-embedded" / "bin" / "python"
+
+    @property
+    def programs(self) -> dict[str, str]:
+        """What must be installed, and how."""
+        return {str(self.python): "run `make embedded-env`, which installs what the local stack needs"}
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Port of each service."""
+        return {name: self.settings.base_port + offset for name, offset in PORT_OFFSETS.items()}
+
+    def url(self, service: str) -> str:
+        """Where a service listens."""
+        return f"http://127.0.0.1:{self.ports[service]}"
+
+    @property
+    def model_path(self) -> str:
+        """The base model's folder, absolute, or its Hub id."""
+        folder = self.root / self.settings.base_model.path
+        return str(folder) if folder.exists() else self.settings.base_model.path
+
+    def services(self) -> list[ServiceSpec]:
+        """The services, each after those it needs to start."""
+        model = self.settings.base_model
+        stores = {"entity_store_url": self.url("entity_store"), "data_store_url": self.url("data_store")}
+        weights = fingerprint(Path(self.model_path))
+        return [
+            self.embedded("data_store", "Data Store", {}),
+            self.embedded("entity_store", "Entity Store", {}),
+            self.mlflow(),
+            self.embedded("judge", "Judge", {"model_id": JUDGE_MODEL}),
+            self.embedded(
+                "nim", "NIM",
+                {"base_model": model.id, "model_path": self.model_path, **stores, **self.settings.nim.model_dump()},
+                health_path="/v1/health/ready", timeout_s=400, after=("data_store", "entity_store"), content=weights,
+            ),
+            self.embedded(
+                "customizer", "Customizer",
+                {"base_models": {model.id: self.model_path}, **stores, **self.settings.customizer.model_dump()},
+                after=("data_store", "entity_store"), content=weights,
+            ),
+            # It calls NIM in its jobs only, so it need not wait for the slowest of all to start.
+            self.embedded(
+                "evaluator", "Evaluator",
+                {**stores, "nim_url": self.url("nim"), "judge_url": self.url("judge"), "judge_model": JUDGE_MODEL,
+                 "tokenizers": {model.id: self.model_path}},
+                after=("data_store", "entity_store", "judge"),
+            ),
+            self.embedded(
+                "gateway", "Gateway",
+                {"routes": {prefix: self.url(service) for service, prefixes in ROUTES.items() for prefix in prefixes}},
+                after=tuple(ROUTES),
+            ),
+        ]  # fmt: skip
+
+    def embedded(
+        self,
+        name: str,
+        title: str,
+        settings: dict[str, Any],
+        *,
+        health_path: str = "/health",
+        timeout_s: int = 120,
+        after: tuple[str, ...] = (),
+        content: str = "",
+    ) -> ServiceSpec:
+        """A service of `embedded/`. A change of its code is a change of the service."""
+        common = {"host": "127.0.0.1", "port": self.ports[name], "data_dir": str(self.folder.data / name)}
+        packages = [self.root / "embedded" / package for package in ("common", name)]
+        return ServiceSpec(
+            name=name,
+            title=title,
+            command=[str(self.python), "-m", "embedded.serve", name, str(self.folder.config / f"{name}.json")],
+            settings=common | settings,
+            health_path=health_path,
+            timeout_s=timeout_s,
+            after=after,
+            code=hashlib.sha256("".join([source_digest(packages), content]).encode()).hexdigest()[:16],
+        )
+
+    def mlflow(self) -> ServiceSpec:
+        """The real MLflow server."""
+        data = self.folder.data / "mlflow"
+        command = [
+            str(self.python), "-m", "mlflow", "server",
+            "--host", "127.0.0.1", "--port", str(self.ports["mlflow"]), "--workers", "1",
+            "--backend-store-uri", f"sqlite:///{data / 'mlflow.db'}",
+            "--artifacts-destination", (data / "artifacts").as_uri(), "--serve-artifacts",
+        ]  # fmt: skip
+        return ServiceSpec(name="mlflow", title="MLflow", command=command, settings={"data_dir": str(data)})
+
+    def outputs(self) -> StackOutputs:
+        """What the stack tells the world."""
+        model = self.settings.base_model.id
+        return StackOutputs(
+            target="local",
+            nemo_url=self.url("gateway"),
+            data_store_url=self.url("data_store"),
+            nim_url=self.url("nim"),
+            nim_internal_url=self.url("nim"),
+            mlflow_url=self.url("mlflow"),
+            judge_url=self.url("judge"),
+            judge_model=JUDGE_MODEL,
+            base_model=model,
+            customization_config=f"{model}@{CUSTOMIZER_VERSION}",
+            log_commands={name: ["tail", "-n", LOG_LINES, str(self.folder.log(name))] for name in PORT_OFFSETS},
+        )
+
+
+def source_digest(packages: list[Path]) -> str:
+    """Changes when a Python file of `packages` does."""
+    digest = hashlib.sha256()
+    for package in packages:
+        for source in sorted(package.rglob("*.py")):
+            digest.update(f"{source.relative_to(package)}\0".encode() + source.read_bytes())
+    return digest.hexdigest()
+
+
+def fingerprint(folder: Path) -> str:
+    """Changes when a file of a model's folder does; told by size and time, as weights are large. Empty for a Hub id."""
+    if not folder.is_dir():
+        return ""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return "\n".join(f"{path.relative_to(folder)} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files)
