@@ -10,20 +10,21 @@ from typing import Any, TypeVar
 
 import httpx
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError
 
+from embedded.common.hub import HUB_ERRORS
 from embedded.common.names import Ref
 from embedded.customizer.failures import StoreError
 
 Result = TypeVar("Result")
 PAUSES_S = (0.5, 1.0, 2.0, 4.0)
+NO_SUCCESS: tuple[type[Exception], ...] = (httpx.HTTPError, *HUB_ERRORS)
 
 
 def _transient(error: Exception) -> bool:
-    if isinstance(error, httpx.TransportError):
-        return True
     response = getattr(error, "response", None)
-    return response is not None and response.status_code >= 500
+    if response is not None:
+        return bool(response.status_code >= 500)
+    return not isinstance(error, OSError)  # no answer at all, rather than trouble with our own files
 
 
 def patiently(call: Callable[[], Result], pauses: tuple[float, ...] = PAUSES_S) -> Result:
@@ -31,7 +32,7 @@ def patiently(call: Callable[[], Result], pauses: tuple[float, ...] = PAUSES_S) 
     for pause in pauses:
         try:
             return call()
-        except (httpx.HTTPError, HfHubHTTPError) as error:
+        except NO_SUCCESS as error:
             if not _transient(error):
                 raise
             time.sleep(pause)
@@ -92,7 +93,7 @@ def has_dataset_repo(data_store_url: str, repo: Ref) -> bool:
     api = HfApi(endpoint=f"{data_store_url}/v1/hf", token=False)
     try:
         return patiently(lambda: api.repo_exists(str(repo), repo_type="dataset"), PAUSES_S[:2])
-    except (httpx.HTTPError, HfHubHTTPError) as error:
+    except NO_SUCCESS as error:
         raise StoreError(f"Data Store at {data_store_url} does not answer: {error}", "Check that it runs.") from error
 
 
@@ -109,7 +110,7 @@ def upload(data_store_url: str, folder: Path, repo: Ref, branch: str) -> None:
 
     try:
         patiently(call)
-    except (httpx.HTTPError, HfHubHTTPError) as error:
+    except NO_SUCCESS as error:
         raise StoreError(
             f"Data Store at {data_store_url}: uploading to {repo}@{branch} failed: {error}",
             "Check that it runs and has disk space, then start the job again.",
