@@ -20,7 +20,7 @@ LIGHT_CODE := infra workflows smoke_tests load_tests tools tests/unit tests/loca
 
 .PHONY: help
 help: ## Show this help
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
 	@echo; echo "  STACK=name picks another stack for up, down, smoke and load (now: $(STACK))."
 
 # --- environments -------------------------------------------------------------------------------------------------
@@ -53,3 +53,73 @@ embedded-env: .venv-embedded/.ready ## Install what the local stack needs (.venv
 lock: .venv/.ready ## Recompile both requirements files from pyproject.toml
 	$(COMPILE) --group stack --group dev -o requirements.txt
 	$(COMPILE) --group embedded --group dev -o embedded/requirements.txt
+
+.PHONY: lock-check
+lock-check: .venv/.ready
+	@tmp=$$(mktemp -d); trap 'rm -rf $$tmp' EXIT; cp requirements.txt $$tmp/stack.txt; cp embedded/requirements.txt $$tmp/embedded.txt; \
+	$(COMPILE) --group stack --group dev -o $$tmp/stack.txt; $(COMPILE) --group embedded --group dev -o $$tmp/embedded.txt; \
+	{ diff -q requirements.txt $$tmp/stack.txt && diff -q embedded/requirements.txt $$tmp/embedded.txt; } >/dev/null \
+	  || { echo "requirements files have drifted from pyproject.toml: run make lock"; exit 1; }
+
+# --- the local stack and the main job -----------------------------------------------------------------------------
+
+# The embedded environment is only needed by stacks of this machine; a name with a tracked file may be another target.
+TARGET_OF_STACK := $(shell sed -n 's/^ *nemostack:target: *//p' Pulumi.$(STACK).yaml 2>/dev/null)
+STACK_NEEDS     := .venv/.ready $(if $(filter-out local,$(TARGET_OF_STACK)),,.venv-embedded/.ready)
+
+.PHONY: demo
+demo: $(STACK_NEEDS) ## Bring the local stack up, run the whole pipeline and a load test, write the report
+	@$(LIGHT) -m tools up --stack $(STACK)
+	@.venv/bin/nemostack run --stack $(STACK) --load-test
+	@echo; echo "The stack is still up. Stop it with 'make down', run again with 'make demo'."
+
+.PHONY: up
+up: $(STACK_NEEDS) ## Bring the stack up (pulumi up)
+	@$(LIGHT) -m tools up --stack $(STACK)
+
+.PHONY: down
+down: $(STACK_NEEDS) ## Stop the stack (pulumi destroy); data and reports stay
+	@$(LIGHT) -m tools down --stack $(STACK)
+
+.PHONY: smoke
+smoke: .venv/.ready ## Prove a running stack end to end
+	$(LIGHT) -m pytest smoke_tests --stack $(STACK) --require-stack -n 4
+
+.PHONY: load
+load: .venv/.ready ## Load-test NIM of a running stack, base model and adapters mixed
+	$(LIGHT) -m load_tests --stack $(STACK) --slo examples/slo.local.yaml
+
+.PHONY: clean
+clean: ## Remove the local stack's data, environments and caches of this clone (after make down)
+	@[ ! -x $(LIGHT) ] || $(LIGHT) -m tools down --stack $(STACK) --purge
+	rm -rf .venv .venv-embedded .mypy_cache .ruff_cache .pytest_cache
+
+# --- proof --------------------------------------------------------------------------------------------------------
+
+.PHONY: check
+check: .venv/.ready .venv-embedded/.ready lock-check ## Format, lint, types, unit tests (under 2 min)
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	$(LIGHT) -m mypy $(LIGHT_CODE)
+	$(EMBEDDED) -m mypy embedded tests/contract
+	$(LIGHT) -m pytest tests/unit -n 2
+
+.PHONY: contract
+contract: .venv-embedded/.ready ## Official clients against the embedded services
+	$(EMBEDDED) -m pytest tests/contract
+
+.PHONY: engine
+engine: .venv/.ready ## Real Pulumi engine, real processes, a small stack
+	$(LIGHT) -m pytest tests/local
+
+.PHONY: test
+test: check contract engine ## Everything that CI proves: check, contract, engine, then smoke and load on a throw-away stack
+	@trap '$(LIGHT) -m tools down --stack $(TEST_STACK) --purge' EXIT; \
+	$(LIGHT) -m tools up --stack $(TEST_STACK) --config local.base_port=$(TEST_BASE_PORT); \
+	$(LIGHT) -m pytest smoke_tests --stack $(TEST_STACK) --require-stack -n 4; \
+	$(LIGHT) -m load_tests --stack $(TEST_STACK) --slo examples/slo.local.yaml --users 4 --duration 10s --out runs/load-test
+
+.PHONY: bench
+bench: .venv/.ready .venv-embedded/.ready ## Ratios, each measured within one run
+	@for script in benchmarks/*.py; do echo "==> $$script"; \
+	  python=$$(sed -n 's/^# runs in: *//p' $$script); $${python:-.venv}/bin/python $$script; done
