@@ -186,12 +186,13 @@ class BenchmarkTask:
 
     def _follow(self, worker: "subprocess.Popen[str]", last: dict[str, Any]) -> None:
         assert worker.stdout is not None
-        for line in worker.stdout:
-            if line.startswith("{"):
-                message = json.loads(line)
-                last.update(message)
-                if "done" in message:
-                    self._run.progress(message["done"], message["total"])
+        with worker.stdout as lines:
+            for line in lines:
+                if line.startswith("{"):
+                    message = json.loads(line)
+                    last.update(message)
+                    if "done" in message:
+                        self._run.progress(message["done"], message["total"])
 
     def _explain(self, problem: str, status: int, model: Endpoint, *, offline: bool) -> str:
         what = f"benchmark {self._plan.benchmark} on {model.model_id}"

@@ -43,10 +43,10 @@ def find_texts(messages: list[dict[str, Any]]) -> tuple[str, str]:
     prompt = "\n".join(message_text(message) for message in messages if message.get("role") == "user")
     labels = list(_LABEL.finditer(prompt))
     found: dict[str, str] = {}
-    for label, following in zip(labels, [*labels[1:], None], strict=True):
+    ends = [*(label.start() for label in labels[1:]), len(prompt)]
+    for label, end in zip(labels, ends, strict=False):  # without a label there is nothing to end
         assert label.lastgroup is not None
-        text = prompt[label.end() : following.start() if following else len(prompt)].strip()
-        found.setdefault(label.lastgroup, text)
+        found.setdefault(label.lastgroup, prompt[label.end() : end].strip())
     if missing := [name for name, key in (("ground truth", "truth"), ("answer", "answer")) if key not in found]:
         raise PromptError(f"no {' and no '.join(missing)} in the prompt; {HOW_TO}")
     if not found["truth"]:

