@@ -119,6 +119,7 @@ def _decide(
     seen = verdict(found.estimate, margin)
     outcomes: dict[Verdict, Outcome] = {"better": "GO", "worse": "NO-GO", "unclear": "INCONCLUSIVE"}
     label = BY_KEY[metric].label
+    gain = f"in {label}" if margin == 0 else f"more than {margin:g} {label}"
     return Decision(
         outcome=outcomes[seen],
         candidate=candidate.name,
@@ -126,7 +127,7 @@ def _decide(
         metric=metric,
         margin=margin,
         difference=found.estimate,
-        hypothesis=f"{candidate.label} gains more than {margin:g} {label} over {against.label}, the best of the others",
+        hypothesis=f"{candidate.label} gains {gain} over {against.label}, the best of the others",
         reason=f"the difference is {interval_text(found.estimate, signed=True)} ({found.estimate.method})",
     )
 

@@ -11,7 +11,8 @@ HIDDEN = "******"
 _PATTERNS = (
     (re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@\"']+@", re.IGNORECASE), rf"\1{HIDDEN}@"),
     (re.compile(r"(\bbearer\s+)[A-Za-z0-9._~+/=-]{12,}", re.IGNORECASE), rf"\1{HIDDEN}"),
-    (re.compile(r"\b(nvapi-|hf_)[A-Za-z0-9_-]{8,}"), rf"\1{HIDDEN}"),
+    (re.compile(r"\b(nvapi-)[A-Za-z0-9_-]{8,}"), rf"\1{HIDDEN}"),
+    (re.compile(r"\b(hf_)[A-Za-z0-9]{20,}"), rf"\1{HIDDEN}"),
     (
         re.compile(r"(\"?(?:api_key|password|token|secret)\"?\s*[:=]\s*[\"']?)[^\s\"',}]+", re.IGNORECASE),
         rf"\1{HIDDEN}",

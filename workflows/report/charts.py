@@ -80,7 +80,7 @@ def losses(train: Sequence[tuple[int, float]], validation: Sequence[tuple[int, f
     finite = [(step, value) for step, value in points if math.isfinite(value)]
     if not finite:
         return Markup()
-    left, right, top, bottom, height = 58, 112, 14, 40, 300
+    left, right, top, bottom, height = 44, 128, 14, 40, 300
     last = max(step for step, _ in finite) or 1
     ticks = nice_ticks(0.0, max(value for _, value in finite))
     ceiling = ticks[-1]

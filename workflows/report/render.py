@@ -17,6 +17,7 @@ from workflows.report.honesty import what_was_reduced
 from workflows.run_directory import RunDirectory, write_atomically
 
 M = TypeVar("M", bound=BaseModel)
+_WORDS = {"zero_shot": "zero-shot", "in_context": "in-context learning", "lora": "LoRA", "evaluation": "the other"}
 
 
 def write_report(run: RunDirectory) -> None:
@@ -47,6 +48,7 @@ def _content(run: RunDirectory) -> dict[str, Any]:
         "decision": comparison.decision if comparison else None,
         "steps": _steps(comparison),
         "labels": LABELS,
+        "words": _WORDS,
         "by_key": BY_KEY,
         "primary": PRIMARY,
         "chart": intervals(_groups(approaches), [a.label for a in approaches]) if approaches else "",
@@ -111,7 +113,7 @@ def _groups(approaches: Sequence[Approach]) -> list[Group]:
 
 
 def _steps(comparison: Comparison | None) -> list[dict[str, Any]]:
-    """Neighbours on the ladder, in the primary metric and the others."""
+    """Neighbours on the ladder, and their differences by metric."""
     if comparison is None:
         return []
     names = [approach.name for approach in comparison.approaches]
@@ -119,7 +121,7 @@ def _steps(comparison: Comparison | None) -> list[dict[str, Any]]:
         {
             "worse": worse,
             "better": better,
-            "differences": [d for d in comparison.differences if (d.worse, d.better) == (worse, better)],
+            "differences": {d.metric: d for d in comparison.differences if (d.worse, d.better) == (worse, better)},
         }
         for worse, better in itertools.pairwise(names)
     ]

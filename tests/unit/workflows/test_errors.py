@@ -6,8 +6,8 @@ import zipfile
 from collections.abc import Callable
 
 import httpx
-import huggingface_hub.errors
 import httpx2
+import huggingface_hub.errors
 import openai
 import pytest
 
@@ -32,7 +32,14 @@ def raising(error: Exception) -> Callable[[httpx.Request], httpx.Response]:
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(400, ServiceError), (404, NotFound), (409, Conflict), (422, ServiceError), (429, ServiceError), (500, ServiceError)],
+    [
+        (400, ServiceError),
+        (404, NotFound),
+        (409, Conflict),
+        (422, ServiceError),
+        (429, ServiceError),
+        (500, ServiceError),
+    ],
 )
 def test_status_of_the_sdk(stack: FakeStack, status: int, kind: type[ServiceError]) -> None:
     with clients(stack, lambda _r: httpx.Response(status, json={"detail": "no such job"})) as given:
@@ -46,7 +53,12 @@ def test_status_of_the_sdk(stack: FakeStack, status: int, kind: type[ServiceErro
 
 @pytest.mark.parametrize(
     "error",
-    [httpx.ConnectError("refused"), httpx.ReadTimeout("slow"), httpx.RemoteProtocolError("hung up"), httpx.ReadError("reset")],
+    [
+        httpx.ConnectError("refused"),
+        httpx.ReadTimeout("slow"),
+        httpx.RemoteProtocolError("hung up"),
+        httpx.ReadError("reset"),
+    ],
 )
 def test_no_answer_of_the_sdk(stack: FakeStack, error: Exception) -> None:
     with clients(stack, raising(error)) as given, pytest.raises(Unreachable, match=r"no answer from Evaluator.*doctor"):

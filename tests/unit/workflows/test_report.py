@@ -1,0 +1,131 @@
+"""The report: one file, nothing remote, nothing of a model's text becomes markup."""
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+
+import pytest
+
+from tests.unit.workflows.conftest import Harness
+from workflows.report import write_report
+from workflows.report.charts import Bar, Group, intervals, losses, nice_ticks
+from workflows.settings import Settings
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)> {{ 7*7 }} \" onmouseover='x' </style></title>"
+
+
+class Page(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_hostile_text_stays_text(harness: Harness, settings: Settings) -> None:
+    rows = [json.dumps({"prompt": f"{HOSTILE} {i}", "completion": HOSTILE}) for i in range(9)]
+    for split in ("train", "validation", "test"):
+        (settings.dataset / f"{split}.jsonl").write_text("\n".join(rows))
+    harness.stack.item_scores = _hostile(harness.stack.item_scores)  # type: ignore[method-assign]
+    run = harness.run(settings)
+    page = Page((run.path / "report.html").read_text())
+    names = {tag for tag, _ in page.tags}
+    assert not names & {"script", "img", "iframe", "object"}
+    assert not [attribute for _, attributes in page.tags for attribute in attributes if attribute.startswith("on")]
+    assert HOSTILE in page.text
+    assert "49" not in re.findall(r"\b49\b", page.text)
+
+
+def _hostile(original):
+    def scores(job):
+        return [sample | {"sample": {"output_text": HOSTILE}} for sample in original(job)]
+
+    return scores
+
+
+def test_nothing_remote(harness: Harness, settings: Settings) -> None:
+    run = harness.run(settings)
+    text = (run.path / "report.html").read_text()
+    page = Page(text)
+    assert not [tag for tag, _ in page.tags if tag in {"link", "script", "img", "base"}]
+    assert not re.search(r"url\(|@import", text)
+    assert "default-src 'none'" in text
+
+
+def test_says_what_matters(harness: Harness, settings: Settings) -> None:
+    run = harness.run(settings)
+    (run.path / "load").mkdir()
+    (run.path / "load" / "report.html").write_text("load")
+    write_report(run)
+    page = Page((run.path / "report.html").read_text())
+    text = " ".join(page.text.split())
+    assert "LoRA beats in-context learning by 0.2 ROUGE-L" in text
+    for word in ("0.296", "0.496", "0.696", "Worst", "test answer", "cust-1", "Cleanup", run.path.name):
+        assert word in text
+    assert ("a", {"href": "load/report.html"}) in page.tags
+
+
+def test_unfinished_run_has_a_report_that_says_so(harness: Harness, settings: Settings) -> None:
+    harness.stack.interrupt_on(r"GET /v1/customization/jobs/cust-1$")
+    with pytest.raises(KeyboardInterrupt):
+        harness.run(settings)
+    run = harness.prepare(settings).run
+    text = Page((run.path / "report.html").read_text()).text
+    assert "Not finished: lora customization interrupted" in text
+    assert "0.296" in text
+
+
+@pytest.mark.parametrize("what", ["tiny", "judge"])
+def test_what_was_reduced_is_confessed(
+    harness: Harness, settings: Settings, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    run = harness.run(settings)
+    assert "Before you quote" not in _without_dirty((run.path / "report.html").read_text())
+    info = run.info()
+    change = (
+        {"base_model": "nemostack/tiny-instruct"} if what == "tiny" else {"judge_model": "nemostack/similarity-judge"}
+    )
+    run.save_info(info.model_copy(update={"outputs": info.outputs | change}))
+    write_report(run)
+    said = {"tiny": "say nothing about a production model", "judge": "It is not a language model"}[what]
+    assert said in (run.path / "report.html").read_text()
+
+
+def _without_dirty(text: str) -> str:
+    return text if "uncommitted" not in text else text.replace("Before you quote", "")
+
+
+def test_charts_are_wellformed_and_to_scale() -> None:
+    bar = Bar(series=1, mean=0.5, low=0.25, high=0.75, text='<0.5> & "x"')
+    root = ET.fromstring(str(intervals([Group("A & B", (bar,))], ["one"])))
+    rect = root.find(".//rect")
+    path = root.find(".//path")
+    ticks = [float(line.get("x1", "")) for line in root.findall("line")]
+    assert rect is not None
+    assert path is not None
+    zero, one = ticks[0], ticks[-1]
+    assert float(rect.get("width", "")) == pytest.approx((one - zero) / 2, abs=0.1)
+    low, high = re.match(r"M([\d.]+) [\d.]+H([\d.]+)", path.get("d", "")).groups()  # type: ignore[union-attr]
+    assert (float(low), float(high)) == pytest.approx((zero + (one - zero) / 4, zero + (one - zero) * 3 / 4), abs=0.1)
+
+
+def test_loss_curve_falls_as_the_loss_does() -> None:
+    root = ET.fromstring(str(losses([(0, 4.0), (5, 2.0), (10, 1.0)], [(10, float("nan")), (5, 2.0)])))
+    points = [tuple(map(float, pair.split(","))) for pair in root.findall("polyline")[0].get("points", "").split()]
+    assert points[0][1] < points[1][1] < points[2][1]
+    assert points[1][0] == pytest.approx((points[0][0] + points[2][0]) / 2, abs=0.1)
+    assert losses([], []) == ""
+
+
+@pytest.mark.parametrize("high", [0.003, 0.9, 1.0, 4.2, 88, 12345.0])
+def test_ticks_cover_and_are_few(high: float) -> None:
+    ticks = nice_ticks(0.0, high)
+    assert ticks[-1] >= high * 0.999
+    assert 2 <= len(ticks) <= 7

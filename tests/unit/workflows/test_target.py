@@ -1,0 +1,102 @@
+"""Which services: flags over file over stack, and clear words when it does not add up."""
+
+import json
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.workflows.fake_stack import FakeStack
+from workflows import target
+from workflows.errors import TargetError
+from workflows.target import FLAG_KEYS, resolve
+
+NO_FLAGS: dict[str, str | None] = dict.fromkeys(FLAG_KEYS)
+
+
+@pytest.fixture
+def file(stack: FakeStack, tmp_path: Path) -> Path:
+    path = tmp_path / "outputs.json"
+    path.write_text(stack.outputs.model_dump_json())
+    return path
+
+
+def test_file_and_flags(file: Path, stack: FakeStack) -> None:
+    found = resolve("local", file, {**NO_FLAGS, "nim_url": "http://other:1/"})
+    assert found.nim_url == "http://other:1"  # and no slash at the end
+    assert found.mlflow_url == stack.outputs.mlflow_url
+
+
+def test_environment_names_the_file(file: Path, stack: FakeStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEMOSTACK_OUTPUTS", str(file))
+    assert resolve("local", None, NO_FLAGS) == stack.outputs
+
+
+def test_flags_alone_ask_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target.subprocess, "run", lambda *_a, **_k: pytest.fail("asked Pulumi"))
+    flags: dict[str, str | None] = {key: f"http://{key.replace('_', '-')}" for key in FLAG_KEYS}
+    flags["nim_internal_url"] = None
+    found = resolve("local", None, flags)
+    assert found.nim_internal_url == found.nim_url == "http://nim-url"
+
+
+def fake_pulumi(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str) -> Path:
+    """A python that records its arguments and then does what `script` says."""
+    seen = tmp_path / "argv.json"
+    program = tmp_path / "python"
+    program.write_text(
+        f"#!{sys.executable}\nimport json, sys\njson.dump(sys.argv[1:], open({str(seen)!r}, 'w'))\n{script}\n"
+    )
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr(target.sys, "executable", str(program))
+    return seen
+
+
+def test_stack_is_asked_through_tools(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: Path) -> None:
+    seen = fake_pulumi(monkeypatch, tmp_path, f"print(open({str(file)!r}).read())")
+    assert resolve("staging", None, NO_FLAGS).target == "fake"
+    expected = ["-m", "tools", "run", "--", "pulumi", "stack", "output", "--json", "--show-secrets", "-s", "staging"]
+    assert json.loads(seen.read_text()) == expected
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("print('error: no stack named x', file=sys.stderr); sys.exit(255)", r"exit 255.*no stack named x.*make up"),
+        ("print('{}')", "has no outputs yet"),
+        ("print('building...')", "answered no JSON"),
+        ("print('[1]')", "has no outputs yet"),
+    ],
+)
+def test_stack_that_cannot_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, said: str) -> None:
+    fake_pulumi(monkeypatch, tmp_path, script)
+    with pytest.raises(TargetError, match=said) as caught:
+        resolve("local", None, NO_FLAGS)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"nim_url": None}, "nim_url: Field required"),
+        ({"surprise": "x"}, "surprise: Extra inputs are not permitted"),
+        ({"nim_url": "localhost:8000"}, "nim_url='localhost:8000'.*is no URL"),
+        ({"nim_url": "ftp://me:secret@x"}, "is no URL"),
+    ],
+)
+def test_bad_outputs(file: Path, change: dict[str, str | None], said: str) -> None:
+    values = json.loads(file.read_text()) | change
+    file.write_text(json.dumps({key: value for key, value in values.items() if value is not None}))
+    with pytest.raises(TargetError, match=said) as caught:
+        resolve("local", file, NO_FLAGS)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [None, "no json", "[1]"])
+def test_bad_file(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "o.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(TargetError, match=r"o.json"):
+        resolve("local", path, NO_FLAGS)
