@@ -17,6 +17,7 @@ import yaml
 from tools import commands, environment
 from tools.errors import ToolError
 
+PROJECT = "nemostack"
 PROJECT_FILE = "Pulumi.yaml"
 
 
@@ -47,8 +48,18 @@ class Stack:
         """Says where the settings are, for a stack without a tracked file."""
         return ["--config-file", str(self.own_file)] if self.own_file else []
 
+    @property
+    def state_file(self) -> Path | None:
+        """The stack's state, if it lies in this clone's own backend."""
+        backend = environment.own_backend()
+        if self.variables.get("PULUMI_BACKEND_URL") != backend.as_uri():
+            return None
+        return backend / ".pulumi" / "stacks" / PROJECT / f"{self.name}.json"
+
     def exists(self) -> bool:
         """Whether the backend knows the stack."""
+        if self.state_file is not None:
+            return self.state_file.exists()
         code, listed = commands.run(
             ["pulumi", "--cwd", str(environment.ROOT), "stack", "ls", "--json"], self.variables, capture=True
         )
@@ -68,6 +79,18 @@ class Stack:
         if code:
             raise ToolError(f"`pulumi stack init {self.name}` failed, see above")
 
+    def clear_pending(self) -> None:
+        """Drop what an interrupted `up` was about to do: creating is safe to repeat, and Pulumi warns until told so."""
+        if self.state_file is None or not self.state_file.exists():
+            return
+        state = json.loads(self.state_file.read_text())
+        if (state.get("checkpoint", {}).get("latest") or {}).get("pending_operations"):
+            print(f"==> stack {self.name} was interrupted: looking what is there", file=sys.stderr)
+            refresh = ["refresh", "--yes", "--skip-preview", "--clear-pending-creates", "--suppress-outputs"]
+            code, _ = self.pulumi(*refresh, *self.file_arguments())
+            if code:
+                raise ToolError(f"`pulumi refresh` of stack {self.name} failed, see above")
+
     def write_own_file(self) -> None:
         """Give a stack without a tracked file the settings of the local stack to start from."""
         if self.own_file is None or self.own_file.exists():
@@ -83,6 +106,7 @@ def up(name: str, settings: list[str], extra: list[str]) -> int:
     stack = Stack(name=name)
     stack.init()
     stack.write_own_file()
+    stack.clear_pending()
     chosen = [part for setting in settings for part in ("--config", qualified(setting))]
     if chosen:
         if stack.own_file is None:
@@ -106,6 +130,7 @@ def down(name: str, extra: list[str], *, purge: bool) -> int:
     if not stack.exists():
         print(f"==> there is no stack {name}", file=sys.stderr)
         return 0
+    stack.clear_pending()
     code, _ = stack.pulumi("destroy", "--yes", "--skip-preview", *stack.file_arguments(), *extra)
     if code:
         return code

@@ -139,6 +139,7 @@ class Daemon:
             write(self.folder.programs / f"{service}.conf", self.program_text(service, launch))
             self.call("reloadConfig")
             self.call("addProcessGroup", service)
+        self.call("startProcess", service, False)
 
     def program_text(self, service: str, launch: Path) -> str:
         """The file of one program."""
@@ -146,6 +147,7 @@ class Daemon:
         lines = [
             f"[program:{service}]",
             f"command={quote(command)}",
+            "autostart=false",
             "autorestart=false",
             "startsecs=0",
             "startretries=0",

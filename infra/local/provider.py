@@ -106,14 +106,14 @@ class SupervisorProvider(ResourceProvider):
     def check(self, _olds: Props, news: Props) -> CheckResult:
         """Refuse ports that others hold and programs that are not there: in the preview already."""
         failures = [
-            CheckFailure("programs", f"{program} is missing: {remedy}")
+            CheckFailure("", f"{program} is missing: {remedy}")
             for program, remedy in news["programs"].items()
             if not os.access(program, os.X_OK)
         ]
         daemon = Daemon(StackFolder(Path(news["folder"])))
         own = {process.pid for process in processes.session(daemon.session_record)}
         wanted = {service: int(port) for service, port in news["ports"].items()}
-        failures += [CheckFailure("ports", line) for line in ports.conflicts(wanted, own)]
+        failures += [CheckFailure("", line) for line in ports.conflicts(wanted, own)]
         return CheckResult(news, failures)
 
     def diff(self, _id: str, olds: Props, news: Props) -> DiffResult:
