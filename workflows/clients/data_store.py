@@ -39,7 +39,7 @@ class DataStore:
 
     def close(self) -> None:
         """Close the library's connections."""
-        from huggingface_hub.utils import close_session
+        from huggingface_hub import close_session
 
         close_session()
 

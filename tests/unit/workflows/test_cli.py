@@ -44,7 +44,7 @@ def scored(harness: Harness, settings: Settings, levels: dict[str, float] | None
     ("levels", "code", "outcome"),
     [({}, 0, "GO"), ({"lora": -0.4}, 10, "NO-GO"), ({"lora": 1}, 11, "INCONCLUSIVE")],
 )
-def test_gate(
+def test_gate(  # noqa: PLR0917
     harness: Harness,
     settings: Settings,
     capfd: pytest.CaptureFixture[str],
@@ -212,7 +212,8 @@ def test_help_needs_no_heavy_library() -> None:
     script = (
         "import sys\nfrom workflows import cli\n"
         "try:\n    cli.main(['--help'])\nexcept SystemExit:\n    pass\n"
-        "print([m for m in ('mlflow', 'openai', 'nemo_microservices', 'huggingface_hub', 'numpy', 'httpx') if m in sys.modules])"
+        "heavy = ('mlflow', 'openai', 'nemo_microservices', 'huggingface_hub', 'numpy', 'httpx')\n"
+        "print([m for m in heavy if m in sys.modules])"
     )
     started = time.monotonic()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

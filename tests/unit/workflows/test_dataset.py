@@ -29,7 +29,7 @@ def broken(tmp_path: Path, line: str) -> str:
         ("{}", "lacks column 'prompt' (has: none)"),
         ('{"prompt": "a", "completion": 5}', "column 'completion' is of type int, expected text"),
         ('{"prompt": "  ", "completion": "b"}', "column 'prompt' is empty"),
-        ('{"prompt": "\\ud800", "completion": "b"}', "half of a surrogate pair"),
+        ('{"prompt": "\\ud800", "completion": "b"}', "column 'prompt' holds half of a surrogate pair"),
         ("[" * 100_000, "is not"),
     ],
 )

@@ -42,9 +42,9 @@ def raising(error: Exception) -> Callable[[httpx.Request], httpx.Response]:
     ],
 )
 def test_status_of_the_sdk(stack: FakeStack, status: int, kind: type[ServiceError]) -> None:
-    with clients(stack, lambda _r: httpx.Response(status, json={"detail": "no such job"})) as given:
-        with pytest.raises(ServiceError) as caught:
-            given.customizer.get("cust-9")
+    given = clients(stack, lambda _r: httpx.Response(status, json={"detail": "no such job"}))
+    with given, pytest.raises(ServiceError) as caught:
+        given.customizer.get("cust-9")
     assert type(caught.value) is kind
     assert caught.value.status == status
     assert "looking at customization job cust-9: Customizer at http" in str(caught.value)
@@ -67,16 +67,16 @@ def test_no_answer_of_the_sdk(stack: FakeStack, error: Exception) -> None:
 
 def test_validation_errors_are_one_line(stack: FakeStack) -> None:
     body = {"detail": [{"loc": ["body", "config"], "msg": "field required", "type": "missing"}]}
-    with clients(stack, lambda _r: httpx.Response(422, json=body)) as given:
-        with pytest.raises(ServiceError, match=r"body.config: field required") as caught:
-            given.evaluator.ping()
+    given = clients(stack, lambda _r: httpx.Response(422, json=body))
+    with given, pytest.raises(ServiceError, match=r"body.config: field required") as caught:
+        given.evaluator.ping()
     assert "\n" not in str(caught.value)
 
 
 def test_gateway_that_has_no_upstream_gives_a_hint(stack: FakeStack) -> None:
-    with clients(stack, lambda _r: httpx.Response(502, text="<html>Bad Gateway</html>")) as given:
-        with pytest.raises(ServiceError, match=r"502.*not ready"):
-            given.entity_store.ping()
+    given = clients(stack, lambda _r: httpx.Response(502, text="<html>Bad Gateway</html>"))
+    with given, pytest.raises(ServiceError, match=r"502.*not ready"):
+        given.entity_store.ping()
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from workflows.settings import Settings
     [
         ("GET http://user:pw@host:1/x", "GET http://******@host:1/x"),
         ("Authorization: Bearer abcdefgh.ijklmnop", "Authorization: Bearer ******"),
-        ("key nvapi-AbC_123-xyz987 used", "key ****** used"),
-        ("hf_abcdefghijk", "******"),
+        ("key nvapi-AbC_123-xyz987 used", "key nvapi-****** used"),
+        ("hf_abcdefghijklmnopqrstuvwxyz01234567 by hf_hub_download", "hf_****** by hf_hub_download"),
         ('{"api_key": "s3cret", "model": "m"}', '{"api_key": "******", "model": "m"}'),
         ("password=hunter2 next", "password=****** next"),
         ("The bearer of this note, max_tokens=96, http://host/a@b", None),
