@@ -41,13 +41,20 @@ class TargetError(NemostackError):
 
 
 class ServiceError(NemostackError):
-    """A service refused, or answered what nobody can use. `status` is the HTTP status, None without one."""
+    """A service refused, or answered what nobody can use.
+
+    `status` is the HTTP status, None without one; `hint` says what to do and ends the text.
+    """
 
     exit_code = 4
 
-    def __init__(self, message: str, status: int | None = None) -> None:
+    def __init__(self, message: str, status: int | None = None, *, hint: str = "") -> None:
         super().__init__(message)
         self.status = status
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}; {self.hint}" if self.hint else str(self.args[0])
 
 
 class Unreachable(ServiceError):

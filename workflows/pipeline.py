@@ -93,7 +93,8 @@ def _environment(context: Context) -> Checked:
             context.progress.line(f"  {finding.line}")
     bad = [finding for finding in findings if finding.level == "bad"]
     if bad:
-        raise Unhealthy(f"the environment is not ready, {len(bad)} problem(s): " + "; ".join(f.line for f in bad))
+        named = "; ".join(f"{finding.service}: {finding.check}" for finding in bad)
+        raise Unhealthy(f"the environment is not ready, {len(bad)} problem(s): {named}; `nemostack doctor` looks at all")
     return Checked(findings=findings)
 
 

@@ -48,14 +48,14 @@ def translate(error: Exception, service: str, url: str, tried: str) -> ServiceEr
     status = getattr(response, "status_code", None)
     if isinstance(status, int):
         kinds: dict[int, type[ServiceError]] = {404: NotFound, 409: Conflict}
-        text = f"{tried}: {where} answered {status}: {_detail(response, error)}{_hint(status)}"
-        return kinds.get(status, ServiceError)(redact(text), status)
+        text = f"{tried}: {where} answered {status}: {_detail(response, error)}"
+        return kinds.get(status, ServiceError)(redact(text), status, hint=_hint(status))
     if names & _NO_ANSWER:
         said = redact(str(error.__cause__ or error) or type(error).__name__)[:_DETAIL_CHARS]
-        return Unreachable(f"{tried}: no answer from {where} ({said}); is it running? `nemostack doctor` tells")
+        return Unreachable(f"{tried}: no answer from {where} ({said})", hint="is it running? `nemostack doctor` tells")
     if names & _NONSENSE:
         said = redact(" ".join(str(error).split()))[:_DETAIL_CHARS]
-        return ServiceError(f"{tried}: {where} answered what the client cannot read ({said}); is the URL right?")
+        return ServiceError(f"{tried}: {where} answered what the client cannot read ({said})", hint="is the URL right?")
     return None
 
 
@@ -82,7 +82,7 @@ def _detail(response: Any, error: Exception) -> str:
 
 def _hint(status: int) -> str:
     if status in {401, 403}:
-        return "; check the credentials in the URL or in the environment"
+        return "check the credentials in the URL or in the environment"
     if status in {502, 503, 504}:
-        return "; the service behind it is not ready: `nemostack doctor` tells which"
+        return "the service behind it is not ready: `nemostack doctor` tells which"
     return ""
