@@ -55,7 +55,9 @@ def check(clients: Clients, settings: Settings, *, write: bool, tell: Tell | Non
         try:
             found = Finding(service=item.service, check=item.name, level="ok", evidence=item.look())
         except ServiceError as error:
-            found = Finding(service=item.service, check=item.name, level=item.level, evidence=error.args[0], fix=item.fix)
+            found = Finding(
+                service=item.service, check=item.name, level=item.level, evidence=error.args[0], fix=item.fix
+            )
         findings.append(found)
     return findings
 

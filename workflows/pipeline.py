@@ -94,7 +94,9 @@ def _environment(context: Context) -> Checked:
     bad = [finding for finding in findings if finding.level == "bad"]
     if bad:
         named = "; ".join(f"{finding.service}: {finding.check}" for finding in bad)
-        raise Unhealthy(f"the environment is not ready, {len(bad)} problem(s): {named}; `nemostack doctor` looks at all")
+        raise Unhealthy(
+            f"the environment is not ready, {len(bad)} problem(s): {named}; `nemostack doctor` looks at all"
+        )
     return Checked(findings=findings)
 
 

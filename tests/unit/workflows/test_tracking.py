@@ -24,7 +24,9 @@ def comparison(harness: Harness, settings: Settings) -> Comparison:
 
 
 @pytest.mark.filterwarnings("ignore")  # mlflow's own
-def test_runs_are_logged_once_and_completely(store: str, settings: Settings, comparison: Comparison, tmp_path: Path) -> None:
+def test_runs_are_logged_once_and_completely(
+    store: str, settings: Settings, comparison: Comparison, tmp_path: Path
+) -> None:
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=store)

@@ -1,0 +1,28 @@
+"""The pages say what the code does."""
+
+import re
+from pathlib import Path
+
+from workflows import errors
+from workflows.pipeline import plan
+from workflows.reference import reference
+from workflows.settings import Settings
+
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+
+
+def test_cli_reference_is_current() -> None:
+    assert (DOCS / "cli.md").read_text() == reference(), "run `python -m workflows.reference > docs/cli.md`"
+
+
+def test_exit_codes_are_documented() -> None:
+    text = (DOCS / "workflows.md").read_text()
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")]
+    for code in {kind.exit_code for kind in kinds}:
+        assert re.search(rf"^\| {code} \|", text, re.MULTILINE), code
+
+
+def test_stages_are_documented_in_order() -> None:
+    rows = re.findall(r"^\| (\w+) \|", (DOCS / "workflows.md").read_text(), re.MULTILINE)
+    names = [stage.name for stage in plan(Settings())]
+    assert [row for row in rows if row in names] == names
