@@ -1,0 +1,260 @@
+"""Which stack is tested, what its tests share, what is shown when one fails, and that nothing is left behind.
+
+Without a stack every test is skipped with a word on how to name one (`--require-stack` makes that a failure). Names
+come from the session and the test, so tests may run in any order and in parallel, also against a stack in use.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.outputs import StackOutputs
+from smoke_tests.journal import Journal, Kind, Made, Stack
+from smoke_tests.shared import Shared
+from workflows import target
+from workflows.clients import Clients
+from workflows.errors import NemostackError, ServiceError, TargetError
+
+HOW = (
+    f"no stack to test: give --stack NAME or --outputs FILE (or set {target.ENV_OUTPUTS}); `make up` starts a local one"
+)
+LOG_LINES = 40
+SESSION = pytest.StashKey["Session"]()
+
+
+@dataclass(frozen=True)
+class Session:
+    """What all processes of one test session have in common."""
+
+    outputs: StackOutputs
+    namespace: str
+    folder: Path
+    keep: bool
+
+    @property
+    def journal(self) -> Journal:
+        """What has been made."""
+        return Journal(self.folder)
+
+
+# --- the target ---------------------------------------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("smoke tests")
+    group.addoption("--stack", metavar="NAME", help="Pulumi stack to test, e.g. local")
+    group.addoption("--outputs", metavar="FILE", help="JSON file with the stack's outputs, instead of a stack's name")
+    group.addoption("--require-stack", action="store_true", help="without a stack fail, do not skip")
+    group.addoption("--keep", action="store_true", help="leave on the stack what the tests made")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "services(*names): whose logs to show when this test fails")
+    given = getattr(config, "workerinput", {}).get("smoke")
+    if given is not None:
+        config.stash[SESSION] = Session(
+            StackOutputs.model_validate(given["outputs"]), given["namespace"], Path(given["folder"]), given["keep"]
+        )
+        return
+    stack, file = config.getoption("--stack"), config.getoption("--outputs")
+    if not (stack or file or os.environ.get(target.ENV_OUTPUTS)):
+        if config.getoption("--require-stack"):
+            raise pytest.UsageError(HOW)
+        return
+    try:
+        outputs = target.resolve(stack or "local", Path(file) if file else None, {})
+    except TargetError as error:
+        raise pytest.UsageError(str(error)) from error
+    folder = Path(tempfile.mkdtemp(prefix="nemostack-smoke-"))
+    config.stash[SESSION] = Session(outputs, f"smoke-{uuid.uuid4().hex[:10]}", folder, bool(config.getoption("--keep")))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist what the controller found out."""
+    session = node.config.stash.get(SESSION, None)
+    if session is not None:
+        node.workerinput["smoke"] = {
+            "outputs": session.outputs.model_dump(mode="json"),
+            "namespace": session.namespace,
+            "folder": str(session.folder),
+            "keep": session.keep,
+        }
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    session = config.stash.get(SESSION, None)
+    if session is None:
+        return "smoke tests: no stack"
+    out = session.outputs
+    return f"smoke tests: target {out.target}, {out.nemo_url}, NIM {out.nim_url}, namespace {session.namespace}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    if config.stash.get(SESSION, None) is None:
+        for item in items:
+            if here in item.path.parents:
+                item.add_marker(pytest.mark.skip(reason=HOW))
+
+
+# --- what tests use -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def smoke(pytestconfig: pytest.Config) -> Session:
+    """This session."""
+    return pytestconfig.stash[SESSION]
+
+
+@pytest.fixture(scope="session")
+def outputs(smoke: Session) -> StackOutputs:
+    """All that is known of the stack."""
+    return smoke.outputs
+
+
+@pytest.fixture(scope="session")
+def clients(smoke: Session) -> Iterator[Clients]:
+    """The harness's clients. They retry transport failures, 429 and 5xx; nothing else in these tests does."""
+    with Clients(smoke.outputs) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def stack(clients: Clients) -> Stack:
+    """To look for things and remove them."""
+    return Stack(clients)
+
+
+@pytest.fixture(scope="session")
+def shared(smoke: Session, clients: Clients) -> Shared:
+    """Dataset and adapter that all tests of the session use, made by whoever needs them first."""
+    return Shared(smoke.folder, smoke.namespace, smoke.journal, clients)
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """A DNS-safe name that no other test of any session has."""
+    session: Session = request.getfixturevalue("smoke")
+    node = request.node.nodeid
+    slug = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:30].strip("-")
+    return f"{slug}-{hashlib.sha256(f'{session.namespace}{node}'.encode()).hexdigest()[:8]}"
+
+
+@pytest.fixture
+def made(request: pytest.FixtureRequest, smoke: Session, stack: Stack) -> Iterator[Callable[[Kind, str], str]]:
+    """`made(kind, name)` writes down what the test makes, and it is removed after the test, last first."""
+    mine: list[Made] = []
+
+    def remember(kind: Kind, name: str) -> str:
+        entry = Made(kind, name, request.node.nodeid)
+        smoke.journal.add(entry)
+        mine.append(entry)
+        return name
+
+    yield remember
+    if not smoke.keep:
+        for entry in reversed(mine):
+            stack.remove(entry)
+
+
+# --- failures -----------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    session = item.config.stash.get(SESSION, None)
+    marker = item.get_closest_marker("services")
+    if report.failed and call.excinfo is not None and session is not None and marker is not None:
+        report.sections += [(f"end of the log of {s}", _log(session.outputs, s)) for s in marker.args]
+        report.sections += _jobs(session, item.nodeid)
+    return report
+
+
+def _log(outputs: StackOutputs, service: str) -> str:
+    command = outputs.log_commands.get(service)
+    if command is None:
+        return (
+            f"the stack's outputs name no log command for it (they do for: {', '.join(outputs.log_commands) or 'none'})"
+        )
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{' '.join(command)} failed: {error}"
+    return "\n".join((done.stdout + done.stderr).splitlines()[-LOG_LINES:])
+
+
+def _jobs(session: Session, test: str) -> list[tuple[str, str]]:
+    """Status of the jobs that a test started, and of the shared ones."""
+    sections = []
+    with Clients(session.outputs, max_retries=0) as clients:
+        for entry in session.journal.entries():
+            if entry.test not in {test, ""} or entry.kind not in {"evaluation", "customization"}:
+                continue
+            jobs: Any = clients.evaluator if entry.kind == "evaluation" else clients.customizer
+            try:
+                text = jobs.get(entry.name).model_dump_json(indent=1, exclude={"train_loss", "val_loss"})
+            except ServiceError as error:
+                text = str(error)
+            sections.append((f"{entry.kind} job {entry.name}", text))
+    return sections
+
+
+# --- nothing is left behind ---------------------------------------------------------------------------------------
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In the controlling process, when all tests of all workers are over."""
+    smoke = session.config.stash.get(SESSION, None)
+    if smoke is None or hasattr(session.config, "workerinput"):
+        return
+    if not smoke.keep:
+        try:
+            left = _sweep(smoke)
+        except NemostackError as error:
+            left = [f"the check itself failed: {error}"]
+        session.config.stash[LEFT] = left
+        if left and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    shutil.rmtree(smoke.folder, ignore_errors=True)
+
+
+LEFT = pytest.StashKey[list[str]]()
+
+
+def _sweep(smoke: Session) -> list[str]:
+    """Remove everything that is still there; name what a test should have removed."""
+    left: list[str] = []
+    with Clients(smoke.outputs) as clients:
+        stack = Stack(clients)
+        for entry in reversed(smoke.journal.entries()):
+            if stack.exists(entry):
+                stack.remove(entry)
+                if entry.test:
+                    left.append(str(entry))
+        left += [f"{entry} (in no test's journal)" for entry in stack.in_namespace(smoke.namespace)]
+        left += [f"{e} (could not be removed)" for e in smoke.journal.entries() if stack.exists(e)]
+    return left
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    left = config.stash.get(LEFT, None)
+    if left:
+        terminalreporter.section("left behind on the stack", red=True)
+        for line in left:
+            terminalreporter.line(line)
+    elif left is not None:
+        terminalreporter.line("smoke tests: nothing of this session is left on the stack", green=True)

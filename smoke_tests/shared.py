@@ -1,0 +1,163 @@
+"""A small dataset and one LoRA adapter, made once a session however many processes test.
+
+The first process that needs one makes it under a file lock and leaves a record; the others read it. A failure is
+recorded too: they then fail at once with the same words rather than trying again.
+"""
+
+import fcntl
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from smoke_tests.journal import Journal, Made
+from workflows import dataset
+from workflows.clients import Clients
+from workflows.clients.customizer import CustomizationJob
+from workflows.clients.evaluator import EvaluationJob
+from workflows.clients.jobs import Job
+from workflows.clients.polling import Pace, wait_for
+from workflows.errors import JobFailed, NemostackError
+from workflows.settings import Hyperparameters, Settings
+
+TRAIN_ROWS, VALIDATION_ROWS, TEST_ROWS = 128, 16, 16
+JOB_DEADLINE_S = 900.0
+OUTAGE_S = 60.0
+PACE = Pace(first=0.5, longest=3.0)
+J = TypeVar("J", bound=Job)
+HYPERPARAMETERS = Hyperparameters(epochs=1, batch_size=16)
+
+
+class Shared:
+    """Of one session."""
+
+    def __init__(self, folder: Path, namespace: str, journal: Journal, clients: Clients) -> None:
+        self._folder, self.namespace, self._journal, self._clients = folder, namespace, journal, clients
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """Return what `make` returned in the first process that came here (JSON)."""
+        record = self._folder / f"{name}.json"
+        with (self._folder / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not record.exists():
+                try:
+                    value = {"value": make()}
+                except NemostackError as error:
+                    value = {"error": str(error)}
+                record.write_text(json.dumps(value), encoding="utf-8")
+            found = json.loads(record.read_text(encoding="utf-8"))
+        if "error" in found:
+            raise NemostackError(f"{name}, which this test needs, could not be made: {found['error']}")
+        return found["value"]
+
+    def dataset(self) -> str:
+        """`namespace/name` of a small dataset that is uploaded and registered."""
+
+        def make() -> str:
+            name = f"{self.namespace}/shared"
+            self.upload(name, small_dataset(), lambda kind, made: self._journal.add(Made(kind, made)))
+            return name
+
+        return str(self.once("dataset", make))
+
+    def upload(self, repo: str, files: dict[str, bytes], remember: Callable[[Any, str], Any]) -> None:
+        """Make namespace, repository and dataset entity, written down first."""
+        namespace, _, name = repo.partition("/")
+        self._journal.add(Made("namespace", namespace))
+        remember("dataset-repo", repo)
+        remember("dataset", repo)
+        self._clients.entity_store.ensure_namespace(namespace)
+        self._clients.data_store.ensure_namespace(namespace)
+        self._clients.data_store.upload(repo, files, message="smoke test")
+        self._clients.entity_store.register_dataset(namespace, name, project="nemostack-smoke")
+
+    def adapter_job(self) -> CustomizationJob:
+        """Return the session's LoRA job, completed. JobFailed at once when it ended otherwise."""
+        data = self.dataset()
+
+        def make() -> str:
+            job = self.start_customization(f"{self.namespace}/shared-lora", data, HYPERPARAMETERS, self._remember)
+            return job.id
+
+        job = self.customized(str(self.once("adapter", make)))
+        assert job.output_model
+        return job
+
+    def adapter(self) -> str:
+        """Model id of the session's adapter, once NIM serves it."""
+        model = self.adapter_job().output_model
+        assert model is not None
+        wait_for(
+            self._clients.nim.models,
+            done=lambda served: model in served,
+            describe=lambda served: f"served: {', '.join(served)}",
+            what=f"adapter {model} in NIM",
+            deadline_s=Settings().deadlines.adapter,
+            outage_s=OUTAGE_S,
+            pace=PACE,
+        )
+        return model
+
+    def _remember(self, kind: Any, name: str) -> None:
+        self._journal.add(Made(kind, name))
+
+    def start_customization(
+        self, output_model: str, data: str, asked: Hyperparameters, remember: Callable[[Any, str], Any]
+    ) -> CustomizationJob:
+        """Start a LoRA job; the job, its model and its repository are written down."""
+        remember("model-repo", output_model)
+        job = self._clients.customizer.start(
+            config=self._clients.outputs.customization_config,
+            dataset=data,
+            output_model=output_model,
+            asked=asked,
+            seed=0,
+            run_id=self.namespace,
+            stage=output_model.partition("/")[2],
+        )
+        remember("model", f"{output_model}@{job.id}")
+        remember("customization", job.id)
+        return job
+
+    def customized(self, job_id: str) -> CustomizationJob:
+        """Wait for a LoRA job to complete."""
+        return _completed(self._ended(self._clients.customizer.get, job_id), "customization")
+
+    def evaluated(self, job_id: str) -> EvaluationJob:
+        """Wait for an evaluation to complete."""
+        return _completed(self._ended(self._clients.evaluator.get, job_id), "evaluation")
+
+    def evaluation_ended(self, job_id: str) -> EvaluationJob:
+        """Wait for an evaluation to end, well or not."""
+        return self._ended(self._clients.evaluator.get, job_id)
+
+    def customization_ended(self, job_id: str) -> CustomizationJob:
+        """Wait for a LoRA job to end, well or not."""
+        return self._ended(self._clients.customizer.get, job_id)
+
+    def _ended(self, get: Callable[[str], J], job_id: str) -> J:
+        return wait_for(
+            lambda: get(job_id),
+            done=lambda job: job.ended,
+            describe=lambda job: f"{job.status} {job.message}",
+            what=f"job {job_id}",
+            deadline_s=JOB_DEADLINE_S,
+            outage_s=OUTAGE_S,
+            pace=PACE,
+        )
+
+
+def _completed(job: J, what: str) -> J:
+    if not job.completed:
+        raise JobFailed(f"{what} job {job.id} ended as {job.status}: {job.message}")
+    return job
+
+
+def small_dataset() -> dict[str, bytes]:
+    """Files of the Data Store's layout, from the first rows of the sample dataset."""
+    data = dataset.load(Settings(limit=TEST_ROWS))
+    return {
+        "training/train.jsonl": dataset.as_chat(data.train[:TRAIN_ROWS]),
+        "validation/validation.jsonl": dataset.as_chat(data.validation[:VALIDATION_ROWS]),
+        "testing/test.jsonl": dataset.as_pairs(data.test[:TEST_ROWS]),
+    }

@@ -1,0 +1,73 @@
+"""Data Store and Entity Store: what goes in comes out, through the official clients."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from huggingface_hub import HfApi
+from nemo_microservices import NotFoundError
+
+from infra.outputs import StackOutputs
+from smoke_tests.conftest import Session
+from smoke_tests.journal import Kind, Stack
+from smoke_tests.shared import Shared, small_dataset
+from workflows.clients import Clients
+
+Make = Callable[[Kind, str], str]
+
+
+@pytest.mark.services("entity_store")
+def test_namespace_project_and_dataset_round_trip(clients: Clients, name: str, made: Make) -> None:
+    sdk = clients.sdk
+    space = made("namespace", f"smoke-{name}")
+    clients.entity_store.ensure_namespace(space)
+    assert sdk.namespaces.retrieve(space).id == space
+    made("dataset", f"{space}/papers")
+    sdk.datasets.create(name="papers", namespace=space, files_url=f"hf://datasets/{space}/papers", description="one")
+    found = sdk.datasets.retrieve("papers", namespace=space)
+    assert (found.name, found.namespace, found.description) == ("papers", space, "one")
+    sdk.datasets.update("papers", namespace=space, description="two")
+    assert sdk.datasets.retrieve("papers", namespace=space).description == "two"
+    assert [d.name for d in sdk.datasets.list(filter={"namespace": space})] == ["papers"]
+    sdk.datasets.delete("papers", namespace=space)
+    with pytest.raises(NotFoundError):
+        sdk.datasets.retrieve("papers", namespace=space)
+
+
+@pytest.mark.services("data_store")
+def test_files_come_back_as_they_were(
+    outputs: StackOutputs, clients: Clients, smoke: Session, *, name: str, made: Make, tmp_path: Path
+) -> None:
+    clients.data_store.ensure_namespace(smoke.namespace)
+    api = HfApi(endpoint=f"{outputs.data_store_url}/v1/hf", token=False)
+    repo = made("dataset-repo", f"{smoke.namespace}/{name}")
+    api.create_repo(repo, repo_type="dataset")
+    binary = os.urandom(3_000_000)  # large and binary: goes by LFS where the Data Store asks for it
+    folder = tmp_path / "up"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "weights.bin").write_bytes(binary)
+    (folder / "notes.txt").write_text("Ünïcode\r\n", newline="")
+    api.upload_folder(folder_path=folder, repo_id=repo, repo_type="dataset", commit_message="smoke test")
+    assert sorted(api.list_repo_files(repo, repo_type="dataset")) >= ["deep/weights.bin", "notes.txt"]
+    down = Path(api.snapshot_download(repo, repo_type="dataset", local_dir=tmp_path / "down"))
+    assert hashlib.sha256((down / "deep" / "weights.bin").read_bytes()).digest() == hashlib.sha256(binary).digest()
+    assert (down / "notes.txt").read_bytes() == "Ünïcode\r\n".encode()
+    api.delete_file("notes.txt", repo, repo_type="dataset")
+    assert not api.file_exists(repo, "notes.txt", repo_type="dataset")
+    api.delete_repo(repo, repo_type="dataset")
+    assert not api.repo_exists(repo, repo_type="dataset")
+
+
+@pytest.mark.services("data_store", "entity_store")
+def test_dataset_upload(
+    clients: Clients, shared: Shared, stack: Stack, smoke: Session, *, name: str, made: Make
+) -> None:
+    repo, files = f"{smoke.namespace}/{name}", small_dataset()
+    shared.upload(repo, files, made)
+    assert set(files) <= set(clients.data_store.files(repo))
+    assert clients.data_store.read(repo, "training/train.jsonl") == files["training/train.jsonl"]
+    found = clients.sdk.datasets.retrieve(name, namespace=smoke.namespace)
+    assert found.files_url == f"hf://datasets/{repo}"
+    assert any(entry.name == repo for entry in stack.in_namespace(smoke.namespace))

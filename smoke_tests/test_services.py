@@ -1,0 +1,78 @@
+"""Each service answers, and NIM speaks the OpenAI API as its clients expect it."""
+
+import json
+
+import httpx
+import pytest
+from openai import NotFoundError, OpenAI
+
+from infra.outputs import StackOutputs
+from workflows import doctor
+from workflows.clients import Clients
+from workflows.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def openai_client(outputs: StackOutputs) -> OpenAI:
+    return OpenAI(base_url=f"{outputs.nim_url}/v1", api_key="none", timeout=60, max_retries=2)
+
+
+@pytest.mark.parametrize("service", ["Data Store", "Entity Store", "Customizer", "Evaluator", "NIM", "Judge", "MLflow"])
+def test_doctor_finds_nothing_wrong(clients: Clients, service: str) -> None:
+    # without writing: test_data.py stores and reads back more than the doctor does
+    findings = [f for f in doctor.check(clients, Settings(), write=False) if f.service == service]
+    assert findings
+    # the judge's URL is the Evaluator's way to it: it may not be reachable from here, which doctor calls a warning
+    assert [f.line for f in findings if f.level == "bad"] == []
+
+
+@pytest.mark.services("nim")
+def test_the_base_model_is_served(outputs: StackOutputs, openai_client: OpenAI) -> None:
+    models = {model.id: model for model in openai_client.models.list().data}
+    assert outputs.base_model in models
+    assert openai_client.models.retrieve(outputs.base_model).id == outputs.base_model
+
+
+@pytest.mark.services("nim")
+def test_completion_counts_its_tokens(outputs: StackOutputs, openai_client: OpenAI) -> None:
+    reply = openai_client.completions.create(
+        model=outputs.base_model, prompt="Question: What is due?\nAnswer:", max_tokens=5, temperature=0
+    )
+    assert reply.usage is not None
+    assert 1 <= reply.usage.completion_tokens <= 5
+    assert reply.usage.total_tokens == reply.usage.prompt_tokens + reply.usage.completion_tokens
+    assert reply.choices[0].finish_reason in {"length", "stop"}
+
+
+@pytest.mark.services("nim")
+def test_a_stream_says_what_the_whole_reply_says(outputs: StackOutputs, openai_client: OpenAI) -> None:
+    messages = [{"role": "user", "content": "What is a lease?"}]
+    asked = {"model": outputs.base_model, "messages": messages, "max_tokens": 16, "temperature": 0, "seed": 1}
+    whole = openai_client.chat.completions.create(**asked)  # type: ignore[call-overload]
+    chunks = list(
+        openai_client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True})  # type: ignore[call-overload]
+    )
+    text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+    usages = [c.usage for c in chunks if c.usage is not None]
+    assert text == whole.choices[0].message.content
+    assert usages[-1].completion_tokens == whole.usage.completion_tokens
+    assert len([c for c in chunks if c.choices and c.choices[0].delta.content]) > 1  # streamed, not sent at once
+    assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] == whole.choices[0].finish_reason
+
+
+@pytest.mark.services("nim")
+def test_a_stream_ends_with_done(outputs: StackOutputs) -> None:
+    body = {"model": outputs.base_model, "prompt": "A lease is", "max_tokens": 4, "stream": True}
+    with httpx.stream("POST", f"{outputs.nim_url}/v1/completions", json=body, timeout=60) as reply:
+        assert reply.headers["content-type"].startswith("text/event-stream")
+        events = [line[6:] for line in reply.iter_lines() if line.startswith("data: ")]
+    assert events[-1] == "[DONE]"
+    assert all(json.loads(event)["model"] == outputs.base_model for event in events[:-1])
+
+
+@pytest.mark.services("nim")
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_unknown_model_is_404_and_named(outputs: StackOutputs, openai_client: OpenAI, *, stream: bool) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        openai_client.completions.create(model="nobody/no-such-model@v9", prompt="x", max_tokens=1, stream=stream)
+    assert "nobody/no-such-model@v9" in str(caught.value)
