@@ -70,6 +70,7 @@ class TunedModel:
                 "Check base_models in the Customizer's settings.",
             ) from error
         self._peft: Any = None
+        torch.manual_seed(spec.seed)  # a fresh adapter's values are random
         if adapter:
             self._peft = lora.attach(self.core, self._hyper.lora or Lora(), spec.base_model, fused=fused)
         self._selected = torch.empty(0, dtype=torch.bool)

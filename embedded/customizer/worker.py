@@ -43,18 +43,29 @@ def main(root: str) -> None:
         reporter = Reporter(folder.progress)
         try:
             run(folder, reporter)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whoever started the job must see it, whatever it is
             traceback.print_exc()
-            if isinstance(error, OSError) and error.errno in _DISK_FULL:
-                raise
+            if _disk_full(error):
+                sys.exit(EXIT_DISK_FULL)  # a report could not be written either
             reporter.failed(describe(error))
             sys.exit(EXIT_FAILED)
         finally:
             os.close(lock)
     except OSError as error:
-        if error.errno in _DISK_FULL:
+        if _disk_full(error):
             sys.exit(EXIT_DISK_FULL)
         raise
+
+
+def _disk_full(error: BaseException | None) -> bool:
+    """Whether a write failed for lack of room; torch and safetensors wrap the OSError or only quote it."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            return True
+        if any(f"os error {number})" in str(error) for number in _DISK_FULL):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def describe(error: BaseException) -> dict[str, Any]:

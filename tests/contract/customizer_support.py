@@ -13,12 +13,13 @@ MODEL_ID = "nemostack/tiny-random"
 LIVE = {"created", "pending", "running", "cancelling"}
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}"
-    "{% if m['role'] == 'assistant' %}<|end|>{% endif %}\n{% endfor %}"
+    "{% if m['role'] == 'assistant' %}<|end|>{% endif %}{{ '\n' }}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 
 
 def make_tokenizer(*, chat: bool = True) -> Any:
+    """Build a tokenizer with a token for each byte, with a chat template unless `chat` is False."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -29,7 +30,7 @@ def make_tokenizer(*, chat: bool = True) -> Any:
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     core.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core, pad_token="<|pad|>", eos_token="<|end|>", additional_special_tokens=special[2:]
+        tokenizer_object=core, pad_token=special[0], eos_token=special[1], additional_special_tokens=special[2:]
     )
     if chat:
         tokenizer.chat_template = CHAT_TEMPLATE
@@ -37,6 +38,7 @@ def make_tokenizer(*, chat: bool = True) -> Any:
 
 
 def make_model(folder: Path, *, chat: bool = True, layers: int = 2) -> Path:
+    """Write a random model of 90,752 parameters (two layers) with its tokenizer to `folder`."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -70,6 +72,7 @@ def pairs(count: int, start: int = 0) -> list[dict[str, str]]:
 
 
 def jsonl(rows: Iterable[Any]) -> bytes:
+    """Write one JSON value a line."""
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
@@ -82,7 +85,7 @@ def put_dataset(hub: HfApi, name: str, files: dict[str, bytes]) -> str:
 
 
 def finished(client: NeMoMicroservices, job_id: str, seconds: float = 120) -> Any:
-    """The job, once it is at its end."""
+    """Wait for the job's end and return it; AssertionError when that takes longer than `seconds`."""
     deadline = time.monotonic() + seconds
     while (job := client.customization.jobs.retrieve(job_id)).status in LIVE:
         assert time.monotonic() < deadline, f"job {job_id} still {job.status}: {job.status_details}"

@@ -1,0 +1,195 @@
+"""Training files become checked rows and token ids: every refusal with its line, every mark on the right token."""
+
+import json
+import random
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from embedded.customizer.batches import epoch_batches, passes
+from embedded.customizer.failures import JobError
+from embedded.customizer.rows import Template, parse_row, read_rows
+from embedded.customizer.tokens import encode
+from tests.contract.customizer_support import jsonl, make_tokenizer, pairs
+
+TEMPLATE = Template.parse("{prompt} {completion}")
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return make_tokenizer()
+
+
+def _write(root: Path, files: dict[str, bytes]) -> Path:
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"prompt": "a", ', "not JSON"),
+        (b'{"prompt": "\xff", "completion": "b"}', "not UTF-8"),
+        (b'["a", "b"]', "expected a JSON object, found a list"),
+        (b'{"prompt": "a", "answer": "b"}', 'no column "completion" (columns: prompt, answer)'),
+        (b'{"prompt": "a", "completion": 7}', 'column "completion" is a number, expected text'),
+        (b'{"prompt": null, "completion": "b"}', 'column "prompt" is null, expected text'),
+        (b'{"prompt": "a", "completion": " "}', 'column "completion" is empty'),
+        (b'{"messages": []}', '"messages" must be a list with at least one message'),
+        (b'{"messages": [{"role": "robot", "content": "x"}]}', "message 1: role 'robot'"),
+        (b'{"messages": [{"role": "user", "content": ["x"]}]}', 'message 1: "content" is a list'),
+        (b'{"messages": [{"role": "user", "content": "x"}]}', "no assistant message"),
+        (b"[" * 100_000, "not JSON"),
+    ],
+)
+def test_a_bad_line_fails_with_file_number_and_reason(tmp_path, line, reason):
+    _write(tmp_path, {"training/train.jsonl": jsonl(pairs(6)) + line + b"\n" + jsonl(pairs(2))})
+    with pytest.raises(JobError) as caught:
+        read_rows(tmp_path, TEMPLATE, seed=0)
+    assert caught.value.message.startswith("training/train.jsonl line 7: ")
+    assert reason in caught.value.message
+    assert ";" not in caught.value.message.removesuffix(reason), "one bad line, one problem"
+
+
+def test_many_bad_lines_are_counted_not_listed(tmp_path):
+    _write(tmp_path, {"training/a.jsonl": b"x\n" * 9, "validation/b.jsonl": b""})
+    with pytest.raises(JobError, match=r"a\.jsonl line 5: .* \.\.\. and 4 more"):
+        read_rows(tmp_path, TEMPLATE, seed=0)
+    (tmp_path / "training/a.jsonl").write_bytes(jsonl(pairs(3)))
+    with pytest.raises(JobError, match=r"^validation/b\.jsonl: empty file$"):
+        read_rows(tmp_path, TEMPLATE, seed=0)
+
+
+def test_files_are_merged_blank_lines_and_byte_order_mark_skipped(tmp_path):
+    _write(
+        tmp_path,
+        {
+            "training/b.jsonl": b"\xef\xbb\xbf" + jsonl(pairs(2)) + b"\n\n",
+            "training/a.jsonl": jsonl(pairs(3, 10)),
+            "validation/v.jsonl": jsonl(pairs(1, 20)),
+            "testing/t.jsonl": b"not looked at",
+        },
+    )
+    rows = read_rows(tmp_path, TEMPLATE, seed=0)
+    assert [row.turns[0].content.strip() for row in rows.train] == [r["prompt"] for r in pairs(3, 10) + pairs(2)]
+    assert len(rows.validation) == 1
+    assert rows.warnings == []
+
+
+def test_without_validation_a_tenth_is_held_out_and_said(tmp_path):
+    _write(tmp_path, {"training/a.jsonl": jsonl(pairs(50))})
+    rows = read_rows(tmp_path, TEMPLATE, seed=3)
+    assert (len(rows.train), len(rows.validation)) == (45, 5)
+    assert not set(rows.train) & set(rows.validation)
+    assert rows.warnings == ["no validation/*.jsonl: 5 of the training rows are held out for validation"]
+    assert read_rows(tmp_path, TEMPLATE, seed=3) == rows
+
+
+def test_no_training_files_says_what_there_is(tmp_path):
+    _write(tmp_path, {"training/a.json": b"[]", "train.jsonl": b"{}"})
+    with pytest.raises(JobError, match=r"no \.jsonl file under training/.*train\.jsonl, training/a\.json"):
+        read_rows(tmp_path, TEMPLATE, seed=0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{prompt}", "no columns", "{prompt} {completion}!", "{a.b} {c}", "{a!r} {c}", "{a:>9} {c}", "{ {c}", "{} {}"],
+)
+def test_prompt_template_is_plain_columns_the_last_at_the_end(text):
+    with pytest.raises(JobError, match="prompt_template"):
+        Template.parse(text)
+
+
+def _parts(example, tokenizer) -> tuple[str, str]:
+    """(text before the learned tokens, learned text), found by decoding."""
+    first = example.learned.index(True)
+    assert all(example.learned[first:]), "learned tokens are the end of a prompt/completion row"
+    return tokenizer.decode(example.ids[:first]), tokenizer.decode(example.ids[first:])
+
+
+def _row(**columns):
+    return parse_row(json.dumps(columns).encode(), TEMPLATE)
+
+
+def test_with_a_chat_template_rows_become_the_turns_that_the_chat_endpoint_sends(tokenizer):
+    (example,) = encode([_row(prompt="Who?", completion="Me.")], tokenizer, 512).examples
+    assert _parts(example, tokenizer) == ("<|user|>Who?\n<|assistant|>", "Me.<|end|>")
+    asked = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Who?"}], tokenize=True, add_generation_prompt=True, return_dict=False
+    )
+    assert example.ids[: len(asked)] == asked
+
+
+def test_without_a_chat_template_rows_follow_the_prompt_template():
+    tokenizer = make_tokenizer(chat=False)
+    (example,) = encode([_row(prompt="Who?", completion="Me.")], tokenizer, 512).examples
+    assert _parts(example, tokenizer) == ("Who?", " Me.<|end|>")
+    template = Template.parse("Q: {q}\nA:{a}")
+    row = parse_row(b'{"q": "Who?", "a": " Me."}', template)
+    assert _parts(encode([row], tokenizer, 512).examples[0], tokenizer) == ("Q: Who?\nA:", " Me.<|end|>")
+    chat = parse_row(b'{"messages": [{"role": "assistant", "content": "x"}]}', TEMPLATE)
+    with pytest.raises(JobError, match="no chat template"):
+        encode([chat], tokenizer, 512)
+
+
+def test_every_assistant_turn_of_a_conversation_is_learned_and_nothing_else(tokenizer):
+    turns = [("system", "Be brief."), ("user", "A?"), ("assistant", "a."), ("user", "B?"), ("assistant", "b.")]
+    row = _row(messages=[{"role": role, "content": content} for role, content in turns])
+    (example,) = encode([row], tokenizer, 512).examples
+    text = "<|system|>Be brief.\n<|user|>A?\n<|assistant|>a.<|end|>\n<|user|>B?\n<|assistant|>b.<|end|>"
+    assert tokenizer.decode(example.ids) == text
+    learned = "".join(
+        tokenizer.decode([i]) if mark else "_" for i, mark in zip(example.ids, example.learned, strict=True)
+    )
+    assert [part for part in learned.split("_") if part] == ["a.<|end|>", "b.<|end|>"]
+
+
+def test_long_rows_are_cut_and_rows_with_nothing_left_dropped(tokenizer):
+    rows = [
+        _row(prompt="p", completion="c" * 50),
+        _row(prompt="p" * 50, completion="c"),
+        _row(prompt="p", completion="c"),
+    ]
+    encoded = encode(rows, tokenizer, 20)
+    assert (encoded.truncated, encoded.dropped) == (1, 1)
+    assert [len(example) for example in encoded.examples] == [20, len("?p?") + len("?c?")]
+
+
+def test_an_epoch_holds_every_row_once_and_differs_from_the_next():
+    first, second = (epoch_batches(103, 10, seed=5, epoch=e) for e in (0, 1))
+    assert [len(batch) for batch in first] == [10] * 10 + [3]
+    assert sorted(chain(*first)) == sorted(chain(*second)) == list(range(103))
+    assert first != second
+    assert first == epoch_batches(103, 10, seed=5, epoch=0)
+
+
+def test_passes_hold_every_row_once_within_the_limit_and_are_the_cheapest_split():
+    from embedded.customizer.batches import PASS_OVERHEAD
+
+    def cost(groups: list[list[int]], lengths: list[int]) -> int:
+        return sum(len(g) * max(lengths[i] for i in g) + PASS_OVERHEAD for g in groups)
+
+    random_ = random.Random(0)
+    for _ in range(30):
+        lengths = [random_.randint(1, 400) for _ in range(random_.randint(1, 9))]
+        groups = passes(lengths, max_tokens=900)
+        assert sorted(chain(*groups)) == list(range(len(lengths)))
+        assert all(len(g) * max(lengths[i] for i in g) <= 900 for g in groups)
+        order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+        # Another route: try every way to cut the sorted rows.
+        options = []
+        for cuts in range(2 ** (len(order) - 1)):
+            split, group = [], [order[0]]
+            for n, i in enumerate(order[1:]):
+                if cuts >> n & 1:
+                    split.append(group)
+                    group = []
+                group = [*group, i]
+            split.append(group)
+            if all(len(g) * max(lengths[i] for i in g) <= 900 for g in split):
+                options.append(cost(split, lengths))
+        assert cost(groups, lengths) == min(options)
