@@ -7,7 +7,10 @@ refused, as lm-eval itself does without a special consent.
 
 import json
 import math
+import os
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +177,13 @@ def run(spec: dict[str, Any]) -> None:
     (folder / "report.json").write_text(json.dumps({"results": whole, "groups": parts, "n_shot": report.get("n-shot")}))
 
 
+def _die_with(parent: int) -> None:
+    """End this process when the service that started it is gone, or two would ask the model after its restart."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
 def _reason(error: BaseException) -> str:
     status = getattr(error, "status", None)
     return f"the model's endpoint answered {status}: {error}" if status else f"{type(error).__name__}: {error}"
@@ -182,6 +192,7 @@ def _reason(error: BaseException) -> str:
 def main(argv: list[str]) -> int:
     """Exit code 1 after an error, which the last JSON line on stdout tells."""
     spec = json.loads(Path(argv[0]).read_text())
+    threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
     try:
         run(spec)
     except _SpecError as error:

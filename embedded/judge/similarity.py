@@ -66,7 +66,7 @@ def _load() -> Any:
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils.logging import disable_progress_bar
 
-        disable_progress_bar()
+        disable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
         tokenizer = AutoTokenizer.from_pretrained(str(get_model_path()))
         model = AutoModel.from_pretrained(str(get_model_path())).eval()
 

@@ -20,6 +20,8 @@ Answer = Callable[[str], str | int | dict[str, Any]]
 
 @dataclass
 class ScriptedModel:
+    """See the module; `answer` may also give a whole message."""
+
     answer: Answer
     model_id: str = "scripted/model"
     delay_s: float = 0.0
@@ -33,6 +35,7 @@ class ScriptedModel:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def app(self) -> FastAPI:
+        """Make the server."""
         app = FastAPI()
 
         @app.get("/health")

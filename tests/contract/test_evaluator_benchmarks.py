@@ -5,10 +5,13 @@ Offline: the rows replace the benchmark's dataset. gsm8k asks for text, mmlu com
 
 import json
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
+import psutil
 import pytest
 from huggingface_hub import HfApi
 from nemo_microservices import NeMoMicroservices, UnprocessableEntityError
@@ -17,7 +20,13 @@ from tests.contract.conftest import Running, wait_until
 from tests.contract.scripted_model import ScriptedModel
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-GSM8K = [{"question": f"Ann has {n} figs and buys {n + 3}. How many has she?", "answer": f"{n}+{n + 3}={2 * n + 3}\n#### {2 * n + 3}"} for n in range(1, 11)]
+GSM8K = [
+    {
+        "question": f"Ann has {n} figs and buys {n + 3}. How many has she?",
+        "answer": f"{n}+{n + 3}={2 * n + 3}\n#### {2 * n + 3}",
+    }
+    for n in range(1, 11)
+]
 
 
 def solve(prompt: str) -> str:
@@ -38,7 +47,7 @@ def tokenizer_folder() -> str:
 @pytest.fixture(scope="module")
 def client(
     start_service: Callable[..., Running], data_store_url: str, entity_store_url: str, tokenizer_folder: str
-) -> NeMoMicroservices:
+) -> Any:
     service = start_service(
         "evaluator", data_store_url=data_store_url, entity_store_url=entity_store_url, nim_url="http://127.0.0.1:9",
         judge_url="http://127.0.0.1:9", judge_model="none", tokenizers={"scripted/model": tokenizer_folder},
@@ -53,21 +62,34 @@ def upload(hub: HfApi, name: str, rows: list[dict[str, Any]]) -> str:
     return f"hf://datasets/default/{name}/test.jsonl"
 
 
-def run(client: NeMoMicroservices, url: str, config: dict[str, Any], status: str = "completed") -> Any:
-    target = {"type": "model", "model": {"api_endpoint": {"url": f"{url}/v1/chat/completions", "model_id": "scripted/model", "api_key": "sk-bench"}}}
-    job = client.evaluation.jobs.create(target=target, config=config)  # type: ignore[arg-type]
-    wait_until(lambda: client.evaluation.jobs.retrieve(job.id).status in {"completed", "failed"}, "the benchmark", 240, 0.5)
+def run(client: Any, url: str, config: dict[str, Any], status: str = "completed") -> Any:
+    target = {
+        "type": "model",
+        "model": {
+            "api_endpoint": {"url": f"{url}/v1/chat/completions", "model_id": "scripted/model", "api_key": "sk-bench"}
+        },
+    }
+    job = client.evaluation.jobs.create(target=target, config=config)
+    wait_until(
+        lambda: client.evaluation.jobs.retrieve(job.id).status in {"completed", "failed"}, "the benchmark", 240, 0.5
+    )
     done = client.evaluation.jobs.retrieve(job.id)
     assert done.status == status, done.status_details
     return done
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_gsm8k_on_own_rows(
-    client: NeMoMicroservices, start_app: Callable[..., str], hub: HfApi, unique: str, tmp_path: Path, legacy: bool
+def test_gsm8k_on_own_rows(  # noqa: PLR0917 - fixtures
+    client: Any, start_app: Callable[..., str], hub: HfApi, unique: str, tmp_path: Path, legacy: bool
 ) -> None:
     model = ScriptedModel(solve)
-    params = {"limit_samples": 8, "temperature": 0.0001, "max_tokens": 64, "parallelism": 4, "extra": {"num_fewshot": 2}}
+    params = {
+        "limit_samples": 8,
+        "temperature": 0.0001,
+        "max_tokens": 64,
+        "parallelism": 4,
+        "extra": {"num_fewshot": 2},
+    }
     task = {"type": "gsm8k", "dataset": {"files_url": upload(hub, unique[-40:].strip("-"), GSM8K)}}
     if legacy:
         config = {"type": "lm_harness", "name": "g", "tasks": {"gsm8k": task | {"params": params}}}
@@ -84,11 +106,11 @@ def test_gsm8k_on_own_rows(
     assert model.keys == {"Bearer sk-bench"}
     body = model.bodies[0]
     assert (body["max_tokens"], body["temperature"]) == (64, 0.0001)
-    assert sum(message["content"].count("Ann has") for message in body["messages"]) == 3  # two examples and the question
+    assert (
+        sum(message["content"].count("Ann has") for message in body["messages"]) == 3
+    )  # two examples and the question
     archive = tmp_path / "r.zip"
     archive.write_bytes(client.evaluation.jobs.download_results(job.id).read())
-    import zipfile
-
     lines = zipfile.ZipFile(archive).read("gsm8k/samples.jsonl").splitlines()
     rows = [json.loads(line) for line in lines]
     assert [row["scores"]["exact_match__strict-match.exact_match__strict-match"] for row in rows] == [1] * 5 + [0] * 3
@@ -97,7 +119,7 @@ def test_gsm8k_on_own_rows(
 
 
 def test_mmlu_task_compares_likelihoods(
-    client: NeMoMicroservices, start_app: Callable[..., str], hub: HfApi, unique: str, tokenizer_folder: str
+    client: Any, start_app: Callable[..., str], hub: HfApi, unique: str, tokenizer_folder: str
 ) -> None:
     from transformers import AutoTokenizer
 
@@ -106,7 +128,7 @@ def test_mmlu_task_compares_likelihoods(
 
     def likelihood(ids: list[int]) -> list[float]:
         """Prefer the right letter in cases 0..3, always `a` after."""
-        text = tokenizer.decode(ids)
+        text = str(tokenizer.decode(ids))
         case = int(re.findall(r"case (\d+)", text)[-1])
         preferred = "abcd"[case % 4] if case < 4 else "a"
         last = -0.1 if text.rstrip().endswith(preferred) else -3.0
@@ -124,7 +146,7 @@ def test_mmlu_task_compares_likelihoods(
 
 
 def test_hub_out_of_reach_says_how_to_supply_the_data(
-    client: NeMoMicroservices, start_app: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    client: Any, start_app: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     model = ScriptedModel(solve)
@@ -133,7 +155,7 @@ def test_hub_out_of_reach_says_how_to_supply_the_data(
     assert "config.tasks.gsm8k.dataset.files_url" in message
 
 
-def test_wrong_benchmark_names_and_extras(client: NeMoMicroservices, start_app: Callable[..., str]) -> None:
+def test_wrong_benchmark_names_and_extras(client: Any, start_app: Callable[..., str]) -> None:
     url = start_app(ScriptedModel(solve).app())
     assert "no task 'gsm9k'" in run(client, url, {"type": "gsm9k"}, "failed").status_details.message
     wrong = {"type": "gsm8k", "params": {"extra": {"fewshots": 3}}}
@@ -142,3 +164,33 @@ def test_wrong_benchmark_names_and_extras(client: NeMoMicroservices, start_app: 
     assert "no path" in run(client, url, path, "failed").status_details.message
     with pytest.raises(UnprocessableEntityError, match="needs a model"):
         client.evaluation.jobs.create(target={"type": "rows", "rows": [{}]}, config={"type": "gsm8k"})
+
+
+def test_benchmark_goes_on_after_a_kill(
+    start_process: Callable[..., Running], start_app: Callable[..., str], data_store_url: str, hub: HfApi, unique: str
+) -> None:
+    """lm-eval's answers are cached one by one: what was answered before the kill is not asked again."""
+    model = ScriptedModel(solve, delay_s=0.5)
+    nowhere = {f"{name}_url": "http://127.0.0.1:9" for name in ("entity_store", "judge")}
+    settings = nowhere | {"nim_url": start_app(model.app()), "data_store_url": data_store_url, "judge_model": "none"}
+    task = {"type": "gsm8k", "dataset": {"files_url": upload(hub, unique[-40:].strip("-"), GSM8K)}}
+    config = {"type": "gsm8k", "params": {"parallelism": 2, "extra": {"num_fewshot": 0}}, "tasks": {"gsm8k": task}}
+    first = start_process("evaluator", **settings)
+    body = {"target": {"type": "model", "model": model.model_id}, "config": config}
+    job = httpx.post(f"{first.url}/v1/evaluation/jobs", json=body, timeout=30).json()
+    url = f"{first.url}/v1/evaluation/jobs/{job['id']}"
+    wait_until(lambda: httpx.get(url).json()["status_details"]["samples_processed"] >= 4, "four answers", 120)
+    assert first.process is not None
+    worker = psutil.Process(first.process.pid).children()
+    assert len(worker) == 1
+    first.process.kill()
+    first.process.wait()
+    assert not psutil.wait_procs(worker, timeout=10)[1], "the worker outlived its service"
+    second = start_process("evaluator", **settings, data_dir=first.data_dir)
+    url = f"{second.url}/v1/evaluation/jobs/{job['id']}"
+    wait_until(lambda: httpx.get(url).json()["status"] in {"completed", "failed"}, "the end", 120)
+    assert httpx.get(url).json()["status"] == "completed", httpx.get(url).text
+    assert len(model.asked) == 10
+    assert model.asked.total() <= 12  # at most the two that were on their way
+    metrics = httpx.get(f"{url}/results").json()["tasks"]["gsm8k"]["metrics"]
+    assert metrics["exact_match__flexible-extract"]["scores"]["exact_match__flexible-extract"]["value"] == 0.7

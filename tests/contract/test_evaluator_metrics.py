@@ -4,10 +4,11 @@ import math
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
+
 from embedded.evaluator.errors import DataError
 from embedded.evaluator.metrics import METRICS, LlmJudge, create
 from embedded.evaluator.stats import score, statistics
-from pydantic import ValidationError
 
 
 def rate(kind: str, pairs: list[tuple[str, str]], **params: Any) -> dict[str, list[float]]:
@@ -98,7 +99,10 @@ def test_bertscore_against_its_definition() -> None:
             states = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0]
         return torch.nn.functional.normalize(states, dim=-1)
 
-    pairs = [("The judge ruled for the tenant.", "The court decided in favour of the renter."), ("Bananas are yellow.", "Tax law is hard.")]
+    pairs = [
+        ("The judge ruled for the tenant.", "The court decided in favour of the renter."),
+        ("Bananas are yellow.", "Tax law is hard."),
+    ]
     expected = []
     for output, truth in pairs:
         cosines = tokens(output) @ tokens(truth).T
@@ -163,7 +167,12 @@ def test_judge_parsers() -> None:
     params = {
         "template": {"messages": []},
         "scores": {
-            "stars": {"type": "int", "minimum": 1, "maximum": 5, "parser": {"type": "regex", "pattern": r"RATING: (\d+)"}},
+            "stars": {
+                "type": "int",
+                "minimum": 1,
+                "maximum": 5,
+                "parser": {"type": "regex", "pattern": r"RATING: (\d+)"},
+            },
             "ok": {"type": "bool", "parser": {"type": "json", "json_path": "verdict.ok"}},
         },
     }

