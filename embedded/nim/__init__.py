@@ -1,0 +1,17 @@
+"""NIM on a CPU: vLLM's own OpenAI server, NIM's health, metrics and model routes, adapters from the Entity Store.
+
+Faithful: the engine and the OpenAI API are vLLM's, unchanged, in the same process (no proxy on the token path);
+adapters appear under `namespace/name@cust-id` as the platform's NIM lists them. Reduced: one base model, no TLS, no
+container, and while the model loads the port refuses connections where a NIM answers 503.
+"""
+
+from embedded.nim.settings import Settings
+
+__all__ = ["Settings", "run"]
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. SystemExit(1) when the model cannot be served or the engine dies."""
+    from embedded.nim.server import serve
+
+    serve(settings)

@@ -1,0 +1,33 @@
+"""What the NIM service is told. Imports nothing heavy: a wrong config is refused before vLLM is loaded."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from embedded.common.service import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """One base model, and where its adapters come from."""
+
+    base_model: str = Field(min_length=1, description="Model id that clients name, e.g. nemostack/tiny-instruct")
+    model_path: str = Field(min_length=1, description="Folder of the model in Hugging Face layout, or a Hub id")
+    entity_store_url: str = Field(description="Where adapters are announced; no trailing slash, no /v1")
+    data_store_url: str = Field(description="Where adapters' files lie; no trailing slash, no /v1")
+    refresh_interval_s: float = Field(default=2.0, gt=0, description="Seconds between two looks at the Entity Store")
+    max_loras: int = Field(default=4, ge=1, description="Adapters in one batch; each more costs memory and some speed")
+    max_cpu_loras: int = Field(default=16, ge=1, description="Adapters in memory; the least used are read again later")
+    max_lora_rank: Literal[8, 16, 32, 64, 128, 256] = Field(default=32, description="Adapters above it are refused")
+    max_model_len: int = Field(default=2048, ge=16, description="Prompt and completion together, tokens")
+    max_num_seqs: int = Field(default=64, ge=1, description="Requests decoded at the same time")
+    max_num_batched_tokens: int = Field(default=2048, ge=64, description="Tokens in one engine step")
+    kv_cache_mib: int = Field(default=512, ge=16, description="Memory for the KV cache, MiB")
+    dtype: Literal["bfloat16", "float32"] = Field(default="bfloat16", description="Weights and arithmetic")
+    threads: int = Field(default=1, ge=1, description="OpenMP threads of the engine; the API has a core of its own")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="vLLM's and ours")
+
+    @model_validator(mode="after")
+    def _adapters_fit(self) -> "Settings":
+        if self.max_cpu_loras < self.max_loras:
+            raise ValueError(f"max_cpu_loras={self.max_cpu_loras} is below max_loras={self.max_loras}")
+        return self
