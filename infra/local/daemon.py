@@ -48,7 +48,9 @@ class Daemon:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Held while the set of programs changes: Pulumi creates several services at once."""
-        with (self.folder.supervisor / ".lock").open("w") as lock:
+        with open(
+            self.folder.supervisor / ".lock", "w", opener=lambda path, flags: os.open(path, flags, 0o600)
+        ) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
@@ -76,7 +78,7 @@ class Daemon:
         write(config, self.config_text())
         done = subprocess.run(
             [sys.executable, "-m", "supervisor.supervisord", "--configuration", str(config)],
-            cwd=self.folder.path, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60,
+            cwd=self.folder.path, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60, umask=0o077,
         )  # fmt: skip
         deadline = time.monotonic() + START_TIMEOUT_S
         while done.returncode == 0 and time.monotonic() < deadline:

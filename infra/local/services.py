@@ -38,6 +38,8 @@ ENVIRONMENT = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "VLLM_NO_USAGE_STATS": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    # Its scheduled jobs judge traces with an LLM; nobody here asks for that, and they are more processes.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
 LOG_LINES = "200"
 

@@ -1,0 +1,137 @@
+"""A clone of the program and the tools with fast fake services, under the real Pulumi engine.
+
+The clone has the real `infra/`, `tools/` and Pulumi files; only what `.venv-embedded/bin/python -m embedded.serve` and
+`-m mlflow` run is fake (tests/local/fakes), so that a stack is up in seconds. What is proven is what Pulumi and
+supervisor do with services, not the services.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TIMEOUT_S = 120
+
+
+@dataclass(frozen=True)
+class Clone:
+    path: Path
+    base_port: int
+
+    def popen(self, *command, **options):
+        """Start a command in the clone, in a session of its own."""
+        env = {name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")}
+        env.pop("PYTHONPATH", None)
+        env["PULUMI_HOME"] = str(self.path / "pulumi-home")
+        return subprocess.Popen(
+            [str(self.path / ".venv" / "bin" / "python"), "-m", "tools", *command],
+            cwd=self.path, env=env, text=True, start_new_session=True, stdin=subprocess.DEVNULL, **options,
+        )  # fmt: skip
+
+    def tools(self, *command, code=0):
+        """Run a tools command to its end; its output. Fails unless it ends with `code`."""
+        with self.popen(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+            output, _ = process.communicate(timeout=TIMEOUT_S)
+        assert process.returncode == code, output
+        return output
+
+    def pulumi(self, *command, code=0):
+        return self.tools("run", "--", "pulumi", *command, "--stack", "local", "--color", "never", code=code)
+
+    def up(self, *more, code=0):
+        return self.tools("up", "--color", "never", "--suppress-outputs", *more, code=code)
+
+    def down(self):
+        return self.tools("down", "--color", "never")
+
+    def order(self, name):
+        (self.path / "orders" / name).touch()
+
+    def countermand(self):
+        for order in (self.path / "orders").iterdir():
+            order.unlink()
+
+    def setting(self, old, new):
+        """Change the stack's file."""
+        file = self.path / "Pulumi.local.yaml"
+        text = file.read_text()
+        assert text.count(old) == 1
+        file.write_text(text.replace(old, new))
+
+    @property
+    def stack(self):
+        return self.path / ".nemostack" / "local"
+
+    def pid(self, service):
+        return json.loads((self.stack / "supervisor" / "programs" / f"{service}.pid.json").read_text())["pid"]
+
+    def pids(self):
+        return {path.name.split(".")[0]: json.loads(path.read_text())["pid"]
+                for path in (self.stack / "supervisor" / "programs").glob("*.pid.json")}  # fmt: skip
+
+    def processes(self):
+        """Everything that runs from this clone: services, workers, supervisord, plugins, pulumi."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                inside = str(self.path) in " ".join(process.cmdline()) or process.cwd().startswith(str(self.path))
+                if inside and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+    def listening(self):
+        taken = []
+        for port in range(self.base_port, self.base_port + 8):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    taken.append(port)
+        return taken
+
+    def git(self, *command):
+        return subprocess.run(["git", *command], cwd=self.path, check=True, capture_output=True, text=True).stdout
+
+
+def free_ports(count):
+    """The first of `count` free ports in a row."""
+    for base in range(21100 + os.getpid() % 400 * 10, 32000, 10):
+        try:
+            for port in range(base, base + count):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return base
+    raise AssertionError("no free ports")
+
+
+@pytest.fixture
+def clone(tmp_path):
+    path = tmp_path / "clone"
+    shutil.copytree(ROOT / "tests" / "local" / "fakes", path, ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in ("infra", "tools"):
+        shutil.copytree(ROOT / folder, path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("Pulumi.yaml", "Pulumi.local.yaml", "__main__.py", ".gitignore"):
+        shutil.copy(ROOT / file, path)
+    (path / "orders").mkdir()
+    for venv in (".venv", ".venv-embedded"):
+        (path / venv).symlink_to(Path(sys.prefix))
+    made = Clone(path, free_ports(8))
+    made.setting("base_port: 18080", f"base_port: {made.base_port}")
+    made.git("init", "--quiet")
+    made.git(
+        "add", "Pulumi.yaml", "Pulumi.local.yaml", "infra", "tools", "embedded", "mlflow", "__main__.py", ".gitignore"
+    )
+    made.git("-c", "user.name=test", "-c", "user.email=test@example.com", "commit", "--quiet", "-m", "start")
+    yield made
+    for process in made.processes():
+        process.kill()

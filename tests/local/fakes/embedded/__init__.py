@@ -1,0 +1,1 @@
+"""Stands for `embedded/` in the clone that tests/local makes."""

@@ -1,0 +1,41 @@
+"""A fast stand-in for the embedded services: answers every GET on the port of its settings, and nothing else.
+
+Files in the folder `orders` of the clone make it misbehave: `NAME.fail` ends it, `NAME.slow` lets it start in 20 s,
+`NAME.worker` makes it leave a worker process behind that outlives it, as a killed vLLM does.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Healthy."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def serve(name: str, port: int) -> None:
+    """Serve until stopped."""
+    orders = Path("orders")
+    if (orders / f"{name}.fail").exists():
+        sys.exit(f"{name} was told to fail")
+    if (orders / f"{name}.slow").exists():
+        time.sleep(20)
+    if (orders / f"{name}.worker").exists():
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], json.loads(Path(sys.argv[2]).read_text())["port"])

@@ -1,0 +1,1 @@
+"""Stands for the MLflow package in the clone that tests/local makes."""

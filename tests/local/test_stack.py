@@ -1,0 +1,205 @@
+"""The promises of the local stack under the real engine: start, repeat, repair, change, refuse, interrupt, destroy."""
+
+import json
+import os
+import signal
+import socket
+import stat
+import time
+
+import pytest
+
+from infra.outputs import StackOutputs
+
+pytestmark = pytest.mark.slow
+
+SERVICES = {"gateway", "data_store", "nim", "mlflow", "judge", "entity_store", "customizer", "evaluator"}
+ALL_UNCHANGED = "19 unchanged"
+
+
+def wait_for(condition, timeout_s=30.0):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def resources(output):
+    """The lines that say what happened, e.g. `~ 1 updated`."""
+    return [line.strip() for line in output.split("Resources:")[1].split("Duration")[0].splitlines() if line.strip()]
+
+
+def assert_nothing_left(clone):
+    assert clone.processes() == []
+    assert clone.listening() == []
+    assert sorted(path.name for path in clone.stack.iterdir()) == ["data", "logs"]
+
+
+def test_life(clone):
+    preview = clone.tools("run", "--", "true")
+    assert preview == ""
+    assert "+ 19 created" in clone.up()
+    assert len(clone.listening()) == 8
+    assert set(clone.pids()) == SERVICES
+
+    # secrets are nobody else's business, and git sees none of it
+    open_to_others = [path for path in clone.stack.rglob("*") if stat.S_IMODE(path.lstat().st_mode) & 0o077]
+    assert not open_to_others
+    clone.git("update-index", "--refresh")
+    assert "Pulumi" not in clone.git("status", "--porcelain")
+
+    outputs = json.loads(clone.tools("run", "--", "pulumi", "stack", "output", "--json", "-s", "local"))
+    assert StackOutputs.model_validate(outputs).nim_url == f"http://127.0.0.1:{clone.base_port + 2}"
+
+    before = clone.pids()
+    assert resources(clone.up()) == [ALL_UNCHANGED]
+    assert clone.pids() == before
+
+    clone.setting("max_loras: 4", "max_loras: 3")
+    assert "~settings" in clone.pulumi("preview")
+    assert clone.pids() == before
+    assert resources(clone.up()) == ["~ 1 updated", "18 unchanged"]
+    assert [name for name in SERVICES if clone.pids()[name] != before[name]] == ["nim"]
+    assert json.loads((clone.stack / "config" / "nim.json").read_text())["max_loras"] == 3
+
+    (clone.stack / "data" / "mlflow" / "history").write_text("kept")
+    clone.down()
+    assert_nothing_left(clone)
+    assert (clone.stack / "data" / "mlflow" / "history").read_text() == "kept"
+    assert clone.git("diff", "--stat").count("|") == 1  # the setting changed above
+
+
+def test_preview_starts_nothing(clone):
+    clone.tools("up", "--config", "x", code=1)  # makes the stack, then refuses
+    output = clone.pulumi("preview")
+    assert "+ 19 to create" in output
+    assert clone.listening() == []
+    assert not (clone.stack / "supervisor").exists()
+
+
+def test_killed_service(clone):
+    clone.order("nim.worker")
+    clone.up()
+    os.kill(clone.pid("nim"), signal.SIGKILL)
+    clone.countermand()
+    assert "nim deleted" in clone.pulumi("refresh", "--yes", "--skip-preview")
+    assert "+ 1 created" in clone.up()
+    assert len(clone.listening()) == 8
+
+    # ... and up alone repairs as well
+    os.kill(clone.pid("judge"), signal.SIGKILL)
+    assert "judge is not running: it will be started" in clone.pulumi("preview")
+    assert "~ 1 updated" in clone.up()
+    clone.down()
+    assert_nothing_left(clone)  # the killed service's worker too
+
+
+def test_killed_supervisor(clone):
+    clone.up()
+    before = clone.pids()
+    os.kill(int((clone.stack / "supervisor" / "supervisord.pid").read_text()), signal.SIGKILL)
+    assert len(clone.listening()) == 8  # orphans
+    assert "~ 9 updated" in clone.up()
+    assert not set(before.values()) & {process.pid for process in clone.processes()}
+    os.kill(int((clone.stack / "supervisor" / "supervisord.pid").read_text()), signal.SIGKILL)
+    clone.down()
+    assert_nothing_left(clone)
+
+
+def test_held_port(clone):
+    with socket.create_server(("127.0.0.1", clone.base_port + 3)):
+        output = clone.up(code=1)
+    assert f"port {clone.base_port + 3} (mlflow) is held by pid {os.getpid()} (" in output
+    assert "stop it, or set another nemostack:local.base_port" in output
+    assert "Traceback" not in output
+    assert clone.processes() == []
+    clone.up()
+    clone.down()
+
+
+def test_service_that_does_not_start(clone):
+    clone.order("entity_store.fail")
+    output = clone.up(code=1)
+    assert "entity_store ended while it started" in output
+    assert "entity_store was told to fail" in output
+    assert "Traceback" not in output
+    clone.countermand()
+    clone.up()
+    assert len(clone.listening()) == 8
+
+
+def test_missing_environment(clone):
+    (clone.path / ".venv-embedded").unlink()
+    output = clone.up(code=1)
+    assert "run `make embedded-env`" in output
+    assert "Traceback" not in output
+    assert not (clone.stack / "supervisor").exists()
+
+
+def test_wrong_setting(clone):
+    clone.setting("base_port:", "base_prot:")
+    output = clone.up(code=1)
+    assert "nemostack:local.base_prot: unknown key (did you mean base_port?)" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("how", ["ctrl-c", "ctrl-c twice", "kill"])
+def test_interrupted_up(clone, how, tmp_path):
+    clone.order("nim.slow")
+    record = clone.stack / "supervisor" / "programs" / "nim.pid.json"
+    with (
+        (tmp_path / "output").open("w") as output,
+        clone.popen("up", "--color", "never", stdout=output, stderr=output) as run,
+    ):
+        wait_for(record.exists)
+        if how == "kill":
+            for process in clone.processes():
+                if process.name() == "pulumi":
+                    process.kill()
+        else:
+            os.killpg(run.pid, signal.SIGINT)
+            if how == "ctrl-c twice":
+                time.sleep(1)
+                os.killpg(run.pid, signal.SIGINT)
+        assert run.wait(60) != 0
+    assert "Traceback" not in (tmp_path / "output").read_text()
+    clone.countermand()
+    clone.up()
+    assert len(clone.listening()) == 8
+    assert resources(clone.up()) == [ALL_UNCHANGED]
+    clone.down()
+    wait_for(lambda: clone.processes() == [])
+    assert_nothing_left(clone)
+
+
+def test_destroy_after_an_interruption(clone, tmp_path):
+    clone.order("data_store.slow")
+    record = clone.stack / "supervisor" / "programs" / "data_store.pid.json"
+    with (tmp_path / "output").open("w") as output, clone.popen("up", stdout=output, stderr=output) as run:
+        wait_for(record.exists)
+        for process in clone.processes():
+            if process.name() == "pulumi":
+                process.kill()
+        run.wait(60)
+    clone.down()
+    wait_for(lambda: clone.processes() == [])
+    assert_nothing_left(clone)
+
+
+def test_second_stack_beside_the_first(clone):
+    clone.up()
+    second = clone.base_port + 8
+    clone.up("--stack", "test", "--config", f"local.base_port={second}")
+    outputs = json.loads(clone.tools("run", "--", "pulumi", "stack", "output", "--json", "-s", "test"))
+    assert outputs["nemo_url"] == f"http://127.0.0.1:{second}"
+    first = clone.pids()
+    assert resources(clone.up("--stack", "test")) == [ALL_UNCHANGED]  # its port was kept
+    clone.tools("down", "--stack", "test", "--purge")
+    assert not (clone.path / ".nemostack" / "test").exists()
+    assert clone.pids() == first
+    assert resources(clone.up()) == [ALL_UNCHANGED]
+    # a stack that wants the same ports is told who has them
+    output = clone.up("--stack", "test", "--config", f"local.base_port={clone.base_port}", code=1)
+    assert f".nemostack/local/config/nim.json" in output
+    clone.git("update-index", "--refresh")
+    assert "Pulumi" not in clone.git("status", "--porcelain").replace("Pulumi.local.yaml", "", 1)

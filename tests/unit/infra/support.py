@@ -1,0 +1,14 @@
+"""Where the repository is, and the plan of a local stack without starting anything."""
+
+from pathlib import Path
+
+from infra.config import LocalSettings
+from infra.local.folders import StackFolder
+from infra.local.services import Plan
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def plan(folder: Path, **settings: object) -> Plan:
+    """A plan whose stack lives in `folder`."""
+    return Plan(root=ROOT, folder=StackFolder(folder), settings=LocalSettings.model_validate(settings))

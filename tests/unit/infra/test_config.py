@@ -1,0 +1,85 @@
+"""A wrong setting is refused with one line that names its path and the remedy."""
+
+import json
+
+import pytest
+import yaml
+
+from infra import config
+from tests.unit.infra.support import ROOT
+
+
+def load(target="local", **local):
+    return config.load({"nemostack:target": target, "nemostack:local": json.dumps(local)})
+
+
+def test_defaults():
+    settings = config.load({"nemostack:target": "local"}).local
+    assert (settings.base_port, settings.base_model.id) == (18080, "nemostack/tiny-instruct")
+
+
+def test_other_projects_keys_are_not_ours():
+    config.load({"nemostack:target": "local", "kubernetes:context": "x"})
+
+
+@pytest.mark.parametrize(
+    ("local", "line"),
+    [
+        ({"base_prot": 1}, "nemostack:local.base_prot: unknown key (did you mean base_port?)"),
+        ({"nim": {"max_lora": 1}}, "nemostack:local.nim.max_lora: unknown key (did you mean max_loras?)"),
+        ({"base_port": 80}, "nemostack:local.base_port: input should be greater than or equal to 1024, got 80"),
+        ({"base_port": 65530}, "nemostack:local.base_port: input should be less than or equal to 65528, got 65530"),
+        ({"base_model": {"id": "tiny"}}, "nemostack:local.base_model.id: string should match pattern"),
+        ({"nim": {"max_lora_rank": 9}}, "nemostack:local.nim.max_lora_rank: input should be 8, 16, 32"),
+        (
+            {"nim": {"max_loras": 8, "max_cpu_loras": 4}},
+            "nemostack:local.nim: max_cpu_loras (4) must not be below max_loras (8)",
+        ),
+    ],
+)
+def test_wrong_settings(local, line):
+    with pytest.raises(config.ConfigError) as refused:
+        load(**local)
+    assert str(refused.value).startswith(line)
+    assert "\n" not in str(refused.value)
+
+
+def test_one_line_for_each_wrong_field():
+    with pytest.raises(config.ConfigError) as refused:
+        load(base_prot=1, nim={"max_loras": 0})
+    assert [line.split(": ")[0] for line in str(refused.value).splitlines()] == [
+        "nemostack:local.nim.max_loras",
+        "nemostack:local.base_prot",
+    ]
+
+
+def test_unknown_section():
+    with pytest.raises(config.ConfigError, match=r"^nemostack:locale: unknown key \(did you mean local\?\)$"):
+        config.load({"nemostack:target": "local", "nemostack:locale": "{}"})
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ({}, "nemostack:target: missing; one of local"),
+        ({"nemostack:target": "gke"}, "nemostack:target: 'gke' is not implemented yet; choose one of local"),
+        ({"nemostack:target": "lokal"}, "nemostack:target: 'lokal' is unknown; choose one of local"),
+    ],
+)
+def test_targets(raw, message):
+    with pytest.raises(config.ConfigError) as refused:
+        config.load(raw)
+    assert str(refused.value) == message
+
+
+def test_shipped_file_holds_the_defaults():
+    shipped = yaml.safe_load((ROOT / "Pulumi.local.yaml").read_text())["config"]
+    raw = {key: value if isinstance(value, str) else json.dumps(value) for key, value in shipped.items()}
+    assert config.load(raw) == config.load({"nemostack:target": "local"})
+
+
+def test_shipped_file_names_every_setting():
+    text = (ROOT / "Pulumi.local.yaml").read_text()
+    sections = [config.LocalSettings, config.BaseModelSettings, config.LocalNim, config.LocalCustomizer]
+    missing = [name for section in sections for name in section.model_fields if f"{name}:" not in text]
+    assert not missing

@@ -1,0 +1,42 @@
+"""Files of a stack are readable by their owner alone, and its socket has a name that fits."""
+
+import stat
+
+import pytest
+
+from infra.local.errors import LocalServiceError
+from infra.local.folders import StackFolder, write
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_private(tmp_path):
+    folder = StackFolder(tmp_path / ".nemostack" / "x")
+    folder.create()
+    write(folder.config / "nim.json", "{}")
+    assert {mode(path) for path in (folder.path, folder.path.parent, folder.config, folder.logs, folder.data)} == {
+        0o700
+    }
+    assert mode(folder.config / "nim.json") == 0o600
+
+
+def test_long_paths_get_a_short_socket(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1")
+    deep = StackFolder(tmp_path / ("d" * 120) / "x")
+    assert len(str(deep.socket)) < 90
+    assert deep.socket != StackFolder(tmp_path / ("d" * 120) / "y").socket
+    assert StackFolder(tmp_path / "x").socket.parent == tmp_path / "x" / "supervisor"
+
+
+def test_what_supervisord_cannot_quote_is_refused(tmp_path):
+    with pytest.raises(LocalServiceError, match="not supported; move the clone"):
+        StackFolder(tmp_path / "a ;b").create()
+
+
+def test_destroyed_stacks_keep_logs_and_data(tmp_path):
+    folder = StackFolder(tmp_path / "x")
+    folder.create()
+    folder.remove_runtime()
+    assert sorted(path.name for path in folder.path.iterdir()) == ["data", "logs"]

@@ -1,0 +1,44 @@
+"""Ports that are not free are reported with who holds them."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from infra.local import ports
+
+
+@pytest.fixture
+def held():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_free_and_held(held):
+    assert not ports.is_free(held)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+    assert ports.is_free(port)
+
+
+def test_own_processes_are_no_conflict(held):
+    assert ports.conflicts({"nim": held}, {os.getpid()}) == []
+
+
+def test_message_names_pid_command_and_remedy():
+    program = "import socket,sys; s=socket.create_server(('127.0.0.1',0)); print(s.getsockname()[1],flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", program, "the-holder"],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:  # fmt: skip
+        port = int(holder.stdout.readline())
+        (line,) = ports.conflicts({"nim": port, "judge": free_port()}, set())
+        holder.stdin.close()
+    assert line.startswith(f"port {port} (nim) is held by pid {holder.pid} (")
+    assert "the-holder" in line
+    assert line.endswith("stop it, or set another nemostack:local.base_port")
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]

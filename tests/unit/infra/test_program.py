@@ -1,0 +1,118 @@
+"""The whole program for the local target under Pulumi's mocks: what it registers, under whom, after what."""
+
+import json
+import sys
+
+import pulumi
+import pytest
+from pulumi.runtime.mocks import MockMonitor
+
+from infra.outputs import StackOutputs
+
+SERVICE = "pulumi-python:dynamic/nemostack:LocalService"
+SUPERVISOR = "pulumi-python:dynamic/nemostack:LocalSupervisor"
+
+
+class Inputs(pulumi.runtime.Mocks):
+    """Every resource gets what it asked for."""
+
+    def new_resource(self, args):
+        return args.name, args.inputs
+
+    def call(self, args):
+        raise AssertionError(f"the program calls nothing, yet called {args.token}")
+
+
+class Recorder(MockMonitor):
+    """Remembers each registration as the engine would see it."""
+
+    def __init__(self):
+        super().__init__(Inputs())
+        self.requests = {}
+
+    def RegisterResource(self, request):
+        self.requests[request.type, request.name] = request
+        return super().RegisterResource(request)
+
+
+def run_program(config):
+    """Run the program afresh; what it registered and what it exported."""
+    for name in [name for name in sys.modules if name == "infra.__main__"]:
+        del sys.modules[name]
+    recorder, exports = Recorder(), {}
+    pulumi.runtime.set_mocks(recorder.mocks, project="nemostack", stack="unit", preview=False, monitor=recorder)
+    pulumi.runtime.set_all_config(config)
+    original = pulumi.export
+    pulumi.export = exports.__setitem__
+
+    @pulumi.runtime.test
+    def program():
+        import infra.__main__
+
+        return infra.__main__.stack.services["gateway"].url
+
+    try:
+        program()
+    finally:
+        pulumi.export = original
+    return recorder.requests, exports
+
+
+@pytest.fixture(scope="module")
+def local():
+    return run_program({"nemostack:target": "local", "nemostack:local": json.dumps({"base_port": 31000})})
+
+
+def test_inventory(local):
+    registered, _ = local
+    names = {"gateway", "data_store", "nim", "mlflow", "judge", "entity_store", "customizer", "evaluator"}
+    assert {name for typ, name in registered if typ == SERVICE} == names
+    assert {name for typ, name in registered if typ == "nemostack:local:Service"} == names
+    assert {name for typ, name in registered if typ == SUPERVISOR} == {"supervisor"}
+    assert ("nemostack:local:Stack", "unit") in registered
+    others = {typ for typ, _ in registered} - {SERVICE, SUPERVISOR, "nemostack:local:Service", "nemostack:local:Stack"}
+    assert others <= {"pulumi:pulumi:Stack"}
+
+
+def test_parents(local):
+    registered, _ = local
+    for (typ, name), request in registered.items():
+        if typ == SERVICE:
+            assert request.parent.split("$")[-1] == f"nemostack:local:Service::{name}"
+        elif typ in ("nemostack:local:Service", SUPERVISOR):
+            assert request.parent.endswith("nemostack:local:Stack::unit")
+
+
+def test_dependencies(local):
+    registered, _ = local
+
+    def needs(name):
+        return {urn.split("::")[-1] for urn in registered[SERVICE, name].dependencies}
+
+    assert needs("data_store") == {"supervisor"}
+    assert needs("nim") == {"supervisor", "data_store", "entity_store"}
+    assert needs("evaluator") == {"supervisor", "data_store", "entity_store", "judge"}
+    assert needs("gateway") == {"supervisor", "customizer", "entity_store", "evaluator"}
+
+
+def test_exports_are_the_contract(local):
+    _, exports = local
+    assert StackOutputs.model_validate(exports).nim_url == "http://127.0.0.1:31002"
+    assert set(exports) == set(StackOutputs.model_fields)
+
+
+def test_supervisor_knows_all_ports(local):
+    registered, _ = local
+    assert sorted(registered[SUPERVISOR, "supervisor"].object["ports"].values()) == list(range(31000, 31008))
+
+
+def test_inputs_carry_no_numbers_that_protobuf_would_change(local):
+    registered, _ = local
+    settings = registered[SERVICE, "nim"].object["settings"]
+    assert json.loads(settings)["port"] == 31002
+    assert isinstance(settings, str)
+
+
+def test_wrong_config_is_one_clear_error():
+    with pytest.raises(pulumi.RunError, match=r"Pulumi\.unit\.yaml:\nnemostack:local\.base_prot: unknown key"):
+        run_program({"nemostack:target": "local", "nemostack:local": json.dumps({"base_prot": 31000})})

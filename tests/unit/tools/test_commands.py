@@ -1,0 +1,74 @@
+"""Exit codes and signals of a command are those of the command."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tools import __main__ as cli
+from tools import commands, environment, stacks
+from tools.errors import ToolError
+
+
+@pytest.fixture(autouse=True)
+def no_toolchain(monkeypatch):
+    monkeypatch.setattr(environment, "variables", lambda: {"PATH": os.environ["PATH"], "MARK": "set"})
+
+
+def test_exit_code_and_environment():
+    code, output = commands.run([sys.executable, "-c", "import os; print(os.environ['MARK']); exit(7)"], capture=True)
+    assert (code, output) == (7, "set\n")
+
+
+def test_killed_by_a_signal_as_a_shell_says_it():
+    assert commands.run([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"])[0] == 137
+
+
+def test_unknown_program():
+    with pytest.raises(ToolError, match="no-such-thing: no such program on PATH"):
+        commands.run(["no-such-thing"])
+
+
+def test_ctrl_c_is_the_commands_to_handle(tmp_path):
+    # Both get SIGINT from the terminal; the command takes its time to finish, and its exit code counts.
+    ready = tmp_path / "ready"
+    child = (
+        "import signal, sys, time, pathlib\n"
+        "def finish(*_): time.sleep(0.3); print('state saved', flush=True); sys.exit(3)\n"
+        f"signal.signal(signal.SIGINT, finish); pathlib.Path({str(ready)!r}).touch(); time.sleep(30)"
+    )
+    program = (
+        "import sys; from tools import commands, environment; import os;"
+        "environment.variables = lambda: {'PATH': os.environ['PATH']};"
+        f"sys.exit(commands.run([sys.executable, '-c', {child!r}])[0])"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], start_new_session=True, stdout=subprocess.PIPE,
+                          text=True, cwd=environment.ROOT) as wrapper:  # fmt: skip
+        while not ready.exists():
+            assert wrapper.poll() is None
+            time.sleep(0.02)
+        os.killpg(wrapper.pid, signal.SIGINT)
+        output, _ = wrapper.communicate(timeout=10)
+    assert (wrapper.returncode, output) == (3, "state saved\n")
+
+
+def test_errors_are_one_line(capsys):
+    assert cli.main(["run"]) == 1
+    assert capsys.readouterr().err.startswith("error: run: which command?")
+    with pytest.raises(ToolError):
+        cli.main(["--debug", "run"])
+
+
+def test_unknown_arguments_are_refused():
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["env", "--fish"])
+
+
+def test_settings_need_a_value():
+    assert stacks.qualified("local.base_port=1") == "nemostack:local.base_port=1"
+    assert stacks.qualified("aws:region=x") == "aws:region=x"
+    with pytest.raises(ToolError, match=r"expected key=value, e\.g\. local\.base_port=19080"):
+        stacks.qualified("local.base_port")

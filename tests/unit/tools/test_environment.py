@@ -1,0 +1,86 @@
+"""A user's own choices win; what is missing is kept in the clone, private."""
+
+import json
+import stat
+
+import pytest
+
+from tools import environment, programs
+from tools.errors import ToolError
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    for name in ("PULUMI_BACKEND_URL", "PULUMI_ACCESS_TOKEN", "PULUMI_API", "PULUMI_CONFIG_PASSPHRASE",
+                 "PULUMI_CONFIG_PASSPHRASE_FILE", "PULUMI_SKIP_UPDATE_CHECK"):  # fmt: skip
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.setattr(environment, "STATE", tmp_path / ".nemostack")
+    monkeypatch.setattr(programs, "ensure", lambda _names: {"pulumi": f"{tmp_path}/cache/nemostack/tools/p/bin/pulumi"})
+    return tmp_path
+
+
+def test_nothing_chosen(clone):
+    chosen = environment.variables()
+    assert chosen["PULUMI_BACKEND_URL"] == (clone / ".nemostack" / "pulumi").as_uri()
+    passphrase = clone / ".nemostack" / "passphrase"
+    assert chosen["PULUMI_CONFIG_PASSPHRASE_FILE"] == str(passphrase)
+    assert stat.S_IMODE(passphrase.stat().st_mode) == 0o600
+    assert stat.S_IMODE((clone / ".nemostack").stat().st_mode) == 0o700
+    assert len(passphrase.read_text().strip()) >= 40
+
+
+def test_passphrase_is_made_once(clone):
+    environment.variables()
+    first = (clone / ".nemostack" / "passphrase").read_text()
+    environment.variables()
+    assert (clone / ".nemostack" / "passphrase").read_text() == first
+
+
+@pytest.mark.parametrize("name", ["PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"])
+def test_own_passphrase(clone, monkeypatch, name):
+    monkeypatch.setenv(name, "")
+    assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in environment.variables()
+
+
+def test_own_backend(clone, monkeypatch):
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://states")
+    chosen = environment.variables()
+    assert not {"PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE_FILE"} & chosen.keys()
+
+
+def test_environment_inside_the_environment_is_the_same(clone, monkeypatch):
+    outer = environment.variables()
+    for name, value in outer.items():
+        monkeypatch.setenv(name, value)
+    inner = environment.variables()
+    assert inner["PATH"] == outer["PATH"]
+    assert inner["PYTHONPATH"] == outer["PYTHONPATH"]
+    assert inner["PULUMI_BACKEND_URL"] == outer["PULUMI_BACKEND_URL"]
+
+
+def test_login(clone):
+    (clone / "home").mkdir()
+    (clone / "home" / "credentials.json").write_text(json.dumps({"current": "https://api.pulumi.com"}))
+    assert "PULUMI_BACKEND_URL" not in environment.variables()
+
+
+def test_broken_login_is_not_overlooked(clone):
+    (clone / "home").mkdir()
+    (clone / "home" / "credentials.json").write_text("{")
+    with pytest.raises(ToolError, match=r"credentials\.json.*pulumi logout"):
+        environment.variables()
+
+
+def test_path_order(clone):
+    cached = f"{clone}/cache/nemostack/tools/p/bin"
+    venv = str(environment.VENV / "bin")
+    assert environment.search_path({"pulumi": f"{cached}/pulumi"}) == f"{venv}:{cached}:/usr/bin:/bin"
+    assert environment.search_path({"pulumi": "/usr/bin/pulumi"}) == f"{venv}:/usr/bin:/bin"
+
+
+def test_shell_lines_are_quoted(clone, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "/a b/$(c)")
+    assert f"export PYTHONPATH='{environment.ROOT}:/a b/$(c)'" in environment.as_shell()

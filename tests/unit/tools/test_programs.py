@@ -1,0 +1,116 @@
+"""Ways are tried in order, once; what fails is told with every way tried."""
+
+import os
+import threading
+import time
+
+import pytest
+
+from tools import programs
+from tools.errors import ToolError
+from tools.programs import ProgramSet
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (tmp_path / "bin").mkdir()
+    return tmp_path / "cache" / "nemostack" / "tools"
+
+
+def program(folder, name, text="#!/bin/sh\necho v9.1.0\n"):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text)
+    (folder / name).chmod(0o755)
+
+
+def fills(folder):
+    program(folder / "bin", "p")
+    program(folder / "bin", "q")
+
+
+def fails(_folder):
+    raise ToolError("no way out")
+
+
+def program_set(*ways, good=lambda _: True):
+    named = tuple((f"folder-{number}", f"way {number}", fill) for number, fill in enumerate(ways))
+    return ProgramSet(programs=("p", "q"), good=good, wanted="p 9", ways=named, remedy="Install p.")
+
+
+def test_on_path(tmp_path):
+    fills(tmp_path)
+    assert program_set(fails).ensure() == {name: str(tmp_path / "bin" / name) for name in "pq"}
+
+
+def test_incomplete_or_old_on_path_does_not_serve(tmp_path, cache):
+    program(tmp_path / "bin", "p")
+    assert program_set(fills).ensure()["p"] == str(cache / "folder-0" / "bin" / "p")
+    program(tmp_path / "bin", "q")
+    assert program_set(fills, good=lambda _: False).ensure()["p"] == str(cache / "folder-0" / "bin" / "p")
+
+
+def test_next_way(cache, capsys):
+    assert program_set(fails, fills).ensure()["q"] == str(cache / "folder-1" / "bin" / "q")
+    assert "no way 0 here, trying the next way" in capsys.readouterr().err
+    assert sorted(path.name for path in cache.iterdir()) == [".lock", "folder-1"]
+
+
+def test_cached_needs_no_way():
+    program_set(fills).ensure()
+    assert program_set(fails).ensure()["p"].endswith("folder-0/bin/p")
+
+
+def test_error_names_every_way():
+    with pytest.raises(ToolError) as failed:
+        program_set(fails, fails).ensure()
+    assert str(failed.value) == (
+        "cannot get p:\n  on PATH: p 9 with q is not there\n  way 0: no way out\n  way 1: no way out\nInstall p."
+    )
+
+
+def test_two_at_once_install_once():
+    count = []
+
+    def slowly(folder):
+        count.append(1)
+        time.sleep(0.3)
+        fills(folder)
+
+    threads = [threading.Thread(target=program_set(slowly).ensure) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(count) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "good"),
+    [
+        ("v3.250.0", True),
+        ("3.150.0", True),
+        ("v3.149.9", False),
+        ("v4.0.0", False),
+        ("v3.180.0-dev", True),
+        ("?", False),
+    ],
+)
+def test_good_version(tmp_path, said, good):
+    program(tmp_path / "bin", "pulumi", f"#!/bin/sh\necho {said}\n")
+    assert programs.pulumi_is_good(str(tmp_path / "bin" / "pulumi")) is good
+
+
+def test_program_that_does_not_start_is_not_good(tmp_path):
+    assert not programs.pulumi_is_good(str(tmp_path / "absent"))
+
+
+def test_user_path_leaves_the_cache_out(monkeypatch, cache):
+    monkeypatch.setenv("PATH", os.pathsep.join([str(cache / "x" / "bin"), "/usr/bin"]))
+    assert programs.user_path() == "/usr/bin"
+
+
+def test_unknown_set():
+    with pytest.raises(ToolError, match="unknown programs pulum; known: pulumi"):
+        programs.ensure(["pulum"])
