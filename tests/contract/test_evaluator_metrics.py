@@ -63,6 +63,10 @@ def test_bleu_closed_forms() -> None:
     assert rate("bleu", pairs)["sentence"] == pytest.approx([100, partial, short])
 
 
+def test_bleu_of_two_words_counts_the_orders_there_are() -> None:
+    assert rate("bleu", [("two words", "two words")])["sentence"] == pytest.approx([100])
+
+
 def test_bleu_corpus_sums_counts_over_items() -> None:
     metric = create("bleu", {"references": ["{{item.r}}"]}, "t")
     outputs, truths = ["a b c d", "a b c d e"], ["a b c d", "a b c d x"]

@@ -54,6 +54,8 @@ def test_missing_default_truth_names_what_was_looked_for() -> None:
         "{{ 9 ** 9999999 }}",
         "{{ '%999999999d' % 1 }}",
         "{{ 'x'.ljust(999999999) }}",
+        "{{ 'x'.ljust(99999) | length }}",
+        "{{ '{:99999}'.format(1) | length }}",
         "{{ range(999999999) | list }}",
         "{% for i in range(99999) %}{{ 'x' * 9999 }}{% endfor %}",
         "{% include '/etc/passwd' %}",
