@@ -162,6 +162,22 @@ def test_sweep_frees_what_nothing_leads_to_and_only_that(start_service, tmp_path
     assert api(again).list_repo_files("ns/r", revision="v1") == ["a", "b"]
 
 
+def test_sweep_spares_what_has_just_been_deleted(start_service, tmp_path: Path) -> None:
+    running = start_service("data_store", data_dir=tmp_path)
+    hub = api(running)
+    hub.create_repo("ns/r")
+    hub.create_branch("ns/r", branch="cust-1")
+    sha = hub.upload_file(path_or_fileobj=b"adapter", path_in_repo="x", repo_id="ns/r", revision="cust-1").oid
+    hub.delete_branch("ns/r", branch="cust-1")
+    running.stop()
+    folder = tmp_path / "repos/models/ns/r"
+    long_ago = time.time() - 3 * 24 * 3600
+    for path in files_in(folder / "blobs") + files_in(folder / "trees"):  # older than the commit, if stored before
+        os.utime(path, (long_ago, long_ago))
+    again = start_service("data_store", data_dir=tmp_path)
+    assert httpx.get(f"{again.url}/ns/r/resolve/{sha}/x").content == b"adapter"
+
+
 def test_two_data_stores_do_not_share_a_folder(start_service, start_process, tmp_path: Path) -> None:
     start_service("data_store", data_dir=tmp_path)
     with pytest.raises(OSError, match="in use by another Data Store"):
