@@ -193,7 +193,8 @@ def _evaluate(context: Context, stage: str, config: dict[str, object], model: st
 
     def describe(job: EvaluationJob) -> str:
         done = "" if job.progress is None else f" {job.progress:.0f} %"
-        return f"{job.status}{done}{f', {job.message}' if job.message and not job.completed else ''}"
+        said = f", {job.message}" if job.message not in {"", job.status, "completed"} else ""
+        return f"{job.status}{done}{said}"
 
     return JobRun[EvaluationJob](
         what="evaluation job",

@@ -55,7 +55,7 @@ class Settings(Model):
     shots: int = Field(default=3, ge=0, le=64, description="Examples shown in the in-context evaluation")
     temperature: float = Field(default=0.0001, gt=0, le=2, description="The Evaluator does not take 0")
     max_tokens: int | None = Field(default=None, ge=1, description="None: long enough for the longest reference")
-    parallelism: int = Field(default=16, ge=1, description="Requests at once, per evaluation")
+    parallelism: int = Field(default=32, ge=1, description="Requests at once, per evaluation")
     judge: bool = Field(default=True, description="Let the stack's judge rate the answers")
     seed: int = 0
     hyperparameters: Hyperparameters = Hyperparameters()
