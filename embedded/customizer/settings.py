@@ -18,7 +18,7 @@ class Settings(ServiceSettings):
     max_concurrent_jobs: int = Field(default=1, ge=1, description="Further jobs wait in the queue")
     threads: int | None = Field(default=None, ge=1, description="CPU threads of a job; default: all cores")
     keep_warm: bool = Field(
-        default=True, description="Keep a process with torch loaded, from which jobs start at once (about 450 MB)"
+        default=True, description="Keep a process with torch loaded, from which jobs start at once (510 MB)"
     )
 
     @property

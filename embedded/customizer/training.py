@@ -100,12 +100,13 @@ class Run:
             if self.step // schedule.steps_per_epoch != epoch:
                 epoch = self.step // schedule.steps_per_epoch
                 batches = epoch_batches(len(self._train), self._spec.hyperparameters.batch_size, self._spec.seed, epoch)
-            self._one_step([self._train[i] for i in batches[self.step % schedule.steps_per_epoch]])
-            stopped = self._after_step(self.step - 1)
+            self.one_step([self._train[i] for i in batches[self.step % schedule.steps_per_epoch]])
+            stopped = self.after_step(self.step - 1)
         self._model.restore(torch.load(self._folder.best, weights_only=True))
         return self._best_step
 
-    def _one_step(self, batch: list[Example]) -> None:
+    def one_step(self, batch: list[Example]) -> None:
+        """Take one optimizer step on `batch`."""
         torch.manual_seed(self._spec.seed * 1_000_003 + self.step)
         for group in self._optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.step)
@@ -126,7 +127,7 @@ class Run:
         self._window = [self._window[0] + total, self._window[1] + tokens]
         self.step += 1
 
-    def _after_step(self, step: int) -> bool:
+    def after_step(self, step: int) -> bool:
         """Log, validate and keep what is due after `step` (from 0); True when training should end early."""
         if self.schedule.logs_after(step):
             self._reporter.train_loss(step, self._window[0] / self._window[1])

@@ -181,14 +181,14 @@ def test_a_run_interrupted_and_resumed_ends_exactly_as_one_that_was_not(make_spe
     reporter = Reporter(broken.progress)
     _, run = _run(spec, broken, reporter)
     monkeypatch.setattr("embedded.customizer.training.CHECKPOINT_EVERY_S", 0.0)
-    original = run._one_step
+    original = run.one_step
 
     def pulled_plug(batch):
         if run.step == 7:
             raise KeyboardInterrupt
         original(batch)
 
-    run._one_step = pulled_plug
+    run.one_step = pulled_plug
     with pytest.raises(KeyboardInterrupt):
         run.train()
     # One more event that no checkpoint covers: it must not show twice.
@@ -215,6 +215,27 @@ def test_training_lowers_the_validation_loss_and_keeps_the_best_checkpoint(make_
     assert run.validation_loss() == pytest.approx(min(p["value"] for p in points), rel=1e-6)
     assert min(p["value"] for p in points) < 0.9 * before
     assert [p["step"] for p in points] == [4, 9, 14, 19]
+
+
+def test_a_step_follows_the_mean_loss_per_learned_token_of_the_whole_batch(make_spec, tmp_path, monkeypatch):
+    spec = make_spec()
+    folder = _folder(tmp_path / "job")
+    model, run = _run(spec, folder, Reporter(folder.progress))
+    _stir(model)
+    examples = _examples(spec, 8)
+    (model.loss_sum(examples) / sum(sum(e.learned) for e in examples)).backward()
+    expected = {name: p.grad.clone() for name, p in model.trainable.items()}
+    model.core.zero_grad()
+    seen = {}
+
+    def look(*_args):
+        seen.update({name: p.grad.clone() for name, p in model.trainable.items()})
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", look)
+    model.core.train()
+    run.one_step(examples)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(seen[name], gradient, rtol=1e-3, atol=1e-6)
 
 
 def test_the_best_checkpoint_is_the_output_even_when_later_ones_are_worse(make_spec, tmp_path, monkeypatch):
@@ -348,7 +369,7 @@ def _validations(schedule):
     [
         ({"epochs": 2}, [9, 19]),
         ({"epochs": 1, "val_check_interval": 0.5}, [4, 9]),
-        ({"epochs": 1, "val_check_interval": 4}, [3, 7, 9]),
+        ({"epochs": 2, "val_check_interval": 4}, [3, 7, 13, 17, 19]),
         ({"epochs": 2, "val_check_interval": 500}, [9, 19]),
         ({"epochs": 2, "val_check_interval": 1.0}, [9, 19]),
         ({"epochs": 1, "val_check_interval": 1}, list(range(10))),

@@ -1,0 +1,191 @@
+"""Customizer against a plain PEFT loop: the same rows, batches and optimizer, in one run.
+
+    .venv-embedded/bin/python -m benchmarks.customizer [--batch-size 32] [--steps 10] [--dropout 0.1] [--threads 2]
+
+The plain loop is what a first script does (and the Hugging Face Trainer without packing): a batch padded to its longest
+row, attention mask, labels, `model(...).loss`. The Customizer's steps include its reports and checkpoints. The two take
+turns step by step, so that other load on the machine hits both. Prints tokens/s (padding not counted), the ratio, and
+the validation loss both reach, for speed that costs quality does not count.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from embedded.customizer.batches import epoch_batches
+from embedded.customizer.progress import Reporter
+from embedded.customizer.rows import Template, parse_row
+from embedded.customizer.schemas import Hyperparameters, Lora
+from embedded.customizer.spec import JobFolder, JobSpec
+from embedded.customizer.tokens import Example, encode
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class PlainLoop:
+    """PEFT as its documentation shows it."""
+
+    def __init__(self, spec: JobSpec) -> None:
+        import peft
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        lora = spec.hyperparameters.lora or Lora()
+        base = AutoModelForCausalLM.from_pretrained(spec.weights, dtype=torch.float32)
+        config = peft.LoraConfig(
+            r=lora.adapter_dim,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.adapter_dropout,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
+        )
+        torch.manual_seed(spec.seed)
+        self.model: Any = peft.get_peft_model(base, config).train()
+        self._parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            self._parameters,
+            lr=spec.hyperparameters.learning_rate,
+            weight_decay=spec.hyperparameters.weight_decay,
+        )
+
+    def _loss(self, batch: list[Example]) -> Any:
+        import torch
+
+        width = max(map(len, batch))
+        ids, mask, labels = [], [], []
+        for example in batch:
+            pad = width - len(example)
+            ids.append(example.ids + [0] * pad)
+            mask.append([1] * len(example) + [0] * pad)
+            pairs = zip(example.ids, example.learned, strict=True)
+            labels.append([token if learned else -100 for token, learned in pairs] + [-100] * pad)
+        return self.model(
+            input_ids=torch.tensor(ids), attention_mask=torch.tensor(mask), labels=torch.tensor(labels)
+        ).loss
+
+    def step(self, batch: list[Example], rate: float) -> None:
+        """One optimizer step at learning rate `rate`."""
+        import torch
+
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = self._loss(batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        loss.item()
+
+    def validation_loss(self, rows: list[Example]) -> float:
+        """Mean loss per learned token, in nats."""
+        import torch
+
+        self.model.eval()
+        with torch.inference_mode():
+            total = sum(self._loss([row]).item() * sum(row.learned) for row in rows)
+        return float(total / sum(sum(row.learned) for row in rows))
+
+
+def _examples(file: Path, spec: JobSpec, tokenizer: Any) -> list[Example]:
+    template = Template.parse(spec.prompt_template)
+    rows = [parse_row(line, template) for line in file.read_bytes().splitlines()]
+    return encode(rows, tokenizer, spec.max_seq_length).examples
+
+
+def _spec(options: argparse.Namespace, precision: str) -> JobSpec:
+    return JobSpec.model_validate(
+        {
+            "job_id": "cust-benchmark",
+            "base_model": "benchmark/base",
+            "weights": str(options.weights),
+            "dataset_url": "",
+            "dataset_limit": None,
+            "data_store_url": "",
+            "output_repo": ("benchmark", "out"),
+            "hyperparameters": Hyperparameters(
+                finetuning_type="lora",
+                batch_size=options.batch_size,
+                learning_rate=options.learning_rate,
+                lora=Lora(alpha=32, adapter_dropout=options.dropout),
+            ),
+            "max_seq_length": 2048,
+            "precision": precision,
+            "prompt_template": "{prompt} {completion}",
+            "chat_prompt_template": None,
+            "threads": options.threads,
+            "seed": 0,
+        }
+    )
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.customizer", description=__doc__.splitlines()[0])
+    parser.add_argument("--weights", type=Path, default=ROOT / "embedded/base_model/weights")
+    parser.add_argument("--data", type=Path, default=ROOT / "examples/legal")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--dropout", type=float, default=0.0)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run and print one JSON object."""
+    options = _parse()
+    import torch
+
+    from embedded.customizer.model import TunedModel, load_tokenizer
+    from embedded.customizer.training import Run
+
+    torch.set_num_threads(options.threads)
+    specs = {precision: _spec(options, precision) for precision in ("fp32", "bf16-mixed")}
+    tokenizer = load_tokenizer(specs["fp32"])
+    train = _examples(options.data / "train.jsonl", specs["fp32"], tokenizer)
+    validation = _examples(options.data / "validation.jsonl", specs["fp32"], tokenizer)[:50]
+    plain = PlainLoop(specs["fp32"])
+    seconds = dict.fromkeys(("plain PEFT loop", *specs), 0.0)
+    tokens = 0
+    with tempfile.TemporaryDirectory() as scratch:
+        runs = {}
+        for name, spec in specs.items():
+            folder = JobFolder(Path(scratch) / name)
+            folder.create(spec)
+            reporter = Reporter(folder.progress)
+            runs[name] = Run(
+                spec, folder, TunedModel(spec, reporter), train=train, validation=validation, reporter=reporter
+            )
+        batches = [b for epoch in range(9) for b in epoch_batches(len(train), options.batch_size, 0, epoch)]
+        for number, rows in enumerate(batches[: options.steps + 1]):
+            batch = [train[i] for i in rows]
+            begun = time.perf_counter()
+            plain.step(batch, runs["fp32"].schedule.rate(number))
+            taken = {"plain PEFT loop": time.perf_counter() - begun}
+            for name, run in runs.items():
+                begun = time.perf_counter()
+                run.one_step(batch)
+                run.after_step(number)
+                taken[name] = time.perf_counter() - begun
+            if number:  # the first step of each warms up
+                tokens += sum(map(len, batch))
+                seconds = {name: seconds[name] + taken[name] for name in seconds}
+        losses = {"plain PEFT loop": plain.validation_loss(validation)}
+        losses |= {name: run.validation_loss() for name, run in runs.items()}
+    result = {
+        name: {
+            "tokens_per_s": round(tokens / spent),
+            "ratio": round(seconds["plain PEFT loop"] / spent, 2),
+            "validation_loss": round(losses[name], 4),
+        }
+        for name, spent in seconds.items()
+    }
+    setting = {"batch_size": options.batch_size, "dropout": options.dropout, "threads": options.threads}
+    print(json.dumps({**setting, "steps": options.steps, "results": result}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
