@@ -78,12 +78,15 @@ class Clone:
                 for path in (self.stack / "supervisor" / "programs").glob("*.pid.json")}  # fmt: skip
 
     def processes(self):
-        """Everything that runs from this clone: services, workers, supervisord, plugins, pulumi."""
+        """Everything that runs from this clone: services, workers, supervisord, plugins, pulumi.
+
+        Less Pulumi's language host: when its engine is killed it notices within minutes, and ends.
+        """
         found = []
         for process in psutil.process_iter():
             try:
                 inside = str(self.path) in " ".join(process.cmdline()) or process.cwd().startswith(str(self.path))
-                if inside and process.status() != psutil.STATUS_ZOMBIE:
+                if inside and not process.name().startswith("pulumi-languag") and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
             except psutil.Error:
                 continue

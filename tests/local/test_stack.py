@@ -200,6 +200,6 @@ def test_second_stack_beside_the_first(clone):
     assert resources(clone.up()) == [ALL_UNCHANGED]
     # a stack that wants the same ports is told who has them
     output = clone.up("--stack", "test", "--config", f"local.base_port={clone.base_port}", code=1)
-    assert f".nemostack/local/config/nim.json" in output
+    assert "embedded.serve nim" in output
     clone.git("update-index", "--refresh")
     assert "Pulumi" not in clone.git("status", "--porcelain").replace("Pulumi.local.yaml", "", 1)
