@@ -18,7 +18,7 @@ class Shape:
 
     vocabulary: int = 6144
     width: int = 256
-    layers: int = 6
+    layers: int = 5
     heads: int = 8
     hidden: int = 640
 
