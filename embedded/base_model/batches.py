@@ -90,7 +90,7 @@ class BatchSource:
             worker.start()
 
     def next(self) -> tuple[int, Tokens, Weights]:
-        """A batch: fresh pieces if enough are ready, else pieces seen before."""
+        """Return a batch: fresh pieces if enough are ready, else pieces seen before."""
         while True:
             self._drain()
             ready = [length for length, pieces in self._waiting.items() if len(pieces) >= PIECES]

@@ -24,7 +24,7 @@ def stream(seed: int, lengths: dict[int, float] | None = None) -> Iterator[list[
 
 
 def readable(segments: list[Segment]) -> str:
-    """A session as text without special tokens."""
+    """Return a session as text without special tokens."""
     text = "".join(part for part, _ in segments)
     for token in SPECIAL_TOKENS:
         text = text.replace(token, "\n")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from embedded.base_model import lexicon, values
 from embedded.base_model.everyday import EVERYDAY_DOMAINS
-from embedded.base_model.lexicon import Vocabulary
+from embedded.base_model.lexicon import Vocabulary, phrases
 from embedded.base_model.values import Scene
 
 
@@ -61,17 +61,14 @@ class Domain:
     intro: str
 
 
-LINKS = tuple(
+LINKS = phrases(
     """is|was|will be|comes to|stands at|has been set to|reads|equals|amounts to|is listed as|must be|should be|remains|
     is fixed at|goes up to|is kept at|is limited to|depends on|may reach|starts with|ends with|includes|covers|
     must not exceed|is not more than|lasts for|begins on|is due within|is held in|belongs to|is given to|is open to|
-    needs|requires|is payable to|is required by|is kept by|is valid for|continues for|was taken by""".replace(
-        "\n", ""
-    ).split("|")
+    needs|requires|is payable to|is required by|is kept by|is valid for|continues for|was taken by"""
 )
-LINKS = tuple(" ".join(link.split()) for link in LINKS)
-JOINTS = tuple(
-    "and|for|by|within|after|before|no later than|up to|to|from|in|under|upon|with|on|of|per|unless|per each|given".split("|")
+JOINTS = phrases(
+    """and|for|by|within|after|before|no later than|up to|to|from|in|under|upon|with|on|of|per|unless|per each|given"""
 )
 LABELS = ("Part", "Item", "Entry", "Note", "Point", "Line", "Row", "Step", "Block", "Field", "Page", "Box")
 LAYOUTS = (
@@ -103,7 +100,19 @@ INTROS = (
     "{name}\n",
     "",
 )
-QUESTION_WORDS = ("What", "Which", "How much", "Who", "When", "How long", "Where", "How", "How many", "Whose", "In which")
+QUESTION_WORDS = (
+    "What",
+    "Which",
+    "How much",
+    "Who",
+    "When",
+    "How long",
+    "Where",
+    "How",
+    "How many",
+    "Whose",
+    "In which",
+)
 QUESTION_LINKS = ("is", "are", "must", "does", "may", "the", "will", "do", "is the", "was", "", "", "needs")
 ASKS = (
     "What is the {key}?",
@@ -119,19 +128,20 @@ ASKS = (
 )
 PART_ASKS = ("What does {label} {ref} say?", "What is in {label} {ref}?", "Read {label} {ref}.")
 
+_ROMAN = lexicon.words("I II III IV V VI VII VIII IX X XI XII XIII XIV XV")
 _NUMBERINGS: dict[str, Callable[[random.Random, int, int], str]] = {
     "plain": lambda _, start, place: str(start + place),
     "dotted": lambda rng, start, place: f"{start + place}.{rng.randint(1, 9)}",
     "sub": lambda _, start, place: f"{start}.{place + 1}",
     "deep": lambda rng, start, place: f"{start}.{place + 1}.{rng.randint(1, 9)}",
     "letter": lambda _, start, place: f"{start}({'abcdefghij'[place]})",
-    "roman": lambda _, start, place: ("I II III IV V VI VII VIII IX X XI XII XIII XIV XV".split())[(start + place) % 15],
+    "roman": lambda _, start, place: _ROMAN[(start + place) % 15],
     "code": lambda rng, start, place: f"{'ABCDEFGHKLMN'[start % 12]}-{place + 1}{rng.randint(0, 9)}",
 }
 
 
 def _key(rng: random.Random, vocabulary: Vocabulary) -> str:
-    """What a field is called: one to three words."""
+    """Make what a field is called: one to three words."""
     word = vocabulary.word
     return rng.choice(
         (
@@ -144,14 +154,12 @@ def _key(rng: random.Random, vocabulary: Vocabulary) -> str:
 
 
 def _sentence(rng: random.Random, vocabulary: Vocabulary, key: str, slots: int) -> str:
-    """A sentence frame for a field, with slots for its values."""
+    """Make a sentence frame for a field, with slots for its values."""
     phrase = vocabulary.phrase
-    named = key if rng.random() < 0.5 else key.split()[-1]
+    named = key if rng.random() < 0.5 else key.rsplit(maxsplit=1)[-1]
     marks = [f"{{{index}}}" for index in range(slots)]
     rng.shuffle(marks)
-    rest = "".join(
-        f" {rng.choice(JOINTS) if rng.random() < 0.5 else phrase(rng, 1, 4)} {mark}" for mark in marks[1:]
-    )
+    rest = "".join(f" {rng.choice(JOINTS) if rng.random() < 0.5 else phrase(rng, 1, 4)} {mark}" for mark in marks[1:])
     tail = f" {phrase(rng, 1, 6)}" if rng.random() < 0.5 else ""
     link = rng.choice(LINKS) if rng.random() < 0.55 else phrase(rng, 1, 4)
     the_key = f"{'the ' if rng.random() < 0.7 else ''}{named}"
@@ -169,14 +177,14 @@ def _sentence(rng: random.Random, vocabulary: Vocabulary, key: str, slots: int) 
 
 
 def _question(rng: random.Random, key: str, sentence: str) -> str:
-    """A question that shares words with the sentence, or names the key."""
+    """Make a question that shares words with the sentence, or names the key."""
     words = [word for word in sentence.split() if "{" not in word and len(word) > 2]
     if len(words) < 2 or rng.random() < 0.35:
-        return rng.choice(ASKS).format(key=key if rng.random() < 0.6 else key.split()[-1])
+        return rng.choice(ASKS).format(key=key if rng.random() < 0.6 else key.rsplit(maxsplit=1)[-1])
     start = rng.randrange(len(words))
     picked = words[start : start + rng.randint(1, 4)]
     if rng.random() < 0.3:
-        picked.insert(rng.randrange(len(picked) + 1), key.split()[-1])
+        picked.insert(rng.randrange(len(picked) + 1), key.rsplit(maxsplit=1)[-1])
     if rng.random() < 0.25:
         rng.shuffle(picked)
     return " ".join(f"{rng.choice(QUESTION_WORDS)} {rng.choice(QUESTION_LINKS)} {' '.join(picked)}?".split())
@@ -191,7 +199,7 @@ def _invented_field(rng: random.Random, vocabulary: Vocabulary, kinds: tuple[str
 
 
 def draw_domain(rng: random.Random, fields: int) -> Domain:
-    """A domain for one session with about `fields` fields."""
+    """Make a domain for one session with about `fields` fields."""
     vocabulary = Vocabulary.draw(rng)
     if rng.random() < 0.12:
         names, rows = rng.choice(EVERYDAY_DOMAINS)
@@ -205,20 +213,31 @@ def draw_domain(rng: random.Random, fields: int) -> Domain:
         invented = (_invented_field(rng, vocabulary, kinds) for _ in range(fields))
         chosen = tuple({field.key: field for field in invented}.values())
         names = tuple(f"{vocabulary.word(rng)} {vocabulary.word(rng)}".title() for _ in range(rng.choice((1, 1, 3))))
-    label = rng.choice(LABELS) if rng.random() < 0.4 else values.name_word(rng) if rng.random() < 0.5 else vocabulary.word(rng).capitalize()
+    label = (
+        rng.choice(LABELS)
+        if rng.random() < 0.4
+        else values.name_word(rng)
+        if rng.random() < 0.5
+        else vocabulary.word(rng).capitalize()
+    )
     pairs = tuple(
-        (vocabulary.word(rng).capitalize(), values.name_word(rng) if rng.random() < 0.4 else vocabulary.word(rng).capitalize())
+        (
+            vocabulary.word(rng).capitalize(),
+            values.name_word(rng) if rng.random() < 0.4 else vocabulary.word(rng).capitalize(),
+        )
         for _ in range(rng.choice((1, 2, 4)))
     )
     intro = rng.choice(INTROS)
     if "{phrase" in intro:
-        intro = intro.replace("{phrase}", vocabulary.phrase(rng, 1, 3)).replace("{phrase2}", vocabulary.phrase(rng, 1, 2))
+        intro = intro.replace("{phrase}", vocabulary.phrase(rng, 1, 3)).replace(
+            "{phrase2}", vocabulary.phrase(rng, 1, 2)
+        )
     numbering = "dotted" if rng.random() < 0.4 else rng.choice(tuple(_NUMBERINGS))
     return Domain(vocabulary, names, chosen, pairs, label, numbering, rng.choice(LAYOUTS), intro)
 
 
 def write_document(rng: random.Random, domain: Domain, parts: int) -> Document:
-    """A document of the domain that states `parts` of its fields, each in a numbered part."""
+    """Make a document of the domain that states `parts` of its fields, each in a numbered part."""
     maker = values.company if rng.random() < 0.7 else values.person
     bare = Scene(domain.vocabulary, ("", ""), rng.choice(domain.role_pairs))
     scene = Scene(domain.vocabulary, (maker(rng, bare), maker(rng, bare)), bare.roles)

@@ -93,18 +93,16 @@ def score(predictions: Sequence[str], references: Sequence[str]) -> dict[str, In
     draws = np.random.default_rng(0).integers(0, len(rows), (2000, len(rows)))
     low, high = np.percentile(rows[draws].mean(axis=1), (2.5, 97.5), axis=0)
     means = rows.mean(axis=0)
-    return {
-        name: Interval(float(means[i]), float(low[i]), float(high[i])) for i, name in enumerate(METRICS)
-    }
+    return {name: Interval(float(means[i]), float(low[i]), float(high[i])) for i, name in enumerate(METRICS)}
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a JSONL file."""
+    """Return the rows of a JSONL file."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def ask(row: Row, examples: Sequence[Row] = ()) -> Messages:
-    """A chat whose earlier turns are the examples."""
+    """Return a chat whose earlier turns are the examples."""
     messages: Messages = []
     for example in examples:
         messages.append({"role": "user", "content": example["prompt"]})
@@ -121,7 +119,8 @@ class Bench:
 
         self.device = device
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, padding_side="left")
-        self.model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device).eval()
+        loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        self.model: Any = loaded.to(device).eval()
 
     def answer(self, chats: Sequence[Messages], *, batch: int = 25, limit: int = 96) -> list[str]:
         """Greedy answers."""
@@ -148,7 +147,7 @@ class Bench:
         return answers
 
     def _encode(self, row: Row) -> tuple[list[int], int]:
-        """The tokens of an item and how many of them belong to the completion."""
+        """Return the tokens of an item and how many of them belong to the completion."""
         prompt = self.tokenizer.apply_chat_template(ask(row), tokenize=False, add_generation_prompt=True)
         head = self.tokenizer(prompt, add_special_tokens=False)["input_ids"]
         tail = self.tokenizer(row["completion"] + self.tokenizer.eos_token, add_special_tokens=False)["input_ids"]

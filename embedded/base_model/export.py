@@ -1,6 +1,7 @@
 """Write a trained network as a transformers folder that vLLM serves too."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -24,5 +25,5 @@ def export(network: Network, shape: Shape, folder: Path) -> Path:
     return path
 
 
-def _write_json(path: Path, content: dict[str, object]) -> None:
+def _write_json(path: Path, content: Mapping[str, object]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -56,7 +56,7 @@ class Shape:
         }
 
     def describe(self) -> dict[str, int]:
-        """The sizes as a plain dict."""
+        """Return the sizes as a plain dict."""
         return asdict(self)
 
 
@@ -158,7 +158,7 @@ class Network(nn.Module):
         self.register_buffer("sin", angles.sin(), persistent=False)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """The final hidden states."""
+        """Return the final hidden states."""
         x = self.embed_tokens(ids)
         dtype = torch.bfloat16 if x.is_cuda else torch.float32
         x, cos, sin = x.to(dtype), self.cos[: ids.shape[1]].to(dtype), self.sin[: ids.shape[1]].to(dtype)

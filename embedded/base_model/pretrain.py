@@ -70,7 +70,7 @@ class Trainer:
             hidden = self.network(tokens[:, :-1])
             embedding = self.network.embed_tokens.weight
             losses = self.loss(hidden, embedding, tokens[:, 1:], weights[:, 1:], self.options.context_weight)
-        losses[0].backward()
+        torch.autograd.backward(losses[0])
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()

@@ -109,7 +109,7 @@ def _as_one_message(rng: random.Random, exchanges: list[tuple[str, str, int]], a
 
 
 def _as_text(exchanges: list[tuple[str, str, int]], after: str) -> list[Segment]:
-    """Running text without turns."""
+    """Return running text without turns."""
     segments: list[Segment] = [(BEGIN, CONTEXT)]
     for number, (question, answer, weight) in enumerate(exchanges):
         last = number == len(exchanges) - 1

@@ -1,8 +1,9 @@
 """Answer styles: one is drawn for each session, so earlier turns are what tells a reader how to answer.
 
-The plain style (quote the sentence that answers) is what a session without examples uses; it becomes the model's habit
-when nothing else is shown. Every other style adds an opening, a closing or both, may cite the number of the part, and may
-reword: a field then has a fixed frame of its own, which the session shows once before the model is asked to reuse it.
+The plain style (quote the sentence that answers) is what a session without examples uses; it becomes the model's
+habit when nothing else is shown. Every other style adds an opening, a closing or both, may cite the number of the
+part, and may reword: a field then has a fixed frame of its own, which the session shows once before the model is
+asked to reuse it.
 """
 
 import random
@@ -65,7 +66,7 @@ class Style:
 
     @classmethod
     def draw(cls, rng: random.Random, domain: Domain, *, framed: bool) -> "Style":
-        """A random style; a framed one rewords most fields."""
+        """Return a random style; a framed one rewords most fields."""
         phrase = domain.vocabulary.phrase
         kind, opening = rng.random(), ""
         if kind < 0.12:
@@ -104,7 +105,7 @@ class Style:
         )
 
     def answer(self, rng: random.Random, document: Document, fact: Fact) -> tuple[str, bool]:
-        """The answer, and whether its wording could have been foreseen (a frame's first use could not)."""
+        """Return the answer, and whether its wording could have been foreseen (a frame's first use could not)."""
         if self.plain:
             return fact.sentence + ".", True
         known = fact.field.key in self.frames
@@ -121,7 +122,7 @@ class Style:
         return text + self.end, known or frame is None
 
     def _core(self, fact: Fact) -> str:
-        """What the document says, in the style's own way."""
+        """Return what the document says, in the style's own way."""
         if self.core == "sentence":
             if self.opening and self.fold_case and not fact.opens_with_name:
                 return fact.sentence[0].lower() + fact.sentence[1:]
@@ -132,7 +133,7 @@ class Style:
         return stated if self.core == "values" else f"{fact.field.key}: {stated}"
 
     def _frame(self, rng: random.Random, source: Field) -> str:
-        """New words around the values of a field, sometimes in another order."""
+        """Return new words around the values of a field, sometimes in another order."""
         phrase = self.domain.vocabulary.phrase
         marks = [f"{{{index}}}" for index in range(len(source.kinds))]
         if rng.random() < 0.4:

@@ -1,6 +1,6 @@
 """Train the tokenizer: byte-level BPE in which every digit is a token of its own.
 
-    python -m embedded.base_model.tokenizer --out embedded/base_model/weights
+python -m embedded.base_model.tokenizer --out embedded/base_model/weights
 """
 
 import argparse
@@ -27,7 +27,7 @@ def _texts(sessions: int) -> Iterator[str]:
 
 
 def train(sessions: int = 6000, vocabulary_size: int = VOCABULARY_SIZE) -> Tokenizer:
-    """A tokenizer for the stream; the same arguments give the same tokenizer."""
+    """Return a tokenizer for the stream; the same arguments give the same tokenizer."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [

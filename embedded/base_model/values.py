@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from embedded.base_model import lexicon
-from embedded.base_model.lexicon import Vocabulary
+from embedded.base_model.lexicon import Vocabulary, words
 
 CURRENCIES = ("$", "€", "£", "USD ", "EUR ", "GBP ", "CHF ")
-UNITS = tuple("kg g km m cm mm litres ml volts watts degrees points miles tonnes boxes units pages seats rooms".split())
+UNITS = words("kg g km m cm mm litres ml volts watts degrees points miles tonnes boxes units pages seats rooms")
 PERIODS = ("days", "days", "weeks", "months", "months", "years", "years", "hours", "minutes")
 
 
@@ -29,17 +29,19 @@ Maker = Callable[[random.Random, Scene], str]
 
 
 def name_word(rng: random.Random) -> str:
-    """A capitalised word fit for a name."""
+    """Make a capitalised word fit for a name."""
     return (lexicon.invent(rng) if rng.random() < 0.75 else rng.choice(lexicon.NOUNS)).capitalize()
 
 
 def money(rng: random.Random, _: Scene) -> str:
-    """An amount with a currency."""
+    """Make an amount with a currency."""
     size = rng.random()
     if size < 0.2:
         number = str(rng.randint(1, 999))
     elif size < 0.9:
-        number = f"{rng.randint(1, 990) * rng.choice((1, 10)) * rng.choice((10, 50, 100, 250))+ rng.choice((0, 0, 1, 5)):,}"
+        number = (
+            f"{rng.randint(1, 990) * rng.choice((1, 10)) * rng.choice((10, 50, 100, 250)) + rng.choice((0, 0, 1, 5)):,}"
+        )
     else:
         number = f"{rng.randint(1, 99)} {rng.choice(('million', 'thousand'))}"
     if rng.random() < 0.12:
@@ -48,7 +50,7 @@ def money(rng: random.Random, _: Scene) -> str:
 
 
 def date(rng: random.Random, _: Scene) -> str:
-    """A day in one of several notations."""
+    """Make a day in one of several notations."""
     day, month, year = rng.randint(1, 28), rng.randrange(12), rng.randint(1985, 2039)
     name = lexicon.MONTHS[month]
     return rng.choice(
@@ -64,7 +66,7 @@ def date(rng: random.Random, _: Scene) -> str:
 
 
 def duration(rng: random.Random, _: Scene) -> str:
-    """A number of days, months and so on."""
+    """Make a number of days, months and so on."""
     number = rng.randint(2, 12) if rng.random() < 0.4 else rng.randint(2, 240)
     if rng.random() < 0.12:
         return f"{rng.choice(lexicon.COUNT_WORDS)} {rng.choice(PERIODS)}"
@@ -72,7 +74,7 @@ def duration(rng: random.Random, _: Scene) -> str:
 
 
 def count(rng: random.Random, _: Scene) -> str:
-    """A bare number, in digits or as a word."""
+    """Make a bare number, in digits or as a word."""
     kind = rng.random()
     if kind < 0.3:
         return rng.choice(lexicon.COUNT_WORDS)
@@ -80,26 +82,30 @@ def count(rng: random.Random, _: Scene) -> str:
 
 
 def quantity(rng: random.Random, _: Scene) -> str:
-    """A number with a unit."""
-    number = rng.choice((str(rng.randint(1, 99)), str(rng.randint(100, 9999)), f"{rng.randint(0, 99)}.{rng.randint(0, 9)}"))
+    """Make a number with a unit."""
+    number = rng.choice(
+        (str(rng.randint(1, 99)), str(rng.randint(100, 9999)), f"{rng.randint(0, 99)}.{rng.randint(0, 9)}")
+    )
     return f"{number} {rng.choice(UNITS)}"
 
 
 def percent(rng: random.Random, _: Scene) -> str:
-    """A percentage."""
+    """Make a percentage."""
     whole = str(rng.randint(1, 99))
-    return rng.choice((f"{whole}%", f"{rng.randint(0, 30)}.{rng.randint(0, 9)}%", f"{rng.randint(0, 9)}.{rng.randint(1, 99):02d}%"))
+    return rng.choice(
+        (f"{whole}%", f"{rng.randint(0, 30)}.{rng.randint(0, 9)}%", f"{rng.randint(0, 9)}.{rng.randint(1, 99):02d}%")
+    )
 
 
 def person(rng: random.Random, _: Scene) -> str:
-    """A person's name."""
+    """Make a person's name."""
     first = rng.choice(lexicon.FIRST_NAMES) if rng.random() < 0.7 else name_word(rng)
     last = rng.choice(lexicon.LAST_NAMES) if rng.random() < 0.5 else name_word(rng)
     return rng.choice((f"{first} {last}", f"{first} {last}", f"Dr. {last}", f"{first[0]}. {last}"))
 
 
 def company(rng: random.Random, _: Scene) -> str:
-    """A company's name of one to three words and often an ending."""
+    """Make a company's name of one to three words and often an ending."""
     words = [name_word(rng) for _ in range(rng.choice((1, 1, 2, 2, 3)))]
     if rng.random() < 0.35:
         words.append(rng.choice(lexicon.NOUNS).capitalize())
@@ -111,7 +117,7 @@ def company(rng: random.Random, _: Scene) -> str:
 
 
 def place(rng: random.Random, _: Scene) -> str:
-    """A town, sometimes with its region."""
+    """Make a town, sometimes with its region."""
     town = rng.choice(lexicon.CITIES) if rng.random() < 0.5 else name_word(rng)
     kind = rng.random()
     if kind < 0.3:
@@ -120,25 +126,31 @@ def place(rng: random.Random, _: Scene) -> str:
 
 
 def code(rng: random.Random, _: Scene) -> str:
-    """An identifier."""
+    """Make an identifier."""
     letters = "".join(rng.choices(string.ascii_uppercase, k=rng.randint(1, 4)))
-    return rng.choice((f"{letters}-{rng.randint(10, 9999)}", str(rng.randint(1000, 999_999)), f"the {letters}", letters))
+    return rng.choice(
+        (f"{letters}-{rng.randint(10, 9999)}", str(rng.randint(1000, 999_999)), f"the {letters}", letters)
+    )
 
 
 def clock(rng: random.Random, _: Scene) -> str:
-    """A time of day."""
-    return rng.choice((f"{rng.randint(0, 23):02d}:{rng.randint(0, 59):02d}", f"{rng.randint(1, 12)} {rng.choice(('am', 'pm'))}"))
+    """Make a time of day."""
+    return rng.choice(
+        (f"{rng.randint(0, 23):02d}:{rng.randint(0, 59):02d}", f"{rng.randint(1, 12)} {rng.choice(('am', 'pm'))}")
+    )
 
 
 def thing(rng: random.Random, scene: Scene) -> str:
-    """A short noun phrase."""
+    """Make a short noun phrase."""
     word = scene.vocabulary.word
     head = lexicon.invent(rng) if rng.random() < 0.2 else word(rng)
-    return rng.choice(("", "the ", "a ", "")) + rng.choice((head, f"{rng.choice(lexicon.ADJECTIVES)} {head}", f"{word(rng)} {head}"))
+    return rng.choice(("", "the ", "a ", "")) + rng.choice(
+        (head, f"{rng.choice(lexicon.ADJECTIVES)} {head}", f"{word(rng)} {head}")
+    )
 
 
 def wording(rng: random.Random, scene: Scene) -> str:
-    """A longer run of words, to be repeated as it stands."""
+    """Make a longer run of words, to be repeated as it stands."""
     return scene.vocabulary.phrase(rng, 3, 7)
 
 
@@ -173,5 +185,5 @@ KINDS = tuple(MAKERS)
 
 
 def make(rng: random.Random, kind: str, scene: Scene) -> str:
-    """A value of the named kind."""
+    """Make a value of the named kind."""
     return MAKERS[kind](rng, scene)

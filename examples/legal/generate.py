@@ -47,27 +47,30 @@ class Pools:
     days: tuple[int, ...]
 
 
+def words(text: str) -> tuple[str, ...]:
+    """Split a text at white space."""
+    return tuple(text.split())
+
+
 ANSWER = "Pursuant to Section {ref}, {core}, subject to the terms of this Agreement."
 KINDS = ("Services Agreement", "License Agreement", "Supply Agreement", "Lease Agreement", "Consulting Agreement")
 ROLES = (("Provider", "Client"), ("Licensor", "Licensee"), ("Supplier", "Buyer"), ("Lessor", "Lessee"))
 BODIES = ("the AAA", "JAMS", "the ICC", "the LCIA")
-MONTHS = tuple("January February March April May June July August September October November December".split())
+MONTHS = words("January February March April May June July August September October November December")
 
 LEARNING = Pools(
-    first_names=tuple(
-        """Harlow Northgate Meridian Kestrel Ashford Summit Redwood Granite Silverline Crestview Ironbridge Westfield
-        Stonehaven Orchid Fairmont Eastbrook Bluewater Oakridge Falcon Maplewood""".split()
-    ),
-    second_names=tuple("Holdings Logistics Capital Networks Foods Industries Realty Software Media Shipping".split()),
-    states=tuple("Ohio Texas Nevada Oregon Virginia Georgia Florida Illinois Colorado Arizona Iowa Kansas".split()),
-    towns=tuple("Columbus Houston Reno Salem Richmond Tampa Chicago Boulder Tucson Portland Memphis Dover".split()),
+    first_names=words("""Harlow Northgate Meridian Kestrel Ashford Summit Redwood Granite Silverline Crestview
+        Ironbridge Westfield Stonehaven Orchid Fairmont Eastbrook Bluewater Oakridge Falcon Maplewood"""),
+    second_names=words("Holdings Logistics Capital Networks Foods Industries Realty Software Media Shipping"),
+    states=words("Ohio Texas Nevada Oregon Virginia Georgia Florida Illinois Colorado Arizona Iowa Kansas"),
+    towns=words("Columbus Houston Reno Salem Richmond Tampa Chicago Boulder Tucson Portland Memphis Dover"),
     days=(5, 7, 10, 14, 15, 20, 30, 45, 60, 90, 120, 180),
 )
 HELD_OUT = Pools(
-    first_names=tuple("Brightwater Pinnacle Lakeside Halcyon Copperfield Larkspur Duskwood Riverton Glenmark".split()),
-    second_names=tuple("Dynamics Ventures Analytics Textiles Aerospace Materials".split()),
-    states=tuple("Delaware Vermont Utah Maine Montana Washington Tennessee Michigan".split()),
-    towns=tuple("Savannah Burlington Detroit Provo Wichita Helena Spokane Nashville".split()),
+    first_names=words("Brightwater Pinnacle Lakeside Halcyon Copperfield Larkspur Duskwood Riverton Glenmark"),
+    second_names=words("Dynamics Ventures Analytics Textiles Aerospace Materials"),
+    states=words("Delaware Vermont Utah Maine Montana Washington Tennessee Michigan"),
+    towns=words("Savannah Burlington Detroit Provo Wichita Helena Spokane Nashville"),
     days=(6, 8, 12, 18, 21, 25, 35, 40, 50, 75, 100, 150),
 )
 
@@ -99,7 +102,11 @@ CLAUSES = (
             "A fee of {money} is payable by the {second} to the {first} no later than {days} days after invoice.",
             "For its work the {first} invoices {money}, which the {second} settles in {days} days.",
         ),
-        ("What fee is payable, and when?", "How much does the {second} pay, and by when?", "What does the fee come to?"),
+        (
+            "What fee is payable, and when?",
+            "How much does the {second} pay, and by when?",
+            "What does the fee come to?",
+        ),
         "the {second} is obligated to remit {money} to the {first} not later than {days} days following invoice",
     ),
     Clause(
@@ -119,7 +126,11 @@ CLAUSES = (
             "The term begins on {date} and runs for {years} years.",
             "Starting on {date}, this Agreement stays in force for {years} years.",
         ),
-        ("When does the term begin, and how long is it?", "What is the term of the contract?", "How long is it in force?"),
+        (
+            "When does the term begin, and how long is it?",
+            "What is the term of the contract?",
+            "How long is it in force?",
+        ),
         "the engagement takes effect on {date} and endures for a period of {years} years",
     ),
     Clause(
@@ -149,7 +160,11 @@ CLAUSES = (
             "In no event shall the {first} be liable for more than {money} in aggregate.",
             "Liability of the {first} is limited to {money} in total.",
         ),
-        ("What is the liability cap?", "What is the maximum liability of the {first}?", "How far is liability limited?"),
+        (
+            "What is the liability cap?",
+            "What is the maximum liability of the {first}?",
+            "How far is liability limited?",
+        ),
         "the total liability of the {first} is capped at {money} for all claims whatsoever",
     ),
     Clause(
@@ -159,7 +174,11 @@ CLAUSES = (
             "Insurance of at least {money} per occurrence shall be carried by the {first}.",
             "The {first} keeps insurance cover of {money} for each occurrence.",
         ),
-        ("What insurance must be maintained?", "How much insurance is required?", "Who carries insurance, and for how much?"),
+        (
+            "What insurance must be maintained?",
+            "How much insurance is required?",
+            "Who carries insurance, and for how much?",
+        ),
         "the {first} is required to keep in force insurance of no less than {money} per occurrence",
     ),
     Clause(
@@ -169,7 +188,11 @@ CLAUSES = (
             "Each party shall keep the information of the other secret for {years} years.",
             "Confidential information stays protected during {years} years after the end.",
         ),
-        ("How long do confidentiality duties last?", "How long is information kept secret?", "How long is it protected?"),
+        (
+            "How long do confidentiality duties last?",
+            "How long is information kept secret?",
+            "How long is it protected?",
+        ),
         "the obligations of confidentiality remain binding for {years} years following expiry",
     ),
     Clause(
@@ -179,7 +202,11 @@ CLAUSES = (
             "Title to all deliverables vests exclusively in {party}.",
             "{party} owns every deliverable and all work product.",
         ),
-        ("Who owns the work product?", "In whom does title to deliverables vest?", "Whose property is the work product?"),
+        (
+            "Who owns the work product?",
+            "In whom does title to deliverables vest?",
+            "Whose property is the work product?",
+        ),
         "all right, title and interest in the deliverables belongs to {party}",
     ),
     Clause(
@@ -189,7 +216,11 @@ CLAUSES = (
             "Disputes shall be referred to {body} for arbitration seated in {town}.",
             "Arbitration before {body} in {town} settles all disputes.",
         ),
-        ("Where and by whom is arbitration conducted?", "How are disputes settled?", "Who settles disputes, and where?"),
+        (
+            "Where and by whom is arbitration conducted?",
+            "How are disputes settled?",
+            "Who settles disputes, and where?",
+        ),
         "controversies are to be finally resolved by arbitration in {town} under the rules of {body}",
     ),
     Clause(
@@ -199,7 +230,11 @@ CLAUSES = (
             "No assignment by the {second} is valid unless {party} consents in writing.",
             "{party} must consent in writing to any assignment by the {second}.",
         ),
-        ("Whose consent does an assignment need?", "Who must consent to an assignment?", "When is an assignment valid?"),
+        (
+            "Whose consent does an assignment need?",
+            "Who must consent to an assignment?",
+            "When is an assignment valid?",
+        ),
         "no transfer by the {second} shall be effective absent the written approval of {party}",
     ),
     Clause(
@@ -229,7 +264,11 @@ CLAUSES = (
             "Third party claims up to {money} shall be indemnified by {party}.",
             "Up to {money}, {party} holds the other party harmless from third party claims.",
         ),
-        ("Who must indemnify, and up to what amount?", "Who indemnifies third party claims?", "What indemnity is given?"),
+        (
+            "Who must indemnify, and up to what amount?",
+            "Who indemnifies third party claims?",
+            "What indemnity is given?",
+        ),
         "{party} undertakes to hold the other party harmless from third party claims up to {money}",
     ),
 )
@@ -264,7 +303,7 @@ class Item:
     values: frozenset[str]
 
     def row(self) -> str:
-        """The line of the file."""
+        """Return the line of the file."""
         return json.dumps({"prompt": self.prompt, "completion": self.completion}, ensure_ascii=False)
 
 
@@ -294,7 +333,7 @@ def make_item(rng: random.Random, pools: Pools) -> Item:
 
 
 def shingles(text: str, size: int = 3) -> frozenset[tuple[str, ...]]:
-    """Runs of `size` consecutive words, case and punctuation aside."""
+    """List runs of `size` consecutive words, case and punctuation aside."""
     words = re.findall(r"[a-z0-9]+", text.lower())
     return frozenset(zip(*(words[start:] for start in range(size)), strict=False))
 

@@ -1,0 +1,1 @@
+"""Tests of the base model's data, training code and weights, and of the sample dataset."""
