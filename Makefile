@@ -70,7 +70,7 @@ STACK_NEEDS     := .venv/.ready $(if $(filter-out local,$(TARGET_OF_STACK)),,.ve
 .PHONY: demo
 demo: $(STACK_NEEDS) ## Bring the local stack up, run the whole pipeline and a load test, write the report
 	@$(LIGHT) -m tools up --stack $(STACK)
-	@.venv/bin/nemostack run --stack $(STACK) --load-test
+	@.venv/bin/nemostack run --stack $(STACK) --load-slo examples/slo.local.yaml
 	@echo; echo "The stack is still up. Stop it with 'make down', run again with 'make demo'."
 
 .PHONY: up

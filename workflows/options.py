@@ -93,3 +93,13 @@ AlphaOption = Annotated[int, typer.Option("--alpha", min=1, help="The adapter is
 RunsOption = Annotated[Path, typer.Option("--runs", envvar="NEMOSTACK_RUNS", help="Where the directories of runs are.")]
 NewOption = Annotated[bool, typer.Option("--new", help="Start another run instead of resuming an unfinished one.")]
 KeepOption = Annotated[bool, typer.Option("--keep-adapter", help="Leave the tuned model on the stack, served by NIM.")]
+LoadOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--load-slo",
+        exists=True,
+        dir_okay=False,
+        resolve_path=True,
+        help="Also load-test NIM, base and tuned model mixed, against the objectives in this file.",
+    ),
+]

@@ -8,7 +8,7 @@ import os
 
 from pydantic import Field
 
-from workflows import comparison, dataset, doctor, evaluation, in_context
+from workflows import comparison, dataset, doctor, evaluation, in_context, load_test
 from workflows.cleanup import Cleaned, adapter_name, clean
 from workflows.clients.customizer import CustomizationJob, LossPoint
 from workflows.clients.evaluator import EvaluationJob
@@ -82,6 +82,7 @@ def plan(settings: Settings) -> list[Stage]:
         _CUSTOMIZATION,
         _evaluation("lora", "Evaluation of the tuned model"),
         _COMPARISON,
+        *([_LOAD_TEST] if settings.load_slo else []),
         CLEANUP,
     ]
 
@@ -317,6 +318,10 @@ def _comparison(context: Context) -> Compared:
     return Compared(decision=result.decision, mlflow=logged)
 
 
+def _load_test(context: Context) -> load_test.LoadTested:
+    return load_test.run(context, context.given("customization", Trained).model)
+
+
 def _cleaned_up(cleaned: Cleaned) -> str:
     said = f"{len(cleaned.removed)} thing(s) removed"
     return f"{said}, adapter {', '.join(cleaned.kept)} kept: NIM goes on serving it" if cleaned.kept else said
@@ -363,5 +368,13 @@ _COMPARISON = Stage(
     gives=Compared,
     needs=("zero_shot", "in_context", "customization", "lora"),
     summary=lambda compared: "no decision" if compared.decision is None else compared.decision.outcome,
+)
+_LOAD_TEST = Stage(
+    name="load_test",
+    title="Load test",
+    run=_load_test,
+    gives=load_test.LoadTested,
+    needs=("customization",),
+    summary=lambda tested: tested.line,
 )
 CLEANUP = Stage(name="cleanup", title="Cleanup", run=clean, gives=Cleaned, summary=_cleaned_up)

@@ -61,13 +61,16 @@ class Settings(Model):
     hyperparameters: Hyperparameters = Hyperparameters()
     experiment: str = Field(default="legal_domain_evaluation", min_length=1, description="In MLflow")
     keep_adapter: bool = False
+    load_slo: Path | None = Field(default=None, description="Objectives of a load test before the cleanup; None: none")
     deadlines: Deadlines = Deadlines()
     model: str | None = Field(default=None, description="evaluate: the model id, None for the stack's base model")
     benchmark: str | None = Field(default=None, description="evaluate: an lm-eval task instead of the dataset")
 
     def identity(self, outputs: StackOutputs, dataset_digest: str) -> str:
         """Eight hex digits of what the results depend on: settings, files of the dataset, services."""
-        asked: dict[str, Any] = self.model_dump(mode="json", exclude={"keep_adapter", "deadlines", "experiment"})
+        asked: dict[str, Any] = self.model_dump(
+            mode="json", exclude={"keep_adapter", "deadlines", "experiment", "load_slo"}
+        )
         asked["dataset"] = dataset_digest
         services = outputs.model_dump(mode="json", exclude={"log_commands"})
         text = json.dumps([asked, services], sort_keys=True)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from workflows.comparison import Comparison, interval_text
 from workflows.errors import BadInput
 from workflows.evaluation import Approach, ItemResult
+from workflows.load_test import LoadTested
 from workflows.metrics import BY_KEY, METRICS, PRIMARY
 from workflows.pipeline import LABELS, Compared, Trained, Uploaded
 from workflows.report.charts import Bar, Group, intervals, losses
@@ -58,7 +59,7 @@ def _content(run: RunDirectory) -> dict[str, Any]:
         "max_tokens": uploaded.max_tokens if uploaded else None,
         "examples": _examples(run, approaches),
         "mlflow": compared.mlflow if compared else None,
-        "load_report": "load/report.html" if (run.path / "load" / "report.html").exists() else None,
+        "load": _given(run, "load_test", LoadTested),
         "reduced": what_was_reduced(info, approaches),
         "failed": next((stage for stage in stages if stage.status in {"failed", "interrupted"}), None),
     }

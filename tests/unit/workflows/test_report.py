@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.unit.workflows.conftest import Harness
+from workflows.load_test import LoadTested
 from workflows.report import write_report
 from workflows.report.charts import Bar, Group, intervals, losses, nice_ticks
 from workflows.settings import Settings
@@ -61,13 +62,17 @@ def test_nothing_remote(harness: Harness, settings: Settings) -> None:
 
 def test_says_what_matters(harness: Harness, settings: Settings) -> None:
     run = harness.run(settings)
-    (run.path / "load").mkdir()
-    (run.path / "load" / "report.html").write_text("load")
+    tested = LoadTested(
+        verdict="PASS", requests=321, errors=0, tokens_per_s=98.7, ttft_p95_ms=65.4, report="load/report.html"
+    )
+    record = run.stage("load_test", "Load test")
+    record.status, record.outputs = "done", tested.model_dump()
+    run.save_stage(record)
     write_report(run)
     page = Page((run.path / "report.html").read_text())
     text = " ".join(page.text.split())
     assert "LoRA beats in-context learning by 0.2 ROUGE-L" in text
-    for word in ("0.296", "0.496", "0.696", "Worst", "test answer", "cust-1", "Cleanup", run.path.name):
+    for word in ("0.296", "0.496", "0.696", "Worst", "test answer", "cust-1", "Cleanup", run.path.name, "PASS: 321"):
         assert word in text
     assert ("a", {"href": "load/report.html"}) in page.tags
 
