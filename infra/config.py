@@ -74,7 +74,7 @@ class LocalSettings(Section):
     customizer: LocalCustomizer = LocalCustomizer()
 
     def folder(self, root: Path, stack: str) -> Path:
-        """The stack's folder, absolute."""
+        """Return the stack's folder, absolute."""
         return root / self.data_dir if self.data_dir else root / ".nemostack" / stack
 
 
@@ -90,7 +90,7 @@ TARGETS: dict[str, type[StackConfig]] = {"local": LocalStackConfig}
 
 
 def load(raw: Mapping[str, str]) -> StackConfig:
-    """The model of Pulumi's flat configuration (`nemostack:key` -> text or JSON). Raises ConfigError."""
+    """Validate Pulumi's flat configuration (`nemostack:key` -> text or JSON). Raises ConfigError."""
     settings = {
         key.removeprefix(f"{PROJECT}:"): parse(value) for key, value in raw.items() if key.startswith(f"{PROJECT}:")
     }
@@ -109,7 +109,7 @@ def load(raw: Mapping[str, str]) -> StackConfig:
 
 
 def parse(value: str) -> Any:
-    """A value as Pulumi hands it over: structured values are JSON, plain ones text (pydantic reads numbers)."""
+    """Read a value as Pulumi hands it over: structured values are JSON, plain ones text (pydantic reads numbers)."""
     if value[:1] in "{[":
         try:
             return json.loads(value)
@@ -132,7 +132,7 @@ def describe(problem: dict[str, Any], model: type[BaseModel]) -> str:
 
 
 def keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
-    """The keys known in the section at `location`."""
+    """List the keys known in the section at `location`."""
     for part in location:
         annotation = model.model_fields[part].annotation
         assert isinstance(annotation, type)

@@ -15,7 +15,7 @@ from tools.errors import ToolError
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Make the command line's parser."""
     root = argparse.ArgumentParser(
         prog="python -m tools", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

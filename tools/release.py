@@ -33,7 +33,7 @@ TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 
 
 def platform_name() -> str:
-    """This machine as Pulumi's release files name it, e.g. `linux-x64`."""
+    """Name this machine as Pulumi's release files do, e.g. `linux-x64`."""
     machine = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}.get(platform.machine().lower())
     name = f"{sys.platform}-{machine}"
     if name not in SHA256:

@@ -78,7 +78,8 @@ class Daemon:
         write(config, self.config_text())
         done = subprocess.run(
             [sys.executable, "-m", "supervisor.supervisord", "--configuration", str(config)],
-            cwd=self.folder.path, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60, umask=0o077,
+            cwd=self.folder.path, umask=0o077, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            check=False, timeout=60,
         )  # fmt: skip
         deadline = time.monotonic() + START_TIMEOUT_S
         while done.returncode == 0 and time.monotonic() < deadline:
@@ -144,7 +145,7 @@ class Daemon:
         self.call("startProcess", service, False)
 
     def program_text(self, service: str, launch: Path) -> str:
-        """The file of one program."""
+        """Write the text of one program's file."""
         command = shlex.join([sys.executable, "-I", str(LAUNCH), str(launch)])
         lines = [
             f"[program:{service}]",
@@ -164,7 +165,7 @@ class Daemon:
         return "\n".join(lines) + "\n"
 
     def launched(self, service: str) -> dict[str, Any] | None:
-        """The spec a service was started with; None if there is none."""
+        """Return the spec a service was started with; None if there is none."""
         try:
             spec = json.loads((self.folder.programs / f"{service}.json").read_text())
         except (OSError, ValueError):
@@ -186,5 +187,5 @@ class Daemon:
 
 
 def quote(value: object) -> str:
-    """A value for supervisord's configuration, which expands percent signs."""
+    """Quote a value for supervisord's configuration, which expands percent signs."""
     return str(value).replace("%", "%%")

@@ -63,7 +63,7 @@ class StackFolder:
         return Path(base) / f"nemostack-{os.getuid()}" / f"{digest}.sock"
 
     def log(self, service: str) -> Path:
-        """The log of one service."""
+        """Return the log of one service."""
         return self.logs / f"{service}.log"
 
     def create(self) -> None:

@@ -54,7 +54,7 @@ def wait(
 
 
 def tail(log: Path, lines: int = TAIL_LINES) -> str:
-    """The last lines of a log, of the last run."""
+    """Return the last lines of a log, of the last run."""
     try:
         with log.open("rb") as file:
             size = file.seek(0, 2)

@@ -22,7 +22,7 @@ PASSED_ON_PREFIXES = ("LC_", "XDG_", "HF_", "CUDA_")
 
 
 def environment(given: dict[str, str], inherited: dict[str, str]) -> dict[str, str]:
-    """What a service sees: the harmless part of `inherited`, then `given`. Loopback never goes through a proxy."""
+    """Make what a service sees: the harmless part of `inherited`, then `given`; loopback goes through no proxy."""
     env = {name: value for name, value in inherited.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)}
     excluded = inherited.get("NO_PROXY") or inherited.get("no_proxy") or ""
     env["NO_PROXY"] = env["no_proxy"] = ",".join(filter(None, [excluded, "127.0.0.1", "localhost"]))

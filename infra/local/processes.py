@@ -43,7 +43,7 @@ def members(path: Path, group_of: Callable[[int], int]) -> list[psutil.Process]:
 
 
 def same_process_or_gone(pid: int, started: float) -> bool:
-    """False when another process has got the number since."""
+    """Return False when another process has got the number since."""
     try:
         return abs(psutil.Process(pid).create_time() - started) < CLOCK_SLACK_S
     except psutil.Error:
@@ -74,7 +74,7 @@ def end(processes: list[psutil.Process], patience_s: float = 10.0) -> None:
 
 
 def describe(pid: int) -> str:
-    """A process for people: pid and command line."""
+    """Name a process for people: pid and command line."""
     try:
         command = " ".join(psutil.Process(pid).cmdline()) or psutil.Process(pid).name()
     except psutil.Error:

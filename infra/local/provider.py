@@ -80,7 +80,7 @@ def end_with_engine() -> None:
 
 
 def report(message: str) -> None:
-    """A progress line; the engine shows what its plugins print."""
+    """Print a progress line; the engine shows what its plugins print."""
     print(message, flush=True)
 
 
@@ -90,7 +90,7 @@ def changed(olds: Props, news: Props, inputs: tuple[str, ...]) -> bool:
 
 
 def kept(props: Props, inputs: tuple[str, ...]) -> Props:
-    """The part of `props` that is ours."""
+    """Keep the part of `props` that is ours."""
     return {key: props[key] for key in inputs if key in props}
 
 
@@ -100,7 +100,7 @@ class SupervisorProvider(ResourceProvider):
     serialize_as_secret_always = False  # it holds nothing
 
     def configure(self, _req: ConfigureRequest) -> None:
-        """Called once in the plugin process."""
+        """Watch the engine; called once in the plugin process."""
         end_with_engine()
 
     def check(self, _olds: Props, news: Props) -> CheckResult:
@@ -154,7 +154,7 @@ class ServiceProvider(ResourceProvider):
     serialize_as_secret_always = False  # it holds nothing
 
     def configure(self, _req: ConfigureRequest) -> None:
-        """Called once in the plugin process."""
+        """Watch the engine; called once in the plugin process."""
         end_with_engine()
 
     def diff(self, _id: str, olds: Props, news: Props) -> DiffResult:
@@ -203,7 +203,7 @@ class ServiceProvider(ResourceProvider):
 
 
 def launch_spec(props: Props) -> dict[str, Any]:
-    """What the launcher is told; also what tells a running service from the one that is wanted."""
+    """Make what the launcher is told, which also tells a running service from the one that is wanted."""
     return {key: props[key] for key in ("command", "settings", "environment", "directory", "code")}
 
 
@@ -221,7 +221,7 @@ def start(daemon: Daemon, props: Props) -> None:
 
 
 def port_of(url: str) -> int:
-    """The port in a service's health URL."""
+    """Return the port in a service's health URL."""
     return int(url.split("/")[2].rpartition(":")[2])
 
 

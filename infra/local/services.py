@@ -92,7 +92,7 @@ class Plan:
         return str(folder) if folder.exists() else self.settings.base_model.path
 
     def services(self) -> list[ServiceSpec]:
-        """The services, each after those it needs to start."""
+        """List the services, each after those it needs to start."""
         model = self.settings.base_model
         stores = {"entity_store_url": self.url("entity_store"), "data_store_url": self.url("data_store")}
         weights = fingerprint(Path(self.model_path))
@@ -136,7 +136,7 @@ class Plan:
         after: tuple[str, ...] = (),
         content: str = "",
     ) -> ServiceSpec:
-        """A service of `embedded/`. A change of its code is a change of the service."""
+        """Describe a service of `embedded/`. A change of its code is a change of the service."""
         common = {"host": "127.0.0.1", "port": self.ports[name], "data_dir": str(self.folder.data / name)}
         packages = [self.root / "embedded" / package for package in ("common", name)]
         return ServiceSpec(
@@ -151,7 +151,7 @@ class Plan:
         )
 
     def mlflow(self) -> ServiceSpec:
-        """The real MLflow server."""
+        """Describe the real MLflow server."""
         data = self.folder.data / "mlflow"
         command = [
             str(self.python), "-m", "mlflow", "server",
@@ -162,7 +162,7 @@ class Plan:
         return ServiceSpec(name="mlflow", title="MLflow", command=command, settings={"data_dir": str(data)})
 
     def outputs(self) -> StackOutputs:
-        """What the stack tells the world."""
+        """Make what the stack tells the world."""
         model = self.settings.base_model.id
         return StackOutputs(
             target="local",
@@ -180,7 +180,7 @@ class Plan:
 
 
 def source_digest(packages: list[Path]) -> str:
-    """Changes when a Python file of `packages` does."""
+    """Return a digest that changes when a Python file of `packages` does."""
     digest = hashlib.sha256()
     for package in packages:
         for source in sorted(package.rglob("*.py")):
@@ -189,7 +189,7 @@ def source_digest(packages: list[Path]) -> str:
 
 
 def fingerprint(folder: Path) -> str:
-    """Changes when a file of a model's folder does; told by size and time, as weights are large. Empty for a Hub id."""
+    """Return what changes when a file of a model's folder does, told by size and time; empty for a Hub id."""
     if not folder.is_dir():
         return ""
     files = sorted(path for path in folder.rglob("*") if path.is_file())

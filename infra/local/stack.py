@@ -24,7 +24,7 @@ class LocalStackArgs:
     settings: LocalSettings
 
     def plan(self) -> Plan:
-        """The services to run."""
+        """Plan the services to run."""
         folder = StackFolder(self.settings.folder(self.root, self.stack).resolve())
         return Plan(root=self.root, folder=folder, settings=self.settings)
 

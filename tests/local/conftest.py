@@ -86,7 +86,8 @@ class Clone:
         for process in psutil.process_iter():
             try:
                 inside = str(self.path) in " ".join(process.cmdline()) or process.cwd().startswith(str(self.path))
-                if inside and not process.name().startswith("pulumi-languag") and process.status() != psutil.STATUS_ZOMBIE:
+                host = process.name().startswith("pulumi-languag")
+                if inside and not host and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
             except psutil.Error:
                 continue

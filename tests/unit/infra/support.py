@@ -10,5 +10,5 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def plan(folder: Path, **settings: object) -> Plan:
-    """A plan whose stack lives in `folder`."""
+    """Make a plan whose stack lives in `folder`."""
     return Plan(root=ROOT, folder=StackFolder(folder), settings=LocalSettings.model_validate(settings))

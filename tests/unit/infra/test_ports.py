@@ -28,7 +28,10 @@ def test_own_processes_are_no_conflict(held):
 
 
 def test_message_names_pid_command_and_remedy():
-    program = "import socket,sys; s=socket.create_server(('127.0.0.1',0)); print(s.getsockname()[1],flush=True); sys.stdin.read()"
+    program = (
+        "import socket, sys; server = socket.create_server(('127.0.0.1', 0));"
+        "print(server.getsockname()[1], flush=True); sys.stdin.read()"
+    )
     with subprocess.Popen([sys.executable, "-c", program, "the-holder"],
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:  # fmt: skip
         port = int(holder.stdout.readline())

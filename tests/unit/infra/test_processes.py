@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -28,10 +29,8 @@ def start():
 
     yield run
     for child in started:
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(child.pid, 9)
-        except ProcessLookupError:
-            pass
         child.wait()
         child.stdout.close()
 

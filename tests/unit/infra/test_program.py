@@ -30,7 +30,7 @@ class Recorder(MockMonitor):
         super().__init__(Inputs())
         self.requests = {}
 
-    def RegisterResource(self, request):
+    def RegisterResource(self, request):  # noqa: N802 - the SDK's name
         self.requests[request.type, request.name] = request
         return super().RegisterResource(request)
 

@@ -20,9 +20,14 @@ def test_new_salt_is_taken_out(tmp_path, written):
 def test_salt_is_taken_out_after_an_error_too(tmp_path):
     file = tmp_path / "Pulumi.local.yaml"
     file.write_text(COMMENTED)
-    with pytest.raises(KeyboardInterrupt), kept(tmp_path):
-        file.write_text(COMMENTED + SALT)
-        raise KeyboardInterrupt
+
+    def interrupted_command():
+        with kept(tmp_path):
+            file.write_text(COMMENTED + SALT)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_command()
     assert file.read_text() == COMMENTED
 
 
