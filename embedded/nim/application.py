@@ -50,6 +50,9 @@ def vllm_arguments(settings: Settings) -> list[str]:
         *("--enable-lora", "--max-loras", str(settings.max_loras)),
         *("--max-cpu-loras", str(settings.max_cpu_loras)),
         *("--max-lora-rank", str(settings.max_lora_rank)),
+        *("--lora-target-modules", *settings.lora_layers),
+        # Else a model's own max_new_tokens silently caps what requests ask for.
+        *("--override-generation-config", '{"max_new_tokens": null}'),
         "--enable-tokenizer-info-endpoint",  # lm-eval asks for it
         *("--middleware", f"{facade.__name__}.{facade.BothErrorShapes.__name__}"),
         *("--allowed-origins", "[]"),  # no web page may call this server
@@ -96,9 +99,15 @@ async def serve(settings: Settings, listening: socket.socket) -> None:
 
 def _synchronizer(settings: Settings, app: FastAPI, engine: AsyncLLM, client: httpx.AsyncClient) -> Synchronizer:
     models = app.state.openai_serving_models
-    shapes = shapes_of(settings.model_path)
+    shelf = Shelf(
+        settings.data_dir / "adapters",
+        settings.data_store_url,
+        settings.max_lora_rank,
+        settings.lora_layers,
+        shapes_of(settings.model_path),
+    )
     synchronizer = Synchronizer(
-        Shelf(settings.data_dir / "adapters", settings.data_store_url, settings.max_lora_rank, shapes),
+        shelf,
         VllmAdapters(models, engine, settings.base_model),
         over_http(client, settings.entity_store_url, settings.base_model),
         interval_s=settings.refresh_interval_s,

@@ -18,6 +18,12 @@ class Settings(ServiceSettings):
     max_loras: int = Field(default=4, ge=1, description="Adapters in one batch; each more costs memory and some speed")
     max_cpu_loras: int = Field(default=16, ge=1, description="Adapters in memory; the least used are read again later")
     max_lora_rank: Literal[8, 16, 32, 64, 128, 256] = Field(default=32, description="Adapters above it are refused")
+    lora_layers: tuple[str, ...] = Field(
+        default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        min_length=1,
+        description="Linear layers that adapters may change. Never the embeddings or the head: with the head among "
+        "them vLLM's engine dies on a CPU when one of several requests asks for log probabilities of its prompt",
+    )
     max_model_len: int = Field(default=2048, ge=16, description="Prompt and completion together, tokens")
     max_num_seqs: int = Field(default=64, ge=1, description="Requests decoded at the same time")
     max_num_batched_tokens: int = Field(default=2048, ge=64, description="Tokens in one engine step")
@@ -27,7 +33,9 @@ class Settings(ServiceSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="vLLM's and ours")
 
     @model_validator(mode="after")
-    def _adapters_fit(self) -> "Settings":
+    def _adapters_can_be_served(self) -> "Settings":
+        if heads := {"lm_head", "embed_tokens"} & set(self.lora_layers):
+            raise ValueError(f"lora_layers: {sorted(heads)} cannot be adapted here")
         if self.max_cpu_loras < self.max_loras:
             raise ValueError(f"max_cpu_loras={self.max_cpu_loras} is below max_loras={self.max_loras}")
         return self

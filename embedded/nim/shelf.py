@@ -3,7 +3,7 @@
 Layout `<folder>/<digest of id and version>/{adapter_config.json,adapter_model.safetensors}`: folder names owe nothing
 to what the Entity Store says, and changed weights get a new folder (vLLM's prefix cache keys on the path). Refuses all
 other files (pickled weights above all), ranks above the limit, weights that are no whole safetensors file, and weights
-of another shape than the base model's: vLLM copies a smaller matrix into a larger slot without a word.
+that vLLM would take without a word and serve wrongly: of layers that it skips, or smaller than the base model's.
 """
 
 import contextlib
@@ -35,6 +35,7 @@ class Shelf:
     folder: Path
     data_store_url: str
     max_rank: int
+    layers: tuple[str, ...]  # names of the linear layers that may be adapted
     base_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)  # see `shapes_of`; empty: not checked
 
     def place(self, adapter: Adapter) -> Path:
@@ -56,7 +57,7 @@ class Shelf:
             config = replace(url, path=_inside(url, CONFIG)).download(self.data_store_url, Path(partial, "download"))
             self._check_config(config)
             weights = replace(url, path=_inside(url, WEIGHTS)).download(self.data_store_url, Path(partial, "download"))
-            _check_weights(weights, self.base_shapes)
+            self._check_weights(weights)
             ready = Path(partial, "ready")
             ready.mkdir()
             config.rename(ready / CONFIG)
@@ -89,6 +90,30 @@ class Shelf:
         if max(ranks) > self.max_rank:
             raise NotServableError(f"rank {max(ranks)} is above max_lora_rank {self.max_rank}: raise it or retrain")
 
+    def _check_weights(self, path: Path) -> None:
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="np") as weights:
+                shapes = {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise NotServableError(f"{WEIGHTS} cannot be read: {error}") from error
+        if not shapes:
+            raise NotServableError(f"{WEIGHTS} is empty")
+        for name, shape in shapes.items():
+            match = _LORA.fullmatch(name)
+            if match is None or match[1].rpartition(".")[2] not in self.layers:
+                raise NotServableError(f"it changes {name}; only LoRA on {', '.join(self.layers)} can be served")
+            layer, side = match.groups()
+            base = self.base_shapes.get(f"{layer}.weight")
+            if base is None and self.base_shapes:
+                raise NotServableError(f"the base model has no layer {layer}: trained on another model?")
+            # A is [rank, inputs], B is [outputs, rank]; a linear layer's weight is [outputs, inputs].
+            if base is not None and (shape[1] != base[1] if side == "A" else shape[0] != base[0]):
+                raise NotServableError(
+                    f"{name} is {list(shape)}, the base layer {list(base)}: trained on another model?"
+                )
+
 
 def _inside(url: FilesUrl, name: str) -> str:
     return f"{url.path}/{name}" if url.path else name
@@ -104,28 +129,6 @@ def shapes_of(model_path: str) -> dict[str, tuple[int, ...]]:
             for name in weights.keys():  # noqa: SIM118 - no mapping
                 shapes[name] = tuple(weights.get_slice(name).get_shape())
     return shapes
-
-
-def _check_weights(path: Path, base_shapes: dict[str, tuple[int, ...]]) -> None:
-    """NotServableError unless the file is as long as its own header says, and its matrices fit the base model."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="np") as weights:
-            shapes = {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise NotServableError(f"{WEIGHTS} cannot be read: {error}") from error
-    matrices = [(match, shapes[match[0]]) for match in map(_LORA.fullmatch, shapes) if match]
-    if not matrices:
-        raise NotServableError(f"{WEIGHTS} holds no LoRA matrices")
-    for match, shape in matrices:
-        name, layer, side = match[0], match[1], match[2]
-        base = base_shapes.get(f"{layer}.weight")
-        if base is None and base_shapes:
-            raise NotServableError(f"the base model has no layer {layer}: trained on another model?")
-        # A is [rank, inputs], B is [outputs, rank]; a linear layer's weight is [outputs, inputs].
-        if base is not None and (shape[1] != base[1] if side == "A" else shape[0] != base[0]):
-            raise NotServableError(f"{name} is {list(shape)}, the base layer {list(base)}: trained on another model?")
 
 
 __all__ = ["FilesUrlError", "NotServableError", "Shelf", "shapes_of"]

@@ -21,7 +21,7 @@ from embedded.nim.catalogue import Adapter, CatalogueError
 from embedded.nim.shelf import FilesUrlError, NotServableError, Shelf
 
 logger = logging.getLogger(__name__)
-MISS_GAP_S = 0.25  # requests for unknown models cause at most so many looks at the Entity Store
+MISS_GAP_S = 0.25  # however many requests name unknown models, looks at the Entity Store are so far apart
 DISCARD_AFTER_S = 600.0  # files of a removed adapter stay so long, for requests that still run on it
 
 
@@ -85,7 +85,8 @@ class Synchronizer:
         """
         asked = self._clock()
         async with self._lock:
-            if self._looked_at < asked - MISS_GAP_S:
+            if self._looked_at < asked:  # nobody has looked since
+                await asyncio.sleep(max(0.0, self._looked_at + MISS_GAP_S - self._clock()))
                 await self._look()
         adapter = (self._wanted or {}).get(adapter_id)
         if adapter is None:
@@ -128,8 +129,10 @@ class Synchronizer:
             await asyncio.to_thread(self._shelf.fetch, adapter)
         except NotServableError as error:
             self._refuse(adapter, error)
-        except (FilesUrlError, OSError) as error:
+        except FilesUrlError as error:
             self._report(adapter.id, f"{error}; trying again")
+        except Exception as error:  # noqa: BLE001 - one adapter's trouble must not keep the others away
+            self._report(adapter.id, f"{error!r}; trying again")
         else:
             self._report(adapter.id, None)
 
