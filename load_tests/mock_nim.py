@@ -68,7 +68,8 @@ class MockNim:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer requests on one connection until it closes."""
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        # CancelledError: the server stops; asyncio's own callback would print a traceback for each open connection
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while await self._one(reader, writer):
                 pass
         writer.close()

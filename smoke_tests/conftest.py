@@ -4,6 +4,7 @@ Without a stack every test is skipped with a word on how to name one (`--require
 come from the session and the test, so tests may run in any order and in parallel, also against a stack in use.
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -23,7 +24,7 @@ from smoke_tests.journal import Journal, Kind, Made, Stack
 from smoke_tests.shared import Shared
 from workflows import target
 from workflows.clients import Clients
-from workflows.errors import NemostackError, ServiceError, TargetError
+from workflows.errors import ServiceError, TargetError
 
 HOW = (
     f"no stack to test: give --stack NAME or --outputs FILE (or set {target.ENV_OUTPUTS}); `make up` starts a local one"
@@ -222,11 +223,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if smoke is None or hasattr(session.config, "workerinput"):
         return
     if not smoke.keep:
-        try:
-            left = _sweep(smoke)
-        except NemostackError as error:
-            left = [f"the check itself failed: {error}"]
-        session.config.stash[LEFT] = left
+        session.config.stash[LEFT] = left = _sweep(smoke)
         if left and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
     shutil.rmtree(smoke.folder, ignore_errors=True)
@@ -241,17 +238,31 @@ def _sweep(smoke: Session) -> list[str]:
     with Clients(smoke.outputs) as clients:
         stack = Stack(clients)
         for entry in reversed(smoke.journal.entries()):
-            if stack.exists(entry):
-                stack.remove(entry)
-                if entry.test:
-                    left.append(str(entry))
-        left += [f"{entry} (in no test's journal)" for entry in stack.in_namespace(smoke.namespace)]
-        left += [f"{e} (could not be removed)" for e in smoke.journal.entries() if stack.exists(e)]
+            with _noting(left, str(entry)):
+                if stack.exists(entry):
+                    stack.remove(entry)
+                    if entry.test:
+                        left.append(str(entry))
+                    if stack.exists(entry):
+                        left.append(f"{entry} (could not be removed)")
+        with _noting(left, f"namespace {smoke.namespace}"):
+            left += [f"{entry} (in no test's journal)" for entry in stack.in_namespace(smoke.namespace)]
     return left
 
 
+@contextlib.contextmanager
+def _noting(left: list[str], what: str) -> Iterator[None]:
+    """What cannot be looked at or removed is reported like what is left, and the rest is still looked at."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - a failing check must be seen, not end pytest with a traceback
+        left.append(f"{what}: could not be checked: {error}")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    left = config.stash.get(LEFT, None)
+    left, session = config.stash.get(LEFT, None), config.stash.get(SESSION, None)
+    if session is not None and session.keep:
+        terminalreporter.line(f"smoke tests: kept what was made in namespace {session.namespace}")
     if left:
         terminalreporter.section("left behind on the stack", red=True)
         for line in left:

@@ -123,8 +123,8 @@ class Stack:
         sdk = self.clients.sdk
         rows: list[Made] = []
         for kind, found in (
-            ("dataset", sdk.datasets.list(filter={"namespace": namespace}, page_size=100)),
-            ("model", sdk.models.list(filter={"namespace": namespace}, page_size=100)),
+            ("dataset", _call(lambda: list(sdk.datasets.list(filter={"namespace": namespace}, page_size=100)))),
+            ("model", _call(lambda: list(sdk.models.list(filter={"namespace": namespace}, page_size=100)))),
         ):
             rows += [Made(kind, f"{row.namespace}/{row.name}") for row in found]  # type: ignore[arg-type]
         return rows
@@ -133,7 +133,7 @@ class Stack:
 def _call(action: Callable[[], Any]) -> Any:
     from workflows.clients.mapping import calling
 
-    with calling("the stack", "", "cleaning up"):
+    with calling("the stack", "its address", "looking for what the tests made"):
         return action()
 
 

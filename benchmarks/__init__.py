@@ -1,0 +1,1 @@
+"""Ratios and limits, each measured within one run; not tests."""

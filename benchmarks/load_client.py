@@ -1,0 +1,177 @@
+# runs in: .venv
+"""How much the load test's client can read, and how late it stamps: against the mock server, on this machine.
+
+    .venv/bin/python -m benchmarks.load_client [--streams 100] [--others]
+
+Flood: every stream is sent as fast as it is read; events a second of client CPU say what one worker can carry. Paced:
+100 streams at 20 ms an event, as a busy NIM sends; each time to first token is held against what the server wrote down
+for the same request, so the error is the client's (and the loopback's). `--others` reads the same streams with httpx
+and the openai library, one after the other in the same process, for the ratio.
+
+The server needs a core of its own: with less than two free cores the numbers are of the machine, not of the client.
+"""
+
+import argparse
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gevent.monkey
+
+gevent.monkey.patch_all()  # as Locust does: what runs here is what runs there
+
+import gevent.pool  # noqa: E402
+import numpy as np  # noqa: E402
+
+from load_tests.mock_nim import BASE  # noqa: E402
+from load_tests.streaming import Exchange, StreamingClient  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent.parent
+Read = Callable[[str, int], int]  # (request id, tokens) -> output events
+
+
+@contextlib.contextmanager
+def server(*arguments: str) -> Iterator[str]:
+    """Run the mock server; yields its URL."""
+    command = [sys.executable, "-m", "load_tests", "mock", *arguments]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+
+
+def body(tokens: int) -> dict[str, Any]:
+    """Build the request that every client sends."""
+    return {
+        "model": BASE,
+        "prompt": "x",
+        "max_tokens": tokens,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+
+
+def flood(read: Read, *, streams: int, tokens: int) -> tuple[float, float]:
+    """Read `streams` streams of `tokens` events at once: (events/s, events per second of client CPU)."""
+    pool = gevent.pool.Pool(streams)
+    wall, cpu = time.perf_counter(), time.process_time()
+    events = sum(pool.imap_unordered(lambda k: read(f"flood-{k}", tokens), range(streams)))
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    assert events == streams * tokens, f"{events} events of {streams * tokens}"
+    return events / wall, events / cpu
+
+
+def ours(url: str, streams: int) -> tuple[Read, StreamingClient]:
+    """Make the load test's own client."""
+    client = StreamingClient(url, connections=streams, timeout_s=300)
+
+    def read(request_id: str, tokens: int) -> int:
+        exchange = client.stream("/v1/completions", json.dumps(body(tokens)).encode(), request_id=request_id)
+        assert exchange.error is None, exchange.detail
+        return exchange.content_events
+
+    return read, client
+
+
+def with_httpx(url: str, streams: int) -> Read:
+    """Make a client of httpx's iter_lines."""
+    import httpx
+
+    client = httpx.Client(timeout=300, limits=httpx.Limits(max_connections=streams))
+
+    def read(_: str, tokens: int) -> int:
+        count = 0
+        with client.stream("POST", f"{url}/v1/completions", json=body(tokens)) as reply:
+            for line in reply.iter_lines():
+                if line.startswith("data: {"):
+                    choices = json.loads(line[6:])["choices"]
+                    count += bool(choices and choices[0].get("text"))
+        return count
+
+    return read
+
+
+def with_openai(url: str, streams: int) -> Read:
+    """Make a client of the openai library."""
+    import httpx2
+    from openai import OpenAI
+
+    http = httpx2.Client(timeout=300, limits=httpx2.Limits(max_connections=streams))
+    client = OpenAI(base_url=f"{url}/v1", api_key="none", http_client=http)
+
+    def read(_: str, tokens: int) -> int:
+        chunks = client.completions.create(**body(tokens))
+        return sum(bool(chunk.choices and chunk.choices[0].text) for chunk in chunks)
+
+    return read
+
+
+def paced(*, streams: int, rounds: int, tokens: int) -> tuple[np.ndarray, float, float]:
+    """Read paced streams: (TTFT errors in ms, client CPU share, events/s)."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "sent.jsonl"
+        with server("--ttft", "0.2", "--itl", "0.02", "--log", str(log)) as url:
+            client = StreamingClient(url, connections=streams, timeout_s=300)
+            payload = json.dumps(body(tokens)).encode()
+            taken: dict[str, Exchange] = {}
+
+            def user(number: int) -> None:
+                gevent.sleep(number * 0.02 * 7 / streams)  # not all in one moment
+                for turn in range(rounds):
+                    request_id = f"{number}-{turn}"
+                    taken[request_id] = client.stream("/v1/completions", payload, request_id=request_id)
+
+            wall, cpu = time.perf_counter(), time.process_time()
+            gevent.joinall([gevent.spawn(user, k) for k in range(streams)], raise_error=True)
+            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+            time.sleep(0.2)
+            sent = {row["id"]: row for row in map(json.loads, log.read_text().splitlines())}
+    errors = []
+    for request_id, exchange in taken.items():
+        assert exchange.error is None, exchange.detail
+        assert exchange.t_first is not None
+        errors.append((exchange.t_first - sent[request_id]["first"]) * 1e3)
+    events = sum(exchange.content_events for exchange in taken.values())
+    return np.sort(errors), cpu / wall, events / wall
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--streams", type=int, default=100)
+    parser.add_argument("--tokens", type=int, default=2000, help="events a stream, flood")
+    parser.add_argument("--others", action="store_true", help="also httpx and the openai library")
+    options = parser.parse_args()
+    with server("--ttft", "0", "--itl", "0") as url:
+        read, client = ours(url, options.streams)
+        flood(read, streams=options.streams, tokens=20)  # connections made, code warm
+        rate, per_cpu = flood(read, streams=options.streams, tokens=options.tokens)
+        client.close()
+        print(f"flood, {options.streams} streams: {rate:,.0f} events/s, {per_cpu:,.0f} per second of client CPU")
+        if options.others:
+            for name, make in (("httpx", with_httpx), ("openai", with_openai)):
+                other = make(url, options.streams)
+                flood(other, streams=options.streams, tokens=20)
+                _, theirs = flood(other, streams=options.streams, tokens=options.tokens // 5)
+                print(
+                    f"flood, {name}: {theirs:,.0f} per second of client CPU, ours is {per_cpu / theirs:.1f} times that"
+                )
+    errors, share, rate = paced(streams=options.streams, rounds=5, tokens=100)
+    p50, p99 = np.percentile(errors, [50, 99])
+    print(
+        f"paced, {options.streams} streams, {rate:,.0f} events/s: first token stamped {p50:.2f} ms (p50), {p99:.2f} ms "
+        f"(p99), {errors[-1]:.2f} ms (max) after the server sent it; client CPU {share:.0%} of a core, "
+        f"{rate / share:,.0f} events per second of client CPU"
+    )
+
+
+if __name__ == "__main__":
+    main()

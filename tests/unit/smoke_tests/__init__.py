@@ -1,0 +1,1 @@
+"""Tests of how the smoke tests find, skip, show and clean up."""

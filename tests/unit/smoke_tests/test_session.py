@@ -1,0 +1,77 @@
+"""A session of smoke tests without a stack, with a broken one, and with a test that leaves something behind."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from smoke_tests.journal import Journal, Made
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def _pytest(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if k not in {"NEMOSTACK_OUTPUTS", "PYTEST_ADDOPTS"}}
+    command = [sys.executable, "-m", "pytest", "smoke_tests", "-p", "no:cacheprovider", "-q", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_without_a_stack_it_skips_and_says_how() -> None:
+    done = _pytest("-k", "base_model_is_served")
+    assert done.returncode == 0
+    assert "1 skipped" in done.stdout
+    assert "give --stack NAME or --outputs FILE" in done.stdout
+
+
+def test_a_required_stack_must_be_there() -> None:
+    done = _pytest("--require-stack")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "give --stack NAME or --outputs FILE" in done.stderr
+
+
+def test_a_named_stack_that_cannot_be_had_is_an_error_not_a_skip(tmp_path: Path) -> None:
+    done = _pytest("--outputs", str(tmp_path / "none.json"))
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "none.json" in done.stderr
+
+
+@pytest.fixture
+def dead_stack(tmp_path: Path) -> Path:
+    """Outputs of a stack where nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    urls = ("nemo_url", "data_store_url", "nim_url", "nim_internal_url", "mlflow_url", "judge_url")
+    outputs = {
+        **dict.fromkeys(urls, url),
+        "target": "dead",
+        "judge_model": "j",
+        "base_model": "m/base",
+        "customization_config": "m/base@v1",
+        "log_commands": {"nim": [sys.executable, "-c", "print('last words of nim')"]},
+    }
+    path = tmp_path / "outputs.json"
+    path.write_text(json.dumps(outputs))
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_failure_shows_the_service_log(dead_stack: Path, workers: str) -> None:
+    done = _pytest("--outputs", str(dead_stack), "-k", "base_model_is_served", "-n", workers)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED
+    assert "end of the log of nim" in done.stdout
+    assert "last words of nim" in done.stdout
+    # that nothing was left behind could not be found out, which is said
+    assert "could not be checked" in done.stdout
+
+
+def test_the_journal_keeps_order_and_each_thing_once(tmp_path: Path) -> None:
+    first, second = Made("dataset", "a/b", "t"), Made("evaluation", "eval-1")
+    for entry in (first, second, first):
+        Journal(tmp_path).add(entry)
+    assert Journal(tmp_path).entries() == [first, second]
