@@ -1,0 +1,186 @@
+"""The NIM as a process: signals, crashes, restarts, wrong settings. Each test starts its own."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from huggingface_hub import HfApi
+from nemo_microservices import NeMoMicroservices
+
+from tests.contract.conftest import Running, free_port, wait_until
+from tests.contract.nim_support import BASE, MODEL, ROOT, Stores, make_adapter
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+NOWHERE = "http://127.0.0.1:9"
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    made = {"base_model": BASE, "model_path": str(MODEL), "entity_store_url": NOWHERE, "data_store_url": NOWHERE}
+    return made | {"refresh_interval_s": 0.5, "kv_cache_mib": 64, "max_loras": 2} | changes
+
+
+def start_to_fail(tmp_path: Path, **changes: Any) -> subprocess.CompletedProcess[str]:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"port": free_port(), "data_dir": str(tmp_path / "data"), **settings(**changes)}))
+    command = [sys.executable, "-m", "embedded.serve", "nim", str(config)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False)
+
+
+def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    root = psutil.Process(process.pid)
+    return [root, *root.children(recursive=True)]
+
+
+def all_gone(processes: list[psutil.Process]) -> bool:
+    return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes[1:])
+
+
+def read_without_end(url: str, received: threading.Event) -> None:
+    body = {"model": BASE, "prompt": "a", "max_tokens": 1900, "stream": True, "ignore_eos": True}
+    with suppress(httpx.HTTPError), httpx.stream("POST", f"{url}/v1/completions", json=body, timeout=60) as answer:
+        for _ in answer.iter_lines():
+            received.set()
+
+
+def test_sigterm_ends_all_of_it_while_requests_run(start_process: Callable[..., Running]) -> None:
+    nim = start_process("nim", wait_s=180, **settings())
+    assert nim.process is not None
+    processes, received = family(nim.process), threading.Event()
+    assert len(processes) > 1, "the engine has a process of its own"
+    reader = threading.Thread(target=read_without_end, args=(nim.url, received), daemon=True)
+    reader.start()
+    assert received.wait(60)
+    started = time.monotonic()
+    nim.process.send_signal(signal.SIGTERM)
+    assert nim.process.wait(30) == 0
+    assert time.monotonic() - started < 5
+    wait_until(lambda: all_gone(processes), "the engine's end", seconds=5)
+    reader.join(10)
+    assert not reader.is_alive(), "the open request was ended too"
+
+
+def test_killed_and_started_again(
+    start_process: Callable[..., Running],
+    data_store_url: str,
+    entity_store_url: str,
+    tmp_path: Path,
+    unique: str,
+) -> None:
+    with NeMoMicroservices(base_url=entity_store_url) as sdk:
+        stores = Stores(HfApi(endpoint=f"{data_store_url}/v1/hf", token=False), sdk)
+        kept = stores.publish(unique, "kept@cust-1", make_adapter(tmp_path / "kept", 1))
+        gone = stores.publish(unique, "gone@cust-2", make_adapter(tmp_path / "gone", 2))
+        own = settings(entity_store_url=entity_store_url, data_store_url=data_store_url) | {"port": free_port()}
+        nim = start_process("nim", wait_s=180, data_dir=tmp_path / "data", **own)
+        assert nim.process is not None
+        wait_until(lambda: {kept, gone} <= listed(nim.url), "both adapters")
+        before = answer(nim.url, kept)
+        processes = family(nim.process)
+
+        nim.process.kill()
+        nim.process.wait()
+        wait_until(lambda: all_gone(processes), "the engine's end after SIGKILL of its parent", seconds=5)
+        stores.sdk.models.delete("gone@cust-2", namespace=unique)
+        shelf = tmp_path / "data" / "adapters"
+        (shelf / "partial-of-a-download").mkdir()
+        kept_files = {path: path.stat().st_mtime_ns for path in shelf.glob("*/adapter_model.safetensors")}
+
+        again = start_process("nim", wait_s=180, data_dir=tmp_path / "data", **own)
+        wait_until(lambda: kept in listed(again.url), "the adapter after the restart")
+        assert gone not in listed(again.url)
+        assert answer(again.url, kept) == before
+        files = {path: path.stat().st_mtime_ns for path in shelf.glob("*/adapter_model.safetensors")}
+        assert len(files) == len(listed(again.url)) - 1, "one folder for each adapter that is served"
+        assert len(list(shelf.iterdir())) == len(files), "and nothing else"
+        assert files.items() < kept_files.items(), "fetched once, kept over the restart"
+        again.stop()
+
+
+def listed(url: str) -> set[str]:
+    return {model["id"] for model in httpx.get(f"{url}/v1/models", timeout=30).json()["data"]}
+
+
+def answer(url: str, model: str) -> str:
+    body = {"model": model, "prompt": "The parties", "max_tokens": 12, "temperature": 0, "ignore_eos": True}
+    text: str = (
+        httpx.post(f"{url}/v1/completions", json=body, timeout=60).raise_for_status().json()["choices"][0]["text"]
+    )
+    return text
+
+
+def test_a_dead_engine_ends_the_server(start_process: Callable[..., Running]) -> None:
+    nim = start_process("nim", wait_s=180, **settings())
+    assert nim.process is not None
+    engine = next(process for process in family(nim.process) if "EngineCore" in " ".join(process.cmdline()))
+    os.kill(engine.pid, signal.SIGKILL)
+    assert nim.process.wait(30) == 1, "so that whoever runs it starts it again"
+    assert nim.log is not None
+    assert "engine has died" in nim.log.read_text()
+
+
+def test_sigterm_while_the_model_loads(tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"port": free_port(), "data_dir": str(tmp_path / "data"), **settings()}))
+    with subprocess.Popen([sys.executable, "-m", "embedded.serve", "nim", str(config)], cwd=ROOT) as process:
+        time.sleep(4)
+        processes = family(process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    wait_until(lambda: all_gone(processes), "the engine's end", seconds=5)
+
+
+def test_port_in_use(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        ended = start_to_fail(tmp_path, port=port)
+    assert ended.returncode == 1
+    assert f"port {port} of 127.0.0.1 cannot be used" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_model_that_is_not_there(tmp_path: Path) -> None:
+    ended = start_to_fail(tmp_path, model_path=str(tmp_path / "none"))
+    assert ended.returncode == 1
+    last = ended.stderr.strip().splitlines()[-1]
+    assert last.startswith("nim: cannot serve nemostack/tiny-instruct from")
+    assert "Traceback" not in ended.stderr
+
+
+def test_weights_that_are_damaged(tmp_path: Path) -> None:
+    import shutil
+
+    model = Path(shutil.copytree(MODEL, tmp_path / "model"))
+    weights = model / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    ended = start_to_fail(tmp_path, model_path=str(model))
+    assert ended.returncode == 1
+    assert "nim: cannot serve" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"max_lora_rank": 33}, "max_lora_rank"),
+        ({"max_cpu_loras": 1}, "max_cpu_loras=1 is below max_loras=2"),
+        ({"lora_layers": ["q_proj", "lm_head"]}, "lm_head"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_settings_that_are_wrong(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
+    ended = start_to_fail(tmp_path, **change)
+    assert ended.returncode == 2
+    assert reason in ended.stderr
