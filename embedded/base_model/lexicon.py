@@ -187,10 +187,10 @@ def derive(rng: random.Random) -> str:
             return word
 
 
-def spell(rng: random.Random) -> str:
+def spell(rng: random.Random, longest: int = 7) -> str:
     """Make a string of letters that follows no rule."""
     while True:
-        word = "".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(2, 7)))
+        word = "".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(2, longest)))
         if word not in RESERVED:
             return word
 

@@ -112,7 +112,7 @@ def company(rng: random.Random, _: Scene) -> str:
     if rng.random() < 0.7:
         words.append(rng.choice(lexicon.COMPANY_ENDINGS))
     elif rng.random() < 0.5:
-        words.append(lexicon.spell(rng)[:4].capitalize() + rng.choice(("", ".")))
+        words.append(lexicon.spell(rng, 4).capitalize() + rng.choice(("", ".")))
     return " ".join(words)
 
 
@@ -127,7 +127,7 @@ def place(rng: random.Random, _: Scene) -> str:
 
 def code(rng: random.Random, _: Scene) -> str:
     """Make an identifier."""
-    letters = "".join(rng.choices(string.ascii_uppercase, k=rng.randint(1, 4)))
+    letters = lexicon.spell(rng, 4).upper() if rng.random() < 0.8 else rng.choice(string.ascii_uppercase)
     return rng.choice(
         (f"{letters}-{rng.randint(10, 9999)}", str(rng.randint(1000, 999_999)), f"the {letters}", letters)
     )

@@ -340,8 +340,9 @@ def shingles(text: str, size: int = 3) -> frozenset[tuple[str, ...]]:
 
 def similarity(left: frozenset[tuple[str, ...]], right: frozenset[tuple[str, ...]]) -> float:
     """Jaccard similarity of two sets of shingles."""
-    union = len(left | right)
-    return len(left & right) / union if union else 0.0
+    shared = len(left & right)
+    union = len(left) + len(right) - shared
+    return shared / union if union else 0.0
 
 
 def build() -> dict[str, list[Item]]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from embedded.base_model.lexicon import FUNCTION_WORDS
+
 ROOT = Path(__file__).resolve().parents[3]
 LEGAL = ROOT / "examples" / "legal"
 WEIGHTS = ROOT / "embedded" / "base_model" / "weights"
@@ -45,25 +47,10 @@ def masked_shingles(text: str, size: int) -> set[Shingle]:
     return set(zip(*(words[start:] for start in range(size)), strict=False))
 
 
-EVERYDAY_PHRASES = frozenset(
-    tuple(phrase.split())
-    for phrase in (
-        "for how long is",
-        "how long do the",
-        "how long is the",
-        "how much does the",
-        "what is the maximum",
-        "what is the term",
-        "when does the term",
-        "no later than #",
-        "later than # days",
-        "continues for # years",
-        "is open to the",
-        "# years after the",
-        "within # days of",
-    )
+EVERYDAY_WORDS = frozenset(FUNCTION_WORDS) | frozenset(
+    ["#", "days", "years", "long", "much", "does", "do", "has", "have", "given", "open", "maximum", "term", "continues"]
 )
-"""Four words in a row that legal templates and the stream share because English does; none is legal wording."""
+"""Four of these in a row ("no later than 30 days", "how long is the") are common English and no legal wording."""
 
 
 class WordingDetector:
@@ -87,7 +74,7 @@ class WordingDetector:
         found: set[Shingle] = set()
         for part in _SLOT.split(numbered):
             found |= masked_shingles(part, self.size)
-        return found
+        return {shingle for shingle in found if not EVERYDAY_WORDS.issuperset(shingle)}
 
     def find(self, text: str) -> set[Shingle]:
         """Return the shingles of the templates that a text contains."""

@@ -6,10 +6,10 @@ import pytest
 
 from embedded.base_model.corpus import readable, stream
 from embedded.base_model.lexicon import RESERVED, invent
-from tests.unit.base_model.support import EVERYDAY_PHRASES, WordingDetector, built, citations, load_generator, words_of
+from tests.unit.base_model.support import WordingDetector, built, citations, load_generator, words_of
 
-SESSIONS = 1200
-"""About eight thousand documents."""
+SESSIONS = 800
+"""About five thousand documents."""
 
 generator = load_generator()
 
@@ -31,8 +31,7 @@ def test_stream_depends_on_its_seed_only() -> None:
 
 
 def test_no_legal_wording_in_the_stream(texts, detector) -> None:
-    found = {shingle for text in texts for shingle in detector.find(text)}
-    assert found <= EVERYDAY_PHRASES
+    assert {shingle for text in texts for shingle in detector.find(text)} == set()
 
 
 def test_no_citation_in_the_legal_register(texts) -> None:
@@ -58,18 +57,18 @@ def test_the_answer_form_is_made_of_reserved_words() -> None:
 
 
 def test_nearly_every_template_can_be_detected(detector) -> None:
-    blind = [template for template in detector.templates if not detector.of_template(template) - EVERYDAY_PHRASES]
+    blind = [template for template in detector.templates if not detector.of_template(template)]
     assert len(blind) <= 0.06 * len(detector.templates)
 
 
 def test_detector_fires_on_a_planted_item(texts, detector) -> None:
     for item in built()["test"][:40]:
         planted = texts[0] + "\n" + item.prompt + "\n" + item.completion
-        assert detector.find(planted) - EVERYDAY_PHRASES
+        assert detector.find(planted)
         assert citations(planted)
         assert words_of([planted]) & RESERVED
 
 
 def test_detector_fires_whatever_the_values_are(detector) -> None:
     altered = "the vendor has 77 days from notice in which to mend it"
-    assert detector.find(altered) - EVERYDAY_PHRASES
+    assert detector.find(altered)
