@@ -37,8 +37,13 @@ def install_lock() -> Iterator[None]:
 
 
 def install(name: str, fill: Callable[[Path], None]) -> Path:
-    """Make `cache_dir()/name` by letting `fill` fill an empty folder that then takes its place at once."""
+    """Make `cache_dir()/name` by letting `fill` fill an empty folder that then takes its place at once.
+
+    Call with the install lock held.
+    """
     target = cache_dir() / name
+    for stale in cache_dir().glob(f".{name}-*"):  # of a killed process: the lock is ours
+        shutil.rmtree(stale, ignore_errors=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=cache_dir()))
     try:
         fill(staging)

@@ -70,6 +70,12 @@ def test_error_names_every_way():
     )
 
 
+def test_what_a_killed_installation_left_is_removed(cache):
+    program(cache / ".folder-0-abc", "half")
+    program_set(fills).ensure()
+    assert sorted(path.name for path in cache.iterdir()) == [".lock", "folder-0"]
+
+
 def test_two_at_once_install_once():
     count = []
 
