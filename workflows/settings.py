@@ -29,9 +29,9 @@ class Hyperparameters(Model):
     adapter_dim: int = Field(default=8, ge=1, le=256, description="Rank of the adapter")
     alpha: int = Field(default=32, ge=1, description="Scale of the adapter is alpha / rank")
     adapter_dropout: float = Field(default=0.0, ge=0, lt=1)
-    epochs: int = Field(default=2, ge=1)
-    batch_size: int = Field(default=16, ge=1)
-    learning_rate: float = Field(default=2e-3, gt=0)
+    epochs: int = Field(default=1, ge=1)
+    batch_size: int = Field(default=8, ge=1)
+    learning_rate: float = Field(default=5e-3, gt=0)
 
 
 class Deadlines(Model):
