@@ -9,7 +9,7 @@ from rich.text import Text
 from workflows.comparison import Comparison, Decision, interval_text, to_csv
 from workflows.doctor import Finding
 from workflows.evaluation import Approach
-from workflows.metrics import BY_KEY, METRICS
+from workflows.metrics import METRICS
 from workflows.redact import redact
 from workflows.run_directory import RunDirectory
 from workflows.settings import Settings
@@ -132,8 +132,7 @@ def _scores(console: Console, approaches: Sequence[Approach]) -> None:
 
 
 def _decision(console: Console, decision: Decision) -> None:
-    label = BY_KEY[decision.metric].label
-    said = f" in {label}: {decision.hypothesis}? {decision.reason[:1].upper()}{decision.reason[1:]}."
+    said = f": asked whether {decision.hypothesis}; {decision.reason}."
     colour = f"bold {_COLOURS[decision.outcome]}"
     console.print(Text.assemble((decision.outcome, colour), said), soft_wrap=True)
 

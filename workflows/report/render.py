@@ -89,8 +89,9 @@ def _points(trained: Trained, curve: str) -> list[tuple[int, float]]:
 
 
 def _best(approaches: Sequence[Approach], key: str) -> str | None:
-    scored = [approach for approach in approaches if key in approach.scores]
-    return max(scored, key=lambda approach: approach.scores[key].mean).name if len(scored) > 1 else None
+    means = {approach.name: approach.scores[key].mean for approach in approaches if key in approach.scores}
+    best = [name for name, mean in means.items() if mean == max(means.values())]
+    return best[0] if len(means) > 1 and len(best) == 1 else None
 
 
 def _groups(approaches: Sequence[Approach]) -> list[Group]:

@@ -77,6 +77,27 @@ def test_says_what_matters(harness: Harness, settings: Settings) -> None:
     assert ("a", {"href": "load/report.html"}) in page.tags
 
 
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        ("GO", "LoRA beats in-context learning by 0.2 ROUGE-L"),
+        ("NO-GO", "LoRA falls short of in-context learning by 0.2 ROUGE-L"),
+        ("INCONCLUSIVE", "LoRA and in-context learning cannot be told apart"),
+    ],
+)
+def test_headline(harness: Harness, settings: Settings, outcome: str, said: str) -> None:
+    run = harness.run(settings)
+    file = run.path / "comparison.json"
+    content = json.loads(file.read_text())
+    content["decision"]["outcome"] = outcome
+    content["decision"]["difference"]["mean"] = -0.2 if outcome == "NO-GO" else 0.2
+    file.write_text(json.dumps(content))
+    write_report(run)
+    title = re.search(r"<h1>(.*?)</h1>", (run.path / "report.html").read_text(), re.DOTALL)
+    assert title is not None
+    assert " ".join(title[1].split()) == said
+
+
 def test_unfinished_run_has_a_report_that_says_so(harness: Harness, settings: Settings) -> None:
     harness.stack.interrupt_on(r"GET /v1/customization/jobs/cust-1$")
     with pytest.raises(KeyboardInterrupt):
