@@ -11,8 +11,10 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -26,7 +28,7 @@ class Clone:
     path: Path
     base_port: int
 
-    def popen(self, *command, **options):
+    def popen(self, *command: str, **options: Any) -> Any:
         """Start a command in the clone, in a session of its own."""
         env = {name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")}
         env.pop("PYTHONPATH", None)
@@ -36,30 +38,30 @@ class Clone:
             cwd=self.path, env=env, text=True, start_new_session=True, stdin=subprocess.DEVNULL, **options,
         )  # fmt: skip
 
-    def tools(self, *command, code=0):
+    def tools(self, *command: str, code: int = 0) -> Any:
         """Run a tools command to its end; its output. Fails unless it ends with `code`."""
         with self.popen(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
             output, _ = process.communicate(timeout=TIMEOUT_S)
         assert process.returncode == code, output
         return output
 
-    def pulumi(self, *command, code=0):
+    def pulumi(self, *command: str, code: int = 0) -> Any:
         return self.tools("run", "--", "pulumi", *command, "--stack", "local", "--color", "never", code=code)
 
-    def up(self, *more, code=0):
+    def up(self, *more: str, code: int = 0) -> Any:
         return self.tools("up", "--color", "never", "--suppress-outputs", *more, code=code)
 
-    def down(self):
+    def down(self) -> Any:
         return self.tools("down", "--color", "never")
 
-    def order(self, name):
+    def order(self, name: str) -> None:
         (self.path / "orders" / name).touch()
 
-    def countermand(self):
+    def countermand(self) -> None:
         for order in (self.path / "orders").iterdir():
             order.unlink()
 
-    def setting(self, old, new):
+    def setting(self, old: str, new: str) -> None:
         """Change the stack's file."""
         file = self.path / "Pulumi.local.yaml"
         text = file.read_text()
@@ -67,17 +69,17 @@ class Clone:
         file.write_text(text.replace(old, new))
 
     @property
-    def stack(self):
+    def stack(self) -> Any:
         return self.path / ".nemostack" / "local"
 
-    def pid(self, service):
+    def pid(self, service: str) -> Any:
         return json.loads((self.stack / "supervisor" / "programs" / f"{service}.pid.json").read_text())["pid"]
 
-    def pids(self):
+    def pids(self) -> Any:
         return {path.name.split(".")[0]: json.loads(path.read_text())["pid"]
                 for path in (self.stack / "supervisor" / "programs").glob("*.pid.json")}  # fmt: skip
 
-    def processes(self):
+    def processes(self) -> Any:
         """Everything that runs from this clone: services, workers, supervisord, plugins, pulumi.
 
         Less Pulumi's language host: when its engine is killed it notices within minutes, and ends.
@@ -93,7 +95,7 @@ class Clone:
                 continue
         return found
 
-    def listening(self):
+    def listening(self) -> Any:
         taken = []
         for port in range(self.base_port, self.base_port + 8):
             with socket.socket() as probe:
@@ -101,11 +103,11 @@ class Clone:
                     taken.append(port)
         return taken
 
-    def git(self, *command):
+    def git(self, *command: str) -> Any:
         return subprocess.run(["git", *command], cwd=self.path, check=True, capture_output=True, text=True).stdout
 
 
-def free_ports(count):
+def free_ports(count: int) -> int:
     """The first of `count` free ports in a row."""
     for base in range(21100 + os.getpid() % 400 * 10, 32000, 10):
         try:
@@ -119,7 +121,7 @@ def free_ports(count):
 
 
 @pytest.fixture
-def clone(tmp_path):
+def clone(tmp_path: Path) -> Iterator[Any]:
     path = tmp_path / "clone"
     shutil.copytree(ROOT / "tests" / "local" / "fakes", path, ignore=shutil.ignore_patterns("__pycache__"))
     for folder in ("infra", "tools"):

@@ -6,10 +6,13 @@ import signal
 import socket
 import stat
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from infra.outputs import StackOutputs
+from tests.local.conftest import Clone
 
 pytestmark = pytest.mark.slow
 
@@ -17,25 +20,29 @@ SERVICES = {"gateway", "data_store", "nim", "mlflow", "judge", "entity_store", "
 ALL_UNCHANGED = "19 unchanged"
 
 
-def wait_for(condition, timeout_s=30.0):
+def wait_for(condition: Any, timeout_s: float = 30.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)
 
 
-def resources(output):
+def resources(output: str) -> list[str]:
     """The lines that say what happened, e.g. `~ 1 updated`."""
-    return [line.strip() for line in output.split("Resources:")[1].split("Duration")[0].splitlines() if line.strip()]
+    return [
+        line.strip()
+        for line in output.split("Resources:")[1].split("Duration", maxsplit=1)[0].splitlines()
+        if line.strip()
+    ]
 
 
-def assert_nothing_left(clone):
+def assert_nothing_left(clone: Clone) -> None:
     assert clone.processes() == []
     assert clone.listening() == []
     assert sorted(path.name for path in clone.stack.iterdir()) == ["data", "logs"]
 
 
-def test_life(clone):
+def test_life(clone: Clone) -> None:
     preview = clone.tools("run", "--", "true")
     assert preview == ""
     assert "+ 19 created" in clone.up()
@@ -69,7 +76,7 @@ def test_life(clone):
     assert clone.git("diff", "--stat").count("|") == 1  # the setting changed above
 
 
-def test_preview_starts_nothing(clone):
+def test_preview_starts_nothing(clone: Clone) -> None:
     clone.tools("up", "--config", "x", code=1)  # makes the stack, then refuses
     output = clone.pulumi("preview")
     assert "+ 19 to create" in output
@@ -77,7 +84,7 @@ def test_preview_starts_nothing(clone):
     assert not (clone.stack / "supervisor").exists()
 
 
-def test_killed_service(clone):
+def test_killed_service(clone: Clone) -> None:
     clone.order("nim.worker")
     clone.up()
     os.kill(clone.pid("nim"), signal.SIGKILL)
@@ -94,7 +101,7 @@ def test_killed_service(clone):
     assert_nothing_left(clone)  # the killed service's worker too
 
 
-def test_killed_supervisor(clone):
+def test_killed_supervisor(clone: Clone) -> None:
     clone.up()
     before = clone.pids()
     os.kill(int((clone.stack / "supervisor" / "supervisord.pid").read_text()), signal.SIGKILL)
@@ -106,7 +113,7 @@ def test_killed_supervisor(clone):
     assert_nothing_left(clone)
 
 
-def test_held_port(clone):
+def test_held_port(clone: Clone) -> None:
     with socket.create_server(("127.0.0.1", clone.base_port + 3)):
         output = clone.up(code=1)
     assert f"port {clone.base_port + 3} (mlflow) is held by pid {os.getpid()} (" in output
@@ -117,7 +124,7 @@ def test_held_port(clone):
     clone.down()
 
 
-def test_service_that_does_not_start(clone):
+def test_service_that_does_not_start(clone: Clone) -> None:
     clone.order("entity_store.fail")
     output = clone.up(code=1)
     assert "entity_store ended while it started" in output
@@ -128,7 +135,7 @@ def test_service_that_does_not_start(clone):
     assert len(clone.listening()) == 8
 
 
-def test_missing_environment(clone):
+def test_missing_environment(clone: Clone) -> None:
     (clone.path / ".venv-embedded").unlink()
     output = clone.up(code=1)
     assert "run `make embedded-env`" in output
@@ -136,7 +143,7 @@ def test_missing_environment(clone):
     assert not (clone.stack / "supervisor").exists()
 
 
-def test_wrong_setting(clone):
+def test_wrong_setting(clone: Clone) -> None:
     clone.setting("base_port:", "base_prot:")
     output = clone.up(code=1)
     assert "nemostack:local.base_prot: unknown key (did you mean base_port?)" in output
@@ -144,7 +151,7 @@ def test_wrong_setting(clone):
 
 
 @pytest.mark.parametrize("how", ["ctrl-c", "ctrl-c twice", "kill"])
-def test_interrupted_up(clone, how, tmp_path):
+def test_interrupted_up(clone: Clone, how: str, tmp_path: Path) -> None:
     clone.order("nim.slow")
     record = clone.stack / "supervisor" / "programs" / "nim.pid.json"
     with (
@@ -172,7 +179,7 @@ def test_interrupted_up(clone, how, tmp_path):
     assert_nothing_left(clone)
 
 
-def test_destroy_after_an_interruption(clone, tmp_path):
+def test_destroy_after_an_interruption(clone: Clone, tmp_path: Path) -> None:
     clone.order("data_store.slow")
     record = clone.stack / "supervisor" / "programs" / "data_store.pid.json"
     with (tmp_path / "output").open("w") as output, clone.popen("up", stdout=output, stderr=output) as run:
@@ -186,7 +193,7 @@ def test_destroy_after_an_interruption(clone, tmp_path):
     assert_nothing_left(clone)
 
 
-def test_second_stack_beside_the_first(clone):
+def test_second_stack_beside_the_first(clone: Clone) -> None:
     clone.up()
     second = clone.base_port + 8
     clone.up("--stack", "test", "--config", f"local.base_port={second}")

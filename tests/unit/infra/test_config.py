@@ -1,6 +1,7 @@
 """A wrong setting is refused with one line that names its path and the remedy."""
 
 import json
+from typing import Any
 
 import pytest
 import yaml
@@ -9,16 +10,16 @@ from infra import config
 from tests.unit.infra.support import ROOT
 
 
-def load(target="local", **local):
+def load(target: str = "local", **local: Any) -> Any:
     return config.load({"nemostack:target": target, "nemostack:local": json.dumps(local)})
 
 
-def test_defaults():
+def test_defaults() -> None:
     settings = config.load({"nemostack:target": "local"}).local
     assert (settings.base_port, settings.base_model.id) == (18080, "nemostack/tiny-instruct")
 
 
-def test_other_projects_keys_are_not_ours():
+def test_other_projects_keys_are_not_ours() -> None:
     config.load({"nemostack:target": "local", "kubernetes:context": "x"})
 
 
@@ -37,14 +38,14 @@ def test_other_projects_keys_are_not_ours():
         ),
     ],
 )
-def test_wrong_settings(local, line):
+def test_wrong_settings(local: dict[str, Any], line: str) -> None:
     with pytest.raises(config.ConfigError) as refused:
         load(**local)
     assert str(refused.value).startswith(line)
     assert "\n" not in str(refused.value)
 
 
-def test_one_line_for_each_wrong_field():
+def test_one_line_for_each_wrong_field() -> None:
     with pytest.raises(config.ConfigError) as refused:
         load(base_prot=1, nim={"max_loras": 0})
     assert [line.split(": ")[0] for line in str(refused.value).splitlines()] == [
@@ -53,7 +54,7 @@ def test_one_line_for_each_wrong_field():
     ]
 
 
-def test_unknown_section():
+def test_unknown_section() -> None:
     with pytest.raises(config.ConfigError, match=r"^nemostack:locale: unknown key \(did you mean local\?\)$"):
         config.load({"nemostack:target": "local", "nemostack:locale": "{}"})
 
@@ -66,20 +67,25 @@ def test_unknown_section():
         ({"nemostack:target": "lokal"}, "nemostack:target: 'lokal' is unknown; choose one of local"),
     ],
 )
-def test_targets(raw, message):
+def test_targets(raw: dict[str, str], message: str) -> None:
     with pytest.raises(config.ConfigError) as refused:
         config.load(raw)
     assert str(refused.value) == message
 
 
-def test_shipped_file_holds_the_defaults():
+def test_shipped_file_holds_the_defaults() -> None:
     shipped = yaml.safe_load((ROOT / "Pulumi.local.yaml").read_text())["config"]
     raw = {key: value if isinstance(value, str) else json.dumps(value) for key, value in shipped.items()}
     assert config.load(raw) == config.load({"nemostack:target": "local"})
 
 
-def test_shipped_file_names_every_setting():
+def test_shipped_file_names_every_setting() -> None:
     text = (ROOT / "Pulumi.local.yaml").read_text()
-    sections = [config.LocalSettings, config.BaseModelSettings, config.LocalNim, config.LocalCustomizer]
+    sections: list[type[config.Section]] = [
+        config.LocalSettings,
+        config.BaseModelSettings,
+        config.LocalNim,
+        config.LocalCustomizer,
+    ]
     missing = [name for section in sections for name in section.model_fields if f"{name}:" not in text]
     assert not missing

@@ -9,11 +9,11 @@ from infra.local.errors import LocalServiceError
 from infra.local.folders import StackFolder, write
 
 
-def mode(path):
+def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_private(tmp_path):
+def test_private(tmp_path: Path) -> None:
     folder = StackFolder(tmp_path / ".nemostack" / "x")
     folder.create()
     write(folder.config / "nim.json", "{}")
@@ -23,7 +23,7 @@ def test_private(tmp_path):
     assert mode(folder.config / "nim.json") == 0o600
 
 
-def test_long_paths_get_a_short_socket(tmp_path, monkeypatch):
+def test_long_paths_get_a_short_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1")
     deep = StackFolder(tmp_path / ("d" * 120) / "x")
     assert len(str(deep.socket)) < 90
@@ -31,12 +31,12 @@ def test_long_paths_get_a_short_socket(tmp_path, monkeypatch):
     assert StackFolder(Path("/srv/clone/.nemostack/x")).socket == Path("/srv/clone/.nemostack/x/supervisor/s.sock")
 
 
-def test_what_supervisord_cannot_quote_is_refused(tmp_path):
+def test_what_supervisord_cannot_quote_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LocalServiceError, match="not supported; move the clone"):
         StackFolder(tmp_path / "a ;b").create()
 
 
-def test_destroyed_stacks_keep_logs_and_data(tmp_path):
+def test_destroyed_stacks_keep_logs_and_data(tmp_path: Path) -> None:
     folder = StackFolder(tmp_path / "x")
     folder.create()
     folder.remove_runtime()

@@ -3,7 +3,7 @@
 from infra.local.launch import environment
 
 
-def test_secrets_stay_outside():
+def test_secrets_stay_outside() -> None:
     inherited = {"PATH": "/bin", "AWS_SECRET_ACCESS_KEY": "s", "PULUMI_CONFIG_PASSPHRASE_FILE": "f", "HF_HOME": "/h"}
     seen = environment({"PYTHONUNBUFFERED": "1"}, inherited)
     assert seen == {
@@ -12,5 +12,5 @@ def test_secrets_stay_outside():
     }  # fmt: skip
 
 
-def test_exclusions_of_the_user_are_kept():
+def test_exclusions_of_the_user_are_kept() -> None:
     assert environment({}, {"no_proxy": "corp"})["NO_PROXY"] == "corp,127.0.0.1,localhost"

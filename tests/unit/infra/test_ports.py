@@ -4,6 +4,8 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -11,29 +13,31 @@ from infra.local import ports
 
 
 @pytest.fixture
-def held():
+def held() -> Iterator[Any]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
 
-def test_free_and_held(held):
+def test_free_and_held(held: int) -> None:
     assert not ports.is_free(held)
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
     assert ports.is_free(port)
 
 
-def test_own_processes_are_no_conflict(held):
+def test_own_processes_are_no_conflict(held: int) -> None:
     assert ports.conflicts({"nim": held}, {os.getpid()}) == []
 
 
-def test_message_names_pid_command_and_remedy():
+def test_message_names_pid_command_and_remedy() -> None:
     program = (
         "import socket, sys; server = socket.create_server(('127.0.0.1', 0));"
         "print(server.getsockname()[1], flush=True); sys.stdin.read()"
     )
     with subprocess.Popen([sys.executable, "-c", program, "the-holder"],
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:  # fmt: skip
+        assert holder.stdout
+        assert holder.stdin
         port = int(holder.stdout.readline())
         (line,) = ports.conflicts({"nim": port, "judge": free_port()}, set())
         holder.stdin.close()
@@ -42,6 +46,6 @@ def test_message_names_pid_command_and_remedy():
     assert line.endswith("stop it, or set another nemostack:local.base_port")
 
 
-def free_port():
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
+        return int(server.getsockname()[1])

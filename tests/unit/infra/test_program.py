@@ -2,6 +2,7 @@
 
 import json
 import sys
+from typing import Any
 
 import pulumi
 import pytest
@@ -9,6 +10,7 @@ from pulumi.runtime.mocks import MockMonitor
 
 from infra.outputs import StackOutputs
 
+Program = tuple[dict[tuple[str, str], Any], dict[str, Any]]  # registrations, exports
 SERVICE = "pulumi-python:dynamic/nemostack:LocalService"
 SUPERVISOR = "pulumi-python:dynamic/nemostack:LocalSupervisor"
 
@@ -16,37 +18,38 @@ SUPERVISOR = "pulumi-python:dynamic/nemostack:LocalSupervisor"
 class Inputs(pulumi.runtime.Mocks):
     """Every resource gets what it asked for."""
 
-    def new_resource(self, args):
+    def new_resource(self, args: Any) -> Any:
         return args.name, args.inputs
 
-    def call(self, args):
+    def call(self, args: Any) -> Any:
         raise AssertionError(f"the program calls nothing, yet called {args.token}")
 
 
 class Recorder(MockMonitor):
     """Remembers each registration as the engine would see it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(Inputs())
-        self.requests = {}
+        self.requests: dict[tuple[str, str], Any] = {}
 
-    def RegisterResource(self, request):  # noqa: N802 - the SDK's name
+    def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - the SDK's name
         self.requests[request.type, request.name] = request
-        return super().RegisterResource(request)
+        return super().RegisterResource(request)  # type: ignore[no-untyped-call]
 
 
-def run_program(config):
+def run_program(config: dict[str, str]) -> Program:
     """Run the program afresh; what it registered and what it exported."""
     for name in [name for name in sys.modules if name == "infra.__main__"]:
         del sys.modules[name]
-    recorder, exports = Recorder(), {}
+    recorder = Recorder()
+    exports: dict[str, Any] = {}
     pulumi.runtime.set_mocks(recorder.mocks, project="nemostack", stack="unit", preview=False, monitor=recorder)
     pulumi.runtime.set_all_config(config)
     original = pulumi.export
-    pulumi.export = exports.__setitem__
+    pulumi.export = exports.__setitem__  # type: ignore[assignment]
 
-    @pulumi.runtime.test
-    def program():
+    @pulumi.runtime.test  # type: ignore[untyped-decorator]
+    def program() -> Any:
         import infra.__main__
 
         return infra.__main__.stack.services["gateway"].url
@@ -59,11 +62,11 @@ def run_program(config):
 
 
 @pytest.fixture(scope="module")
-def local():
+def local() -> Any:
     return run_program({"nemostack:target": "local", "nemostack:local": json.dumps({"base_port": 31000})})
 
 
-def test_inventory(local):
+def test_inventory(local: Program) -> None:
     registered, _ = local
     names = {"gateway", "data_store", "nim", "mlflow", "judge", "entity_store", "customizer", "evaluator"}
     assert {name for typ, name in registered if typ == SERVICE} == names
@@ -74,7 +77,7 @@ def test_inventory(local):
     assert others <= {"pulumi:pulumi:Stack"}
 
 
-def test_parents(local):
+def test_parents(local: Program) -> None:
     registered, _ = local
     for (typ, name), request in registered.items():
         if typ == SERVICE:
@@ -83,10 +86,10 @@ def test_parents(local):
             assert request.parent.endswith("nemostack:local:Stack::unit")
 
 
-def test_dependencies(local):
+def test_dependencies(local: Program) -> Any:
     registered, _ = local
 
-    def needs(name):
+    def needs(name: str) -> set[str]:
         return {urn.split("::")[-1] for urn in registered[SERVICE, name].dependencies}
 
     assert needs("data_store") == {"supervisor"}
@@ -95,24 +98,24 @@ def test_dependencies(local):
     assert needs("gateway") == {"supervisor", "customizer", "entity_store", "evaluator"}
 
 
-def test_exports_are_the_contract(local):
+def test_exports_are_the_contract(local: Program) -> None:
     _, exports = local
     assert StackOutputs.model_validate(exports).nim_url == "http://127.0.0.1:31002"
     assert set(exports) == set(StackOutputs.model_fields)
 
 
-def test_supervisor_knows_all_ports(local):
+def test_supervisor_knows_all_ports(local: Program) -> None:
     registered, _ = local
     assert sorted(registered[SUPERVISOR, "supervisor"].object["ports"].values()) == list(range(31000, 31008))
 
 
-def test_inputs_carry_no_numbers_that_protobuf_would_change(local):
+def test_inputs_carry_no_numbers_that_protobuf_would_change(local: Program) -> None:
     registered, _ = local
     settings = registered[SERVICE, "nim"].object["settings"]
     assert json.loads(settings)["port"] == 31002
     assert isinstance(settings, str)
 
 
-def test_wrong_config_is_one_clear_error():
+def test_wrong_config_is_one_clear_error() -> None:
     with pytest.raises(pulumi.RunError, match=r"Pulumi\.unit\.yaml:\nnemostack:local\.base_prot: unknown key"):
         run_program({"nemostack:target": "local", "nemostack:local": json.dumps({"base_prot": 31000})})

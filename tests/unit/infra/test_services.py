@@ -1,32 +1,34 @@
 """What would run, from settings alone."""
 
 import json
+from pathlib import Path
+from typing import Any
 
-from infra.local.services import fingerprint, source_digest
+from infra.local.services import ServiceSpec, fingerprint, source_digest
 from infra.outputs import StackOutputs
 from tests.unit.infra.support import plan
 
 
-def by_name(stack):
+def by_name(stack: Any) -> dict[str, ServiceSpec]:
     return {spec.name: spec for spec in stack.services()}
 
 
-def test_ports_follow_each_other(tmp_path):
+def test_ports_follow_each_other(tmp_path: Path) -> None:
     assert plan(tmp_path, base_port=30000).ports == {
         "gateway": 30000, "data_store": 30001, "nim": 30002, "mlflow": 30003,
         "judge": 30004, "entity_store": 30005, "customizer": 30006, "evaluator": 30007,
     }  # fmt: skip
 
 
-def test_every_service_comes_after_what_it_needs(tmp_path):
-    started = []
+def test_every_service_comes_after_what_it_needs(tmp_path: Path) -> None:
+    started: list[str] = []
     for spec in plan(tmp_path).services():
         assert set(spec.after) <= set(started), spec.name
         started.append(spec.name)
     assert sorted(started) == sorted(plan(tmp_path).ports)
 
 
-def test_urls_in_settings_are_those_of_the_services(tmp_path):
+def test_urls_in_settings_are_those_of_the_services(tmp_path: Path) -> None:
     services = by_name(plan(tmp_path, base_port=30000))
     assert services["nim"].settings["entity_store_url"] == "http://127.0.0.1:30005"
     assert services["evaluator"].settings["judge_url"] == "http://127.0.0.1:30004"
@@ -35,25 +37,25 @@ def test_urls_in_settings_are_those_of_the_services(tmp_path):
     assert services["gateway"].settings["routes"]["/v1/models"] == "http://127.0.0.1:30005"
 
 
-def test_everything_is_on_loopback(tmp_path):
+def test_everything_is_on_loopback(tmp_path: Path) -> None:
     for spec in plan(tmp_path).services():
         bound = spec.settings.get("host") or spec.command[spec.command.index("--host") + 1]
         assert bound == "127.0.0.1", spec.name
 
 
-def test_one_changed_value_concerns_one_service(tmp_path):
+def test_one_changed_value_concerns_one_service(tmp_path: Path) -> None:
     before, after = by_name(plan(tmp_path)), by_name(plan(tmp_path, nim={"max_loras": 3}))
     assert [name for name in before if before[name] != after[name]] == ["nim"]
 
 
-def test_a_new_base_model_concerns_those_that_read_it(tmp_path):
+def test_a_new_base_model_concerns_those_that_read_it(tmp_path: Path) -> None:
     before = by_name(plan(tmp_path))
     after = by_name(plan(tmp_path, base_model={"id": "acme/x", "path": "acme/x-on-the-hub"}))
     assert {name for name in before if before[name] != after[name]} == {"nim", "customizer", "evaluator"}
     assert after["nim"].settings["model_path"] == "acme/x-on-the-hub"
 
 
-def test_settings_are_what_the_services_accept(tmp_path):
+def test_settings_are_what_the_services_accept(tmp_path: Path) -> None:
     # Their own Settings refuse unknown keys, but live in the other environment: compare names from their source.
     for spec in plan(tmp_path).services():
         if spec.name == "mlflow":
@@ -66,7 +68,7 @@ def test_settings_are_what_the_services_accept(tmp_path):
         assert not unknown, spec.name
 
 
-def test_outputs(tmp_path):
+def test_outputs(tmp_path: Path) -> None:
     outputs = plan(tmp_path, base_port=30000).outputs()
     assert set(outputs.model_dump()) == set(StackOutputs.model_fields)
     assert outputs.nemo_url == "http://127.0.0.1:30000"
@@ -75,7 +77,7 @@ def test_outputs(tmp_path):
     json.dumps(outputs.model_dump())
 
 
-def test_changed_code_is_noticed(tmp_path):
+def test_changed_code_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("x = 1")
     before = source_digest([tmp_path])
     (tmp_path / "notes.txt").write_text("not code")
@@ -84,7 +86,7 @@ def test_changed_code_is_noticed(tmp_path):
     assert source_digest([tmp_path]) != before
 
 
-def test_changed_weights_are_noticed(tmp_path):
+def test_changed_weights_are_noticed(tmp_path: Path) -> None:
     (tmp_path / "w").write_bytes(b"1")
     before = fingerprint(tmp_path)
     (tmp_path / "w").write_bytes(b"22")

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -14,25 +15,25 @@ from tools.errors import ToolError
 
 
 @pytest.fixture(autouse=True)
-def no_toolchain(monkeypatch):
+def no_toolchain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "variables", lambda: {"PATH": os.environ["PATH"], "MARK": "set"})
 
 
-def test_exit_code_and_environment():
+def test_exit_code_and_environment() -> None:
     code, output = commands.run([sys.executable, "-c", "import os; print(os.environ['MARK']); exit(7)"], capture=True)
     assert (code, output) == (7, "set\n")
 
 
-def test_killed_by_a_signal_as_a_shell_says_it():
+def test_killed_by_a_signal_as_a_shell_says_it() -> None:
     assert commands.run([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"])[0] == 137
 
 
-def test_unknown_program():
+def test_unknown_program() -> None:
     with pytest.raises(ToolError, match="no-such-thing: no such program on PATH"):
         commands.run(["no-such-thing"])
 
 
-def test_ctrl_c_is_the_commands_to_handle(tmp_path):
+def test_ctrl_c_is_the_commands_to_handle(tmp_path: Path) -> None:
     # Both get SIGINT from the terminal; the command takes its time to finish, and its exit code counts.
     ready = tmp_path / "ready"
     child = (
@@ -55,19 +56,19 @@ def test_ctrl_c_is_the_commands_to_handle(tmp_path):
     assert (wrapper.returncode, output) == (3, "state saved\n")
 
 
-def test_errors_are_one_line(capsys):
+def test_errors_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run"]) == 1
     assert capsys.readouterr().err.startswith("error: run: which command?")
     with pytest.raises(ToolError):
         cli.main(["--debug", "run"])
 
 
-def test_unknown_arguments_are_refused():
+def test_unknown_arguments_are_refused() -> None:
     with pytest.raises(SystemExit, match="2"):
         cli.main(["env", "--fish"])
 
 
-def test_settings_need_a_value():
+def test_settings_need_a_value() -> None:
     assert stacks.qualified("local.base_port=1") == "nemostack:local.base_port=1"
     assert stacks.qualified("aws:region=x") == "aws:region=x"
     with pytest.raises(ToolError, match=r"expected key=value, e\.g\. local\.base_port=19080"):

@@ -2,6 +2,8 @@
 
 import json
 import stat
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,7 @@ from tools.errors import ToolError
 
 
 @pytest.fixture
-def clone(tmp_path, monkeypatch):
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     for name in ("PULUMI_BACKEND_URL", "PULUMI_ACCESS_TOKEN", "PULUMI_API", "PULUMI_CONFIG_PASSPHRASE",
                  "PULUMI_CONFIG_PASSPHRASE_FILE", "PULUMI_SKIP_UPDATE_CHECK"):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
@@ -22,7 +24,7 @@ def clone(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_nothing_chosen(clone):
+def test_nothing_chosen(clone: Path) -> None:
     chosen = environment.variables()
     assert chosen["PULUMI_BACKEND_URL"] == (clone / ".nemostack" / "pulumi").as_uri()
     passphrase = clone / ".nemostack" / "passphrase"
@@ -32,7 +34,7 @@ def test_nothing_chosen(clone):
     assert len(passphrase.read_text().strip()) >= 40
 
 
-def test_passphrase_is_made_once(clone):
+def test_passphrase_is_made_once(clone: Path) -> None:
     environment.variables()
     first = (clone / ".nemostack" / "passphrase").read_text()
     environment.variables()
@@ -40,18 +42,18 @@ def test_passphrase_is_made_once(clone):
 
 
 @pytest.mark.parametrize("name", ["PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"])
-def test_own_passphrase(clone, monkeypatch, name):
+def test_own_passphrase(clone: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "")
     assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in environment.variables()
 
 
-def test_own_backend(clone, monkeypatch):
+def test_own_backend(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://states")
     chosen = environment.variables()
     assert not {"PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE_FILE"} & chosen.keys()
 
 
-def test_environment_inside_the_environment_is_the_same(clone, monkeypatch):
+def test_environment_inside_the_environment_is_the_same(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outer = environment.variables()
     for name, value in outer.items():
         monkeypatch.setenv(name, value)
@@ -61,26 +63,26 @@ def test_environment_inside_the_environment_is_the_same(clone, monkeypatch):
     assert inner["PULUMI_BACKEND_URL"] == outer["PULUMI_BACKEND_URL"]
 
 
-def test_login(clone):
+def test_login(clone: Path) -> None:
     (clone / "home").mkdir()
     (clone / "home" / "credentials.json").write_text(json.dumps({"current": "https://api.pulumi.com"}))
     assert "PULUMI_BACKEND_URL" not in environment.variables()
 
 
-def test_broken_login_is_not_overlooked(clone):
+def test_broken_login_is_not_overlooked(clone: Path) -> None:
     (clone / "home").mkdir()
     (clone / "home" / "credentials.json").write_text("{")
     with pytest.raises(ToolError, match=r"credentials\.json.*pulumi logout"):
         environment.variables()
 
 
-def test_path_order(clone):
+def test_path_order(clone: Path) -> None:
     cached = f"{clone}/cache/nemostack/tools/p/bin"
     venv = str(environment.VENV / "bin")
     assert environment.search_path({"pulumi": f"{cached}/pulumi"}) == f"{venv}:{cached}:/usr/bin:/bin"
     assert environment.search_path({"pulumi": "/usr/bin/pulumi"}) == f"{venv}:/usr/bin:/bin"
 
 
-def test_shell_lines_are_quoted(clone, monkeypatch):
+def test_shell_lines_are_quoted(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "/a b/$(c)")
     assert f"export PYTHONPATH='{environment.ROOT}:/a b/$(c)'" in environment.as_shell()

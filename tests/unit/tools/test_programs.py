@@ -3,6 +3,9 @@
 import os
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,57 +15,57 @@ from tools.programs import ProgramSet
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     (tmp_path / "bin").mkdir()
     return tmp_path / "cache" / "nemostack" / "tools"
 
 
-def program(folder, name, text="#!/bin/sh\necho v9.1.0\n"):
+def program(folder: Path, name: str, text: str = "#!/bin/sh\necho v9.1.0\n") -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text(text)
     (folder / name).chmod(0o755)
 
 
-def fills(folder):
+def fills(folder: Path) -> None:
     program(folder / "bin", "p")
     program(folder / "bin", "q")
 
 
-def fails(_folder):
+def fails(_folder: Path) -> None:
     raise ToolError("no way out")
 
 
-def program_set(*ways, good=lambda _: True):
+def program_set(*ways: Any, good: Callable[[str], bool] = lambda _: True) -> ProgramSet:
     named = tuple((f"folder-{number}", f"way {number}", fill) for number, fill in enumerate(ways))
     return ProgramSet(programs=("p", "q"), good=good, wanted="p 9", ways=named, remedy="Install p.")
 
 
-def test_on_path(tmp_path):
+def test_on_path(tmp_path: Path) -> None:
     fills(tmp_path)
     assert program_set(fails).ensure() == {name: str(tmp_path / "bin" / name) for name in "pq"}
 
 
-def test_incomplete_or_old_on_path_does_not_serve(tmp_path, cache):
+def test_incomplete_or_old_on_path_does_not_serve(tmp_path: Path, cache: Path) -> None:
     program(tmp_path / "bin", "p")
     assert program_set(fills).ensure()["p"] == str(cache / "folder-0" / "bin" / "p")
     program(tmp_path / "bin", "q")
     assert program_set(fills, good=lambda _: False).ensure()["p"] == str(cache / "folder-0" / "bin" / "p")
 
 
-def test_next_way(cache, capsys):
+def test_next_way(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert program_set(fails, fills).ensure()["q"] == str(cache / "folder-1" / "bin" / "q")
     assert "no way 0 here, trying the next way" in capsys.readouterr().err
     assert sorted(path.name for path in cache.iterdir()) == [".lock", "folder-1"]
 
 
-def test_cached_needs_no_way():
+def test_cached_needs_no_way() -> None:
     program_set(fills).ensure()
     assert program_set(fails).ensure()["p"].endswith("folder-0/bin/p")
 
 
-def test_error_names_every_way():
+def test_error_names_every_way() -> None:
     with pytest.raises(ToolError) as failed:
         program_set(fails, fails).ensure()
     assert str(failed.value) == (
@@ -70,16 +73,16 @@ def test_error_names_every_way():
     )
 
 
-def test_what_a_killed_installation_left_is_removed(cache):
+def test_what_a_killed_installation_left_is_removed(cache: Path) -> None:
     program(cache / ".folder-0-abc", "half")
     program_set(fills).ensure()
     assert sorted(path.name for path in cache.iterdir()) == [".lock", "folder-0"]
 
 
-def test_two_at_once_install_once():
+def test_two_at_once_install_once() -> None:
     count = []
 
-    def slowly(folder):
+    def slowly(folder: Path) -> None:
         count.append(1)
         time.sleep(0.3)
         fills(folder)
@@ -103,20 +106,20 @@ def test_two_at_once_install_once():
         ("?", False),
     ],
 )
-def test_good_version(tmp_path, said, good):
+def test_good_version(tmp_path: Path, said: str, good: bool) -> None:
     program(tmp_path / "bin", "pulumi", f"#!/bin/sh\necho {said}\n")
     assert programs.pulumi_is_good(str(tmp_path / "bin" / "pulumi")) is good
 
 
-def test_program_that_does_not_start_is_not_good(tmp_path):
+def test_program_that_does_not_start_is_not_good(tmp_path: Path) -> None:
     assert not programs.pulumi_is_good(str(tmp_path / "absent"))
 
 
-def test_user_path_leaves_the_cache_out(monkeypatch, cache):
+def test_user_path_leaves_the_cache_out(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     monkeypatch.setenv("PATH", os.pathsep.join([str(cache / "x" / "bin"), "/usr/bin"]))
     assert programs.user_path() == "/usr/bin"
 
 
-def test_unknown_set():
+def test_unknown_set() -> None:
     with pytest.raises(ToolError, match="unknown programs pulum; known: pulumi"):
         programs.ensure(["pulum"])

@@ -3,6 +3,8 @@
 import hashlib
 import io
 import tarfile
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -11,7 +13,7 @@ from tools import release
 from tools.errors import ToolError
 
 
-def archive(*names):
+def archive(*names: str) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         for name in names:
@@ -25,10 +27,10 @@ def archive(*names):
 
 
 @pytest.fixture
-def serve(monkeypatch):
+def serve(monkeypatch: pytest.MonkeyPatch) -> Any:
     fetch = release.fetch
 
-    def answer_with(*answers):
+    def answer_with(*answers: Any) -> None:
         queue = list(answers)
         transport = httpx.MockTransport(lambda _request: queue.pop(0))
         monkeypatch.setattr(release, "fetch", lambda url, sink: fetch(url, sink, transport))
@@ -36,7 +38,7 @@ def serve(monkeypatch):
     return answer_with
 
 
-def test_good_checksum(serve, monkeypatch, tmp_path):
+def test_good_checksum(serve: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     data = archive("pulumi/pulumi", "../../pulumi-language-python")
     monkeypatch.setattr(release, "SHA256", {release.platform_name(): hashlib.sha256(data).hexdigest()})
     serve(httpx.Response(200, content=data))
@@ -46,7 +48,7 @@ def test_good_checksum(serve, monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "bin"]
 
 
-def test_wrong_checksum_is_thrown_away_and_the_next_source_asked(serve, tmp_path):
+def test_wrong_checksum_is_thrown_away_and_the_next_source_asked(serve: Any, tmp_path: Path) -> None:
     serve(httpx.Response(200, content=b"something else"), httpx.Response(404))
     with pytest.raises(ToolError) as failed:
         release.download(tmp_path)
@@ -55,6 +57,6 @@ def test_wrong_checksum_is_thrown_away_and_the_next_source_asked(serve, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_platform_has_a_checksum():
+def test_every_platform_has_a_checksum() -> None:
     assert {len(digest) for digest in release.SHA256.values()} == {64}
     assert len(set(release.SHA256.values())) == 4

@@ -1,5 +1,7 @@
 """Tracked stack files come out of a command as they went in."""
 
+from pathlib import Path
+
 import pytest
 
 from tools.stack_files import kept
@@ -9,7 +11,7 @@ SALT = "encryptionsalt: v1:abc=:v1:def:ghi==\n"
 
 
 @pytest.mark.parametrize("written", [COMMENTED + SALT, SALT + COMMENTED, COMMENTED.rstrip("\n") + "\n\n" + SALT])
-def test_new_salt_is_taken_out(tmp_path, written):
+def test_new_salt_is_taken_out(tmp_path: Path, written: str) -> None:
     file = tmp_path / "Pulumi.local.yaml"
     file.write_text(COMMENTED)
     with kept(tmp_path):
@@ -17,11 +19,11 @@ def test_new_salt_is_taken_out(tmp_path, written):
     assert file.read_text() == COMMENTED
 
 
-def test_salt_is_taken_out_after_an_error_too(tmp_path):
+def test_salt_is_taken_out_after_an_error_too(tmp_path: Path) -> None:
     file = tmp_path / "Pulumi.local.yaml"
     file.write_text(COMMENTED)
 
-    def interrupted_command():
+    def interrupted_command() -> None:
         with kept(tmp_path):
             file.write_text(COMMENTED + SALT)
             raise KeyboardInterrupt
@@ -31,7 +33,7 @@ def test_salt_is_taken_out_after_an_error_too(tmp_path):
     assert file.read_text() == COMMENTED
 
 
-def test_other_changes_stay(tmp_path):
+def test_other_changes_stay(tmp_path: Path) -> None:
     file = tmp_path / "Pulumi.local.yaml"
     file.write_text(COMMENTED)
     with kept(tmp_path):
@@ -39,7 +41,7 @@ def test_other_changes_stay(tmp_path):
     assert file.read_text() == COMMENTED + "  nemostack:more: 1\n"
 
 
-def test_salt_of_the_user_stays(tmp_path):
+def test_salt_of_the_user_stays(tmp_path: Path) -> None:
     file = tmp_path / "Pulumi.prod.yaml"
     file.write_text(COMMENTED + SALT)
     with kept(tmp_path):
@@ -47,7 +49,7 @@ def test_salt_of_the_user_stays(tmp_path):
     assert file.read_text() == COMMENTED + SALT
 
 
-def test_salt_beside_secrets_stays(tmp_path):
+def test_salt_beside_secrets_stays(tmp_path: Path) -> None:
     file = tmp_path / "Pulumi.local.yaml"
     file.write_text(COMMENTED)
     secret = COMMENTED + "  nemostack:key:\n    secure: v1:x\n" + SALT
@@ -56,7 +58,7 @@ def test_salt_beside_secrets_stays(tmp_path):
     assert file.read_text() == secret
 
 
-def test_file_of_nothing_but_salt_is_removed(tmp_path):
+def test_file_of_nothing_but_salt_is_removed(tmp_path: Path) -> None:
     with kept(tmp_path):
         (tmp_path / "Pulumi.test.yaml").write_text(SALT)
     assert list(tmp_path.iterdir()) == []
