@@ -15,7 +15,7 @@ import json
 import signal
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -27,7 +27,7 @@ REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 429: "Too Many Reque
 
 @dataclass
 class Cadence:
-    """What every reply looks like. Times in seconds; `stall` freezes all streams from a time on, for a while."""
+    """What every reply looks like. `stall_at_s` after the first request all streams freeze for `stall_for_s`."""
 
     ttft_s: float = 0.05
     itl_s: float = 0.01
@@ -37,13 +37,13 @@ class Cadence:
     stall_for_s: float = 0.0
     adapters: tuple[str, ...] = ("mock/adapter-a@cust-1", "mock/adapter-b@cust-2")
     log: TextIO | None = None
-    started: float = field(default_factory=time.perf_counter)
+    started: float | None = None  # when the first request came
 
     async def pause(self, until: float) -> None:
         """Sleep to an absolute perf_counter time, and through the stall if one is on."""
         if (wait := until - time.perf_counter()) > 0:
             await asyncio.sleep(wait)
-        if self.stall_at_s is not None:
+        if self.stall_at_s is not None and self.started is not None:
             begin = self.started + self.stall_at_s
             now = time.perf_counter()
             if begin <= now < begin + self.stall_for_s:
@@ -84,6 +84,8 @@ class MockNim:
         if method == "GET":
             known = path == "/v1/models"
             return await _plain(writer, 200 if known else 404, model_list(self.cadence) if known else {"detail": path})
+        if self.cadence.started is None:
+            self.cadence.started = received
         asked = json.loads(body)
         model = asked["model"]
         fault = model.removeprefix("fault/") if model.startswith("fault/") else ""
@@ -201,7 +203,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--itl", type=float, default=0.01, metavar="SECONDS", help="0: as fast as the client reads")
     parser.add_argument("--tokens", type=int, help="per reply (default: the request's max_tokens)")
     parser.add_argument("--tokens-per-event", type=int, default=1)
-    parser.add_argument("--stall-at", type=float, metavar="SECONDS", help="freeze all streams at this time after start")
+    parser.add_argument(
+        "--stall-at", type=float, metavar="SECONDS", help="freeze all streams so long after the first request"
+    )
     parser.add_argument("--stall-for", type=float, default=0.0, metavar="SECONDS")
     parser.add_argument("--adapter", action="append", metavar="ID", help="adapter to list (default: two)")
     parser.add_argument("--log", type=Path, metavar="FILE", help="JSONL of what was sent when")

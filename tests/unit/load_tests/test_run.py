@@ -76,7 +76,7 @@ def test_each_fault_is_counted_under_its_kind(mock_nim: Start, load: Load) -> No
     models = ",".join(f"fault/{name}" for name in (*FAULTS, "no-usage"))
     run = load(
         "--nim-url", nim.url, "--adapters", models, "--mix", "round-robin", "-u", "8",
-        "--duration", "4s", "--warmup", "0s", "--request-timeout", "1s",
+        "--duration", "6s", "--warmup", "0s", "--request-timeout", "3s",
     )  # fmt: skip
     by_model = run.report["models"]
     for fault, kind in FAULTS.items():
@@ -95,7 +95,7 @@ def test_each_fault_is_counted_under_its_kind(mock_nim: Start, load: Load) -> No
 
 
 def test_a_stall_shows_in_an_open_loop_from_the_schedule(mock_nim: Start, load: Load) -> None:
-    nim = mock_nim("--ttft", "0.02", "--itl", "0.001", "--tokens", "4", "--stall-at", "5", "--stall-for", "1.5")
+    nim = mock_nim("--ttft", "0.02", "--itl", "0.001", "--tokens", "4", "--stall-at", "4", "--stall-for", "1.5")
     run = load(
         "--nim-url", nim.url, "--adapters", "none", "--arrivals", "constant", "--rate", "40",
         "--duration", "6s", "--warmup", "2s",
@@ -155,15 +155,15 @@ objectives:
 """
 
 
-@pytest.mark.parametrize(("limit", "samples", "code"), [("400", "10", 0), ("10", "10", 3), ("400", "100000", 4)])
+@pytest.mark.parametrize(("limit", "samples", "code"), [("2000", "10", 0), ("400", "10", 3), ("2000", "100000", 4)])
 def test_the_verdict_is_the_exit_code(
     mock_nim: Start, load: Load, tmp_path: Path, *, limit: str, samples: str, code: int
 ) -> None:
-    nim = mock_nim("--ttft", "0.05", "--itl", "0.002", "--tokens", "5")
+    nim = mock_nim("--ttft", "0.5", "--itl", "0.002", "--tokens", "5")
     slo = tmp_path / "slo.yaml"
     slo.write_text((SLO % limit).replace("10\n", f"{samples}\n", 1))
     run = load(
-        "--nim-url", nim.url, "--adapters", "none", "-u", "2", "--duration", "2s", "--warmup", "0s", "--slo", str(slo)
+        "--nim-url", nim.url, "--adapters", "none", "-u", "8", "--duration", "2s", "--warmup", "0s", "--slo", str(slo)
     )
     if run.code == 5:
         pytest.skip(f"this machine is too busy to time anything: {run.out}")
