@@ -246,7 +246,9 @@ def _sweep(smoke: Session) -> list[str]:
                     if stack.exists(entry):
                         left.append(f"{entry} (could not be removed)")
         with _noting(left, f"namespace {smoke.namespace}"):
-            left += [f"{entry} (in no test's journal)" for entry in stack.in_namespace(smoke.namespace)]
+            for entry in stack.in_namespace(smoke.namespace):
+                left.append(f"{entry} (in no test's journal)")
+                stack.remove(entry)
     return left
 
 
