@@ -22,6 +22,7 @@ from embedded.customizer.rows import Template, parse_row
 from embedded.customizer.schemas import Hyperparameters, Lora
 from embedded.customizer.spec import JobFolder, JobSpec
 from embedded.customizer.tokens import Example, encode
+from embedded.customizer.workers import SPIN_COUNT
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -137,6 +138,7 @@ def _parse() -> argparse.Namespace:
 def main() -> None:
     """Run and print one JSON object."""
     options = _parse()
+    os.environ.setdefault("GOMP_SPINCOUNT", str(SPIN_COUNT))  # as the service sets it; helps the plain loop as well
     import torch
 
     from embedded.customizer.model import TunedModel, load_tokenizer

@@ -116,6 +116,7 @@ class Runner:
             return
         # A cancellation that arrives after the upload is too late.
         self._jobs.move(job_id, "completed", when=("running", "cancelling"))
+        self._jobs.folder(job_id).tidy()
         _log.info("job %s: completed", job_id)
 
     def _failed(self, job_id: str, error: dict[str, Any]) -> None:
@@ -125,6 +126,7 @@ class Runner:
 
     def _cancelled(self, job_id: str) -> None:
         self._jobs.move(job_id, "cancelled", when=("cancelling",))
+        self._jobs.folder(job_id).tidy()
         _log.info("job %s: cancelled", job_id)
         self._mark_artifact(job_id, "upload_failed")
 

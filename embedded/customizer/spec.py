@@ -58,6 +58,13 @@ class JobFolder:
         """Delete all of it."""
         shutil.rmtree(self.root, ignore_errors=True)
 
+    def tidy(self) -> None:
+        """Delete what no one needs once the job is at its end: the artifact is in the Data Store, or incomplete."""
+        for file in (self.checkpoint, self.best):
+            file.unlink(missing_ok=True)
+        for folder in (self.dataset, self.artifact):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def read_spec(self) -> JobSpec:
         """Read the spec as it was written."""
         return JobSpec.model_validate_json(self.spec.read_text())

@@ -11,20 +11,26 @@ from typing import Any, TypeVar
 import httpx
 from huggingface_hub import HfApi
 
+from embedded.common.files_url import FilesUrlError
 from embedded.common.hub import HUB_ERRORS
 from embedded.common.names import Ref
 from embedded.customizer.failures import StoreError
 
 Result = TypeVar("Result")
 PAUSES_S = (0.5, 1.0, 2.0, 4.0)
-NO_SUCCESS: tuple[type[Exception], ...] = (httpx.HTTPError, *HUB_ERRORS)
+NO_SUCCESS: tuple[type[Exception], ...] = (httpx.HTTPError, *HUB_ERRORS, FilesUrlError)
 
 
-def _transient(error: Exception) -> bool:
+def _transient(error: BaseException | None) -> bool:
+    """Whether it may pass: no answer, or one of 5xx. Local errors (a full disk) and refusals may not."""
+    if isinstance(error, FilesUrlError):
+        return _transient(error.__cause__)
     response = getattr(error, "response", None)
     if response is not None:
         return bool(response.status_code >= 500)
-    return not isinstance(error, OSError)  # no answer at all, rather than trouble with our own files
+    return isinstance(error, NO_SUCCESS) and (
+        not isinstance(error, OSError) or isinstance(error, ConnectionError | TimeoutError)
+    )
 
 
 def patiently(call: Callable[[], Result], pauses: tuple[float, ...] = PAUSES_S) -> Result:

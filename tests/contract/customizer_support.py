@@ -84,7 +84,7 @@ def put_dataset(hub: HfApi, name: str, files: dict[str, bytes]) -> str:
     return f"default/{name}"
 
 
-def finished(client: NeMoMicroservices, job_id: str, seconds: float = 120) -> Any:
+def finished(client: NeMoMicroservices, job_id: str, seconds: float = 300) -> Any:
     """Wait for the job's end and return it; AssertionError when that takes longer than `seconds`."""
     deadline = time.monotonic() + seconds
     while (job := client.customization.jobs.retrieve(job_id)).status in LIVE:

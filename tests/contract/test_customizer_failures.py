@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import nemo_microservices
 import psutil
 import pytest
 from huggingface_hub import HfApi
 from nemo_microservices import NeMoMicroservices
 
-from embedded.customizer import worker
+from embedded.customizer import stores, worker
 from embedded.customizer.schemas import Hyperparameters
 from embedded.customizer.spec import JobFolder, JobSpec
 from tests.contract.conftest import ROOT, free_port, wait_until
@@ -100,7 +101,7 @@ def test_bad_data_fails_the_job_with_the_reason(client, hub, unique, entity_stor
     error = client.customization.jobs.container_logs(job.id).error
     assert error.message == job.status_details.error_message
     assert error.exception_type == "JobError"
-    wait_until(lambda: _artifact_status(entity_store_url, job) == "upload_failed", "the entity's status")
+    wait_until(lambda: _artifact_status(entity_store_url, job) == "upload_failed", "the entity's status", seconds=60)
 
 
 def test_a_dataset_that_is_gone_fails_the_job(client):
@@ -119,7 +120,7 @@ def test_cancel_ends_a_running_job_at_once_and_one_in_the_queue_never_starts(
     client, running, dataset, entity_store_url
 ):
     first, second, third = (_create(client, dataset, ENDLESS) for _ in range(3))
-    wait_until(lambda: _steps(client, first.id) > 3, "the first steps")
+    wait_until(lambda: _steps(client, first.id) > 3, "the first steps", seconds=120)
     assert client.customization.jobs.retrieve(second.id).status == "created", "one job at a time"
     assert client.customization.jobs.cancel(second.id).status == "cancelled"
     begun = time.monotonic()
@@ -129,29 +130,39 @@ def test_cancel_ends_a_running_job_at_once_and_one_in_the_queue_never_starts(
     assert job.status == "cancelled"
     assert job.status_details.error_message is None
     assert job.status_details.percentage_done < 100
-    wait_until(lambda: _steps(client, third.id) > 0, "the queue to go on")
+    wait_until(lambda: _steps(client, third.id) > 0, "the queue to go on", seconds=120)
     client.customization.jobs.cancel(third.id)
     finished(client, third.id)
     assert client.customization.jobs.retrieve(second.id).status == "cancelled"
     assert _steps(client, second.id) == 0
     for job in (first, second):
-        wait_until(lambda j=job: _artifact_status(entity_store_url, j) == "upload_failed", "the entity's status")
+        wait_until(
+            lambda j=job: _artifact_status(entity_store_url, j) == "upload_failed", "the entity's status", seconds=60
+        )
 
 
 def _worker_pid(running, job_id) -> int:
     pattern = rf"job {job_id}: process (\d+)"
-    wait_until(lambda: re.search(pattern, running.log.read_text()), "the worker's start")
+    wait_until(lambda: re.search(pattern, running.log.read_text()), "the worker's start", seconds=120)
     return int(re.findall(pattern, running.log.read_text())[-1])
 
 
 def test_a_killed_worker_fails_its_job_and_the_queue_goes_on(client, running, dataset):
     job = _create(client, dataset, ENDLESS)
-    wait_until(lambda: _steps(client, job.id) > 0, "the first steps")
+    wait_until(lambda: _steps(client, job.id) > 0, "the first steps", seconds=120)
     os.kill(_worker_pid(running, job.id), signal.SIGKILL)
     job = finished(client, job.id)
     assert job.status == "failed"
     assert "ended by SIGKILL (SIGKILL often means that memory ran out)" in job.status_details.error_message
     assert finished(client, _create(client, dataset, {**LORA, "max_steps": 2}).id).status == "completed"
+
+
+def _ended(pid: int) -> bool:
+    """A zombie has ended, too: it only waits for whoever adopted it."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
@@ -163,13 +174,13 @@ def test_a_restart_of_the_service_resumes_the_job(  # noqa: PLR0917
     first = start_process("customizer", port=port, data_dir=data_dir, **settings)
     with NeMoMicroservices(base_url=first.url, max_retries=0) as client:
         job, queued = _create(client, dataset, LONG), _create(client, dataset, {**LORA, "max_steps": 1})
-        wait_until(lambda: _steps(client, job.id) > 30, "the first steps")
+        wait_until(lambda: _steps(client, job.id) > 30, "the first steps", seconds=120)
         pid = _worker_pid(first, job.id)
         begun = time.monotonic()
         first.process.send_signal(how)
         first.process.wait(10)
         assert time.monotonic() - begun < 5
-        wait_until(lambda: not psutil.pid_exists(pid), "the worker to end with its service", seconds=5)
+        wait_until(lambda: _ended(pid), "the worker to end with its service", seconds=20)
         second = start_process("customizer", port=port, data_dir=data_dir, **settings)
         assert client.customization.jobs.retrieve(job.id).status == "running"
         job, queued = finished(client, job.id), finished(client, queued.id)
@@ -191,7 +202,7 @@ def test_a_cancellation_asked_for_before_a_crash_is_carried_out(start_process, s
     first = start_process("customizer", port=port, data_dir=data_dir, **settings)
     with NeMoMicroservices(base_url=first.url, max_retries=0) as client:
         job = _create(client, dataset, ENDLESS)
-        wait_until(lambda: _steps(client, job.id) > 0, "the first steps")
+        wait_until(lambda: _steps(client, job.id) > 0, "the first steps", seconds=120)
         first.process.send_signal(signal.SIGSTOP)
         # As if the crash came just after the request was recorded.
         subprocess.run(["python3", "-c", _SET_CANCELLING, str(data_dir / "customizer.sqlite")], check=True, timeout=20)
@@ -222,6 +233,47 @@ def test_no_job_is_created_while_the_entity_store_is_away(start_service, setting
     assert not list((lonely.data_dir / "jobs").iterdir())
 
 
+def test_a_data_store_that_is_away_is_tried_again_then_named(start_service, settings):
+    url = f"http://127.0.0.1:{free_port()}"
+    service = start_service("customizer", **{**settings, "data_store_url": url})
+    with NeMoMicroservices(base_url=service.url, max_retries=0) as client:
+        with pytest.raises(nemo_microservices.InternalServerError, match=f"Data Store at {url} does not answer"):
+            _create(client, {"name": "not-registered"})
+        begun = time.monotonic()
+        job = finished(client, _create(client, {"files_url": "hf://datasets/default/x"}).id)
+    assert time.monotonic() - begun > sum(stores.PAUSES_S)
+    assert job.status == "failed"
+    assert f"Data Store at {url}: fetching" in job.status_details.error_message
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (httpx.ConnectError("refused"), True),
+        (httpx.ReadTimeout("slow"), True),
+        (ConnectionResetError("reset"), True),
+        (OSError(28, "No space left on device"), False),
+        (httpx.HTTPStatusError("x", request=httpx.Request("GET", "http://x"), response=httpx.Response(503)), True),
+        (httpx.HTTPStatusError("x", request=httpx.Request("GET", "http://x"), response=httpx.Response(404)), False),
+    ],
+)
+def test_only_what_may_pass_is_tried_again(error, again):
+    calls = []
+
+    def call():
+        calls.append(1)
+        if len(calls) < 3:
+            raise error
+        return "done"
+
+    if again:
+        assert stores.patiently(call, (0, 0)) == "done"
+    else:
+        with pytest.raises(type(error)):
+            stores.patiently(call, (0, 0))
+        assert len(calls) == 1
+
+
 def test_a_data_store_that_goes_away_during_training_fails_the_job_and_keeps_the_artifact(
     start_service, settings, tmp_path
 ):
@@ -231,7 +283,7 @@ def test_a_data_store_that_goes_away_during_training_fails_the_job_and_keeps_the
     service = start_service("customizer", **{**settings, "data_store_url": store.url})
     with NeMoMicroservices(base_url=service.url, max_retries=0) as client:
         job = _create(client, {"files_url": "hf://datasets/default/short-lived"}, {**LONG, "max_steps": 60})
-        wait_until(lambda: _steps(client, job.id) > 0, "the first steps")
+        wait_until(lambda: _steps(client, job.id) > 0, "the first steps", seconds=120)
         store.stop()
         job = finished(client, job.id)
         assert job.status == "failed"
