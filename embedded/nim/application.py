@@ -25,6 +25,7 @@ from vllm.v1.worker import cpu_worker as _worker  # noqa: F401
 
 from embedded.nim import facade, lora_kernel
 from embedded.nim.adapters import EntityStoreResolver, VllmAdapters
+from embedded.nim.arguments import vllm_arguments
 from embedded.nim.metrics import NimMetrics
 from embedded.nim.settings import Settings
 from embedded.nim.shelf import Shelf, shapes_of
@@ -33,36 +34,11 @@ from embedded.nim.synchronizer import Synchronizer, over_http
 GRACE_S = 2
 
 
-def vllm_arguments(settings: Settings) -> list[str]:
-    """Return the command line that a bare vLLM server would get for the same model."""
-    return [
-        *("--model", settings.model_path),
-        *("--served-model-name", settings.base_model),
-        *("--host", settings.host),
-        *("--port", str(settings.port)),
-        *("--dtype", settings.dtype),
-        *("--max-model-len", str(settings.max_model_len)),
-        *("--max-num-seqs", str(settings.max_num_seqs)),
-        *("--max-num-batched-tokens", str(settings.max_num_batched_tokens)),
-        *("--kv-cache-memory-bytes", str(settings.kv_cache_mib * 1024**2)),
-        "--enable-prefix-caching",
-        "--enforce-eager",
-        *("--enable-lora", "--max-loras", str(settings.max_loras)),
-        *("--max-cpu-loras", str(settings.max_cpu_loras)),
-        *("--max-lora-rank", str(settings.max_lora_rank)),
-        *("--lora-target-modules", *settings.lora_layers),
-        # Else a model's own max_new_tokens silently caps what requests ask for.
-        *("--override-generation-config", '{"max_new_tokens": null}'),
-        "--enable-tokenizer-info-endpoint",  # lm-eval asks for it
-        *("--middleware", f"{facade.__name__}.{facade.BothErrorShapes.__name__}"),
-        *("--allowed-origins", "[]"),  # no web page may call this server
-    ]
-
-
 def start_engine(settings: Settings) -> tuple[Namespace, AsyncLLM]:
     """Load the model in a forked child. ValueError, OSError or RuntimeError when it cannot be loaded."""
     parser = FlexibleArgumentParser()  # type: ignore[no-untyped-call]
     args = make_arg_parser(parser).parse_args(vllm_arguments(settings))
+    args.middleware = [f"{facade.__name__}.{facade.BothErrorShapes.__name__}"]
     engine_args = AsyncEngineArgs.from_cli_args(args)
     engine_args.distributed_executor_backend = "uni"
     config = engine_args.create_engine_config()

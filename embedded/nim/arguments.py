@@ -1,0 +1,28 @@
+"""The settings in vLLM's words. Imports nothing heavy."""
+
+from embedded.nim.settings import Settings
+
+
+def vllm_arguments(settings: Settings) -> list[str]:
+    """Return the command line that a bare vLLM server would get for the same model."""
+    return [
+        *("--model", settings.model_path),
+        *("--served-model-name", settings.base_model),
+        *("--host", settings.host),
+        *("--port", str(settings.port)),
+        *("--dtype", settings.dtype),
+        *("--max-model-len", str(settings.max_model_len)),
+        *("--max-num-seqs", str(settings.max_num_seqs)),
+        *("--max-num-batched-tokens", str(settings.max_num_batched_tokens)),
+        *("--kv-cache-memory-bytes", str(settings.kv_cache_mib * 1024**2)),
+        "--enable-prefix-caching",
+        "--enforce-eager",
+        *("--enable-lora", "--max-loras", str(settings.max_loras)),
+        *("--max-cpu-loras", str(settings.max_cpu_loras)),
+        *("--max-lora-rank", str(settings.max_lora_rank)),
+        *("--lora-target-modules", *settings.lora_layers),
+        # Else a model's own max_new_tokens silently caps what requests ask for.
+        *("--override-generation-config", '{"max_new_tokens": null}'),
+        "--enable-tokenizer-info-endpoint",  # lm-eval asks for it
+        *("--allowed-origins", "[]"),  # no web page may call this server
+    ]
