@@ -102,22 +102,22 @@ check: .venv/.ready .venv-embedded/.ready lock-check ## Format, lint, types, uni
 	.venv/bin/ruff check .
 	$(LIGHT) -m mypy $(LIGHT_CODE)
 	$(EMBEDDED) -m mypy embedded tests/contract
-	$(LIGHT) -m pytest tests/unit -n 2
+	$(LIGHT) -m pytest tests/unit -n 2 -m "not slow"
 
 .PHONY: contract
 contract: .venv-embedded/.ready ## Official clients against the embedded services
-	$(EMBEDDED) -m pytest tests/contract
+	$(EMBEDDED) -m pytest tests/contract tests/unit/base_model
 
 .PHONY: engine
-engine: .venv/.ready ## Real Pulumi engine, real processes, a small stack
-	$(LIGHT) -m pytest tests/local
+engine: .venv/.ready ## The slow ones: real Pulumi engine and processes on a small stack, the load test's client
+	$(LIGHT) -m pytest tests/unit tests/local -n 2 -m slow
 
 .PHONY: test
 test: check contract engine ## Everything that CI proves: check, contract, engine, then smoke and load on a throw-away stack
 	@trap '$(LIGHT) -m tools down --stack $(TEST_STACK) --purge' EXIT; \
 	$(LIGHT) -m tools up --stack $(TEST_STACK) --config local.base_port=$(TEST_BASE_PORT); \
 	$(LIGHT) -m pytest smoke_tests --stack $(TEST_STACK) --require-stack -n 4; \
-	$(LIGHT) -m load_tests --stack $(TEST_STACK) --slo examples/slo.local.yaml --users 4 --duration 10s --out runs/load-test
+	$(LIGHT) -m load_tests --stack $(TEST_STACK) --slo examples/slo.local.yaml --users 4 --duration 10s
 
 .PHONY: bench
 bench: .venv/.ready .venv-embedded/.ready ## Ratios, each measured within one run

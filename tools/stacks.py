@@ -112,7 +112,9 @@ def up(name: str, settings: list[str], extra: list[str]) -> int:
         if stack.own_file is None:
             raise ToolError(f"--config would rewrite Pulumi.{name}.yaml: edit that file, or pick another --stack name")
         chosen.append("--config-path")
-    code, _ = stack.pulumi("up", "--yes", "--skip-preview", *stack.file_arguments(), *chosen, *extra)
+    code, _ = stack.pulumi(
+        "up", "--yes", "--skip-preview", "--suppress-outputs", *stack.file_arguments(), *chosen, *extra
+    )
     return code
 
 

@@ -49,7 +49,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("f1", "Token F1", "overlap of words, precision and recall", "f1", "f1_score"),
     Metric("em", "Exact match", "the whole answer is the reference", "em", "em_score"),
     Metric("bertscore", "BERTScore", "similarity of contextual embeddings, F1", "bertscore", "bertscore_f1"),
-    Metric("meteor", "METEOR", "aligned words, stems and synonyms", "meteor", "meteor_score"),
+    Metric("meteor", "METEOR", "aligned words and stems", "meteor", "meteor_score"),
     Metric("judge", "Judge", "rating from 1 to 5", "llm-judge", "rating", params=(), top=5.0, bottom=1.0),
 )
 PRIMARY = "rouge_l"

@@ -32,6 +32,7 @@ class Hyperparameters(Model):
     epochs: int = Field(default=1, ge=1)
     batch_size: int = Field(default=8, ge=1)
     learning_rate: float = Field(default=5e-3, gt=0)
+    val_check_interval: float = Field(default=0.25, ge=0.1, le=1, description="Validation every so much of an epoch")
 
 
 class Deadlines(Model):

@@ -9,8 +9,9 @@ rows of a pass (MAX_TOKENS does); batch_size must still be a multiple of it.
 import random
 
 MAX_TOKENS = 8192
-# A pass costs as much as so many tokens before it has computed any (measured on a 7 M parameter model, 2 cores).
-PASS_OVERHEAD = 40
+# A pass costs as much as so many tokens before it has computed any (measured on a 6 M parameter model, 2 cores: 40 to
+# 150 make no difference).
+PASS_OVERHEAD = 80
 
 
 def epoch_batches(rows: int, batch_size: int, seed: int, epoch: int) -> list[list[int]]:

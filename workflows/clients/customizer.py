@@ -71,6 +71,7 @@ class Customizer:
                     "learning_rate": asked.learning_rate,
                     "seed": seed,
                     "log_every_n_steps": 1,
+                    "val_check_interval": asked.val_check_interval,
                     "lora": {
                         "adapter_dim": asked.adapter_dim,
                         "alpha": asked.alpha,

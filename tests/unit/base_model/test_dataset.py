@@ -75,7 +75,7 @@ def test_no_prompt_occurs_twice(dataset) -> None:
 
 def nearest(row: dict[str, str], others: list[frozenset[tuple[str, ...]]]) -> float:
     own = generator.shingles(row["prompt"])
-    return max(generator.similarity(own, other) for other in others)
+    return float(max(generator.similarity(own, other) for other in others))
 
 
 def test_no_held_out_item_is_near_a_training_item(dataset) -> None:

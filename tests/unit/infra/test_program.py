@@ -34,7 +34,7 @@ class Recorder(MockMonitor):
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - the SDK's name
         self.requests[request.type, request.name] = request
-        return super().RegisterResource(request)  # type: ignore[no-untyped-call]
+        return super().RegisterResource(request)
 
 
 def run_program(config: dict[str, str]) -> Program:

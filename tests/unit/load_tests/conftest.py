@@ -1,10 +1,9 @@
 """The mock server as an oracle: it writes down when it sent what, and the client's numbers are held against that."""
 
-import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,39 +11,6 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[3]
-
-
-@dataclass
-class Mock:
-    url: str
-    log: Path
-    process: subprocess.Popen[str]
-
-    def sent(self) -> dict[str, dict[str, Any]]:
-        """What the server recorded, by request id."""
-        rows = [json.loads(line) for line in self.log.read_text().splitlines()]
-        return {row["id"]: row for row in rows}
-
-
-@pytest.fixture
-def mock_nim(tmp_path: Path) -> Iterator[Callable[..., Mock]]:
-    with contextlib.ExitStack() as stack:
-
-        def start(*arguments: str) -> Mock:
-            log = tmp_path / "mock.jsonl"
-            process = stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, "-m", "load_tests", "mock", "--log", str(log), *arguments],
-                    cwd=ROOT,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                )
-            )
-            stack.callback(process.terminate)
-            assert process.stdout is not None
-            return Mock(process.stdout.readline().strip(), log, process)
-
-        yield start
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ class FakeStack:
 
     def __init__(self) -> None:
         self.requests: list[str] = []
-        self.hooks: list[tuple[re.Pattern[str], Callable[[], None]]] = []
+        self.hooks: list[tuple[re.Pattern[str], Callable[[], object]]] = []
         self.namespaces: set[str] = {"default"}
         self.datasets: dict[str, dict[str, Any]] = {}
         self.models: dict[str, dict[str, Any]] = {}
@@ -81,7 +81,7 @@ class FakeStack:
         """How many requests matched."""
         return sum(re.search(pattern, request) is not None for request in self.requests)
 
-    def on(self, pattern: str, hook: Callable[[], None]) -> None:
+    def on(self, pattern: str, hook: Callable[[], object]) -> None:
         self.hooks.append((re.compile(pattern), hook))
 
     def interrupt_on(self, pattern: str, after: str | None = None) -> None:
@@ -184,9 +184,9 @@ class FakeStack:
 
     def item_scores(self, job: dict[str, Any]) -> list[dict[str, Any]]:
         task = job["config"]["tasks"]["answers"]
-        namespace, name, path = re.fullmatch(
-            r"hf://datasets/([^/]+)/([^/]+)/(.+)", task["dataset"]["files_url"]
-        ).groups()
+        address = re.fullmatch(r"hf://datasets/([^/]+)/([^/]+)/(.+)", task["dataset"]["files_url"])
+        assert address is not None
+        namespace, name, path = address.groups()
         lines = self.repos["dataset", f"{namespace}/{name}"][path].decode().splitlines()
         model = job["target"]["model"]["api_endpoint"]["model_id"]
         shots = len(task["params"]["template"]["messages"]) > 1

@@ -1,5 +1,7 @@
 """Waiting, with a clock that the test turns."""
 
+from typing import Any
+
 import pytest
 
 from workflows.clients.polling import Pace, wait_for
@@ -21,7 +23,12 @@ class Clock:
 
 
 def wait(clock: Clock, look, **options):
-    settings = {"done": lambda s: s == "completed", "describe": str, "what": "job x", "deadline_s": 100.0}
+    settings: dict[str, Any] = {
+        "done": lambda s: s == "completed",
+        "describe": str,
+        "what": "job x",
+        "deadline_s": 100.0,
+    }
     return wait_for(look, pace=clock.pace, **(settings | options))
 
 

@@ -1,5 +1,6 @@
 """Ctrl-C in every stage, services that lose jobs, kills: the next run goes on, and nothing is done twice."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.workflows.conftest import FAST, Harness
+from tests.unit.workflows.fake_stack import FakeStack
 from workflows.clients.polling import Pace
 from workflows.comparison import Comparison
 from workflows.errors import JobFailed, ServiceError
@@ -128,16 +130,16 @@ def test_outage_beyond_patience_ends_the_run(harness: Harness, settings: Setting
     assert stack.count(STARTS) == 4
 
 
+def lose(stack: FakeStack, number: int) -> None:
+    """Forget a job, but keep its place: the next one gets another number."""
+    stack.customizations.pop(f"cust-{number}", None)
+    stack.customizations[f"x{number}"] = {}
+
+
 def test_a_job_lost_again_and_again_is_given_up(harness: Harness, settings: Settings) -> None:
     stack = harness.stack
     for number in (1, 2, 3):
-        stack.on(
-            rf"GET /v1/customization/jobs/cust-{number}$",
-            lambda n=number: (
-                stack.customizations.update({f"cust-{n}": {}})
-                or stack.customizations.__setitem__(f"x{n}", stack.customizations.pop(f"cust-{n}"))
-            ),
-        )
+        stack.on(rf"GET /v1/customization/jobs/cust-{number}$", functools.partial(lose, stack, number))
     with pytest.raises(JobFailed, match="it had been started again before"):
         harness.run(settings)
     assert stack.count(r"POST /v1/customization/jobs$") == 3
@@ -177,6 +179,7 @@ def test_sleeping_is_interruptible(harness: Harness, settings: Settings) -> None
     assert harness.stack.count(STARTS) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL])
 def test_real_process_killed_in_training(harness: Harness, settings: Settings, kill: signal.Signals) -> None:
     stack = harness.stack

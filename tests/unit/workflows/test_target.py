@@ -2,13 +2,13 @@
 
 import json
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.unit.workflows.fake_stack import FakeStack
-from workflows import target
 from workflows.errors import TargetError
 from workflows.target import FLAG_KEYS, resolve
 
@@ -34,7 +34,7 @@ def test_environment_names_the_file(file: Path, stack: FakeStack, monkeypatch: p
 
 
 def test_flags_alone_ask_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(target.subprocess, "run", lambda *_a, **_k: pytest.fail("asked Pulumi"))
+    monkeypatch.setattr(subprocess, "run", lambda *_a, **_k: pytest.fail("asked Pulumi"))
     flags: dict[str, str | None] = {key: f"http://{key.replace('_', '-')}" for key in FLAG_KEYS}
     flags["nim_internal_url"] = None
     found = resolve("local", None, flags)
@@ -49,7 +49,7 @@ def fake_pulumi(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str) ->
         f"#!{sys.executable}\nimport json, sys\njson.dump(sys.argv[1:], open({str(seen)!r}, 'w'))\n{script}\n"
     )
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setattr(target.sys, "executable", str(program))
+    monkeypatch.setattr(sys, "executable", str(program))
     return seen
 
 

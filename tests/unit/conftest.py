@@ -1,0 +1,47 @@
+"""Fixtures of several packages' tests: the mock NIM that writes down what it sent when."""
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Mock:
+    url: str
+    log: Path
+    process: subprocess.Popen[str]
+
+    def sent(self) -> dict[str, dict[str, Any]]:
+        """What the server recorded, by request id."""
+        rows = [json.loads(line) for line in self.log.read_text().splitlines()]
+        return {row["id"]: row for row in rows}
+
+
+@pytest.fixture
+def mock_nim(tmp_path: Path) -> Iterator[Callable[..., Mock]]:
+    with contextlib.ExitStack() as stack:
+
+        def start(*arguments: str) -> Mock:
+            log = tmp_path / "mock.jsonl"
+            process = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-m", "load_tests", "mock", "--log", str(log), *arguments],
+                    cwd=ROOT,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            stack.callback(process.terminate)
+            assert process.stdout is not None
+            return Mock(process.stdout.readline().strip(), log, process)
+
+        yield start

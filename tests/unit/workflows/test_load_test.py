@@ -1,0 +1,80 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.unit.conftest import Mock
+from tests.unit.workflows.conftest import Harness
+from workflows import load_test
+from workflows.clients import Clients
+from workflows.console import Progress, stderr
+from workflows.errors import JobFailed
+from workflows.settings import Settings
+from workflows.stage import Context
+
+TUNED = "default/tuned@cust-1"
+BASE = "mock/base"
+SLO = """
+version: 1
+min_samples: 1
+objectives:
+  - {metric: error_rate, max: 0.0}
+  - {metric: ttft_ms, stat: p50, max: %s}
+"""
+
+pytestmark = pytest.mark.slow
+Run = Callable[[str, str], load_test.LoadTested]
+
+
+@pytest.fixture
+def load(
+    mock_nim: Callable[..., Mock],
+    harness: Harness,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> Run:
+    monkeypatch.setattr(load_test, "USERS", 2)
+    monkeypatch.setattr(load_test, "DURATION_S", 2)
+    monkeypatch.setattr(load_test, "WARMUP_S", 0)
+    mock = mock_nim("--ttft", "0.05", "--itl", "0.001", "--adapter", TUNED)
+
+    def run(slo: str, model: str) -> load_test.LoadTested:
+        (tmp_path / "slo.yaml").write_text(slo)
+        chosen = settings.model_copy(update={"load_slo": tmp_path / "slo.yaml"})
+        outputs = harness.stack.outputs.model_copy(update={"nim_url": mock.url, "base_model": BASE})
+        launch = harness.prepare(chosen)
+        with Clients(harness.stack.outputs) as clients:
+            return load_test.run(
+                Context(
+                    run=launch.run,
+                    run_id="x",
+                    settings=chosen,
+                    outputs=outputs,
+                    clients=clients,
+                    progress=Progress(stderr()),
+                ),
+                model,
+            )
+
+    return run
+
+
+def test_base_and_tuned_model_are_loaded_and_reported(load: Run, harness: Harness) -> None:
+    tested = load(SLO % 5000, TUNED)
+    assert tested.verdict == "PASS"
+    assert tested.errors == 0
+    folder = next(harness.root.glob("2*")) / "load"
+    sent = [json.loads(line) for line in (folder / "requests.jsonl").read_text().splitlines()]
+    assert {request["model"] for request in sent} == {BASE, TUNED}
+    assert (folder.parent / tested.report).exists()
+
+
+def test_a_missed_objective_is_a_verdict_not_a_failure(load: Run) -> None:
+    assert load(SLO % 10, TUNED).verdict == "FAIL"  # the mock takes 50 ms
+
+
+def test_a_test_that_cannot_be_made_is_a_failure(load: Run) -> None:
+    with pytest.raises(JobFailed, match="default/unknown@cust-9"):
+        load(SLO % 5000, "default/unknown@cust-9")
