@@ -16,7 +16,7 @@ LIGHT    := .venv/bin/python
 EMBEDDED := .venv-embedded/bin/python
 COMPILE  := .venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
             --no-emit-index-url --no-header --quiet
-LIGHT_CODE := infra workflows smoke_tests load_tests tools tests/unit tests/local benchmarks examples
+LIGHT_CODE := infra workflows smoke_tests load_tests tools tests/unit tests/local examples
 
 .PHONY: help
 help: ## Show this help
@@ -101,7 +101,7 @@ check: .venv/.ready .venv-embedded/.ready lock-check ## Format, lint, types, uni
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	$(LIGHT) -m mypy $(LIGHT_CODE)
-	$(EMBEDDED) -m mypy embedded tests/contract
+	$(EMBEDDED) -m mypy embedded tests/contract benchmarks
 	$(LIGHT) -m pytest tests/unit -n 2 -m "not slow"
 
 .PHONY: contract

@@ -26,7 +26,7 @@ def group_rows(slots: torch.Tensor) -> list[tuple[int, Rows]]:
     present = torch.unique(slots).tolist()
     if len(present) == 1:
         return [] if present[0] < 0 else [(present[0], None)]
-    return [(slot, (slots == slot).nonzero().squeeze(1)) for slot in present]
+    return [(slot, (slots == slot).nonzero().squeeze(1)) for slot in present if slot >= 0]
 
 
 class GroupedLora(PunicaWrapperCPU):
