@@ -109,7 +109,7 @@ def tokenized(nim: Running, text: str) -> list[int]:
 def scored(client: openai.OpenAI, model: str, tokens: list[int]) -> list[float]:
     """The prompt's log probabilities as lm-eval asks for them."""
     answer = client.completions.create(model=model, prompt=tokens, max_tokens=1, temperature=0, logprobs=1, echo=True)
-    values = answer.choices[0].logprobs.token_logprobs  # type: ignore[union-attr]
+    values = answer.choices[0].logprobs.token_logprobs
     assert values is not None
     assert len(values) == len(tokens) + 1, "the prompt's tokens and the generated one"
     return values[1 : len(tokens)]

@@ -362,7 +362,7 @@ def test_watch_goes_on_after_a_defect(play: Callable[[Play], None], caplog: pyte
             await load(adapter_id, folder)
             loaded.set()
 
-        world.server.load = load_or_fail  # type: ignore[method-assign]
+        world.server.load = load_or_fail
         world.store.entities = [entity("a")]
         watching = asyncio.create_task(world.sync.watch())
         await loaded.wait()
