@@ -120,6 +120,7 @@ test: check contract engine ## Everything that CI proves: check, contract, engin
 	$(LIGHT) -m load_tests --stack $(TEST_STACK) --slo examples/slo.local.yaml --users 4 --duration 10s
 
 .PHONY: bench
-bench: .venv/.ready .venv-embedded/.ready ## Ratios, each measured within one run
-	@for script in benchmarks/*.py; do echo "==> $$script"; \
-	  python=$$(sed -n 's/^# runs in: *//p' $$script); $${python:-.venv}/bin/python $$script; done
+bench: .venv/.ready .venv-embedded/.ready ## Ratios, each measured within one run (about 10 min, on a quiet machine)
+	$(LIGHT) -m benchmarks.load_client --others
+	$(EMBEDDED) -m benchmarks.customizer
+	$(EMBEDDED) -m benchmarks.nim

@@ -1,4 +1,3 @@
-# runs in: .venv
 """How much the load test's client can read, and how late it stamps: against the mock server, on this machine.
 
     .venv/bin/python -m benchmarks.load_client [--streams 100] [--others]
