@@ -73,11 +73,12 @@ def test_sigterm_ends_all_of_it_while_requests_run(start_process: Callable[..., 
 
 def test_killed_and_started_again(
     start_process: Callable[..., Running],
-    data_store_url: str,
-    entity_store_url: str,
+    start_service: Callable[..., Running],
     tmp_path: Path,
     unique: str,
 ) -> None:
+    # stores of its own: every folder on the shelf is looked at
+    data_store_url, entity_store_url = start_service("data_store").url, start_service("entity_store").url
     with NeMoMicroservices(base_url=entity_store_url) as sdk:
         stores = Stores(HfApi(endpoint=f"{data_store_url}/v1/hf", token=False), sdk)
         kept = stores.publish(unique, "kept@cust-1", make_adapter(tmp_path / "kept", 1))
