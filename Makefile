@@ -90,8 +90,10 @@ load: .venv/.ready ## Load-test NIM of a running stack, base model and adapters 
 	$(LIGHT) -m load_tests --stack $(STACK) --slo examples/slo.local.yaml
 
 .PHONY: clean
-clean: ## Remove the local stack's data, environments and caches of this clone (after make down)
+clean: ## Destroy the local stack with its data; remove environments and caches of this clone
 	@[ ! -x $(LIGHT) ] || $(LIGHT) -m tools down --stack $(STACK) --purge
+	@# state and passphrase go with the last stack: another one may still need them
+	[ -n "$$(find .nemostack -mindepth 1 -maxdepth 1 -type d ! -name pulumi 2>/dev/null)" ] || rm -rf .nemostack
 	rm -rf .venv .venv-embedded .mypy_cache .ruff_cache .pytest_cache
 
 # --- proof --------------------------------------------------------------------------------------------------------
