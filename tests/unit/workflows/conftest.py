@@ -1,6 +1,5 @@
 import json
 import logging
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +21,6 @@ FAST = Pace(first=0.001, longest=0.01)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NEMOSTACK_OUTPUTS", "NEMOSTACK_RUNS", "NEMOSTACK_JUDGE_API_KEY", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     logging.getLogger("nemostack").handlers.clear()
 
 
