@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from tests.unit.conftest import ROOT
 
 
 @pytest.fixture
