@@ -5,6 +5,7 @@ The clone has the real `infra/`, `tools/` and Pulumi files; only what `.venv-emb
 supervisor do with services, not the services.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -94,6 +95,13 @@ class Clone:
             except psutil.Error:
                 continue
         return found
+
+    def kill_engine(self) -> None:
+        """Kill -9 the pulumi that runs here. Others of the clone's processes come and go meanwhile."""
+        for process in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.name() == "pulumi":
+                    process.kill()
 
     def listening(self) -> Any:
         taken = []

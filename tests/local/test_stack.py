@@ -160,9 +160,7 @@ def test_interrupted_up(clone: Clone, how: str, tmp_path: Path) -> None:
     ):
         wait_for(record.exists)
         if how == "kill":
-            for process in clone.processes():
-                if process.name() == "pulumi":
-                    process.kill()
+            clone.kill_engine()
         else:
             os.killpg(run.pid, signal.SIGINT)
             if how == "ctrl-c twice":
@@ -184,9 +182,7 @@ def test_destroy_after_an_interruption(clone: Clone, tmp_path: Path) -> None:
     record = clone.stack / "supervisor" / "programs" / "data_store.pid.json"
     with (tmp_path / "output").open("w") as output, clone.popen("up", stdout=output, stderr=output) as run:
         wait_for(record.exists)
-        for process in clone.processes():
-            if process.name() == "pulumi":
-                process.kill()
+        clone.kill_engine()
         run.wait(60)
     clone.down()
     wait_for(lambda: clone.processes() == [])
