@@ -1,6 +1,7 @@
 """`python -m tools`: the toolchain and the stacks of this clone.
 
 python -m tools ensure                         install what is missing, print where each program is
+python -m tools ensure kubernetes etcd kwok    the same for what tests/cluster starts
 eval "$(python -m tools env)"                  make plain `pulumi up -s local` work in this shell
 python -m tools run -- pulumi up -s local      the same for one command
 python -m tools up --stack local               make the stack if need be, bring it up, no questions
@@ -22,7 +23,8 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--debug", action="store_true", help="show tracebacks")
     sub = root.add_subparsers(dest="command", required=True)
     ensure = sub.add_parser("ensure", help="install what is missing, print where each program is")
-    ensure.add_argument("sets", nargs="*", metavar="SET", help=f"one of {', '.join(programs.SETS)}; default: all")
+    known = f"{', '.join(programs.SETS)}; default: {', '.join(programs.FOR_EVERYONE)}"
+    ensure.add_argument("sets", nargs="*", metavar="SET", help=known)
     sub.add_parser("env", help="print lines for the shell's eval")
     run = sub.add_parser("run", help="run a command with the toolchain: run -- COMMAND ...")
     run.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- COMMAND")

