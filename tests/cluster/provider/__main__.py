@@ -1,0 +1,10 @@
+"""`python -m tests.cluster.provider ENGINE_ADDRESS`: what the generated `pulumi-resource-kubernetes` runs."""
+
+import argparse
+
+from tests.cluster.provider.server import serve
+
+parser = argparse.ArgumentParser(prog="pulumi-resource-kubernetes", description=__doc__)
+parser.add_argument("engine", nargs="?", default="", help="address of the engine")
+known, _ = parser.parse_known_args()  # the engine also passes flags for logging and tracing
+serve(known.engine)

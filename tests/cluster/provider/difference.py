@@ -1,0 +1,156 @@
+"""What differs between an object as it is and as the program wants it, and which differences need a new object.
+
+As the official plugin does: the live object is cut down to the fields the program set last time and compared with what
+it sets now. So a field that only the server fills in is no change, and a field that somebody else changed is one.
+"""
+
+import base64
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+Json = dict[str, Any]
+Path = tuple[str | int, ...]
+
+
+class Change(Enum):
+    """What happened to the value at a path."""
+
+    ADD = "added"
+    DELETE = "deleted"
+    UPDATE = "changed"
+
+
+SERVER_FIELDS = (
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+)
+# Fields that the API server refuses to change, by kind; the first two hold for every kind.
+IDENTITY = ("metadata.name", "metadata.namespace")
+IMMUTABLE = {
+    "Deployment": ("spec.selector",),
+    "DaemonSet": ("spec.selector",),
+    "StatefulSet": ("spec.podManagementPolicy", "spec.selector", "spec.serviceName", "spec.volumeClaimTemplates"),
+    "Job": ("spec.completions", "spec.parallelism", "spec.selector", "spec.template"),
+    "PersistentVolumeClaim": ("spec.accessModes", "spec.selector", "spec.storageClassName", "spec.volumeName"),
+    "PersistentVolume": ("spec.csi", "spec.hostPath", "spec.local", "spec.nfs"),
+    "Pod": ("spec",),
+    "Secret": ("type",),
+    "Service": ("spec.clusterIP",),
+    "StorageClass": ("parameters", "provisioner"),
+    "RoleBinding": ("roleRef",),
+    "ClusterRoleBinding": ("roleRef",),
+}
+# Below these the server rewrites quantities: 1024Mi comes back as 1Gi, 1000m as 1.
+QUANTITIES = frozenset(
+    {"requests", "limits", "capacity", "hard", "sizeLimit", "min", "max", "default", "defaultRequest"}
+)
+QUANTITY = re.compile(r"([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|)")
+UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18} | {
+    f"{unit}i": 1024 ** (power + 1) for power, unit in enumerate("KMGTPE")
+}
+SEGMENT = re.compile(r'\["((?:[^"\\]|\\.)*)"\]|\[(\d+|\*)\]|([^.\[\]]+)')
+
+
+def normalized(obj: Json) -> Json:
+    """Bring an object into the form in which the server keeps it: no nulls, no server fields, Secrets as base64."""
+    result: Json = _without_nulls(obj)
+    metadata = result.get("metadata")
+    if isinstance(metadata, dict):
+        result["metadata"] = {key: value for key, value in metadata.items() if key not in SERVER_FIELDS}
+    if result.get("kind") == "Secret" and isinstance(result.get("stringData"), dict):
+        data = {key: base64.b64encode(str(text).encode()).decode() for key, text in result.pop("stringData").items()}
+        result["data"] = (result.get("data") or {}) | data
+    if result.get("kind") == "CustomResourceDefinition":
+        result.pop("status", None)
+    return result
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    return value
+
+
+def pruned(live: Any, shape: Any) -> Any:
+    """Cut the live value down to the keys and list items that `shape` has."""
+    if isinstance(live, dict) and isinstance(shape, dict):
+        return {key: pruned(live[key], item) for key, item in shape.items() if key in live}
+    if isinstance(live, list) and isinstance(shape, list):
+        return [pruned(item, mark) for item, mark in zip(live, shape, strict=False)]
+    return live
+
+
+def compare(old: Any, new: Any, path: Path = ()) -> Iterator[tuple[Path, Change]]:
+    """Yield the path and kind (ADD, DELETE, UPDATE) of each difference."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            if key not in new:
+                yield (*path, key), Change.DELETE
+            elif key in old:
+                yield from compare(old[key], new[key], (*path, key))
+            elif new[key] not in ("", [], {}, False, 0):  # the server leaves zero values out
+                yield (*path, key), Change.ADD
+    elif isinstance(old, list) and isinstance(new, list):
+        for index, (before, after) in enumerate(zip(old, new, strict=False)):
+            yield from compare(before, after, (*path, index))
+        for index in range(min(len(old), len(new)), max(len(old), len(new))):
+            kind = Change.ADD if len(new) > len(old) else Change.DELETE
+            yield (*path, index), kind
+    elif old != new and not _same_quantity(old, new, path):
+        yield path, Change.UPDATE
+
+
+def _same_quantity(old: Any, new: Any, path: Path) -> bool:
+    if not QUANTITIES.intersection(path):
+        return False
+    first, second = _quantity(old), _quantity(new)
+    return first is not None and first == second
+
+
+def _quantity(value: Any) -> Decimal | None:
+    match = QUANTITY.fullmatch(str(value))
+    if not match:
+        return None
+    factor = Decimal("0.001") if match[2] == "m" else Decimal(UNITS[match[2]])
+    return Decimal(match[1]) * factor
+
+
+def needs_replacement(kind: str, path: Path) -> bool:
+    """Say whether a difference at this path needs a new object."""
+    dotted = ".".join(str(part) for part in path if isinstance(part, str)) + "."
+    return any(dotted.startswith(f"{field}.") for field in (*IDENTITY, *IMMUTABLE.get(kind, ())))
+
+
+def written(path: Path) -> str:
+    """Write a path as Pulumi does: `spec.containers[0].image`, `metadata.labels["a.b/c"]`."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif re.fullmatch(r"[A-Za-z_$][\w$-]*", part):
+            text += f".{part}" if text else part
+        else:
+            text += f'["{part}"]'
+    return text
+
+
+def is_ignored(path: Path, ignored: list[str]) -> bool:
+    """Say whether the program told Pulumi to ignore changes at this path or above it."""
+    for pattern in ignored:
+        segments = [quoted or index or name for quoted, index, name in SEGMENT.findall(pattern)]
+        if len(segments) <= len(path) and all(
+            want in ("*", str(have)) for want, have in zip(segments, path, strict=False)
+        ):
+            return True
+    return False
