@@ -8,6 +8,20 @@ Refuses unknown and missing keys.
 from pydantic import BaseModel, ConfigDict, Field
 
 
+class ClusterOutputs(BaseModel):
+    """What `nemostack doctor`, `port-forward` and `teardown` need to know of a cluster."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kubeconfig: str | None = Field(description="Path; None: the secret output `kubeconfig`, or kubectl's default")
+    context: str | None = Field(description="Context in it; None: the current one")
+    namespaces: list[str] = Field(description="Namespaces that the stack made")
+    services: dict[str, str] = Field(description="Key of a URL or service -> namespace/service:port in the cluster")
+    prefixes: dict[str, str] = Field(description="Path prefix of nemo_url -> key in `services`, for port-forward")
+    secrets: dict[str, list[str]] = Field(description="Namespace -> Secrets that must be there")
+    nims: dict[str, str] = Field(description="NIM -> namespace")
+
+
 class StackOutputs(BaseModel):
     """URLs carry no trailing slash and no API path (`/v1` is added by the clients)."""
 
@@ -25,4 +39,11 @@ class StackOutputs(BaseModel):
     customization_config: str = Field(description="Customizer config for the base model, namespace/name@version")
     log_commands: dict[str, list[str]] = Field(
         description="Service name -> command (argv) that prints the end of its log; run by a test that failed"
+    )
+    cluster: ClusterOutputs | None = Field(default=None, description="Access to the cluster; None on the local stack")
+    kubeconfig: str = Field(
+        default="",
+        repr=False,
+        exclude=True,  # a secret: it must not land in a run's files
+        description="Kubeconfig of a cluster that the stack made (secret), else empty",
     )

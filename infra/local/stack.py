@@ -72,5 +72,5 @@ class LocalStack(pulumi.ComponentResource):
             after = [self.supervisor, *(self.services[needed].process for needed in spec.after)]
             self.services[spec.name] = Service(spec, plan, after=after, opts=child)
         self.outputs = plan.outputs()
-        self.exports = self.outputs.model_dump()
+        self.exports = self.outputs.model_dump() | {"kubeconfig": self.outputs.kubeconfig}
         self.register_outputs({"nemo_url": self.outputs.nemo_url})

@@ -7,6 +7,8 @@ import pytest
 import yaml
 
 from infra import config
+from infra.config.local import BaseModelSettings, LocalCustomizer, LocalNim, LocalSettings
+from infra.config.section import Section
 from tests.unit.infra.support import ROOT
 
 
@@ -62,9 +64,11 @@ def test_unknown_section() -> None:
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        ({}, "nemostack:target: missing; one of local"),
-        ({"nemostack:target": "gke"}, "nemostack:target: 'gke' is not implemented yet; choose one of local"),
-        ({"nemostack:target": "lokal"}, "nemostack:target: 'lokal' is unknown; choose one of local"),
+        ({}, "nemostack:target: missing; one of local, minikube, existing, gke, eks, aks"),
+        (
+            {"nemostack:target": "lokal"},
+            "nemostack:target: 'lokal' is unknown; choose one of local, minikube, existing, gke, eks, aks",
+        ),
     ],
 )
 def test_targets(raw: dict[str, str], message: str) -> None:
@@ -81,11 +85,6 @@ def test_shipped_file_holds_the_defaults() -> None:
 
 def test_shipped_file_names_every_setting() -> None:
     text = (ROOT / "Pulumi.local.yaml").read_text()
-    sections: list[type[config.Section]] = [
-        config.LocalSettings,
-        config.BaseModelSettings,
-        config.LocalNim,
-        config.LocalCustomizer,
-    ]
+    sections: list[type[Section]] = [LocalSettings, BaseModelSettings, LocalNim, LocalCustomizer]
     missing = [name for section in sections for name in section.model_fields if f"{name}:" not in text]
     assert not missing

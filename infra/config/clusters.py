@@ -1,0 +1,91 @@
+"""Where the cluster comes from: one section a target. Clouds make it or take an existing one; others are adopted."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from infra.config.pools import GpuPool, SystemPool, Taint
+from infra.config.section import DnsLabel, Section
+
+
+class CloudCluster(Section):
+    """What the three clouds share."""
+
+    cluster_name: DnsLabel = Field(default="nemostack", description="Of the cluster that is made or adopted")
+    create: bool = Field(default=True, description="false: adopt the cluster of that name; only GPU pools are made")
+    kubernetes_version: str = Field(default="1.34", pattern=r"^1\.\d{2}$", description="Minor version of a new cluster")
+    authorized_networks: tuple[str, ...] = Field(
+        default=(), description="CIDRs that may reach the API server of a new cluster; empty: the cloud's default"
+    )
+    gpu_pools: tuple[GpuPool, ...] = Field(min_length=1, description="Any number of GPU node pools")
+    rwx: str
+
+
+class GkeSettings(CloudCluster):
+    """Google Kubernetes Engine."""
+
+    project: str = Field(min_length=4, description="Google Cloud project id")
+    location: str = Field(pattern=r"^[a-z]+-[a-z]+\d(-[a-z])?$", description="Region or zone, e.g. us-central1")
+    network: str | None = Field(default=None, description="Existing VPC network; default: a new one")
+    subnetwork: str | None = Field(default=None, description="Existing subnetwork in `network`")
+    system_pool: SystemPool = SystemPool(machine="e2-standard-8")
+    rwx: Literal["filestore", "none"] = Field(default="filestore", description="ReadWriteMany storage class to make")
+
+
+class EksSettings(CloudCluster):
+    """Amazon Elastic Kubernetes Service."""
+
+    region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="e.g. us-east-1")
+    vpc_id: str | None = Field(default=None, pattern=r"^vpc-", description="Existing VPC; default: a new one")
+    subnet_ids: tuple[str, ...] = Field(default=(), description="Private subnets in two zones or more, with `vpc_id`")
+    vpc_cidr: str = Field(default="10.40.0.0/16", description="Of a new VPC")
+    system_pool: SystemPool = SystemPool(machine="m6i.2xlarge")
+    ami: Literal["AL2023_x86_64_NVIDIA", "BOTTLEROCKET_x86_64_NVIDIA"] = Field(
+        default="AL2023_x86_64_NVIDIA", description="AL2023 needs a device plugin, Bottlerocket has one"
+    )
+    rwx: Literal["efs", "none"] = Field(default="efs", description="ReadWriteMany storage class to make")
+
+    @model_validator(mode="after")
+    def _network(self) -> Self:
+        if (self.vpc_id is None) != (not self.subnet_ids):
+            raise ValueError("vpc_id and subnet_ids go together: say both, or neither for a new network")
+        if not self.create and self.vpc_id is None:
+            raise ValueError("create: false needs vpc_id and subnet_ids, the place of the GPU pools")
+        return self
+
+
+class AksSettings(CloudCluster):
+    """Azure Kubernetes Service."""
+
+    location: str = Field(pattern=r"^[a-z0-9]+$", description="e.g. eastus2")
+    resource_group: str = Field(min_length=1, description="Made together with a new cluster, read with an existing one")
+    subnet_id: str | None = Field(default=None, description="Resource id of an existing subnet; default: a new one")
+    system_pool: SystemPool = SystemPool(machine="Standard_D8s_v5")
+    rwx: Literal["azurefile", "none"] = Field(default="azurefile", description="ReadWriteMany storage class to make")
+
+
+class AdoptedCluster(Section):
+    """A cluster that is there: nothing of it is made, its GPUs are verified."""
+
+    kubeconfig: str | None = Field(default=None, description="Path; default: KUBECONFIG, else ~/.kube/config")
+    context: str | None = Field(default=None, description="Context in it; default: the current one")
+    min_gpus: int = Field(default=2, ge=0, description="Allocatable GPUs that must be there; fewer are an error")
+    gpu_memory_gb: int | None = Field(
+        default=None, ge=1, description="Memory of one GPU, checked against what models need; default: node labels"
+    )
+    gpu_taints: tuple[Taint, ...] = Field(
+        default=(), description="Taints of the GPU nodes besides nvidia.com/gpu, to be tolerated"
+    )
+    label_nodes: dict[str, str] = Field(
+        default={}, description="Labels put on every node with allocatable GPUs, e.g. NFD's where NFD is missing"
+    )
+
+
+class ExistingSettings(AdoptedCluster):
+    """An existing cluster: any Kubernetes 1.29 or later, K3s included."""
+
+
+class MinikubeSettings(AdoptedCluster):
+    """minikube on one machine with GPUs (`minikube start --driver=docker --container-runtime=docker --gpus=all`)."""
+
+    context: str | None = "minikube"

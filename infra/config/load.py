@@ -1,0 +1,90 @@
+"""Read a stack's settings, every `nemostack:*` key of `Pulumi.<stack>.yaml`, into one model.
+
+Called once, at the edge (`infra/__main__.py`). Refuses unknown keys, wrong values and combinations that cannot
+work, with one line each: the path, what is wrong, what to do. Values of secrets are never repeated.
+"""
+
+import difflib
+import json
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from infra.config.local import LocalStackConfig
+from infra.config.rules import broken_rules
+from infra.config.section import PROJECT, ConfigError
+from infra.config.stack import SECRET_KEYS, TARGETS, ClusterStackConfig
+
+
+def load(raw: Mapping[str, str]) -> LocalStackConfig | ClusterStackConfig:
+    """Validate Pulumi's flat configuration (`nemostack:key` -> text or JSON). Raises ConfigError."""
+    settings = {
+        key.removeprefix(f"{PROJECT}:"): parse(value) for key, value in raw.items() if key.startswith(f"{PROJECT}:")
+    }
+    target = settings.get("target")
+    if target is None:
+        raise ConfigError(f"{PROJECT}:target: missing; one of {', '.join(TARGETS)}")
+    if target not in TARGETS:
+        raise ConfigError(f"{PROJECT}:target: {target!r} is unknown; choose one of {', '.join(TARGETS)}")
+    model = TARGETS[str(target)]
+    secrets = {key for key in SECRET_KEYS if settings.pop(key, None) is not None}
+    try:
+        config = model.model_validate(settings)
+    except ValidationError as error:
+        found = [dict(problem) for problem in error.errors(include_url=False)]
+        # a list whose items are wrong counts as too short as well, which says nothing
+        broken = [problem["loc"] for problem in found if problem["type"] != "too_short"]
+        found = [
+            problem
+            for problem in found
+            if problem["type"] != "too_short" or all(loc[: len(problem["loc"])] != problem["loc"] for loc in broken)
+        ]
+        lines = [describe(problem, model) for problem in found]
+        raise ConfigError("\n".join(lines)) from None
+    if isinstance(config, ClusterStackConfig) and (problems := broken_rules(config, secrets)):
+        raise ConfigError("\n".join(f"{PROJECT}:{problem}" for problem in problems))
+    return config
+
+
+def parse(value: str) -> Any:
+    """Read a value as Pulumi hands it over: structured values are JSON, plain ones text (pydantic reads numbers)."""
+    if value[:1] in "{[":
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def describe(problem: dict[str, Any], model: type[BaseModel]) -> str:
+    """One line for one of pydantic's errors."""
+    location = [str(part) for part in problem["loc"]]
+    path = f"{PROJECT}:{'.'.join(location)}"
+    if problem["type"] == "extra_forbidden":
+        known = keys_at(model, location[:-1])
+        close = difflib.get_close_matches(location[-1], known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}"
+        return f"{path}: unknown key ({hint})"
+    message = problem["msg"].removeprefix("Value error, ")
+    message = f"{path}: {message[:1].lower()}{message[1:]}"
+    # a whole section says nothing that its path does not, and may be long
+    return message if isinstance(problem["input"], dict | list) else f"{message}, got {problem['input']!r}"
+
+
+def keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
+    """List the keys known in the section at `location`, through tuples and optional sections."""
+    for part in location:
+        if part.isdigit():
+            continue
+        found = section_in(model.model_fields[part].annotation)
+        assert found is not None
+        model = found
+    return list(model.model_fields)
+
+
+def section_in(annotation: Any) -> type[BaseModel] | None:
+    """The section that a field's type holds."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := section_in(part))), None)

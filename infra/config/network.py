@@ -1,0 +1,103 @@
+"""How the services are reached and what may reach them: routes, policies, pod security; and what watches them."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from infra.config.platform import Mode
+from infra.config.section import DnsLabel, Hostname, Section
+
+
+class Hosts(Section):
+    """Host names; default: nemo., nim., data-store., mlflow. before `routes.domain`."""
+
+    nemo: Hostname | None = Field(default=None, description="Entity Store, Customizer, Evaluator share its path space")
+    nim: Hostname | None = Field(default=None, description="The NIM proxy if it runs, else the first NIM")
+    data_store: Hostname | None = None
+    mlflow: Hostname | None = None
+
+
+class Gateway(Section):
+    """Gateway API."""
+
+    controller: Literal["envoy", "gke", "istio", "traefik", "aws-lbc", "other"] = "envoy"
+    install: bool = Field(default=True, description="Envoy Gateway only: a release of ours; others must be there")
+    class_name: DnsLabel | None = Field(default=None, description="GatewayClass; default: the controller's usual one")
+    existing: str | None = Field(
+        default=None, pattern=r"^[a-z0-9-]+/[a-z0-9-]+$", description="namespace/name of a Gateway to attach to"
+    )
+
+
+class Ingress(Section):
+    """Ingress, for clusters without Gateway API."""
+
+    controller: Literal["traefik", "alb", "nginx-f5", "nginx", "other"] = Field(
+        default="traefik", description="nginx: the retired ingress-nginx, for existing installations and minikube only"
+    )
+    class_name: DnsLabel | None = Field(default=None, description="IngressClass; default: the controller's usual one")
+
+
+class Tls(Section):
+    """Certificates of the routes."""
+
+    kind: Literal["none", "self-signed", "letsencrypt", "issuer", "secret"] = Field(
+        default="none", description="issuer: an existing ClusterIssuer; secret: a wildcard certificate you bring"
+    )
+    email: str | None = Field(default=None, description="For Let's Encrypt")
+    name: DnsLabel | None = Field(default=None, description="Of the ClusterIssuer or Secret")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.kind == "letsencrypt" and not self.email:
+            raise ValueError("kind: letsencrypt needs email")
+        if self.kind in ("issuer", "secret") and not self.name:
+            raise ValueError(f"kind: {self.kind} needs name")
+        return self
+
+
+class Routes(Section):
+    """The way in."""
+
+    kind: Literal["gateway", "ingress", "none"] = Field(
+        default="none", description="none: by `nemostack port-forward` only"
+    )
+    domain: Hostname | None = Field(default=None, description="Hosts are made from it, e.g. nemo.<domain>")
+    hosts: Hosts = Hosts()
+    gateway: Gateway = Gateway()
+    ingress: Ingress = Ingress()
+    tls: Tls = Tls()
+    internal: bool = Field(default=True, description="Load balancer with a private address only")
+    stream_timeout_s: int = Field(
+        default=3600, ge=60, description="Longest request: streams, long evaluations, uploads"
+    )
+
+    def host(self, key: Literal["nemo", "nim", "data_store", "mlflow"]) -> str | None:
+        """The host name of one of the four, None where no domain is set."""
+        said: str | None = getattr(self.hosts, key)
+        if said or not self.domain:
+            return said
+        return f"{key.replace('_', '-')}.{self.domain}"
+
+
+class Security(Section):
+    """Walls inside the cluster."""
+
+    network_policies: bool = Field(default=True, description="Default deny a namespace, with the ways the stack needs")
+    pod_security: Literal["privileged", "baseline", "restricted"] = Field(
+        default="baseline", description="Enforced on our namespaces; restricted is warned about in any case"
+    )
+    internet_cidrs: tuple[str, ...] = Field(
+        default=("0.0.0.0/0",),
+        description="Where downloads of models may go (private ranges are left out); empty: nowhere",
+    )
+    node_local_dns: bool = Field(default=False, description="Also allow DNS to 169.254.20.10")
+    clients: tuple[DnsLabel, ...] = Field(default=(), description="Further namespaces whose pods may call the services")
+
+
+class Observability(Section):
+    """Metrics and dashboard."""
+
+    prometheus: Mode = Field(default="skip", description="kube-prometheus-stack: install it, or use one that is there")
+    dcgm_exporter: bool = Field(default=True, description="ServiceMonitor of the GPU operator's DCGM exporter")
+    dashboard: bool = Field(default=True, description="Grafana dashboard as a ConfigMap that its sidecar finds")
+    release_label: str = Field(default="kube-prometheus-stack", description="Label `release` that Prometheus selects")

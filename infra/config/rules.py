@@ -1,0 +1,256 @@
+"""Combinations of settings that cannot work, each refused before anything is created.
+
+A rule reads the whole configuration and yields problems, `path: what is wrong: what to do`. What one section can
+judge alone is in its own model.
+"""
+
+import ipaddress
+from collections import Counter
+from collections.abc import Iterator
+
+from infra.config.clusters import AksSettings, CloudCluster, EksSettings
+from infra.config.gpus import GIB_PER_GPU, MIG_CAPABLE, Machine
+from infra.config.pools import GpuPool
+from infra.config.stack import ClusterStackConfig
+
+
+def broken_rules(config: ClusterStackConfig, secrets: set[str]) -> list[str]:
+    """All problems of a configuration. `secrets`: names of the secret settings that have a value."""
+    pool_problems = list(pools(config))
+    found = [*pool_problems, *names(config), *credentials(config, secrets), *prerequisites(config), *routes(config)]
+    found += [*volumes(config), *services(config), *object_store(config, secrets), *observability(config)]
+    return found if pool_problems else [*found, *gpus(config)]  # GPUs of broken pools cannot be judged
+
+
+def machines(config: ClusterStackConfig) -> list[tuple[GpuPool, Machine]]:
+    """The pools with the machine types they resolve to. Raises ValueError for a pool that has none."""
+    return [(pool, pool.resolve(config.target)) for pool in config.pools]
+
+
+def pools(config: ClusterStackConfig) -> Iterator[str]:
+    """GPU pools that the cloud would refuse."""
+    cluster = config.cluster
+    if not isinstance(cluster, CloudCluster):
+        return
+    for index, pool in enumerate(cluster.gpu_pools):
+        path = f"{config.target}.gpu_pools.{index}"
+        try:
+            machine = pool.resolve(config.target)
+        except ValueError as error:
+            yield f"{path}: {error}"
+            continue
+        if pool.mig and machine.gpu not in MIG_CAPABLE:
+            yield f"{path}.mig: {machine.gpu} has no MIG: take one of {', '.join(sorted(MIG_CAPABLE))}, or time_slicing"
+        if isinstance(cluster, AksSettings) and len(pool.name.replace("-", "")) > 12:
+            yield f"{path}.name: AKS allows 12 letters and digits, {pool.name!r} has more: shorten it"
+        sliced = "time_slicing" if pool.time_slicing else "mig"
+        by_operator = (isinstance(cluster, EksSettings) and pool.mig) or (
+            isinstance(cluster, EksSettings | AksSettings) and pool.time_slicing
+        )
+        if by_operator and config.prerequisites.gpu.software != "gpu-operator":
+            yield f"{path}.{sliced}: the GPU operator sets it here: prerequisites.gpu.software: gpu-operator"
+    for name in repeated(pool.name for pool in cluster.gpu_pools):
+        yield f"{config.target}.gpu_pools: {name!r} is there twice: give each pool a name of its own"
+    if isinstance(cluster, AksSettings):
+        yield from aks_drivers(config, cluster)
+
+
+def aks_drivers(config: ClusterStackConfig, cluster: AksSettings) -> Iterator[str]:
+    """On AKS either the node image or the GPU operator installs the driver, never both, never neither."""
+    operator = config.prerequisites.gpu.software == "gpu-operator"
+    for index, pool in enumerate(cluster.gpu_pools):
+        path = f"aks.gpu_pools.{index}.driver"
+        if operator and pool.driver != "none":
+            yield f"{path}: the GPU operator on AKS brings the driver and collides with the cloud's: driver: none"
+        if not operator and pool.driver == "none":
+            yield f"{path}: nothing installs the driver: driver: cloud, or prerequisites.gpu.software: gpu-operator"
+
+
+def names(config: ClusterStackConfig) -> Iterator[str]:
+    """Names that must differ, or must exist."""
+    for name in repeated(nim.name for nim in config.nims):
+        yield f"nims: {name!r} is there twice: give each NIM a name of its own"
+    reserved = {"nemo-datastore", "nemo-entity-store", "nemo-evaluator", "nemo-customizer", "nemo", "mlflow"}
+    for index, nim in enumerate(config.nims):
+        if nim.name in reserved:
+            yield f"nims.{index}.name: {nim.name!r} is the namespace of another service: take another name"
+    known = [pool.name for pool in config.pools]
+    wanted = [(f"nims.{index}.pool", nim.pool) for index, nim in enumerate(config.nims)]
+    for path, pool in [*wanted, ("customizer.pool", config.customizer.pool)]:
+        if pool is not None and pool not in known:
+            there = f"one of {', '.join(known)}" if known else "leave it out: an adopted cluster has no pools of ours"
+            yield f"{path}: there is no GPU pool {pool!r}: {there}"
+
+
+def credentials(config: ClusterStackConfig, secrets: set[str]) -> Iterator[str]:
+    """A key of NGC is needed for charts and images, unless both come from elsewhere."""
+    if "ngc_api_key" in secrets:
+        return
+    said = config.credentials
+    remedy = "pulumi config set --secret nemostack:ngc_api_key"
+    if config.charts.source is None:
+        yield f"ngc_api_key: missing, and NVIDIA's charts need it: {remedy}, or charts.source"
+    if said.ngc_secret is None:
+        yield f"credentials.ngc_secret: missing, and so is ngc_api_key: {remedy}, or name an existing Secret"
+    if said.image_pull_secret is None:
+        yield f"credentials.image_pull_secret: missing, and so is ngc_api_key: {remedy}, or name an existing Secret"
+
+
+def prerequisites(config: ClusterStackConfig) -> Iterator[str]:
+    """Software that others of the stack need."""
+    said = config.prerequisites
+    if said.volcano == "skip" and config.services.customizer:
+        yield "prerequisites.volcano: the Customizer crashes without it: install or adopt, or customizer: false"
+    users = [f"nims.{index}.deploy: operator" for index, nim in enumerate(config.nims) if nim.deploy == "operator"]
+    users += ["services.deployment_management"] if config.services.deployment_management else []
+    if said.nim_operator == "skip" and users:
+        yield f"prerequisites.nim_operator: {users[0]} needs it: install or adopt"
+    if said.nim_operator == "install" and said.cert_manager == "skip":
+        yield "prerequisites.cert_manager: the NIM operator's webhook needs it: install or adopt"
+    if config.routes.tls.kind in ("self-signed", "letsencrypt", "issuer") and said.cert_manager == "skip":
+        yield f"prerequisites.cert_manager: routes.tls.kind: {config.routes.tls.kind} needs it: install or adopt"
+    if config.routes.kind == "gateway" and said.gateway_api == "skip":
+        yield "prerequisites.gateway_api: routes.kind: gateway needs it: install or adopt"
+
+
+def routes(config: ClusterStackConfig) -> Iterator[str]:
+    """Hosts that collide, controllers that are not of this cloud, missing names."""
+    said = config.routes
+    if said.kind == "none":
+        return
+    for key in ("nemo", "nim", "data_store", "mlflow"):
+        if said.host(key) is None:
+            yield f"routes.hosts.{key}: missing: set routes.domain, or the host"
+    if said.host("nemo") and said.host("nemo") == said.host("nim"):
+        yield (
+            "routes.hosts.nim: the same host as nemo, but /v1/models is the Entity Store's on one and NIM's on the "
+            "other: give NIM a host of its own"
+        )
+    hosts = {key: said.host(key) for key in ("nemo", "nim", "data_store", "mlflow")}
+    if hosts["nim"] == hosts["nemo"]:
+        del hosts["nim"]
+    for host in repeated([host for host in hosts.values() if host]):
+        yield f"routes.hosts: {host!r} is there twice, and each takes the whole path space: a host of its own for each"
+    own = {"gke": "gke", "aws-lbc": "eks"}
+    if said.kind == "gateway":
+        needed = own.get(said.gateway.controller)
+        if needed and config.target not in (needed, "existing"):
+            yield f"routes.gateway.controller: {said.gateway.controller} is on {needed} only: envoy works everywhere"
+        if said.gateway.controller == "other" and not (said.gateway.class_name or said.gateway.existing):
+            yield "routes.gateway.class_name: controller: other needs it, or routes.gateway.existing"
+    if said.kind == "ingress":
+        if said.ingress.controller == "alb" and config.target not in ("eks", "existing"):
+            yield "routes.ingress.controller: alb is there on eks only: traefik works everywhere"
+        if said.ingress.controller == "other" and not said.ingress.class_name:
+            yield "routes.ingress.class_name: controller: other needs it"
+    for index, cidr in enumerate(config.security.internet_cidrs):
+        try:
+            ipaddress.ip_network(cidr)
+        except ValueError as error:
+            yield f"security.internet_cidrs.{index}: {error}"
+
+
+def volumes(config: ClusterStackConfig) -> Iterator[str]:
+    """Volumes that several pods write need a class that can."""
+    made = isinstance(config.cluster, CloudCluster) and config.cluster.rwx != "none"
+    if made or config.storage.rwx_class_name or config.target == "minikube":
+        return  # minikube is one node, where any volume serves several pods
+    remedy = "name a class that can, storage.rwx_class_name"
+    if config.services.evaluator:
+        yield f"storage.rwx_class_name: the Evaluator's jobs share a ReadWriteMany volume: {remedy}"
+    if config.services.customizer:
+        yield f"storage.rwx_class_name: the Customizer's jobs share a ReadWriteMany volume: {remedy}"
+    for index, nim in enumerate(config.nims):
+        if nim.cache.access_mode == "ReadWriteMany" and nim.cache.existing_claim is None:
+            yield f"nims.{index}.cache.access_mode: ReadWriteMany needs a class that can: {remedy}, or ReadWriteOnce"
+
+
+def services(config: ClusterStackConfig) -> Iterator[str]:
+    """Services that need each other, and NIMs that cannot get their adapters."""
+    on = config.services
+    needs = {
+        "customizer": ("data_store", "entity_store"), "evaluator": ("data_store", "entity_store"),
+        "entity_store": ("data_store",), "guardrails": ("entity_store",), "deployment_management": ("entity_store",),
+    }  # fmt: skip
+    for service, needed in needs.items():
+        missing = [other for other in needed if not getattr(on, other)]
+        if getattr(on, service) and missing:
+            yield f"services.{service}: needs {' and '.join(missing)}: switch it on, or {service} off"
+    for index, nim in enumerate(config.nims):
+        path = f"nims.{index}.lora.peft_source"
+        if nim.lora is None:
+            continue
+        by_url = not nim.lora.peft_source.startswith("/")
+        if by_url and nim.major >= 2:
+            yield f"{path}: NIM {nim.tag} reads adapters from a folder only: a tag of 1.x, or an absolute folder"
+        if nim.lora.peft_source == "entity-store" and not on.entity_store:
+            yield f"{path}: there is no Entity Store: services.entity_store: true, or an absolute folder"
+    models = {nim.model for nim in config.nims}
+    for index, target in enumerate(config.customizer.targets):
+        if on.customizer and target.base_model not in models:
+            yield (
+                f"customizer.targets.{index}.base_model: no NIM serves {target.base_model}, so its adapters cannot be "
+                "used: add a NIM, or take the target out"
+            )
+    if config.postgres.kind == "bundled" and config.layout == "per-service" and on.evaluator:
+        yield (
+            "postgres.kind: the Evaluator's jobs service reads the Entity Store's bundled database, in another "
+            "namespace in layout per-service: cloudnative-pg, or layout: single"
+        )
+
+
+def object_store(config: ClusterStackConfig, secrets: set[str]) -> Iterator[str]:
+    """An external store needs keys, unless pods get them from the cloud."""
+    said = config.object_store
+    both = {"object_store_access_key", "object_store_secret_key"} <= secrets
+    if said.kind in ("s3", "gcs") and said.secret is None and not both:
+        yield (
+            f"object_store.secret: {said.kind} needs keys: name an existing Secret, or pulumi config set --secret "
+            "nemostack:object_store_access_key and nemostack:object_store_secret_key"
+        )
+    if said.kind == "none" and config.mlflow.mode == "install" and config.mlflow.replicas > 1:
+        yield "mlflow.replicas: replicas need an object store for artifacts: object_store.kind, or replicas: 1"
+
+
+def observability(config: ClusterStackConfig) -> Iterator[str]:
+    """The dashboard and the monitors are for a Prometheus that is there."""
+    for index, nim in enumerate(config.nims):
+        if nim.autoscaling and config.observability.prometheus == "skip":
+            yield f"nims.{index}.autoscaling: scales by Prometheus: observability.prometheus: install or adopt"
+
+
+def gpus(config: ClusterStackConfig) -> Iterator[str]:
+    """GPUs that are too few on a node, or too small."""
+    there = [(pool.name, machine.count, GIB_PER_GPU[machine.gpu]) for pool, machine in machines(config)]
+    cluster = config.cluster
+    if not isinstance(cluster, CloudCluster):
+        if cluster.gpu_memory_gb is None:
+            return  # judged by node labels while the program runs
+        there = [("the cluster", 16, cluster.gpu_memory_gb)]
+    for index, nim in enumerate(config.nims):
+        fits = [(name, count, memory) for name, count, memory in there if nim.pool in (None, name)]
+        if all(count < nim.gpus for _, count, _ in fits):
+            most = max(count for _, count, _ in fits)
+            yield f"nims.{index}.gpus: no node has {nim.gpus} GPUs, the most is {most}: fewer gpus, or a bigger machine"
+        elif all(memory < nim.min_gpu_memory_gb for _, _, memory in fits):
+            most = max(memory for _, _, memory in fits)
+            yield f"nims.{index}: needs {nim.min_gpu_memory_gb} GB on a GPU, the most is {most}: a bigger GPU"
+    if not config.services.customizer:
+        return
+    fits = [(name, count, memory) for name, count, memory in there if config.customizer.pool in (None, name)]
+    for number, target in enumerate(config.customizer.targets):
+        for index, template in enumerate(target.templates):
+            path = f"customizer.targets.{number}.templates.{index}"
+            if all(memory < template.gpu_memory_gb for _, _, memory in fits):
+                most = max(memory for _, _, memory in fits)
+                yield (
+                    f"{path}.gpu_memory_gb: LoRA needs {template.gpu_memory_gb} GB on a GPU, the most is {most}: "
+                    "a pool with a bigger GPU"
+                )
+            elif all(count < template.gpus for _, count, _ in fits):
+                yield f"{path}.gpus: no node has {template.gpus} GPUs: fewer gpus, or a bigger machine"
+
+
+def repeated(values: Iterator[str] | list[str]) -> list[str]:
+    """Values that are there more than once."""
+    return [value for value, times in Counter(values).items() if times > 1]

@@ -1,0 +1,24 @@
+"""The secret settings of a stack, which stay Pulumi secrets and never pass through the model.
+
+Refuses a secret in plain text: the stack file is committed.
+"""
+
+import pulumi
+from pulumi.runtime.config import is_config_secret
+
+from infra.config.section import PROJECT, ConfigError
+from infra.config.stack import SECRET_KEYS
+
+
+def secrets() -> dict[str, pulumi.Output[str]]:
+    """Return those that have a value. Raises ConfigError."""
+    found = {}
+    for key in SECRET_KEYS:
+        if (value := pulumi.Config(PROJECT).get_secret(key)) is None:
+            continue
+        if not is_config_secret(f"{PROJECT}:{key}"):
+            raise ConfigError(
+                f"{PROJECT}:{key}: stands in plain text in the stack file: pulumi config set --secret {PROJECT}:{key}"
+            )
+        found[key] = value
+    return found

@@ -1,0 +1,39 @@
+"""What all parts of the settings share: a section that refuses unknown keys, and the constrained types they use."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PROJECT = "nemostack"
+
+
+class ConfigError(Exception):
+    """All that is wrong with a stack's settings, one line each."""
+
+
+class Section(BaseModel):
+    """A part of the settings. Unknown keys are refused: a misspelt key would silently do nothing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+DnsLabel = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")]
+"""Name of a Kubernetes object that must serve as a DNS label, e.g. a namespace or Service."""
+
+Hostname = Annotated[
+    str, Field(max_length=253, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$")
+]
+"""Lower-case DNS name without scheme, port or path."""
+
+Quantity = Annotated[str, Field(pattern=r"^[1-9]\d*(Mi|Gi|Ti)$")]
+"""Size of a volume or memory, binary units, e.g. `50Gi`."""
+
+ModelId = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+"""namespace/name as clients of NIM and the Customizer write it, e.g. meta/llama-3.2-3b-instruct."""
+
+UNITS = {"Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
+
+def size_in_bytes(quantity: str) -> int:
+    """Bytes of a Quantity."""
+    return int(quantity[:-2]) * UNITS[quantity[-2:]]

@@ -1,0 +1,138 @@
+"""The settings of a whole stack, one class a target, and the table of targets."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from infra.config.clusters import (
+    AksSettings,
+    CloudCluster,
+    EksSettings,
+    ExistingSettings,
+    GkeSettings,
+    MinikubeSettings,
+)
+from infra.config.local import LocalStackConfig
+from infra.config.nemo import LLAMA_NIM, CustomizerSettings, Judge, Nim, Services
+from infra.config.network import Observability, Routes, Security
+from infra.config.platform import Charts, Credentials, Mlflow, ObjectStore, Postgres, Prerequisites, Storage
+from infra.config.pools import GpuPool, Taint
+from infra.config.section import Section
+
+
+class ClusterStackConfig(Section):
+    """What every stack on Kubernetes has, wherever its cluster comes from."""
+
+    target: str
+    layout: Literal["per-service", "single"] = Field(
+        default="per-service", description="A namespace and release for each service, or one release `nemo` for all"
+    )
+    charts: Charts = Charts()
+    credentials: Credentials = Credentials()
+    prerequisites: Prerequisites = Prerequisites()
+    storage: Storage = Storage()
+    postgres: Postgres = Postgres()
+    object_store: ObjectStore = ObjectStore()
+    services: Services = Services()
+    customizer: CustomizerSettings = CustomizerSettings()
+    nims: tuple[Nim, ...] = Field(default=(LLAMA_NIM,), min_length=1)
+    judge: Judge = Judge()
+    mlflow: Mlflow = Mlflow()
+    routes: Routes = Routes()
+    security: Security = Security()
+    observability: Observability = Observability()
+
+    @property
+    def cluster(self) -> CloudCluster | ExistingSettings | MinikubeSettings:
+        """The section of the target."""
+        raise NotImplementedError
+
+    @property
+    def pools(self) -> tuple[GpuPool, ...]:
+        """GPU pools that we make; none on an adopted cluster."""
+        return self.cluster.gpu_pools if isinstance(self.cluster, CloudCluster) else ()
+
+    @property
+    def gpu_taints(self) -> tuple[Taint, ...]:
+        """Taints that pods with a GPU meet besides nvidia.com/gpu, each once."""
+        if isinstance(self.cluster, CloudCluster):
+            return tuple(dict.fromkeys(taint for pool in self.pools for taint in pool.taints))
+        return self.cluster.gpu_taints
+
+
+class GkeStackConfig(ClusterStackConfig):
+    """A stack on Google Kubernetes Engine."""
+
+    target: Literal["gke"]
+    gke: GkeSettings
+
+    @property
+    def cluster(self) -> GkeSettings:
+        """The section `gke`."""
+        return self.gke
+
+
+class EksStackConfig(ClusterStackConfig):
+    """A stack on Amazon Elastic Kubernetes Service."""
+
+    target: Literal["eks"]
+    eks: EksSettings
+
+    @property
+    def cluster(self) -> EksSettings:
+        """The section `eks`."""
+        return self.eks
+
+
+class AksStackConfig(ClusterStackConfig):
+    """A stack on Azure Kubernetes Service."""
+
+    target: Literal["aks"]
+    aks: AksSettings
+
+    @property
+    def cluster(self) -> AksSettings:
+        """The section `aks`."""
+        return self.aks
+
+
+class ExistingStackConfig(ClusterStackConfig):
+    """A stack on a cluster that is there."""
+
+    target: Literal["existing"]
+    existing: ExistingSettings = ExistingSettings()
+
+    @property
+    def cluster(self) -> ExistingSettings:
+        """The section `existing`."""
+        return self.existing
+
+
+class MinikubeStackConfig(ClusterStackConfig):
+    """A stack on minikube."""
+
+    target: Literal["minikube"]
+    minikube: MinikubeSettings = MinikubeSettings()
+
+    @property
+    def cluster(self) -> MinikubeSettings:
+        """The section `minikube`."""
+        return self.minikube
+
+
+TARGETS: dict[str, type[LocalStackConfig] | type[ClusterStackConfig]] = {
+    "local": LocalStackConfig,
+    "minikube": MinikubeStackConfig,
+    "existing": ExistingStackConfig,
+    "gke": GkeStackConfig,
+    "eks": EksStackConfig,
+    "aks": AksStackConfig,
+}
+
+SECRET_KEYS = {
+    "ngc_api_key": "NGC key: charts and images of NVIDIA, model downloads",
+    "hf_token": "Hugging Face token, for gated models and datasets",
+    "object_store_access_key": "Access key of an external object store",
+    "object_store_secret_key": "Secret key of an external object store",
+}
+"""Settings that are secrets. They stay Pulumi secrets and never pass through the model."""

@@ -1,0 +1,131 @@
+"""Names, ports and paths of the services: the one place that knows how they are called and reached.
+
+Pure: everything here follows from the settings, so that URLs can be wired across namespaces before anything exists.
+"""
+
+from dataclasses import dataclass
+
+from infra.config.nemo import Nim
+from infra.config.stack import ClusterStackConfig
+
+RELEASE = "nemo"
+"""Helm release of the umbrella chart in layout single, and the prefix of its Services in any layout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """A service of the umbrella chart: its alias there, its Service, and its paths on the shared host."""
+
+    key: str
+    alias: str
+    name: str
+    port: int
+    namespace: str
+    """In layout per-service."""
+    health: str
+    prefixes: tuple[str, ...] = ()
+
+    @property
+    def database(self) -> str:
+        """Database and user of the service."""
+        return self.alias
+
+
+DATA_STORE = Service(
+    key="data_store", alias="data-store", name="nemo-data-store", port=3000, namespace="nemo-datastore",
+    health="/v1/health",
+)  # fmt: skip
+ENTITY_STORE = Service(
+    key="entity_store", alias="entity-store", name="nemo-entity-store", port=8000, namespace="nemo-entity-store",
+    health="/health", prefixes=("/v1/namespaces", "/v1/projects", "/v1/datasets", "/v1/repos", "/v1/models"),
+)  # fmt: skip
+CUSTOMIZER = Service(
+    key="customizer", alias="customizer", name="nemo-customizer", port=8000, namespace="nemo-customizer",
+    health="/health/ready", prefixes=("/v1/customization",),
+)  # fmt: skip
+EVALUATOR = Service(
+    key="evaluator", alias="evaluator", name="nemo-evaluator", port=7331, namespace="nemo-evaluator",
+    health="/health", prefixes=("/v1/evaluation", "/v2/evaluation"),
+)  # fmt: skip
+CORE = Service(
+    key="core", alias="core", name="nemo-core-api", port=8000, namespace="nemo-evaluator", health="/health",
+    prefixes=("/v1/jobs", "/v2/inference", "/v2/models"),
+)  # fmt: skip
+GUARDRAILS = Service(
+    key="guardrails", alias="guardrails", name="nemo-guardrails", port=7331, namespace="nemo-guardrails",
+    health="/v1/health", prefixes=("/v1/guardrail",),
+)  # fmt: skip
+DEPLOYMENT_MANAGEMENT = Service(
+    key="deployment_management", alias="deployment-management", name="nemo-deployment-management", port=8000,
+    namespace="nemo-deployment-management", health="/v1/health", prefixes=("/v1/deployment",),
+)  # fmt: skip
+NIM_PROXY = Service(
+    key="nim_proxy", alias="nim-proxy", name="nemo-nim-proxy", port=8000, namespace="nemo-nim-proxy",
+    health="/v1/health/ready",
+)  # fmt: skip
+
+PLATFORM: tuple[Service, ...] = (
+    DATA_STORE, ENTITY_STORE, CUSTOMIZER, EVALUATOR, CORE, GUARDRAILS, DEPLOYMENT_MANAGEMENT, NIM_PROXY,
+)  # fmt: skip
+
+NIM_PORT = 8000
+MLFLOW_NAMESPACE = "mlflow"
+MLFLOW_SERVICE = "mlflow-tracking"
+MLFLOW_PORT = 80
+
+# Namespaces of what the stack stands on.
+POSTGRES_NAMESPACE = "postgres"
+POSTGRES_CLUSTER = "nemo-postgres"
+OBJECT_STORE_NAMESPACE = "object-store"
+GATEWAY_NAMESPACE = "nemo-gateway"
+GATEWAY = "nemo"
+
+# Secrets that we make, the same name in every namespace.
+NGC_SECRET, NGC_KEY = "ngc-api", "NGC_API_KEY"
+PULL_SECRET = "nvcrimagepullsecret"
+HF_SECRET, HF_KEY = "hf-token", "HF_TOKEN"
+OBJECT_STORE_SECRET = "object-store"
+
+
+def services(config: ClusterStackConfig) -> tuple[Service, ...]:
+    """Return the services that run. The Evaluator brings the jobs service (core) along."""
+    on = {key for key in type(config.services).model_fields if getattr(config.services, key)}
+    on |= {"core"} if "evaluator" in on else set()
+    return tuple(service for service in PLATFORM if service.key in on)
+
+
+def namespace(config: ClusterStackConfig, service: Service | Nim) -> str:
+    """Namespace of a service or NIM."""
+    if config.layout == "single":
+        return RELEASE
+    return service.namespace if isinstance(service, Service) else service.name
+
+
+def namespaces(config: ClusterStackConfig) -> tuple[str, ...]:
+    """Namespaces of the NeMo services, NIMs and MLflow, each once, in order of appearance."""
+    found = [namespace(config, service) for service in services(config)]
+    found += [namespace(config, nim) for nim in config.nims]
+    found += [MLFLOW_NAMESPACE] if config.mlflow.mode == "install" else []
+    return tuple(dict.fromkeys(found))
+
+
+def host(name: str, where: str) -> str:
+    """DNS name of a Service that is valid in every namespace."""
+    return f"{name}.{where}.svc.cluster.local"
+
+
+def url(config: ClusterStackConfig, service: Service) -> str:
+    """In-cluster URL of a service, without path."""
+    return f"http://{host(service.name, namespace(config, service))}:{service.port}"
+
+
+def nim_url(config: ClusterStackConfig, nim: Nim) -> str:
+    """In-cluster URL of a NIM, without path. Its Service is called like the NIM, whichever way it is deployed."""
+    return f"http://{host(nim.name, namespace(config, nim))}:{NIM_PORT}"
+
+
+def mlflow_url(config: ClusterStackConfig) -> str | None:
+    """In-cluster URL of MLflow, None without one."""
+    if config.mlflow.mode == "adopt":
+        return config.mlflow.url
+    return f"http://{host(MLFLOW_SERVICE, MLFLOW_NAMESPACE)}:{MLFLOW_PORT}" if config.mlflow.mode == "install" else None

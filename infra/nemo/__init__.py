@@ -1,0 +1,1 @@
+"""The NeMo services and NIMs: values of their charts, secrets, releases."""

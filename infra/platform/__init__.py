@@ -1,0 +1,1 @@
+"""What the NeMo services stand on: operators, Postgres, object store, MLflow, routes, policies, monitoring."""

@@ -1,0 +1,96 @@
+"""Databases and buckets as their users see them: where they are and which Secret opens them. Pure.
+
+What makes them (postgres.py, object_store.py) and what uses them (values of the charts) both read them from here.
+"""
+
+from dataclasses import dataclass
+
+from infra import names
+from infra.config.stack import ClusterStackConfig
+
+PASSWORD_KEY = "password"
+URI_KEY = "uri"
+ACCESS_KEY = "access_key"
+SECRET_KEY = "secret_key"
+
+WITH_DATABASE = ("data_store", "entity_store", "customizer", "evaluator", "core", "guardrails")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    """A database of one service. Its Secret has the keys username, password, dbname, host, port and uri."""
+
+    service: str
+    namespace: str
+    """Of the service: where the Secret must be."""
+    host: str
+    port: int
+    name: str
+    user: str
+    secret: str
+    ssl_mode: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bucket:
+    """A bucket. `secret` has the keys access_key and secret_key; None: pods get access from the cloud."""
+
+    kind: str
+    name: str
+    endpoint: str | None
+    region: str | None
+    account: str | None
+    secret: str | None
+
+    @property
+    def s3(self) -> bool:
+        """Whether it speaks the S3 API."""
+        return self.kind != "azure"
+
+
+def databases(config: ClusterStackConfig) -> dict[str, Database]:
+    """Return the database of each service that has one, MLflow included; none where charts bundle their own.
+
+    With `bundled` only MLflow's is left out of the charts: it then keeps a file.
+    """
+    if config.postgres.kind == "bundled":
+        return {}
+    owners = [
+        (service.key, service.database, names.namespace(config, service))
+        for service in names.services(config)
+        if service.key in WITH_DATABASE
+    ]
+    owners += [("mlflow", "mlflow", names.MLFLOW_NAMESPACE)] if config.mlflow.mode == "install" else []
+    external = config.postgres.external
+    return {
+        key: Database(
+            service=key,
+            namespace=namespace,
+            host=external.host if external else names.host(f"{names.POSTGRES_CLUSTER}-rw", names.POSTGRES_NAMESPACE),
+            port=external.port if external else 5432,
+            name=database,
+            user=database,
+            secret=(external.secrets if external else {}).get(key, f"{database}-postgres"),
+            ssl_mode=external.ssl_mode if external else "require",
+        )
+        for key, database, namespace in owners
+    }
+
+
+def bucket(config: ClusterStackConfig) -> Bucket | None:
+    """Return the bucket of the stack, None where volumes do."""
+    said = config.object_store
+    endpoints = {
+        "in-cluster": f"http://{names.host('object-store-s3', names.OBJECT_STORE_NAMESPACE)}:8333",
+        "gcs": "https://storage.googleapis.com",
+    }
+    if said.kind == "none":
+        return None
+    return Bucket(
+        kind=said.kind,
+        name=said.bucket,
+        endpoint=said.endpoint or endpoints.get(said.kind),
+        region=said.region,
+        account=said.account,
+        secret=None if said.kind == "azure" else said.secret or names.OBJECT_STORE_SECRET,
+    )

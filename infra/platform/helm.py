@@ -1,0 +1,65 @@
+"""The one way to make a Helm release: pinned chart, explicit namespace, a deadline, NGC login where it is needed."""
+
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from infra.config.platform import Charts
+from infra.versions import Chart
+
+MINUTES = 60
+
+
+class ChartStore:
+    """Where the charts of a stack come from: the pinned repositories, or a mirror that the settings name."""
+
+    def __init__(self, settings: Charts, root: Path, ngc_api_key: pulumi.Output[str] | None) -> None:
+        self.settings, self.root, self.ngc_api_key = settings, root, ngc_api_key
+
+    def version(self, chart: Chart) -> str:
+        """Return the version that is deployed."""
+        return self.settings.versions.get(chart.name, chart.version)
+
+    def reference(self, chart: Chart) -> dict[str, Any]:
+        """Arguments of a Release that say which chart: `chart`, `version`, `repository_opts`."""
+        version = self.version(chart)
+        source = self.settings.source
+        if source is None:
+            if chart.repository.startswith("oci://"):
+                return {"chart": f"{chart.repository}/{chart.name}", "version": version}
+            login = {"username": "$oauthtoken", "password": self.ngc_api_key} if chart.ngc_login else {}
+            repository = kubernetes.helm.v3.RepositoryOptsArgs(repo=chart.repository, **login)
+            return {"chart": chart.name, "version": version, "repository_opts": repository}
+        if source.startswith("oci://"):
+            return {"chart": f"{source.rstrip('/')}/{chart.name}", "version": version}
+        folder = self.root / source
+        packed = folder / f"{chart.name}-{version}.tgz"
+        return {"chart": str(packed if packed.is_file() else folder / chart.name), "version": version}
+
+    def release(
+        self,
+        name: str,
+        chart: Chart,
+        *,
+        namespace: str,
+        values: dict[str, Any],
+        opts: pulumi.ResourceOptions,
+        timeout_s: int = 15 * MINUTES,
+        resource_name: str | None = None,
+        skip_await: bool = False,
+    ) -> kubernetes.helm.v3.Release:
+        """Make the release `name`. Its namespace must exist; values must hold no secrets (Helm keeps them readable)."""
+        return kubernetes.helm.v3.Release(
+            resource_name or name,
+            name=name,
+            namespace=namespace,
+            values=values,
+            timeout=timeout_s,
+            skip_await=skip_await,
+            # a failed first install is removed, a failed upgrade stays for `helm history`, and the next `up` mends it
+            cleanup_on_fail=True,
+            opts=opts,
+            **self.reference(chart),
+        )
