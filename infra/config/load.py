@@ -32,15 +32,14 @@ def load(raw: Mapping[str, str]) -> LocalStackConfig | ClusterStackConfig:
     try:
         config = model.model_validate(settings)
     except ValidationError as error:
-        found = [dict(problem) for problem in error.errors(include_url=False)]
+        found = error.errors(include_url=False)
         # a list whose items are wrong counts as too short as well, which says nothing
         broken = [problem["loc"] for problem in found if problem["type"] != "too_short"]
-        found = [
-            problem
+        lines = [
+            describe(dict(problem), model)
             for problem in found
             if problem["type"] != "too_short" or all(loc[: len(problem["loc"])] != problem["loc"] for loc in broken)
         ]
-        lines = [describe(problem, model) for problem in found]
         raise ConfigError("\n".join(lines)) from None
     if isinstance(config, ClusterStackConfig) and (problems := broken_rules(config, secrets)):
         raise ConfigError("\n".join(f"{PROJECT}:{problem}" for problem in problems))
@@ -62,7 +61,7 @@ def describe(problem: dict[str, Any], model: type[BaseModel]) -> str:
     location = [str(part) for part in problem["loc"]]
     path = f"{PROJECT}:{'.'.join(location)}"
     if problem["type"] == "extra_forbidden":
-        known = keys_at(model, location[:-1])
+        known = keys_at(model, location[:-1]) + (list(SECRET_KEYS) if len(location) == 1 else [])
         close = difflib.get_close_matches(location[-1], known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}"
         return f"{path}: unknown key ({hint})"

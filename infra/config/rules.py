@@ -18,7 +18,13 @@ def broken_rules(config: ClusterStackConfig, secrets: set[str]) -> list[str]:
     """All problems of a configuration. `secrets`: names of the secret settings that have a value."""
     pool_problems = list(pools(config))
     found = [*pool_problems, *names(config), *credentials(config, secrets), *prerequisites(config), *routes(config)]
-    found += [*volumes(config), *services(config), *object_store(config, secrets), *observability(config)]
+    found += [
+        *volumes(config),
+        *services(config),
+        *object_store(config, secrets),
+        *observability(config),
+        *security(config),
+    ]
     return found if pool_problems else [*found, *gpus(config)]  # GPUs of broken pools cannot be judged
 
 
@@ -143,6 +149,10 @@ def routes(config: ClusterStackConfig) -> Iterator[str]:
             yield "routes.ingress.controller: alb is there on eks only: traefik works everywhere"
         if said.ingress.controller == "other" and not said.ingress.class_name:
             yield "routes.ingress.class_name: controller: other needs it"
+
+
+def security(config: ClusterStackConfig) -> Iterator[str]:
+    """Networks that are none."""
     for index, cidr in enumerate(config.security.internet_cidrs):
         try:
             ipaddress.ip_network(cidr)
@@ -229,6 +239,8 @@ def gpus(config: ClusterStackConfig) -> Iterator[str]:
         there = [("the cluster", 16, cluster.gpu_memory_gb)]
     for index, nim in enumerate(config.nims):
         fits = [(name, count, memory) for name, count, memory in there if nim.pool in (None, name)]
+        if not fits:
+            continue  # names() says that there is no such pool
         if all(count < nim.gpus for _, count, _ in fits):
             most = max(count for _, count, _ in fits)
             yield f"nims.{index}.gpus: no node has {nim.gpus} GPUs, the most is {most}: fewer gpus, or a bigger machine"
@@ -238,6 +250,8 @@ def gpus(config: ClusterStackConfig) -> Iterator[str]:
     if not config.services.customizer:
         return
     fits = [(name, count, memory) for name, count, memory in there if config.customizer.pool in (None, name)]
+    if not fits:
+        return
     for number, target in enumerate(config.customizer.targets):
         for index, template in enumerate(target.templates):
             path = f"customizer.targets.{number}.templates.{index}"

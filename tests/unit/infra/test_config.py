@@ -17,7 +17,7 @@ def load(target: str = "local", **local: Any) -> Any:
 
 
 def test_defaults() -> None:
-    settings = config.load({"nemostack:target": "local"}).local
+    settings = load().local
     assert (settings.base_port, settings.base_model.id) == (18080, "nemostack/tiny-instruct")
 
 

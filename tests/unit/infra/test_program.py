@@ -1,5 +1,6 @@
 """The whole program for the local target under Pulumi's mocks: what it registers, under whom, after what."""
 
+import importlib
 import json
 import sys
 from typing import Any
@@ -49,10 +50,8 @@ def run_program(config: dict[str, str]) -> Program:
     pulumi.export = exports.__setitem__  # type: ignore[assignment]
 
     @pulumi.runtime.test  # type: ignore[untyped-decorator]
-    def program() -> Any:
-        import infra.__main__
-
-        return infra.__main__.stack.services["gateway"].url
+    def program() -> None:
+        importlib.import_module("infra.__main__")
 
     try:
         program()

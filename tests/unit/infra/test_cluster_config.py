@@ -1,0 +1,194 @@
+"""Combinations of settings that cannot work are refused with one line: path, what is wrong, remedy."""
+
+import json
+from typing import Any
+
+import pytest
+
+from infra import config, names
+from infra.config.gpus import MACHINES
+from infra.platform.endpoints import bucket, databases
+
+A100 = {"name": "a100", "gpu": "A100-80GB", "count": 1}
+L4 = {"name": "l4", "gpu": "L4", "count": 1}
+CLOUDS: dict[str, dict[str, Any]] = {
+    "gke": {"project": "acme-1", "location": "us-central1", "gpu_pools": [A100]},
+    "eks": {"region": "us-east-1", "gpu_pools": [{"name": "p5", "machine": "p5.4xlarge"}]},
+    "aks": {"location": "eastus2", "resource_group": "acme", "gpu_pools": [A100]},
+}
+RWX = {"rwx_class_name": "nfs"}
+NIM = {"name": "llama", "model": "meta/llama-3.2-3b-instruct", "image": "nvcr.io/nim/meta/llama-3.2-3b-instruct"}
+
+
+def load(target: str, *, secrets: tuple[str, ...] = ("ngc_api_key",), **sections: Any) -> Any:
+    """Load a stack of `target` that works, with `sections` changed."""
+    if target in CLOUDS:
+        sections[target] = CLOUDS[target] | sections.get(target, {})
+    elif target == "existing":
+        sections["storage"] = RWX | sections.get("storage", {})
+    raw = {
+        f"nemostack:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in sections.items()
+    }
+    return config.load({"nemostack:target": target, **raw, **{f"nemostack:{key}": "s3cr3t" for key in secrets}})
+
+
+def refusal(target: str, **sections: Any) -> list[str]:
+    with pytest.raises(config.ConfigError) as refused:
+        load(target, **sections)
+    return str(refused.value).splitlines()
+
+
+@pytest.mark.parametrize("target", ["gke", "eks", "aks", "existing", "minikube"])
+@pytest.mark.parametrize("layout", ["per-service", "single"])
+def test_least_settings_work(target: str, layout: str) -> None:
+    assert load(target, layout=layout).layout == layout
+
+
+@pytest.mark.parametrize(
+    ("target", "sections", "path", "remedy"),
+    [
+        ("aks", {"prerequisites": {"gpu": {"software": "gpu-operator"}}}, "aks.gpu_pools.0.driver", "driver: none"),
+        ("aks", {"aks": {"gpu_pools": [A100 | {"driver": "none"}]}}, "aks.gpu_pools.0.driver", "driver: cloud"),
+        ("aks", {"aks": {"gpu_pools": [A100 | {"name": "thirteen-letters"}]}}, "aks.gpu_pools.0.name", "shorten"),
+        (
+            "aks", {"aks": {"gpu_pools": [A100 | {"time_slicing": {"replicas": 4}}]}},
+            "aks.gpu_pools.0.time_slicing", "prerequisites.gpu.software: gpu-operator",
+        ),
+        ("gke", {"gke": {"gpu_pools": [L4]}}, "customizer.targets.0.templates.0.gpu_memory_gb", "bigger GPU"),
+        ("gke", {"gke": {"gpu_pools": [A100 | {"count": 3}]}}, "gke.gpu_pools.0", "2xA100-80GB"),
+        ("gke", {"gke": {"gpu_pools": [A100, A100]}}, "gke.gpu_pools", "a name of its own"),
+        ("gke", {"gke": {"gpu_pools": [{"name": "x", "machine": "g9-new-8"}]}}, "gke.gpu_pools.0", "gpu and count"),
+        (
+            "gke", {"gke": {"gpu_pools": [{"name": "x", "machine": "g2-standard-8", "gpu": "H100"}]}},
+            "gke.gpu_pools.0", "1xL4",
+        ),
+        (
+            "gke", {"gke": {"gpu_pools": [A100, {"name": "x", "machine": "g2-standard-8", "mig": {"profile": "1g.5gb"}}]}},
+            "gke.gpu_pools.1.mig", "time_slicing",
+        ),
+        ("existing", {"storage": {"rwx_class_name": None}}, "storage.rwx_class_name", "storage.rwx_class_name"),
+        ("eks", {"eks": {"rwx": "none"}}, "storage.rwx_class_name", "storage.rwx_class_name"),
+        (
+            "existing", {"routes": {"kind": "gateway", "domain": "a.b", "hosts": {"nim": "nemo.a.b"}}},
+            "routes.hosts.nim", "a host of its own",
+        ),
+        ("existing", {"routes": {"kind": "ingress"}}, "routes.hosts.nemo", "routes.domain"),
+        (
+            "existing", {"routes": {"kind": "gateway", "domain": "a.b", "hosts": {"mlflow": "nemo.a.b"}}},
+            "routes.hosts", "a host of its own",
+        ),
+        (
+            "aks", {"routes": {"kind": "gateway", "domain": "a.b", "gateway": {"controller": "gke"}}},
+            "routes.gateway.controller", "envoy",
+        ),
+        (
+            "gke", {"routes": {"kind": "ingress", "domain": "a.b", "ingress": {"controller": "alb"}}},
+            "routes.ingress.controller", "traefik",
+        ),
+        ("gke", {"nims": [NIM | {"tag": "2.0.1"}]}, "nims.0.lora.peft_source", "a tag of 1.x"),
+        ("gke", {"nims": [NIM | {"tag": "1.8.3", "gpus": 2}]}, "nims.0.gpus", "fewer gpus"),
+        ("gke", {"nims": [NIM | {"tag": "1.8.3", "min_gpu_memory_gb": 100}]}, "nims.0", "bigger GPU"),
+        ("gke", {"nims": [NIM | {"tag": "1.8.3", "deploy": "operator"}]}, "prerequisites.nim_operator", "install"),
+        ("gke", {"nims": [NIM | {"tag": "1.8.3", "pool": "l4"}]}, "nims.0.pool", "a100"),
+        ("existing", {"nims": [NIM | {"tag": "1.8.3", "pool": "l4"}]}, "nims.0.pool", "leave it out"),
+        ("gke", {"nims": [NIM | {"tag": "1.8.3", "name": "mlflow"}]}, "nims.0.name", "another name"),
+        ("gke", {"nims": [NIM | {"tag": "1.8.3", "model": "meta/other"}]}, "customizer.targets.0.base_model", "add a NIM"),
+        (
+            "gke", {"nims": [NIM | {"tag": "1.8.3", "autoscaling": {"max": 3}}]},
+            "nims.0.autoscaling", "observability.prometheus",
+        ),
+        (
+            "existing", {"nims": [NIM | {"tag": "1.8.3", "cache": {"access_mode": "ReadWriteMany"}}],
+                         "services": {"evaluator": False, "customizer": False}, "storage": {"rwx_class_name": None}},
+            "nims.0.cache.access_mode", "ReadWriteOnce",
+        ),
+        ("gke", {"prerequisites": {"volcano": "skip"}}, "prerequisites.volcano", "install"),
+        (
+            "gke", {"prerequisites": {"nim_operator": "install", "cert_manager": "skip"}},
+            "prerequisites.cert_manager", "install",
+        ),
+        ("gke", {"services": {"data_store": False}}, "services.customizer", "data_store"),
+        ("gke", {"postgres": {"kind": "bundled"}}, "postgres.kind", "layout: single"),
+        ("gke", {"object_store": {"kind": "s3", "region": "us-east-1"}}, "object_store.secret", "--secret"),
+        (
+            "gke", {"object_store": {"kind": "none"}, "mlflow": {"replicas": 2}}, "mlflow.replicas", "object_store.kind",
+        ),
+        ("gke", {"security": {"internet_cidrs": ["10.0.0.0/99"]}}, "security.internet_cidrs.0", "10.0.0.0/99"),
+        ("gke", {"secrets": ()}, "ngc_api_key", "pulumi config set --secret nemostack:ngc_api_key"),
+    ],
+)  # fmt: skip
+def test_impossible_combinations(target: str, sections: dict[str, Any], path: str, remedy: str) -> None:
+    lines = refusal(target, **sections)
+    found = [line for line in lines if line.startswith(f"nemostack:{path}: ")]
+    assert found, lines
+    assert remedy in found[0]
+
+
+@pytest.mark.parametrize(
+    ("target", "sections", "line"),
+    [
+        ("gke", {"gke": {"gpu_pools": [A100 | {"minn": 1}]}}, "nemostack:gke.gpu_pools.0.minn: unknown key (did you mean min?)"),
+        (
+            "gke", {"gke": {"gpu_pools": [{"name": "a"}]}},
+            "nemostack:gke.gpu_pools.0: says neither machine nor gpu and count: name one of the two",
+        ),
+        (
+            "gke", {"gke": {"gpu_pools": [A100 | {"min": 3, "max": 2}]}},
+            "nemostack:gke.gpu_pools.0: max (2) must not be below min (3)",
+        ),
+        (
+            "gke", {"nims": [NIM | {"tag": "1.8.3", "replicas": 2, "disruption_budget": 2}]},
+            "nemostack:nims.0: disruption_budget (2) must be below the replicas (2): else no node can be drained",
+        ),
+        ("gke", {"routes": {"tls": {"kind": "letsencrypt"}}}, "nemostack:routes.tls: kind: letsencrypt needs email"),
+        ("gke", {"gke": {"gpu_pools": []}}, "nemostack:gke.gpu_pools: tuple should have at least 1 item after validation, not 0"),
+    ],
+)  # fmt: skip
+def test_wrong_sections(target: str, sections: dict[str, Any], line: str) -> None:
+    assert refusal(target, **sections) == [line]
+
+
+def test_latest_is_no_version() -> None:
+    [line] = refusal("gke", nims=[NIM | {"tag": "latest"}])
+    assert line.startswith("nemostack:nims.0.tag: string should match pattern")
+
+
+def test_secrets_are_not_repeated_in_errors() -> None:
+    lines = refusal("gke", hf_tokn="s3cr3t-token", prerequisites={"volcano": "skip"})
+    assert lines == ["nemostack:hf_tokn: unknown key (did you mean hf_token?)"]
+
+
+def test_charts_from_a_mirror_need_no_key_of_ngc_for_them() -> None:
+    lines = refusal("gke", secrets=(), charts={"source": "charts"})
+    assert [line.split(": ")[0] for line in lines] == [
+        "nemostack:credentials.ngc_secret",
+        "nemostack:credentials.image_pull_secret",
+    ]
+
+
+@pytest.mark.parametrize("cloud", list(MACHINES))
+def test_table_of_machines_answers_for_itself(cloud: str) -> None:
+    names_there = [machine.name for machine in MACHINES[cloud]]
+    assert len(set(names_there)) == len(names_there)
+    pairs = [(machine.gpu, machine.count) for machine in MACHINES[cloud]]
+    assert len(set(pairs)) == len(pairs), "a kind and count must name one machine"
+    assert cloud != "gke" or all(machine.accelerator for machine in MACHINES[cloud])
+
+
+def test_namespaces_of_the_guide() -> None:
+    assert set(names.namespaces(load("existing"))) == {
+        "nemo-datastore", "nemo-entity-store", "nemo-evaluator", "nemo-customizer", "llama3-2-3b-instruct", "mlflow",
+    }  # fmt: skip
+    assert names.namespaces(load("existing", layout="single")) == ("nemo", "mlflow")
+
+
+def test_databases_and_bucket() -> None:
+    found = databases(load("existing"))
+    assert set(found) == {"data_store", "entity_store", "customizer", "evaluator", "core", "mlflow"}
+    assert len({database.name for database in found.values()}) == len(found)
+    assert databases(load("existing", layout="single", postgres={"kind": "bundled"})) == {}
+    external = {"kind": "external", "external": {"host": "pg.acme.example", "secrets": {"mlflow": "tracking-db"}}}
+    assert databases(load("existing", postgres=external))["mlflow"].secret == "tracking-db"
+    azure = bucket(load("existing", object_store={"kind": "azure", "account": "acme"}))
+    assert azure is not None
+    assert not azure.s3
