@@ -16,7 +16,14 @@ LIGHT    := .venv/bin/python
 EMBEDDED := .venv-embedded/bin/python
 COMPILE  := .venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
             --no-emit-index-url --no-header --quiet
-LIGHT_CODE := infra workflows smoke_tests load_tests tools tests/unit tests/local examples
+LIGHT_CODE := infra workflows smoke_tests load_tests tools tests/unit tests/local tests/cluster examples
+CLOUDS     := gke eks aks
+CLOUD_SDKS := infra/clusters/requirements
+
+# What a stack needs follows from its target; a name without a stack file is a stack of this machine.
+TARGET_OF_STACK := $(shell sed -n 's/^ *nemostack:target: *//p' Pulumi.$(STACK).yaml 2>/dev/null)
+STACK_NEEDS     := .venv/.ready $(if $(filter-out local,$(TARGET_OF_STACK)),,.venv-embedded/.ready) \
+                   $(patsubst %,.venv/.cloud-%,$(filter $(CLOUDS),$(TARGET_OF_STACK)))
 
 .PHONY: help
 help: ## Show this help
@@ -45,27 +52,31 @@ help: ## Show this help
 	@.venv/bin/uv pip install --quiet --python .venv-embedded --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# The SDK of a cloud goes on top of what every target needs; only stacks of that cloud ask for it.
+.venv/.cloud-%: $(CLOUD_SDKS)/%.txt .venv/.ready
+	@echo "==> .venv: SDK of $* (about 20 s)"
+	@.venv/bin/uv pip install --quiet --python .venv --require-hashes -r $<
+	@touch $@
+
 .PHONY: env embedded-env
-env: .venv/.ready ## Install what every target needs (.venv)
+env: $(STACK_NEEDS) ## Install what the stack needs (STACK=gke: with the SDK of that cloud)
 embedded-env: .venv-embedded/.ready ## Install what the local stack needs (.venv-embedded)
 
 .PHONY: lock
 lock: .venv/.ready ## Recompile both requirements files from pyproject.toml
 	$(COMPILE) --group stack --group dev -o requirements.txt
 	$(COMPILE) --group embedded --group dev -o embedded/requirements.txt
+	for cloud in $(CLOUDS); do $(COMPILE) --group $$cloud -c requirements.txt -o $(CLOUD_SDKS)/$$cloud.txt; done
 
 .PHONY: lock-check
 lock-check: .venv/.ready
-	@tmp=$$(mktemp -d); trap 'rm -rf $$tmp' EXIT; cp requirements.txt $$tmp/stack.txt; cp embedded/requirements.txt $$tmp/embedded.txt; \
-	$(COMPILE) --group stack --group dev -o $$tmp/stack.txt; $(COMPILE) --group embedded --group dev -o $$tmp/embedded.txt; \
-	{ diff -q requirements.txt $$tmp/stack.txt && diff -q embedded/requirements.txt $$tmp/embedded.txt; } >/dev/null \
-	  || { echo "requirements files have drifted from pyproject.toml: run make lock"; exit 1; }
+	@tmp=$$(mktemp -d); trap 'rm -rf $$tmp' EXIT; \
+	check() { locked="$$1"; shift; cp "$$locked" $$tmp/lock.txt; $(COMPILE) "$$@" -o $$tmp/lock.txt; \
+	  diff -q "$$locked" $$tmp/lock.txt >/dev/null || { echo "$$locked has drifted from pyproject.toml: run make lock"; exit 1; }; }; \
+	check requirements.txt --group stack --group dev; check embedded/requirements.txt --group embedded --group dev; \
+	for cloud in $(CLOUDS); do check $(CLOUD_SDKS)/$$cloud.txt --group $$cloud -c requirements.txt; done
 
 # --- the local stack and the main job -----------------------------------------------------------------------------
-
-# The embedded environment is only needed by stacks of this machine; a name with a tracked file may be another target.
-TARGET_OF_STACK := $(shell sed -n 's/^ *nemostack:target: *//p' Pulumi.$(STACK).yaml 2>/dev/null)
-STACK_NEEDS     := .venv/.ready $(if $(filter-out local,$(TARGET_OF_STACK)),,.venv-embedded/.ready)
 
 .PHONY: demo
 demo: $(STACK_NEEDS) ## Bring the local stack up, run the whole pipeline and a load test, write the report
@@ -99,7 +110,7 @@ clean: ## Destroy the local stack with its data; remove environments and caches 
 # --- proof --------------------------------------------------------------------------------------------------------
 
 .PHONY: check
-check: .venv/.ready .venv-embedded/.ready lock-check ## Format, lint, types, unit tests (under 2 min)
+check: .venv/.ready .venv-embedded/.ready $(CLOUDS:%=.venv/.cloud-%) lock-check ## Format, lint, types, unit tests (under 2 min)
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	$(LIGHT) -m mypy $(LIGHT_CODE)
