@@ -1,0 +1,179 @@
+"""Settings of a stack on Kubernetes, and components run under Pulumi's mocks, for the tests of infra/.
+
+`config_for` goes through the loader, so a test cannot use settings that a user would not get past it. `run` makes
+what a function makes and hands back each registration as the engine would see it. Nothing is deployed.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+from pulumi.runtime import mocks
+
+from infra import config
+from infra.clusters.cluster import Cluster
+from infra.config import ClusterStackConfig
+from infra.config.platform import Charts
+from infra.platform.helm import ChartStore
+
+ROOT = Path(__file__).resolve().parents[3]
+SECRETS = {"ngc_api_key": "nvapi-of-the-test", "hf_token": "hf_of-the-test"}
+L4 = {"name": "l4", "gpu": "L4", "count": 1, "max": 2}
+A100 = {"name": "train", "gpu": "A100-80GB", "count": 1}
+CLOUDS: dict[str, dict[str, Any]] = {
+    "gke": {"project": "project-1", "location": "us-central1", "gpu_pools": [L4, A100]},
+    "eks": {
+        "region": "us-east-1",
+        "gpu_pools": [L4, {"name": "train", "gpu": "A100-80GB", "count": 8}],
+    },
+    "aks": {
+        "location": "eastus2", "resource_group": "group-1",
+        "gpu_pools": [{"name": "a10", "gpu": "A10", "count": 1, "max": 2}, A100],
+    },
+}  # fmt: skip
+TARGETS = ("gke", "eks", "aks", "existing", "minikube")
+
+
+def config_for(target: str, *, secrets: Mapping[str, str] = SECRETS, **sections: Any) -> ClusterStackConfig:
+    """Load the settings of a target: valid ones by default, `sections` replace or add whole sections."""
+    defaults: dict[str, Any] = {target: CLOUDS[target]} if target in CLOUDS else {}
+    if target == "existing":
+        defaults["storage"] = {"rwx_class_name": "shared"}
+    settings = {"target": target, **secrets, **defaults, **sections}
+    raw = {
+        f"nemostack:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()
+    }
+    loaded = config.load(raw)
+    assert isinstance(loaded, ClusterStackConfig)
+    return loaded
+
+
+def secret_outputs(values: Mapping[str, str] = SECRETS) -> dict[str, pulumi.Output[str]]:
+    """What `config.secrets()` would return."""
+    return {key: pulumi.Output.secret(value) for key, value in values.items()}
+
+
+def chart_store(settings: Charts | None = None) -> ChartStore:
+    """Make a store of charts with the pinned repositories."""
+    return ChartStore(settings or Charts(), ROOT, secret_outputs()["ngc_api_key"])
+
+
+def cluster(**changes: Any) -> Cluster:
+    """Make a cluster with a provider, for use inside `run`."""
+    facts: dict[str, Any] = {
+        "provider": kubernetes.Provider("cluster", kubeconfig="{}"),
+        "kubeconfig": pulumi.Output.secret("{}"),
+        "storage_class": "fast",
+        "rwx_storage_class": "shared",
+    }
+    return Cluster(**(facts | changes))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """A resource as the engine was asked for it."""
+
+    type: str
+    name: str
+    inputs: dict[str, Any]
+    """Plain values: secrets are unwrapped, their paths are in `secrets`."""
+    secrets: frozenset[str]
+    """Paths of secret inputs, e.g. `stringData.NGC_API_KEY`; a secret list or mapping counts as one."""
+    parent: str
+    """Name of the parent, empty for the stack."""
+    dependencies: frozenset[str]
+    """Names of the resources it waits for."""
+    provider: str
+    options: Any
+    """The request itself, for everything else (aliases, timeouts, protect ...)."""
+
+
+Registrations = dict[tuple[str, str], Registration]
+
+
+class Outputs(mocks.Mocks):
+    """Every resource gets what it asked for, and `outputs` of its type on top; calls answer from `calls`."""
+
+    def __init__(self, outputs: Mapping[str, dict[str, Any]], calls: Mapping[str, Any]) -> None:
+        self.outputs, self.calls = outputs, calls
+
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        """Return id and state of a resource."""
+        return f"{args.name}-id", args.inputs | self.outputs.get(args.typ, {})
+
+    def call(self, args: mocks.MockCallArgs) -> Any:
+        """Answer a call to a provider; one that no test expects is an error."""
+        assert args.token in self.calls, f"unexpected call of {args.token}: {args.args}"
+        answer = self.calls[args.token]
+        return answer(args.args) if callable(answer) else answer
+
+
+class Recorder(mocks.MockMonitor):
+    """Remembers each registration."""
+
+    def __init__(self, answers: Outputs) -> None:
+        super().__init__(answers)
+        self.found: Registrations = {}
+
+    def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - the SDK's name
+        """Take a registration down before the mocks answer it."""
+        secrets: set[str] = set()
+        inputs = plain(request.object, "", secrets)
+        key = request.type, request.name
+        assert key not in self.found, f"registered twice, which the engine refuses: {key}"
+        self.found[key] = Registration(
+            type=request.type, name=request.name, inputs=inputs, secrets=frozenset(secrets),
+            parent="" if "::pulumi:pulumi:Stack::" in request.parent else request.parent.split("::")[-1],
+            dependencies=frozenset(urn.split("::")[-1] for urn in request.dependencies),
+            provider=request.provider, options=request,
+        )  # fmt: skip
+        return super().RegisterResource(request)
+
+
+SIGNATURE = "4dabf18193072939515e22adb298388d"  # marks special values on Pulumi's wire
+OF_SECRETS = "1b47061264138c4ac30d75fd1eb44270"
+
+
+def plain(value: Any, path: str, secrets: set[str]) -> Any:
+    """Unwrap protobuf's Struct and secrets, noting their paths; whole numbers become int again."""
+    if hasattr(value, "keys"):
+        if SIGNATURE in value and value[SIGNATURE] == OF_SECRETS:
+            secrets.add(path)
+            return plain(value["value"], path, secrets)
+        return {key: plain(inner, f"{path}.{key}" if path else key, secrets) for key, inner in value.items()}
+    if not isinstance(value, str) and hasattr(value, "__iter__"):
+        return [plain(inner, f"{path}.{index}", secrets) for index, inner in enumerate(value)]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def run(
+    make: Callable[[], Any],
+    *,
+    outputs: Mapping[str, dict[str, Any]] | None = None,
+    calls: Mapping[str, Any] | None = None,
+    preview: bool = False,
+) -> Registrations:
+    """Run `make` as a program and return what it registered, by type and name.
+
+    `outputs`: type token -> outputs that its provider computes. `calls`: token of a function -> answer, or function of
+    its arguments. A returned Output is awaited; keep what else you need in a variable outside.
+    """
+    recorder = Recorder(Outputs(outputs or {}, calls or {}))
+    pulumi.runtime.set_mocks(recorder.mocks, project="nemostack", stack="unit", preview=preview, monitor=recorder)
+
+    @pulumi.runtime.test  # type: ignore[untyped-decorator]
+    def program() -> Any:
+        made = make()
+        return made if isinstance(made, pulumi.Output) else None
+
+    program()
+    return {key: found for key, found in recorder.found.items() if found.type != "pulumi:pulumi:Stack"}
+
+
+def of_type(registrations: Registrations, kind: str) -> dict[str, Registration]:
+    """Registrations whose type ends in `kind`, e.g. `:Secret`, by name."""
+    return {name: found for (typ, name), found in registrations.items() if typ.endswith(kind)}
