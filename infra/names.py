@@ -74,6 +74,11 @@ MLFLOW_SERVICE = "mlflow-tracking"
 MLFLOW_PORT = 80
 
 # Namespaces of what the stack stands on.
+GPU_NAMESPACE = "gpu-operator"
+VOLCANO_NAMESPACE = "volcano-system"
+CERT_MANAGER_NAMESPACE = "cert-manager"
+NIM_OPERATOR_NAMESPACE = "nim-operator"
+POSTGRES_OPERATOR_NAMESPACE = "cnpg-system"
 POSTGRES_NAMESPACE = "postgres"
 POSTGRES_CLUSTER = "nemo-postgres"
 OBJECT_STORE_NAMESPACE = "object-store"
@@ -107,6 +112,26 @@ def namespaces(config: ClusterStackConfig) -> tuple[str, ...]:
     found += [namespace(config, nim) for nim in config.nims]
     found += [MLFLOW_NAMESPACE] if config.mlflow.mode == "install" else []
     return tuple(dict.fromkeys(found))
+
+
+def foundation(config: ClusterStackConfig) -> dict[str, str]:
+    """Namespaces of operators, databases and the object store -> Pod Security level to enforce there.
+
+    Device plugins and Volcano's scheduler mount host paths, which only `privileged` admits; all others are restricted.
+    """
+    said, postgres = config.prerequisites, config.postgres
+    wanted = {
+        GPU_NAMESPACE: ("privileged", said.gpu.mode == "install" and config.gpu_software != "provided"),
+        VOLCANO_NAMESPACE: ("privileged", said.volcano == "install"),
+        CERT_MANAGER_NAMESPACE: ("restricted", said.cert_manager == "install"),
+        NIM_OPERATOR_NAMESPACE: ("restricted", said.nim_operator == "install"),
+        POSTGRES_OPERATOR_NAMESPACE: (
+            "restricted", postgres.kind == "cloudnative-pg" and postgres.operator == "install",
+        ),
+        POSTGRES_NAMESPACE: ("restricted", postgres.kind == "cloudnative-pg"),
+        OBJECT_STORE_NAMESPACE: ("restricted", config.object_store.kind == "in-cluster"),
+    }  # fmt: skip
+    return {namespace: level for namespace, (level, needed) in wanted.items() if needed}
 
 
 def host(name: str, where: str) -> str:

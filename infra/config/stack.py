@@ -53,6 +53,15 @@ class ClusterStackConfig(Section):
         return self.cluster.gpu_pools if isinstance(self.cluster, CloudCluster) else ()
 
     @property
+    def gpu_software(self) -> Literal["gpu-operator", "device-plugin", "provided"]:
+        """What makes GPUs allocatable: as said, else what the target's nodes lack."""
+        if said := self.prerequisites.gpu.software:
+            return said
+        if isinstance(self.cluster, EksSettings):
+            return "device-plugin" if self.cluster.ami.startswith("AL2023") else "provided"
+        return "device-plugin" if isinstance(self.cluster, AksSettings) else "provided"
+
+    @property
     def gpu_taints(self) -> tuple[Taint, ...]:
         """Taints that pods with a GPU meet besides nvidia.com/gpu, each once."""
         if isinstance(self.cluster, CloudCluster):
