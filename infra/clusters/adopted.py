@@ -1,0 +1,121 @@
+"""A cluster that is there: any Kubernetes, K3s, minikube. Verified first, then used; nothing of it is made or deleted.
+
+What is verified (capacity.py): GPUs and their memory, storage classes. Refuses a cluster that cannot carry the
+stack with all that is missing at once. Labels of nodes are the one thing that is put on it, if the settings ask.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from infra.clusters.capacity import GpuNode, gpu_nodes, gpu_problems, storage_problems
+from infra.clusters.cluster import Cluster
+from infra.clusters.kubectl import Kubectl, KubectlError
+from infra.config.clusters import AdoptedCluster
+from infra.config.stack import ClusterStackConfig
+
+START = {
+    "minikube": "minikube start --driver=docker --container-runtime=docker --gpus=all",
+    "existing": "start the cluster, or name another in existing.kubeconfig and existing.context",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdoptedArgs:
+    """Access to the cluster, and the labels that each of `nodes` gets."""
+
+    kubeconfig: str | None
+    context: str | None
+    nodes: Sequence[str] = ()
+    labels: Mapping[str, str]
+
+
+class Adopted(pulumi.ComponentResource):
+    """Provider of an adopted cluster and labels on its nodes."""
+
+    provider: kubernetes.Provider
+    ready: list[pulumi.Resource]
+
+    def __init__(self, name: str, args: AdoptedArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("nemostack:cluster:Adopted", name, None, opts)
+        self.provider = kubernetes.Provider(
+            name, kubeconfig=args.kubeconfig, context=args.context, opts=pulumi.ResourceOptions(parent=self)
+        )
+        # A patch owns these labels and nothing else of the node: destroy takes them back and leaves the node. It is
+        # not forced: a label that somebody else keeps at another value is an error, not a tug of war.
+        self.ready = [
+            kubernetes.core.v1.NodePatch(
+                f"{name}-{node}",
+                metadata={"name": node, "labels": dict(args.labels)},
+                opts=pulumi.ResourceOptions(parent=self, provider=self.provider),
+            )
+            for node in (args.nodes if args.labels else ())
+        ]
+        self.register_outputs({})
+
+
+def adopt(config: ClusterStackConfig, root: Path, opts: pulumi.ResourceOptions | None = None) -> Cluster:
+    """Verify the cluster of the settings and connect to it. Raises RunError with all that is missing."""
+    settings = config.cluster
+    assert isinstance(settings, AdoptedCluster)
+    kubectl = Kubectl(kubeconfig=kubeconfig_path(config.target, settings, root), context=settings.context)
+    nodes = verify(config, settings, kubectl)
+    made = Adopted(
+        "cluster",
+        AdoptedArgs(
+            kubeconfig=kubectl.kubeconfig,
+            context=kubectl.context,
+            nodes=[node.name for node in nodes],
+            labels=settings.label_nodes,
+        ),
+        opts,
+    )
+    return Cluster(
+        provider=made.provider,
+        kubeconfig=pulumi.Output.secret(""),
+        kubeconfig_path=kubectl.kubeconfig,
+        context=kubectl.context,
+        storage_class=config.storage.class_name,
+        rwx_storage_class=config.storage.rwx_class_name,
+        ready=tuple(made.ready),
+    )
+
+
+def kubeconfig_path(target: str, settings: AdoptedCluster, root: Path) -> str | None:
+    """Resolve the kubeconfig's path: `~`, or relative to the clone."""
+    if settings.kubeconfig is None:
+        return None
+    path = root / Path(settings.kubeconfig).expanduser()
+    if not path.is_file():
+        raise pulumi.RunError(f"{target}.kubeconfig: {path} is not a file: name a kubeconfig, or leave it out")
+    return str(path)
+
+
+def verify(config: ClusterStackConfig, settings: AdoptedCluster, kubectl: Kubectl) -> list[GpuNode]:
+    """Return the nodes with GPUs. Raises RunError with all problems of the cluster, one a line."""
+    try:
+        found = gpu_nodes(kubectl.read("nodes"), settings.gpu_taints)
+        classes = kubectl.read("storageclasses")
+    except KubectlError as error:
+        message = f"{config.target}: cannot read the cluster ({kubectl.place}): {error}: {START[config.target]}"
+        raise pulumi.RunError(message) from None
+    problems = storage_problems(classes, config)
+    if installs_gpu_software(config):
+        pulumi.log.warn(
+            f"GPUs of the cluster are not verified: prerequisites.gpu.software: {config.prerequisites.gpu.software} "
+            "makes them allocatable only later"
+        )
+    else:
+        problems += gpu_problems(found, config, settings.min_gpus)
+    if problems:
+        raise pulumi.RunError("\n".join([f"the cluster ({kubectl.place}) cannot carry the stack:", *problems]))
+    return found
+
+
+def installs_gpu_software(config: ClusterStackConfig) -> bool:
+    """Tell whether this stack installs what makes GPUs allocatable, so that there are none at first."""
+    gpu = config.prerequisites.gpu
+    return gpu.software in ("gpu-operator", "device-plugin") and gpu.mode == "install"

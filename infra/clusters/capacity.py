@@ -1,0 +1,169 @@
+"""What an adopted cluster has to offer, judged against what the stack needs, before anything is made in it.
+
+Pure: works on nodes and storage classes as the API server returns them. A problem is one line,
+`path: what was found: what to do`. GPUs that other workloads use are not known here: allocatable is not free.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from infra.config.pools import GPU_TAINT_KEY, Taint
+from infra.config.stack import ClusterStackConfig
+
+GPU = "nvidia.com/gpu"
+MIG_PREFIX = "nvidia.com/mig-"
+MEMORY_LABEL = "nvidia.com/gpu.memory"  # MiB of one GPU, set by GPU feature discovery
+PRODUCT_LABEL = "nvidia.com/gpu.product"
+DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+MIB = 1024 * 1024
+GB = 1000**3
+SHOWN = 8
+"""Nodes that a message lists; a thousand would hide what matters."""
+
+ONE_NODE_ONLY = {
+    "rancher.io/local-path", "ebs.csi.aws.com", "disk.csi.azure.com", "pd.csi.storage.gke.io",
+    "kubernetes.io/aws-ebs", "kubernetes.io/gce-pd", "kubernetes.io/azure-disk",
+}  # fmt: skip
+"""Provisioners of block or local storage, which refuse ReadWriteMany."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuNode:
+    """A node with GPUs. `obstacle`: why our pods cannot use it, None where they can."""
+
+    name: str
+    gpus: int
+    memory_gb: float | None
+    product: str | None
+    slices: tuple[str, ...] = ()
+    """MIG partitions under strategy mixed, e.g. `2x nvidia.com/mig-3g.40gb`. They are no whole GPUs."""
+    obstacle: str | None = None
+
+    def __str__(self) -> str:
+        """Describe the node for messages."""
+        said = [f"{self.name}: {self.gpus}x {self.product or 'GPU'}"]
+        said += [f"{self.memory_gb:.0f} GB"] if self.memory_gb else []
+        said += self.slices
+        return ", ".join(said) + (f" ({self.obstacle})" if self.obstacle else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """GPUs that one pod needs on one node."""
+
+    path: str
+    gpus: int
+    memory_gb: int
+
+
+def gpu_nodes(nodes: Sequence[dict[str, Any]], tolerated: Collection[Taint]) -> list[GpuNode]:
+    """Read the nodes that have GPUs or partitions of them. `tolerated`: taints besides nvidia.com/gpu."""
+    found = []
+    for node in nodes:
+        allocatable = node.get("status", {}).get("allocatable", {})
+        slices = tuple(
+            f"{count}x {name}"
+            for name, count in sorted(allocatable.items())
+            if name.startswith(MIG_PREFIX) and count != "0"
+        )
+        gpus = int(allocatable.get(GPU, 0))
+        if not gpus and not slices:
+            continue
+        labels = node["metadata"].get("labels", {})
+        memory = labels.get(MEMORY_LABEL, "")
+        found.append(
+            GpuNode(
+                name=node["metadata"]["name"],
+                gpus=gpus,
+                memory_gb=int(memory) * MIB / GB if memory.isdigit() else None,
+                product=labels.get(PRODUCT_LABEL),
+                slices=slices,
+                obstacle=obstacle(node, tolerated),
+            )
+        )
+    return found
+
+
+def obstacle(node: dict[str, Any], tolerated: Collection[Taint]) -> str | None:
+    """Say why pods of ours cannot run on a node."""
+    conditions = node.get("status", {}).get("conditions", [])
+    if any(condition["type"] == "Ready" and condition["status"] != "True" for condition in conditions):
+        return "not ready"
+    spec = node.get("spec", {})
+    if spec.get("unschedulable"):
+        return "cordoned"
+    for taint in spec.get("taints", []):
+        said = Taint.model_construct(key=taint["key"], value=taint.get("value", ""), effect=taint["effect"])
+        ours = said.key == GPU_TAINT_KEY and said.effect == "NoSchedule"
+        if said.effect != "PreferNoSchedule" and not ours and said not in tolerated:
+            return f"taint {said.key}={said.value}:{said.effect}"
+    return None
+
+
+def demands(config: ClusterStackConfig) -> Iterator[Demand]:
+    """Yield what each NIM and each training template needs."""
+    for index, nim in enumerate(config.nims):
+        yield Demand(path=f"nims.{index}", gpus=nim.gpus, memory_gb=nim.min_gpu_memory_gb)
+    if not config.services.customizer:
+        return
+    for number, target in enumerate(config.customizer.targets):
+        for index, template in enumerate(target.templates):
+            path = f"customizer.targets.{number}.templates.{index}"
+            yield Demand(path=path, gpus=template.gpus, memory_gb=template.gpu_memory_gb)
+
+
+def gpu_problems(found: Sequence[GpuNode], config: ClusterStackConfig, min_gpus: int) -> list[str]:
+    """Judge GPUs: as many as must be there, and for each demand a node that meets it."""
+    usable = [node for node in found if not node.obstacle]
+    there = sum(node.gpus for node in usable)
+    if there < min_gpus:
+        remedy = "add nodes"
+        if not found:
+            remedy = "no node offers a GPU: install the device plugin (prerequisites.gpu), add nodes"
+        elif any(node.obstacle and node.obstacle.startswith("taint") for node in found):
+            remedy = f"name the taints in {config.target}.gpu_taints, add nodes"
+        said = f"{min_gpus} allocatable GPUs are needed, there are {there}{shown(found)}"
+        return [f"{config.target}.min_gpus: {said}: {remedy}, or lower min_gpus"]
+    if not min_gpus:
+        return []  # the settings ask for no check
+    problems = []
+    for demand in demands(config):
+        enough = [node for node in usable if node.gpus >= demand.gpus]
+        if not enough:
+            problems.append(
+                f"{demand.path}.gpus: no node has {demand.gpus} usable GPUs{shown(found)}: fewer gpus, or a bigger node"
+            )
+        elif all(node.memory_gb is not None and node.memory_gb < demand.memory_gb for node in enough):
+            problems.append(
+                f"{demand.path}: needs {demand.memory_gb} GB on a GPU, which none has{shown(found)}: a bigger GPU"
+            )
+    return problems
+
+
+def shown(found: Sequence[GpuNode]) -> str:
+    """List nodes for a message."""
+    if not found:
+        return ""
+    more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return f" ({'; '.join(str(node) for node in found[:SHOWN])}{more})"
+
+
+def storage_problems(classes: Sequence[dict[str, Any]], config: ClusterStackConfig) -> list[str]:
+    """Judge storage classes: those that the settings name exist and can do what is asked of them."""
+    provisioners = {found["metadata"]["name"]: found["provisioner"] for found in classes}
+    there = f"there are {', '.join(sorted(provisioners))}" if provisioners else "there is none"
+    problems = []
+    for key, said in (("class_name", config.storage.class_name), ("rwx_class_name", config.storage.rwx_class_name)):
+        if said is not None and said not in provisioners:
+            problems.append(f"storage.{key}: the cluster has no storage class {said!r}: {there}")
+    rwx = config.storage.rwx_class_name
+    if rwx is not None and provisioners.get(rwx) in ONE_NODE_ONLY:
+        problems.append(
+            f"storage.rwx_class_name: {rwx} is of {provisioners[rwx]}, whose volumes one node mounts: "
+            "name a class of shared files, e.g. NFS"
+        )
+    annotations = [found["metadata"].get("annotations", {}) for found in classes]
+    if config.storage.class_name is None and all(notes.get(DEFAULT_CLASS) != "true" for notes in annotations):
+        problems.append(f"storage.class_name: the cluster has no default storage class: name one: {there}")
+    return problems
