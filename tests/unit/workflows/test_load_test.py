@@ -20,7 +20,8 @@ version: 1
 min_samples: 1
 objectives:
   - {metric: error_rate, max: 0.0}
-  - {metric: ttft_ms, stat: p50, max: %s}
+  - {metric: ttft_ms, stat: p50, max: 5000} # lenient: what a client may be late is a tenth of it
+  - {metric: e2e_ms, stat: p50, max: %s}
 """
 
 pytestmark = pytest.mark.slow
