@@ -1,0 +1,78 @@
+"""One control plane a test process, a namespace a test, and proof that tests leave the cluster as they found it."""
+
+import re
+import uuid
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import pytest
+
+from tests.cluster.api import wait
+from tests.cluster.control_plane import SYSTEM_NAMESPACES, ControlPlane
+
+CLEAN_S = 60.0
+PLANE = pytest.StashKey[ControlPlane]()
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[ControlPlane]:
+    """A control plane without nodes. Its logs stay where pytest keeps its temporary folders."""
+    with ControlPlane.start(tmp_path_factory.mktemp("control-plane")) as plane:
+        pytestconfig.stash[PLANE] = plane
+        yield plane
+        del pytestconfig.stash[PLANE]
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Nodes that a test added are removed for it; a namespace, volume or CRD that it leaves fails it."""
+    if "control_plane" not in request.fixturenames:
+        yield
+        return
+    plane: ControlPlane = request.getfixturevalue("control_plane")
+    before, nodes = left(plane), names(plane, "/api/v1/nodes")
+    yield
+    plane.check()
+    try:
+        wait("nothing left by the test", lambda: left(plane) - before, lambda more: not more, timeout_s=CLEAN_S)
+    finally:
+        plane.remove_nodes(sorted(names(plane, "/api/v1/nodes") - nodes))
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A namespace of the test's own, in which pods can be made; gone after it."""
+    stem = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:40]
+    name = f"{stem}-{uuid.uuid4().hex[:6]}"
+    control_plane.api.create("/api/v1/namespaces", {"metadata": {"name": name}})
+    account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
+    wait("default service account", lambda: control_plane.api.exists(account))
+    yield name
+    control_plane.api.delete(f"/api/v1/namespaces/{name}")
+
+
+def names(plane: ControlPlane, path: str) -> set[str]:
+    """What there is in a collection."""
+    return {thing["metadata"]["name"] for thing in plane.api.items(path)}
+
+
+def left(plane: ControlPlane) -> set[str]:
+    """What a test may leave behind that other tests would see, as paths."""
+    return {
+        f"{path.rsplit('/', 1)[-1]}/{name}"
+        for path in (
+            "/api/v1/namespaces",
+            "/api/v1/persistentvolumes",
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+        )
+        for name in names(plane, path)
+    } - {f"namespaces/{name}" for name in SYSTEM_NAMESPACES}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """With a failure show the end of every component's log."""
+    report = yield
+    if report.failed and (plane := item.config.stash.get(PLANE, None)):
+        report.sections.append(("control plane", plane.log_tails()))
+    return report
