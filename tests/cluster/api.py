@@ -87,10 +87,13 @@ class Api:
         changed: Object = self.request("PATCH", path, body, "application/merge-patch+json").json()
         return changed
 
-    def delete(self, path: str) -> None:
+    def delete(self, path: str, *, grace_s: int | None = None) -> None:
         """Delete the object at `path`, and what it owns after it. It may be gone already."""
+        options: Object = {"propagationPolicy": "Background"}
+        if grace_s is not None:
+            options["gracePeriodSeconds"] = grace_s
         try:
-            self.request("DELETE", path, {"propagationPolicy": "Background"})
+            self.request("DELETE", path, options)
         except ApiError as error:
             if error.code != 404:
                 raise

@@ -219,9 +219,14 @@ class ControlPlane:
         return self._add([nodes.cpu_node(name) for name in self._names("cpu", count)])
 
     def remove_nodes(self, names: list[str]) -> None:
-        """Remove nodes; their pods go with them."""
+        """Remove nodes and the pods on them, at once: without its node nobody would confirm that a pod has ended."""
         for name in names:
             self.api.delete(f"/api/v1/nodes/{name}")
+        gone = set(names)
+        for pod in self.api.items("/api/v1/pods") if gone else []:
+            if pod["spec"].get("nodeName") in gone:
+                metadata = pod["metadata"]
+                self.api.delete(f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}", grace_s=0)
 
     def _names(self, kind: str, count: int) -> list[str]:
         first = self._made_nodes

@@ -72,6 +72,14 @@ def test_pod_without_toleration_waits(control_plane: ControlPlane, namespace: st
     assert "untolerated taint" in reason
 
 
+def test_pods_go_with_their_node(control_plane: ControlPlane, namespace: str) -> None:
+    nodes = control_plane.add_nodes(1)
+    make_pod(control_plane.api, namespace, "p")
+    wait("the pod runs", lambda: phases(control_plane.api, namespace), lambda seen: seen == ["Running"])
+    control_plane.remove_nodes(nodes)
+    wait("the pod is gone", lambda: phases(control_plane.api, namespace), lambda seen: not seen, timeout_s=5)
+
+
 def test_node_tells_what_gpu_feature_discovery_would(control_plane: ControlPlane, namespace: str) -> None:
     (name,) = control_plane.add_gpu_nodes(1, gpus=8, product="NVIDIA-L4", memory_mib=23034)
     node = control_plane.api.get(f"/api/v1/nodes/{name}")
@@ -170,14 +178,19 @@ def claims(api: Api, namespace: str) -> dict[str, str]:
     return {claim["metadata"]["name"]: claim["status"]["phase"] for claim in found}
 
 
+def volumes_of(api: Api, namespace: str) -> list[Object]:
+    found = api.items("/api/v1/persistentvolumes")
+    return [volume for volume in found if volume["spec"]["claimRef"]["namespace"] == namespace]
+
+
 @pytest.mark.parametrize("spec", [("ReadWriteOnce",), ("ReadWriteMany", volumes.SHARED)])
 def test_claim_is_bound_and_its_volume_goes_with_it(control_plane: ControlPlane, namespace: str, spec: Any) -> None:
     make_claim(control_plane.api, namespace, *spec)
     wait("bound", lambda: claims(control_plane.api, namespace), lambda seen: seen == {"data": "Bound"})
-    (volume,) = control_plane.api.items("/api/v1/persistentvolumes")
+    (volume,) = volumes_of(control_plane.api, namespace)
     assert volume["spec"]["capacity"] == {"storage": "7Gi"}
     control_plane.api.delete(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/data")
-    wait("the volume is gone", lambda: control_plane.api.items("/api/v1/persistentvolumes"), lambda seen: not seen)
+    wait("the volume is gone", lambda: volumes_of(control_plane.api, namespace), lambda seen: not seen)
 
 
 def test_default_class_cannot_be_written_by_many_nodes(control_plane: ControlPlane, namespace: str) -> None:
