@@ -33,7 +33,7 @@ class Service:
 
 DATA_STORE = Service(
     key="data_store", alias="data-store", name="nemo-data-store", port=3000, namespace="nemo-datastore",
-    health="/v1/health",
+    health="/v1/health", prefixes=("/v1/hf", "/v1/datastore"),
 )  # fmt: skip
 ENTITY_STORE = Service(
     key="entity_store", alias="entity-store", name="nemo-entity-store", port=8000, namespace="nemo-entity-store",
@@ -41,7 +41,7 @@ ENTITY_STORE = Service(
 )  # fmt: skip
 CUSTOMIZER = Service(
     key="customizer", alias="customizer", name="nemo-customizer", port=8000, namespace="nemo-customizer",
-    health="/health/ready", prefixes=("/v1/customization",),
+    health="/v1/health/ready", prefixes=("/v1/customization",),
 )  # fmt: skip
 EVALUATOR = Service(
     key="evaluator", alias="evaluator", name="nemo-evaluator", port=7331, namespace="nemo-evaluator",
@@ -57,11 +57,11 @@ GUARDRAILS = Service(
 )  # fmt: skip
 DEPLOYMENT_MANAGEMENT = Service(
     key="deployment_management", alias="deployment-management", name="nemo-deployment-management", port=8000,
-    namespace="nemo-deployment-management", health="/v1/health", prefixes=("/v1/deployment",),
+    namespace="nemo-deployment-management", health="/health", prefixes=("/v1/deployment",),
 )  # fmt: skip
 NIM_PROXY = Service(
     key="nim_proxy", alias="nim-proxy", name="nemo-nim-proxy", port=8000, namespace="nemo-nim-proxy",
-    health="/v1/health/ready",
+    health="/health",
 )  # fmt: skip
 
 PLATFORM: tuple[Service, ...] = (
@@ -69,9 +69,16 @@ PLATFORM: tuple[Service, ...] = (
 )  # fmt: skip
 
 NIM_PORT = 8000
+NIM_PREFIXES = ("/v1/completions", "/v1/chat", "/v1/embeddings", "/v1/classify", "/v1/models", "/v1/health")
+"""What a NIM or the NIM proxy serves to clients; its metrics and management stay inside."""
+NIM_HEALTH = "/v1/health/ready"
+POOL_LABEL = "nemostack.io/pool"
+"""Label of the nodes of a GPU pool that we make; its value is the pool's name."""
 MLFLOW_NAMESPACE = "mlflow"
 MLFLOW_SERVICE = "mlflow-tracking"
 MLFLOW_PORT = 80
+MLFLOW_POD_PORT = 5000
+MLFLOW_HEALTH = "/health"
 
 # Namespaces of what the stack stands on.
 GPU_NAMESPACE = "gpu-operator"
@@ -82,14 +89,21 @@ POSTGRES_OPERATOR_NAMESPACE = "cnpg-system"
 POSTGRES_NAMESPACE = "postgres"
 POSTGRES_CLUSTER = "nemo-postgres"
 OBJECT_STORE_NAMESPACE = "object-store"
+ENVOY_NAMESPACE = "envoy-gateway-system"
 GATEWAY_NAMESPACE = "nemo-gateway"
 GATEWAY = "nemo"
+
+LOCAL_PORTS = {"nemo": 18080, "data_store": 18081, "nim": 18082, "mlflow": 18083}
+"""Ports on 127.0.0.1 that `nemostack port-forward` listens on: those of the local stack."""
 
 # Secrets that we make, the same name in every namespace.
 NGC_SECRET, NGC_KEY = "ngc-api", "NGC_API_KEY"
 PULL_SECRET = "nvcrimagepullsecret"
 HF_SECRET, HF_KEY = "hf-token", "HF_TOKEN"
 OBJECT_STORE_SECRET = "object-store"
+DATA_STORE_ADMIN_SECRET = "data-store-admin"
+LFS_SECRET, LFS_KEY = "data-store-lfs", "jwtSecret"
+WANDB_SECRET, WANDB_KEY = "customizer-wandb", "encryption_key"
 
 
 def services(config: ClusterStackConfig) -> tuple[Service, ...]:
@@ -117,9 +131,13 @@ def namespaces(config: ClusterStackConfig) -> tuple[str, ...]:
 def foundation(config: ClusterStackConfig) -> dict[str, str]:
     """Namespaces of operators, databases and the object store -> Pod Security level to enforce there.
 
-    Device plugins and Volcano's scheduler mount host paths, which only `privileged` admits; all others are restricted.
+    Device plugins, Volcano's scheduler and the node exporter mount host paths, which only `privileged` admits.
+    The pods of gateways are made by their controllers, for which `baseline` is safe to assume; all others are
+    restricted.
     """
-    said, postgres = config.prerequisites, config.postgres
+    said, postgres, routes = config.prerequisites, config.postgres, config.routes
+    gateway = routes.kind == "gateway" and routes.gateway.existing is None
+    master = routes.kind == "ingress" and routes.ingress.controller == "nginx-f5"
     wanted = {
         GPU_NAMESPACE: ("privileged", said.gpu.mode == "install" and config.gpu_software != "provided"),
         VOLCANO_NAMESPACE: ("privileged", said.volcano == "install"),
@@ -130,6 +148,9 @@ def foundation(config: ClusterStackConfig) -> dict[str, str]:
         ),
         POSTGRES_NAMESPACE: ("restricted", postgres.kind == "cloudnative-pg"),
         OBJECT_STORE_NAMESPACE: ("restricted", config.object_store.kind == "in-cluster"),
+        ENVOY_NAMESPACE: ("baseline", gateway and routes.gateway.controller == "envoy" and routes.gateway.install),
+        GATEWAY_NAMESPACE: ("baseline", gateway or master),
+        config.observability.namespace: ("privileged", config.observability.prometheus == "install"),
     }  # fmt: skip
     return {namespace: level for namespace, (level, needed) in wanted.items() if needed}
 

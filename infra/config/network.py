@@ -40,8 +40,10 @@ class Ingress(Section):
 class Tls(Section):
     """Certificates of the routes."""
 
-    kind: Literal["none", "self-signed", "letsencrypt", "issuer", "secret"] = Field(
-        default="none", description="issuer: an existing ClusterIssuer; secret: a wildcard certificate you bring"
+    kind: Literal["none", "self-signed", "letsencrypt", "issuer", "secret", "acm"] = Field(
+        default="none",
+        description="issuer: an existing ClusterIssuer; secret: a certificate you bring; acm: AWS load balancers find "
+        "it in ACM by host name",
     )
     email: str | None = Field(default=None, description="For Let's Encrypt")
     name: DnsLabel | None = Field(default=None, description="Of the ClusterIssuer or Secret")
@@ -66,9 +68,17 @@ class Routes(Section):
     gateway: Gateway = Gateway()
     ingress: Ingress = Ingress()
     tls: Tls = Tls()
+    proxy_namespace: DnsLabel | None = Field(
+        default=None, description="Where the controller's proxies run, for network policies; default: the usual one"
+    )
+    load_balancer_cidrs: tuple[str, ...] = Field(
+        default=(),
+        description="Networks of load balancers that reach pods directly (gke: proxy-only subnet, alb: its subnets), "
+        "for network policies",
+    )
     internal: bool = Field(default=True, description="Load balancer with a private address only")
     stream_timeout_s: int = Field(
-        default=3600, ge=60, description="Longest request: streams, long evaluations, uploads"
+        default=3600, ge=60, le=86400, description="Longest request: streams, long evaluations, uploads"
     )
 
     def host(self, key: Literal["nemo", "nim", "data_store", "mlflow"]) -> str | None:
@@ -90,6 +100,10 @@ class Security(Section):
         default=("0.0.0.0/0",),
         description="Where downloads of models may go (private ranges are left out); empty: nowhere",
     )
+    api_server_cidrs: tuple[str, ...] = Field(
+        default=("0.0.0.0/0",),
+        description="Where the API server is, which controllers among the services call; policies cannot name it",
+    )
     node_local_dns: bool = Field(default=False, description="Also allow DNS to 169.254.20.10")
     clients: tuple[DnsLabel, ...] = Field(default=(), description="Further namespaces whose pods may call the services")
 
@@ -98,6 +112,9 @@ class Observability(Section):
     """Metrics and dashboard."""
 
     prometheus: Mode = Field(default="skip", description="kube-prometheus-stack: install it, or use one that is there")
+    namespace: DnsLabel = Field(default="monitoring", description="Where Prometheus and Grafana run")
     dcgm_exporter: bool = Field(default=True, description="ServiceMonitor of the GPU operator's DCGM exporter")
     dashboard: bool = Field(default=True, description="Grafana dashboard as a ConfigMap that its sidecar finds")
-    release_label: str = Field(default="kube-prometheus-stack", description="Label `release` that Prometheus selects")
+    release_label: DnsLabel = Field(
+        default="kube-prometheus-stack", description="Release of Prometheus, whose name is the label it selects by"
+    )

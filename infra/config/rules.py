@@ -149,15 +149,71 @@ def routes(config: ClusterStackConfig) -> Iterator[str]:
             yield "routes.ingress.controller: alb is there on eks only: traefik works everywhere"
         if said.ingress.controller == "other" and not said.ingress.class_name:
             yield "routes.ingress.class_name: controller: other needs it"
+    yield from nim_hosts(config)
+    yield from certificates(config)
+    yield from load_balancers(config)
+
+
+def nim_hosts(config: ClusterStackConfig) -> Iterator[str]:
+    """Each NIM has a host of its own below the domain."""
+    said = config.routes
+    taken = {said.host(key): key for key in ("nemo", "nim", "data_store", "mlflow")}
+    for index, nim in enumerate(config.nims):
+        host = f"{nim.name}.{said.domain}"
+        if said.domain and host in taken:
+            yield f"nims.{index}.name: its host {host} is routes.hosts.{taken[host]} already: another name or host"
+
+
+def certificates(config: ClusterStackConfig) -> Iterator[str]:
+    """Certificates that the load balancer cannot use, or that nobody would issue."""
+    said = config.routes
+    controller = said.gateway.controller if said.kind == "gateway" else said.ingress.controller
+    kind = said.tls.kind
+    on_aws = controller in ("alb", "aws-lbc")
+    if kind == "acm" and not on_aws:
+        yield f"routes.tls.kind: acm is for alb and aws-lbc only, not {controller}: another kind"
+    if kind not in ("none", "acm") and on_aws:
+        yield f"routes.tls.kind: {controller} takes certificates from ACM only, not {kind}: acm, or another controller"
+    if kind == "letsencrypt" and said.internal:
+        yield (
+            "routes.tls.kind: Let's Encrypt cannot reach an internal load balancer: routes.internal: false, or an "
+            "issuer of yours that proves ownership by DNS"
+        )
+    if said.kind == "gateway" and said.gateway.existing and kind not in ("none", "secret"):
+        yield (
+            f"routes.tls.kind: the Gateway {said.gateway.existing} has its certificate already, {kind} makes one: "
+            "secret if it speaks https, else none"
+        )
+
+
+def load_balancers(config: ClusterStackConfig) -> Iterator[str]:
+    """Policies must let load balancers in that reach pods directly, and only the user knows their networks."""
+    said = config.routes
+    controller = said.gateway.controller if said.kind == "gateway" else said.ingress.controller
+    made_vpc = isinstance(config.cluster, EksSettings) and config.cluster.create and config.cluster.vpc_id is None
+    if not config.security.network_policies or said.load_balancer_cidrs:
+        return
+    if controller == "gke" or (controller in ("alb", "aws-lbc") and not made_vpc):
+        where = "the proxy-only subnet" if controller == "gke" else "the subnets of the load balancer"
+        yield (
+            f"routes.load_balancer_cidrs: missing: {controller} reaches pods from {where}, which policies must let in: "
+            "name it, or security.network_policies: false"
+        )
 
 
 def security(config: ClusterStackConfig) -> Iterator[str]:
     """Networks that are none."""
-    for index, cidr in enumerate(config.security.internet_cidrs):
-        try:
-            ipaddress.ip_network(cidr)
-        except ValueError as error:
-            yield f"security.internet_cidrs.{index}: {error}"
+    lists = {
+        "security.internet_cidrs": config.security.internet_cidrs,
+        "security.api_server_cidrs": config.security.api_server_cidrs,
+        "routes.load_balancer_cidrs": config.routes.load_balancer_cidrs,
+    }
+    for path, cidrs in lists.items():
+        for index, cidr in enumerate(cidrs):
+            try:
+                ipaddress.ip_network(cidr)
+            except ValueError as error:
+                yield f"{path}.{index}: {error}"
 
 
 def volumes(config: ClusterStackConfig) -> Iterator[str]:
