@@ -106,7 +106,7 @@ def _preflight(options: Any) -> tuple[spec.LoadSpec, ServedModels]:
     wanted = spec.spec_from(options)
     if wanted.slo:
         read_slo(wanted.slo)
-    read_prompts(wanted.prompts)
+    read_prompts(wanted.prompts, wanted.prompt_column)
     models = discover(wanted.nim_url, base_model=wanted.base_model, wanted=wanted.adapters, api_key=spec.api_key())
     wanted.mix.shares(models)
     return wanted, models

@@ -1,7 +1,8 @@
 """What is asked: prompts from a JSONL file, as request bodies of the completions or the chat API.
 
-Rows are `{"prompt": ...}` (other keys are ignored) or `{"messages": [...]}`; the first row decides for the file. A
-unique prefix makes each prompt new to the server's prefix cache. Refuses an empty file and says which line is wrong.
+Rows are `{"prompt": ...}` (or another column; other keys are ignored) or `{"messages": [...]}`; the first row decides
+for the file. A unique prefix makes each prompt new to the server's prefix cache. Refuses an empty file and says which
+line is wrong.
 """
 
 import json
@@ -16,8 +17,8 @@ Api = Literal["completions", "chat"]
 PATHS: dict[Api, str] = {"completions": "/v1/completions", "chat": "/v1/chat/completions"}
 
 
-def read_prompts(path: Path) -> list[str | list[dict[str, Any]]]:
-    """Prompts (text) or message lists, in file order. Raises PreflightError."""
+def read_prompts(path: Path, column: str = "prompt") -> list[str | list[dict[str, Any]]]:
+    """Prompts (text, the rows' `column`) or message lists, in file order. Raises PreflightError."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -30,9 +31,9 @@ def read_prompts(path: Path) -> list[str | list[dict[str, Any]]]:
             row = json.loads(line)
         except ValueError as error:
             raise PreflightError(f"{path}:{number}: not JSON: {error}") from error
-        prompt = (row.get("prompt") or row.get("messages")) if isinstance(row, dict) else None
+        prompt = (row.get(column) or row.get("messages")) if isinstance(row, dict) else None
         if not isinstance(prompt, str | list):
-            raise PreflightError(f'{path}:{number}: no "prompt" text and no "messages" list')
+            raise PreflightError(f'{path}:{number}: no "{column}" text and no "messages" list')
         prompts.append(prompt)
     if not prompts:
         raise PreflightError(f"{path} holds no prompts; name another file with --prompts")

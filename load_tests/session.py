@@ -39,7 +39,7 @@ class Session:
         self.client = StreamingClient(spec.nim_url, connections=per_worker, timeout_s=spec.timeout_s, api_key=api_key())
         self._path = prompts.PATHS[spec.api]
         self._bodies = prompts.bodies(
-            prompts.read_prompts(spec.prompts),
+            prompts.read_prompts(spec.prompts, spec.prompt_column),
             api=spec.api,
             options=spec.request_options(),
             unique_prefix=spec.unique_prefix,

@@ -48,6 +48,7 @@ class LoadSpec(BaseModel):
     mix: Mix
     lora_slots: int = Field(ge=1)
     prompts: Path
+    prompt_column: str = "prompt"
     unique_prefix: bool = False
     max_tokens: int = Field(ge=1)
     fixed_length: bool = False
@@ -138,6 +139,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--request-timeout", default="60s", metavar="TIME", help="Limit for one whole reply (default: 60s)")
     add("--api", default="completions", choices=["completions", "chat"], help="Default: completions")
     add("--prompts", default=str(PROMPTS), metavar="FILE", help=f"JSONL of prompts (default: {PROMPTS})")
+    add("--prompt-column", default="prompt", metavar="KEY", help="Key of the text in each row (default: prompt)")
     add("--unique-prefix", action="store_true", help="Make every prompt new to the server's prefix cache")
     add("--max-tokens", type=int, default=64, help="Output tokens asked for (default: 64)")
     add("--fixed-length", action="store_true", help="Exactly --max-tokens (min_tokens, ignore_eos: vLLM and NIM)")
@@ -245,6 +247,7 @@ def spec_from(options: argparse.Namespace) -> LoadSpec:
             mix=Mix(mix_kind, options.base_share, options.zipf_s, _weights(options.weights)),
             lora_slots=options.lora_slots,
             prompts=Path(options.prompts),
+            prompt_column=options.prompt_column,
             unique_prefix=options.unique_prefix,
             max_tokens=options.max_tokens,
             fixed_length=options.fixed_length,

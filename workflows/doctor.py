@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import urlsplit
 
 from workflows.clients import Clients
 from workflows.clients.mapping import calling
@@ -70,6 +71,10 @@ def library_versions() -> dict[str, str]:
 def _checks(clients: Clients, settings: Settings, *, write: bool) -> Iterator[_Check]:
     outputs = clients.outputs
     running = "see the service's log (`log_commands` of the stack outputs), then bring the stack up again"
+    if outputs.cluster is not None:
+        loopback = urlsplit(outputs.nemo_url).hostname in {"127.0.0.1", "localhost"}
+        running = "these URLs need a running `nemostack port-forward`; otherwise " if loopback else ""
+        running += "see the findings about the cluster, then the service's log (`log_commands` of the stack outputs)"
     yield _Check("Data Store", "answers", lambda: clients.data_store.ping(), running)
     if write:
         yield _Check("Data Store", "stores and returns a file", lambda: _round_trip(clients, settings), running)

@@ -5,12 +5,14 @@
     ├── TargetError           3   the outputs of the stack cannot be had
     ├── ServiceError          4   a service refused a request or answered nonsense
     │   ├── Unreachable           no answer at all: refused, reset, timed out
+    │   ├── Forbidden             401, 403; the cluster does not let us
     │   ├── NotFound              404
     │   └── Conflict              409
     ├── JobFailed             5   a job ended as failed or cancelled
     ├── DeadlineExceeded      6   a job or a service did not get there in time
     ├── RunLocked             7   another process works in this run directory
-    └── Unhealthy             8   the environment check found problems
+    ├── Unhealthy             8   the environment check found problems
+    └── LeftBehind            9   teardown destroyed the stack, and something is left of it
 
 Beyond these: 10 = `compare --gate` says NO-GO, 11 = it says INCONCLUSIVE, 130 = interrupted by Ctrl-C.
 A message says what was tried, what came back and what to do next, in one line.
@@ -61,6 +63,10 @@ class Unreachable(ServiceError):
     """No answer."""
 
 
+class Forbidden(ServiceError):
+    """Not allowed, or not logged in."""
+
+
 class NotFound(ServiceError):
     """404."""
 
@@ -91,3 +97,9 @@ class Unhealthy(NemostackError):
     """Problems that must be solved before a run makes sense."""
 
     exit_code = 8
+
+
+class LeftBehind(NemostackError):
+    """The stack is destroyed, but not everything is gone."""
+
+    exit_code = 9

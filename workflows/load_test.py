@@ -48,6 +48,7 @@ def run(context: Context, model: str) -> LoadTested:
     command = [
         *(sys.executable, "-m", "load_tests", "--nim-url", outputs.nim_url, "--base-model", outputs.base_model),
         *("--adapters", model, "--api", "chat", "--prompts", str(settings.dataset.resolve() / "test.jsonl")),
+        *("--prompt-column", settings.prompt_column),
         *("--users", str(USERS), "--warmup", f"{WARMUP_S}s", "--duration", f"{DURATION_S}s"),
         *("--slo", str(settings.load_slo), "--out", str(folder)),
     ]

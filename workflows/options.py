@@ -1,76 +1,115 @@
-"""Options that several commands share, declared once and spread into each command's signature.
+"""Options that several commands share, in bundles that are declared once and spread into each command's signature.
 
-A command that takes `target: TargetOptions` is decorated with `with_target`; on the command line that one parameter
-becomes --stack, --outputs and one option per key of the stack outputs.
+A command decorated with `spread` may have parameters that are bundles: on the command line each becomes its options,
+in the place of the parameter (those of `target` come last). The parameter's default says the options' defaults.
 """
 
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import typer
 
 from infra.outputs import StackOutputs
+from workflows.errors import BadInput
+from workflows.settings import Hyperparameters, Settings
 from workflows.target import ENV_OUTPUTS, FLAG_KEYS, resolve
 
 _PANEL = "Which services"
+_DEFAULTS = Settings()
+_HYPER = _DEFAULTS.hyperparameters
 
 
 @dataclass(frozen=True)
-class TargetOptions:
-    """What the user said about the services."""
+class Bundle:
+    """Fields are options: annotated as Typer wants them, with their defaults."""
+
+    @classmethod
+    def parameters(cls, defaults: Any) -> dict[str, tuple[Any, Any]]:
+        """Name of each option -> annotation and default, taken from `defaults` if it is a bundle."""
+        return {
+            field.name: (field.type, getattr(defaults, field.name) if isinstance(defaults, cls) else field.default)
+            for field in fields(cls)
+        }
+
+    @classmethod
+    def made(cls, values: dict[str, Any]) -> Self:
+        """Take the options out of a command's values."""
+        return cls(**{name: values.pop(name) for name in cls.parameters(None)})
+
+    def chosen(self) -> dict[str, Any]:
+        """All options by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+@dataclass(frozen=True)
+class TargetOptions(Bundle):
+    """What the user said about the services: --stack, --outputs, and one option per key of the stack outputs."""
 
     stack: str
     outputs: Path | None
     flags: dict[str, str | None]
+
+    @classmethod
+    def parameters(cls, defaults: Any) -> dict[str, tuple[Any, Any]]:
+        """One option for each key of the outputs that may be given singly."""
+        del defaults
+        about_file = f"JSON file with the stack outputs, instead of asking Pulumi. Also: {ENV_OUTPUTS}."
+        shared: dict[str, tuple[Any, Any]] = {"stack": (StackOption, "local")}
+        file = typer.Option("--outputs", help=about_file, rich_help_panel=_PANEL)
+        shared["outputs"] = (Annotated[Path | None, file], None)
+        for key in FLAG_KEYS:
+            about = f"{StackOutputs.model_fields[key].description}."
+            option = typer.Option(f"--{key.replace('_', '-')}", help=about, rich_help_panel=_PANEL)
+            shared[key] = (Annotated[str | None, option], None)
+        return shared
+
+    @classmethod
+    def made(cls, values: dict[str, Any]) -> Self:
+        """Take the options out of a command's values."""
+        flags = {key: values.pop(key) for key in FLAG_KEYS}
+        return cls(values.pop("stack"), values.pop("outputs"), flags)
 
     def resolve(self) -> StackOutputs:
         """TargetError when that does not add up to a stack."""
         return resolve(self.stack, self.outputs, self.flags)
 
 
-def with_target(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace the parameter `target` of `command` by its options."""
-    shared: dict[str, Any] = {
-        "stack": Annotated[str, typer.Option("--stack", help="Pulumi stack to work on.", rich_help_panel=_PANEL)],
-        "outputs": Annotated[
-            Path | None,
-            typer.Option(
-                "--outputs",
-                help=f"JSON file with the stack outputs, instead of asking Pulumi. Also: {ENV_OUTPUTS}.",
-                rich_help_panel=_PANEL,
-            ),
-        ],
-    }
-    for key in FLAG_KEYS:
-        about = StackOutputs.model_fields[key].description
-        option = typer.Option(f"--{key.replace('_', '-')}", help=f"{about}.", rich_help_panel=_PANEL)
-        shared[key] = Annotated[str | None, option]
-    defaults: dict[str, Any] = {"stack": "local"}
+def spread(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace the parameters of `command` that are bundles by their options."""
+    bundles: dict[str, type[Bundle]] = {}
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters: list[inspect.Parameter] = []
+    last: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        kind = parameter.annotation
+        if not (isinstance(kind, type) and issubclass(kind, Bundle)):
+            parameters.append(parameter.replace(kind=keyword))
+            continue
+        bundles[name] = kind
+        (last if kind is TargetOptions else parameters).extend(
+            inspect.Parameter(option, keyword, annotation=annotation, default=default)
+            for option, (annotation, default) in kind.parameters(parameter.default).items()
+        )
+    parameters += last
 
     @functools.wraps(command)
-    def spread(**values: Any) -> None:
-        flags = {key: values.pop(key) for key in FLAG_KEYS}
-        target = TargetOptions(values.pop("stack"), values.pop("outputs"), flags)
-        command(target=target, **values)
+    def called(**values: Any) -> None:
+        made = {name: kind.made(values) for name, kind in bundles.items()}
+        command(**made, **values)
 
-    own = inspect.signature(command)
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    parameters = [p.replace(kind=keyword) for name, p in own.parameters.items() if name != "target"]
-    parameters += [
-        inspect.Parameter(name, keyword, default=defaults.get(name), annotation=annotation)
-        for name, annotation in shared.items()
-    ]
-    spread.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    spread.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return spread
+    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return called
 
 
-_DEFAULT = "Folder with train.jsonl, validation.jsonl and test.jsonl."
-DatasetOption = Annotated[Path | None, typer.Option("--dataset", help=f"{_DEFAULT} Default: examples/legal.")]
+StackOption = Annotated[str, typer.Option("--stack", help="Pulumi stack to work on.", rich_help_panel=_PANEL)]
+
+_FILES = "Folder with train.jsonl, validation.jsonl and test.jsonl."
+DatasetOption = Annotated[Path | None, typer.Option("--dataset", help=f"{_FILES} Default: examples/legal.")]
 PromptColumn = Annotated[str, typer.Option("--prompt-column", help="Key of the question in each row.")]
 CompletionColumn = Annotated[str, typer.Option("--completion-column", help="Key of the answer in each row.")]
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Test items per evaluation, the first ones.")]
@@ -103,3 +142,55 @@ LoadOption = Annotated[
         help="Also load-test NIM, base and tuned model mixed, against the objectives in this file.",
     ),
 ]
+FormatOption = Annotated[str, typer.Option("--format", help="table or json.")]
+
+
+@dataclass(frozen=True)
+class DataOptions(Bundle):
+    """The dataset, and what identifies a run of it."""
+
+    dataset: DatasetOption = None
+    prompt_column: PromptColumn = _DEFAULTS.prompt_column
+    completion_column: CompletionColumn = _DEFAULTS.completion_column
+    namespace: NamespaceOption = _DEFAULTS.namespace
+    seed: SeedOption = 0
+
+    def chosen(self) -> dict[str, Any]:
+        """Without the dataset when none was given."""
+        return {name: value for name, value in super().chosen().items() if (name, value) != ("dataset", None)}
+
+
+@dataclass(frozen=True)
+class EvaluationOptions(Bundle):
+    """How models are evaluated."""
+
+    limit: LimitOption = _DEFAULTS.limit
+    shots: ShotsOption = _DEFAULTS.shots
+    max_tokens: MaxTokensOption = None
+    parallelism: ParallelOption = _DEFAULTS.parallelism
+    judge: JudgeOption = True
+
+
+@dataclass(frozen=True)
+class TrainingOptions(Bundle):
+    """The LoRA job."""
+
+    epochs: EpochsOption = _HYPER.epochs
+    batch_size: BatchOption = _HYPER.batch_size
+    learning_rate: RateOption = _HYPER.learning_rate
+    adapter_dim: RankOption = _HYPER.adapter_dim
+    alpha: AlphaOption = _HYPER.alpha
+
+    def hyperparameters(self) -> Hyperparameters:
+        """Raises BadInput."""
+        if not self.learning_rate > 0:
+            raise BadInput(f"--learning-rate {self.learning_rate:g}: expected a number above 0")
+        return Hyperparameters(**self.chosen())
+
+
+@dataclass(frozen=True)
+class RunOptions(Bundle):
+    """Where runs are, and whether an unfinished one goes on."""
+
+    runs: RunsOption = Path("runs")
+    new: NewOption = False

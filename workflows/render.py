@@ -35,6 +35,11 @@ def findings(console: Console, found: Sequence[Finding]) -> None:
     console.print(table)
 
 
+def as_json(finding: Finding) -> dict[str, str]:
+    """Return a finding for programs."""
+    return {name: redact(str(value)) for name, value in finding.model_dump().items()}
+
+
 def plan(console: Console, settings: Settings) -> None:
     """Print what a run would do."""
     from workflows import dataset

@@ -73,6 +73,6 @@ class Settings(Model):
             mode="json", exclude={"keep_adapter", "deadlines", "experiment", "load_slo"}
         )
         asked["dataset"] = dataset_digest
-        services = outputs.model_dump(mode="json", exclude={"log_commands"})
+        services = outputs.model_dump(mode="json", exclude={"log_commands", "cluster"})
         text = json.dumps([asked, services], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -86,6 +86,12 @@ def test_prompts_name_the_bad_line(tmp_path: Path) -> None:
         read_prompts(path)
 
 
+def test_prompts_may_have_another_column(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"question": "a", "prompt": "not this"}\n{"question": "b"}\n')
+    assert read_prompts(path, "question") == ["a", "b"]
+
+
 def test_unique_prefixes_never_repeat() -> None:
     made = [
         body["prompt"]

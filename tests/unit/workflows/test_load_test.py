@@ -25,7 +25,7 @@ objectives:
 """
 
 pytestmark = pytest.mark.slow
-Run = Callable[[str, str], load_test.LoadTested]
+Run = Callable[..., load_test.LoadTested]
 
 
 @pytest.fixture
@@ -41,9 +41,9 @@ def load(
     monkeypatch.setattr(load_test, "WARMUP_S", 0)
     mock = mock_nim("--ttft", "0.05", "--itl", "0.001", "--adapter", TUNED)
 
-    def run(slo: str, model: str) -> load_test.LoadTested:
+    def run(slo: str, model: str, prompt_column: str = "prompt") -> load_test.LoadTested:
         (tmp_path / "slo.yaml").write_text(slo)
-        chosen = settings.model_copy(update={"load_slo": tmp_path / "slo.yaml"})
+        chosen = settings.model_copy(update={"load_slo": tmp_path / "slo.yaml", "prompt_column": prompt_column})
         outputs = harness.stack.outputs.model_copy(update={"nim_url": mock.url, "base_model": BASE})
         launch = harness.prepare(chosen)
         with Clients(harness.stack.outputs) as clients:
@@ -70,6 +70,14 @@ def test_base_and_tuned_model_are_loaded_and_reported(load: Run, harness: Harnes
     sent = [json.loads(line) for line in (folder / "requests.jsonl").read_text().splitlines()]
     assert {request["model"] for request in sent} == {BASE, TUNED}
     assert (folder.parent / tested.report).exists()
+
+
+def test_prompts_come_from_the_column_that_the_run_was_told(load: Run, settings: Settings) -> None:
+    for file in settings.dataset.glob("*.jsonl"):
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        renamed = [{"question": row["prompt"], "completion": row["completion"]} for row in rows]
+        file.write_text("".join(json.dumps(row) + "\n" for row in renamed))
+    assert load(SLO % 5000, TUNED, prompt_column="question").verdict == "PASS"
 
 
 def test_a_missed_objective_is_a_verdict_not_a_failure(load: Run) -> None:

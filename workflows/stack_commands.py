@@ -1,0 +1,57 @@
+"""Commands that look after a stack: parse, call, render, exit."""
+
+import json
+from typing import TYPE_CHECKING
+
+from workflows import options as o
+from workflows.errors import BadInput, Unhealthy
+from workflows.settings import Settings
+
+if TYPE_CHECKING:
+    from infra.outputs import StackOutputs
+    from workflows.console import Progress
+    from workflows.doctor import Finding
+
+_NAMESPACE = Settings().namespace
+
+
+@o.spread
+def doctor(
+    *,
+    target: o.TargetOptions,
+    judge: o.JudgeOption = True,
+    namespace: o.NamespaceOption = _NAMESPACE,
+    output: o.FormatOption = "table",
+) -> None:
+    """Look at every service of a stack, and at its cluster: symptom, evidence, what to do. Exit code 8 when broken."""
+    from workflows import render
+    from workflows.console import Progress, stdout
+
+    if output not in {"table", "json"}:
+        raise BadInput(f"--format {output}: choose one of table, json")
+    outputs = target.resolve()
+    with Progress() as progress:
+        found = _look(outputs, Settings(judge=judge, namespace=namespace), progress)
+    if output == "json":
+        stdout().file.write(json.dumps([render.as_json(finding) for finding in found], indent=2) + "\n")
+    else:
+        render.findings(stdout(), found)
+    bad = sum(finding.level == "bad" for finding in found)
+    if bad:
+        raise Unhealthy(f"{bad} of {len(found)} checks failed on target {outputs.target}; the table says what to do")
+
+
+def _look(outputs: "StackOutputs", settings: Settings, progress: "Progress") -> "list[Finding]":
+    from workflows import doctor as checks
+    from workflows.clients import Clients
+
+    found: list[Finding] = []
+    if outputs.cluster is not None:
+        from workflows.cluster import diagnosis
+
+        progress.start(f"Looking at the cluster of target {outputs.target}")
+        found += diagnosis.look(outputs, progress.update)
+    progress.start(f"Looking at the services of target {outputs.target}")
+    with Clients(outputs, max_retries=0) as clients:
+        found += checks.check(clients, settings, write=True, tell=progress.update)
+    return found
