@@ -105,7 +105,7 @@ def verify(config: ClusterStackConfig, settings: AdoptedCluster, kubectl: Kubect
     problems = storage_problems(classes, config)
     if installs_gpu_software(config):
         pulumi.log.warn(
-            f"GPUs of the cluster are not verified: prerequisites.gpu.software: {config.prerequisites.gpu.software} "
+            f"GPUs of the cluster are not verified: prerequisites.gpu.software: {config.gpu_software} "
             "makes them allocatable only later"
         )
     else:
@@ -117,5 +117,4 @@ def verify(config: ClusterStackConfig, settings: AdoptedCluster, kubectl: Kubect
 
 def installs_gpu_software(config: ClusterStackConfig) -> bool:
     """Tell whether this stack installs what makes GPUs allocatable, so that there are none at first."""
-    gpu = config.prerequisites.gpu
-    return gpu.software in ("gpu-operator", "device-plugin") and gpu.mode == "install"
+    return config.gpu_software != "provided" and config.prerequisites.gpu.mode == "install"

@@ -31,6 +31,17 @@ class GkeSettings(CloudCluster):
     system_pool: SystemPool = SystemPool(machine="e2-standard-8")
     rwx: Literal["filestore", "none"] = Field(default="filestore", description="ReadWriteMany storage class to make")
 
+    @property
+    def region(self) -> str:
+        """Region of the location."""
+        return "-".join(self.location.split("-")[:2])
+
+    @model_validator(mode="after")
+    def _network(self) -> Self:
+        if (self.network is None) != (self.subnetwork is None):
+            raise ValueError("network and subnetwork go together: say both, or neither for a new network")
+        return self
+
 
 class EksSettings(CloudCluster):
     """Amazon Elastic Kubernetes Service."""

@@ -96,3 +96,8 @@ def machine_named(cloud: str, name: str) -> Machine | None:
 def machine_for(cloud: str, gpu: GpuKind, count: int) -> Machine | None:
     """The machine type that carries exactly `count` GPUs of a kind."""
     return next((machine for machine in MACHINES[cloud] if (machine.gpu, machine.count) == (gpu, count)), None)
+
+
+def accelerator(gpu: GpuKind) -> str | None:
+    """GKE's name of a kind of GPU, None where GKE has no such GPU."""
+    return next((machine.accelerator for machine in MACHINES["gke"] if machine.gpu == gpu), None)

@@ -8,6 +8,7 @@ from infra.config.gpus import MACHINES, MIG_CAPABLE, GpuKind, Machine, machine_f
 from infra.config.section import DnsLabel, Section
 
 GPU_TAINT_KEY = "nvidia.com/gpu"
+RESERVED_DOMAINS = ("kubernetes.io", "k8s.io")
 
 
 class Taint(Section):
@@ -67,6 +68,12 @@ class GpuPool(Section):
             raise ValueError(f"max ({self.max}) must not be below min ({self.min})")
         if self.mig and self.time_slicing:
             raise ValueError("mig and time_slicing exclude each other: keep one")
+        for label in self.labels:
+            domain = label.rpartition("/")[0]
+            if any(f".{domain}".endswith(f".{reserved}") for reserved in RESERVED_DOMAINS):
+                raise ValueError(
+                    f"labels: a node that claims {label} for itself is refused by its cluster: leave it out"
+                )
         if self.mig and self.gpu and self.gpu not in MIG_CAPABLE:
             raise ValueError(f"{self.gpu} has no MIG: take one of {', '.join(sorted(MIG_CAPABLE))}, or time_slicing")
         return self

@@ -8,8 +8,8 @@ import ipaddress
 from collections import Counter
 from collections.abc import Iterator
 
-from infra.config.clusters import AksSettings, CloudCluster, EksSettings
-from infra.config.gpus import GIB_PER_GPU, MIG_CAPABLE, Machine
+from infra.config.clusters import AksSettings, CloudCluster, EksSettings, GkeSettings
+from infra.config.gpus import GIB_PER_GPU, MACHINES, MIG_CAPABLE, Machine, accelerator
 from infra.config.pools import GpuPool
 from infra.config.stack import ClusterStackConfig
 
@@ -47,6 +47,12 @@ def pools(config: ClusterStackConfig) -> Iterator[str]:
             continue
         if pool.mig and machine.gpu not in MIG_CAPABLE:
             yield f"{path}.mig: {machine.gpu} has no MIG: take one of {', '.join(sorted(MIG_CAPABLE))}, or time_slicing"
+        if isinstance(cluster, GkeSettings):
+            if accelerator(machine.gpu) is None:
+                there = sorted({known.gpu for known in MACHINES["gke"]})
+                yield f"{path}.gpu: GKE has no {machine.gpu}: take one of {', '.join(there)}"
+            if pool.mig and pool.mig.strategy == "mixed" and pool.driver == "cloud":
+                yield f"{path}.mig.strategy: GKE offers partitions as nvidia.com/gpu: single, or driver: none"
         if isinstance(cluster, AksSettings) and len(pool.name.replace("-", "")) > 12:
             yield f"{path}.name: AKS allows 12 letters and digits, {pool.name!r} has more: shorten it"
         sliced = "time_slicing" if pool.time_slicing else "mig"

@@ -66,6 +66,19 @@ def test_least_settings_work(target: str, layout: str) -> None:
             "gke", {"gke": {"gpu_pools": [A100, {"name": "x", "machine": "g2-standard-8", "mig": {"profile": "1g.5gb"}}]}},
             "gke.gpu_pools.1.mig", "time_slicing",
         ),
+        (
+            "gke", {"gke": {"gpu_pools": [{"name": "x", "machine": "new-8", "gpu": "L40S", "count": 1}]}},
+            "gke.gpu_pools.0.gpu", "take one of A100-40GB",
+        ),
+        (
+            "gke", {"gke": {"gpu_pools": [A100 | {"mig": {"profile": "3g.40gb", "strategy": "mixed"}}]}},
+            "gke.gpu_pools.0.mig.strategy", "single, or driver: none",
+        ),
+        (
+            "gke", {"gke": {"gpu_pools": [A100 | {"labels": {"feature.node.kubernetes.io/x": "y"}}]}},
+            "gke.gpu_pools.0", "leave it out",
+        ),
+        ("gke", {"gke": {"network": "vpc"}}, "gke", "say both, or neither"),
         ("existing", {"storage": {"rwx_class_name": None}}, "storage.rwx_class_name", "storage.rwx_class_name"),
         ("eks", {"eks": {"rwx": "none"}}, "storage.rwx_class_name", "storage.rwx_class_name"),
         (
