@@ -1,7 +1,7 @@
-"""Every chart with its repository and pinned version, and every manifest that is fetched. Nothing else names one.
+"""Every chart with its repository and pinned version, every manifest, every image of ours. Nothing else names one.
 
-A version marked UNVERIFIED was not seen in the chart's own index; `charts.versions` in a stack's settings overrides
-any of them.
+The versions are those of the charts' own repositories in August 2026; `charts.versions` in a stack's settings
+overrides any chart's. NGC's index cannot be read without a login, so that `nim-llm` is as NVIDIA's pages name it.
 """
 
 from dataclasses import dataclass
@@ -29,21 +29,58 @@ NIM_LLM = Chart(name="nim-llm", repository=f"{NGC}/nim", version="1.15.5", ngc_l
 NIM_OPERATOR = Chart(name="k8s-nim-operator", repository=f"{NGC}/nvidia", version="3.1.2")
 GPU_OPERATOR = Chart(name="gpu-operator", repository=f"{NGC}/nvidia", version="v26.7.0")
 DEVICE_PLUGIN = Chart(
-    name="nvidia-device-plugin", repository="https://nvidia.github.io/k8s-device-plugin", version="0.19.0"
-)  # UNVERIFIED
-VOLCANO = Chart(name="volcano", repository="https://volcano-sh.github.io/helm-charts", version="1.9.0")
-CERT_MANAGER = Chart(name="cert-manager", repository="https://charts.jetstack.io", version="v1.20.0")  # UNVERIFIED
-ENVOY_GATEWAY = Chart(name="gateway-helm", repository="oci://docker.io/envoyproxy", version="v1.7.0")  # UNVERIFIED
+    name="nvidia-device-plugin", repository="https://nvidia.github.io/k8s-device-plugin", version="0.20.0"
+)  # the one that the GPU operator above brings
+VOLCANO = Chart(
+    name="volcano", repository="https://volcano-sh.github.io/helm-charts", version="1.9.0"
+)  # not the newest: the one that NVIDIA's Customizer is tested with
+CERT_MANAGER = Chart(name="cert-manager", repository="https://charts.jetstack.io", version="v1.21.1")
+ENVOY_GATEWAY = Chart(name="gateway-helm", repository="oci://docker.io/envoyproxy", version="v1.9.0")
 CLOUDNATIVE_PG = Chart(name="cloudnative-pg", repository="https://cloudnative-pg.github.io/charts", version="0.29.0")
-SEAWEEDFS = Chart(
-    name="seaweedfs", repository="https://seaweedfs.github.io/seaweedfs/helm", version="4.0.400"
-)  # UNVERIFIED
+SEAWEEDFS = Chart(name="seaweedfs", repository="https://seaweedfs.github.io/seaweedfs/helm", version="4.44.0")
 MLFLOW = Chart(name="mlflow", repository="https://community-charts.github.io/helm-charts", version="1.11.5")
 PROMETHEUS = Chart(
-    name="kube-prometheus-stack", repository="https://prometheus-community.github.io/helm-charts", version="80.0.0"
-)  # UNVERIFIED
+    name="kube-prometheus-stack", repository="https://prometheus-community.github.io/helm-charts", version="88.5.3"
+)
 
 CHARTS: tuple[Chart, ...] = (
     NEMO, NIM_LLM, NIM_OPERATOR, GPU_OPERATOR, DEVICE_PLUGIN, VOLCANO, CERT_MANAGER, ENVOY_GATEWAY, CLOUDNATIVE_PG,
     SEAWEEDFS, MLFLOW, PROMETHEUS,
 )  # fmt: skip
+
+POSTGRES_IMAGE = "ghcr.io/cloudnative-pg/postgresql:17.6-system-trixie"
+"""NVIDIA's charts bundle 16 and 17; the operator's default would be 18."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """A file of Kubernetes objects, pinned by its digest. A mirror keeps it under `file`."""
+
+    file: str
+    url: str
+    sha256: str
+
+
+GATEWAY_API_VERSION = "v1.6.1"  # the one that Envoy Gateway above is built for
+
+GATEWAY_API: tuple[Manifest, ...] = tuple(
+    Manifest(
+        file=f"gateway.networking.k8s.io_{kind}.yaml",
+        url="https://raw.githubusercontent.com/kubernetes-sigs/gateway-api/"
+        f"{GATEWAY_API_VERSION}/config/crd/standard/gateway.networking.k8s.io_{kind}.yaml",
+        sha256=sha256,
+    )
+    for kind, sha256 in {
+        "backendtlspolicies": "0d48c9e4b53dd9510cf615b9b1192d9d7afb07a1cc0498c9515627cb1c075419",
+        "gatewayclasses": "53710048ba26f8620eed59d5e51b157ecf040daf5c6eef31a4b991e0808c4be5",
+        "gateways": "25b885f5870b8fff1ae82efa2628b2761cef3745900c2aecf8fb76629a01255a",
+        "grpcroutes": "53a8d029da8f07e55d3fa58a5cf6de5950dab19fbb8d6a8082fb5e51ca5ef6fc",
+        "httproutes": "a424a0d6c953b162e71d1d97bb7e75012d8f1ac264e7274f2763d1b96ab39852",
+        "listenersets": "bf4d4b02564999b2558b96e31465129895db9b3a8adfb90adb9c80eac52a3a70",
+        "referencegrants": "8c645e9333cfa67790cc2a53e0c00076f88b2bd4230d2b49688c78bc34f9b2c3",
+        "tcproutes": "d5104d0cf30e924f5e3c9e2e76abd46876401c34ca33b9e79321523eee78c7f6",
+        "tlsroutes": "bb8b67926e5d9652cbfd2e19063b7c1d9e78806c9dd671608f57baef2f2e3bbb",
+        "udproutes": "4b80684c2bf8ef4b0a2a3ab45164ac9f96258fc69912645ff50ced595b0aa6de",
+    }.items()
+)
+"""CustomResourceDefinitions of Gateway API, standard channel."""

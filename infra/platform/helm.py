@@ -18,6 +18,12 @@ class ChartStore:
     def __init__(self, settings: Charts, root: Path, ngc_api_key: pulumi.Output[str] | None) -> None:
         self.settings, self.root, self.ngc_api_key = settings, root, ngc_api_key
 
+    @property
+    def folder(self) -> Path | None:
+        """Folder that the settings name in place of the repositories; it holds manifests too."""
+        source = self.settings.source
+        return None if source is None or source.startswith("oci://") else self.root / source
+
     def version(self, chart: Chart) -> str:
         """Return the version that is deployed."""
         return self.settings.versions.get(chart.name, chart.version)
@@ -34,7 +40,8 @@ class ChartStore:
             return {"chart": chart.name, "version": version, "repository_opts": repository}
         if source.startswith("oci://"):
             return {"chart": f"{source.rstrip('/')}/{chart.name}", "version": version}
-        folder = self.root / source
+        folder = self.folder
+        assert folder is not None
         packed = folder / f"{chart.name}-{version}.tgz"
         return {"chart": str(packed if packed.is_file() else folder / chart.name), "version": version}
 
@@ -49,6 +56,7 @@ class ChartStore:
         timeout_s: int = 15 * MINUTES,
         resource_name: str | None = None,
         skip_await: bool = False,
+        wait_for_jobs: bool = False,
     ) -> kubernetes.helm.v3.Release:
         """Make the release `name`. Its namespace must exist; values must hold no secrets (Helm keeps them readable)."""
         return kubernetes.helm.v3.Release(
@@ -58,6 +66,7 @@ class ChartStore:
             values=values,
             timeout=timeout_s,
             skip_await=skip_await,
+            wait_for_jobs=wait_for_jobs,
             # a failed first install is removed, a failed upgrade stays for `helm history`, and the next `up` mends it
             cleanup_on_fail=True,
             opts=opts,

@@ -133,6 +133,16 @@ class Recorder(mocks.MockMonitor):
         )  # fmt: skip
         return super().RegisterResource(request)
 
+    def ReadResource(self, request: Any) -> Any:  # noqa: N802 - the SDK's name
+        """Take a read down like a registration whose one input is the id."""
+        self.found[request.type, request.name] = Registration(
+            type=request.type, name=request.name, inputs={"id": request.id}, secrets=frozenset(),
+            parent=request.parent.split("::")[-1],
+            dependencies=frozenset(urn.split("::")[-1] for urn in request.dependencies),
+            provider=request.provider, options=request,
+        )  # fmt: skip
+        return super().ReadResource(request)
+
 
 SIGNATURE = "4dabf18193072939515e22adb298388d"  # marks special values on Pulumi's wire
 OF_SECRETS = "1b47061264138c4ac30d75fd1eb44270"

@@ -1,0 +1,114 @@
+"""What makes GPUs allocatable: values of NVIDIA's device plugin and GPU operator, labels of pools, tolerations. Pure.
+
+MIG and time slicing are set per pool: a node's label names the entry of the plugin's configuration that it follows.
+"""
+
+import json
+from typing import Any
+
+from infra.config.clusters import EksSettings, GkeSettings
+from infra.config.pools import GPU_TAINT_KEY, GpuPool
+from infra.config.stack import ClusterStackConfig
+
+PLUGIN_CONFIG_LABEL = "nvidia.com/device-plugin.config"
+MIG_CONFIG_LABEL = "nvidia.com/mig.config"
+PRESENT_LABEL = "nvidia.com/gpu.present"
+DEFAULT_ENTRY = "default"
+CONFIG_MAP = "device-plugin-config"
+GKE_DRIVER_FOLDER = "/home/kubernetes/bin/nvidia"
+
+
+def tolerations(config: ClusterStackConfig) -> list[dict[str, str]]:
+    """Tolerations that reach every GPU node: of NVIDIA's taint, and of the taints in the settings."""
+    found = [{"key": GPU_TAINT_KEY, "operator": "Exists", "effect": "NoSchedule"}]
+    for taint in config.gpu_taints:
+        if (taint.key, taint.effect) == (GPU_TAINT_KEY, "NoSchedule"):
+            continue
+        found.append({"key": taint.key, "operator": "Equal", "value": taint.value, "effect": taint.effect})
+    return found
+
+
+def own_entry(pool: GpuPool) -> bool:
+    """Tell whether the plugin must treat a pool's nodes otherwise than by default."""
+    return bool(pool.time_slicing or pool.mig)
+
+
+def pool_labels(config: ClusterStackConfig, pool: GpuPool) -> dict[str, str]:
+    """Labels that the nodes of a pool need for our GPU software to find them; none where the cloud does it all."""
+    if config.gpu_software == "provided":
+        return {}
+    labels = {PRESENT_LABEL: "true"}
+    if own_entry(pool):
+        labels[PLUGIN_CONFIG_LABEL] = pool.name
+    if pool.mig and config.gpu_software == "gpu-operator" and isinstance(config.cluster, EksSettings):
+        labels[MIG_CONFIG_LABEL] = f"all-{pool.mig.profile}"  # clouds with MIG of their own have cut the GPUs already
+    return labels
+
+
+def plugin_entries(config: ClusterStackConfig) -> dict[str, str]:
+    """Return the entries of the plugin's configuration by pool, YAML as JSON; empty where the default does."""
+    entries = {pool.name: entry(pool) for pool in config.pools if own_entry(pool)}
+    return (
+        {DEFAULT_ENTRY: json.dumps({"version": "v1", "flags": {"migStrategy": "none"}}), **entries} if entries else {}
+    )
+
+
+def entry(pool: GpuPool) -> str:
+    """Configuration of the device plugin on one pool's nodes."""
+    said: dict[str, Any] = {"version": "v1", "flags": {"migStrategy": pool.mig.strategy if pool.mig else "none"}}
+    if pool.time_slicing:
+        shared = {"name": GPU_TAINT_KEY, "replicas": pool.time_slicing.replicas}
+        said["sharing"] = {"timeSlicing": {"resources": [shared]}}
+    return json.dumps(said)
+
+
+def device_plugin_values(config: ClusterStackConfig) -> dict[str, Any]:
+    """Values of nvidia-device-plugin, with feature discovery of GPUs and nodes, whose labels NIMs and doctor read."""
+    entries = plugin_entries(config)
+    small = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
+    values: dict[str, Any] = {
+        "gfd": {"enabled": True},
+        "tolerations": [{"key": "CriticalAddonsOnly", "operator": "Exists"}, *tolerations(config)],
+        "resources": small,
+        "nfd": {"worker": {"tolerations": tolerations(config)}},
+    }
+    if entries:
+        values["config"] = {"map": entries, "default": DEFAULT_ENTRY}
+    return values
+
+
+def gpu_operator_values(config: ClusterStackConfig) -> dict[str, Any]:
+    """Values of gpu-operator: what the nodes have already, it leaves alone."""
+    entries, watched = plugin_entries(config), config.observability
+    strategies = {pool.mig.strategy for pool in config.pools if pool.mig}
+    values: dict[str, Any] = {
+        "daemonsets": {"tolerations": tolerations(config)},
+        "operator": {"upgradeCRD": True},  # a hook: Helm would leave the definitions as they were
+        "node-feature-discovery": {"worker": {"tolerations": tolerations(config)}},
+        "mig": {"strategy": "mixed" if "mixed" in strategies else "single"},
+        "driver": {"enabled": brings_driver(config)},
+        "dcgmExporter": {
+            "enabled": True,
+            "serviceMonitor": {
+                "enabled": watched.dcgm_exporter and watched.prometheus != "skip",
+                "additionalLabels": {"release": watched.release_label},
+            },
+        },
+    }
+    if isinstance(config.cluster, EksSettings):
+        values["toolkit"] = {"enabled": False}  # AL2023's NVIDIA image has it, and its runtime is set up for it
+    if isinstance(config.cluster, GkeSettings) and not brings_driver(config):
+        values["hostPaths"] = {"driverInstallDir": GKE_DRIVER_FOLDER}
+        values["toolkit"] = {"installDir": GKE_DRIVER_FOLDER}
+    if entries:
+        values["devicePlugin"] = {
+            "config": {"create": True, "name": CONFIG_MAP, "default": DEFAULT_ENTRY, "data": entries}
+        }
+    return values
+
+
+def brings_driver(config: ClusterStackConfig) -> bool:
+    """Tell whether the operator installs the driver. On adopted clusters it does where it finds none on the host."""
+    if isinstance(config.cluster, EksSettings):
+        return False
+    return all(pool.driver == "none" for pool in config.pools)

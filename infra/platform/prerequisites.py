@@ -1,0 +1,158 @@
+"""Cluster-wide software that the stack stands on, in the order in which it must come.
+
+Each is installed (a release of ours), adopted (its telling kind must exist, else the run fails and names the kind) or
+skipped. GPUs that the cloud or the cluster provides need nothing here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from infra import names
+from infra.config.platform import Mode
+from infra.config.stack import ClusterStackConfig
+from infra.platform import gpu, operators
+from infra.platform.helm import MINUTES, ChartStore
+from infra.platform.manifests import Definitions, DefinitionsArgs
+from infra.versions import (
+    CERT_MANAGER,
+    DEVICE_PLUGIN,
+    GATEWAY_API,
+    GPU_OPERATOR,
+    NIM_OPERATOR,
+    VOLCANO,
+    Chart,
+)
+
+TELLING_KINDS = {
+    "gpu": "clusterpolicies.nvidia.com",
+    "volcano": "podgroups.scheduling.volcano.sh",
+    "cert_manager": "certificates.cert-manager.io",
+    "nim_operator": "nimservices.apps.nvidia.com",
+    "gateway_api": "httproutes.gateway.networking.k8s.io",
+}
+"""CustomResourceDefinition by which an adopted software is known."""
+
+
+CRITICAL = kubernetes.core.v1.ScopedResourceSelectorRequirementArgs(
+    operator="In", scope_name="PriorityClass", values=["system-node-critical", "system-cluster-critical"]
+)
+"""Pods of the system's priorities, which GKE admits outside kube-system only where a quota counts them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrerequisitesArgs:
+    """`after`: what must be there first, the namespaces among it."""
+
+    config: ClusterStackConfig
+    charts: ChartStore
+    after: Sequence[pulumi.Resource] = ()
+
+
+class Prerequisites(pulumi.ComponentResource):
+    """GPU software, Gateway API, Volcano, cert-manager, NIM operator. Each attribute: what to depend on."""
+
+    gpu: list[pulumi.Resource]
+    gateway_api: list[pulumi.Resource]
+    volcano: list[pulumi.Resource]
+    cert_manager: list[pulumi.Resource]
+    nim_operator: list[pulumi.Resource]
+    ready: list[pulumi.Resource]
+
+    def __init__(self, name: str, args: PrerequisitesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("nemostack:platform:Prerequisites", name, None, opts)
+        self.args, said = args, args.config.prerequisites
+        self.gpu = self._gpu()
+        self.gateway_api = self._gateway_api()
+        self.volcano = self._software(
+            "volcano", said.volcano, VOLCANO, names.VOLCANO_NAMESPACE, operators.volcano_values(),
+            after=self._critical(said.volcano, names.VOLCANO_NAMESPACE),
+            wait_for_jobs=True,  # volcano-admission-init makes the webhooks' certificate
+        )  # fmt: skip
+        self.cert_manager = self._software(
+            "cert_manager", said.cert_manager, CERT_MANAGER, names.CERT_MANAGER_NAMESPACE,
+            operators.cert_manager_values(args.config), after=self.gateway_api,
+        )  # fmt: skip
+        self.nim_operator = self._software(
+            "nim_operator", said.nim_operator, NIM_OPERATOR, names.NIM_OPERATOR_NAMESPACE,
+            operators.nim_operator_values(), after=self.cert_manager,
+        )  # fmt: skip
+        self.ready = [*self.gpu, *self.gateway_api, *self.volcano, *self.cert_manager, *self.nim_operator]
+        self.register_outputs({})
+
+    def _gpu(self) -> list[pulumi.Resource]:
+        config, said = self.args.config, self.args.config.prerequisites.gpu
+        if config.gpu_software == "provided":
+            return []
+        after = self._critical(said.mode, names.GPU_NAMESPACE)
+        if config.gpu_software == "gpu-operator":
+            values = gpu.gpu_operator_values(config)
+            return self._software("gpu", said.mode, GPU_OPERATOR, names.GPU_NAMESPACE, values, after=after)
+        if said.mode != "install":
+            return []  # a device plugin has no kind of its own; whether GPUs are allocatable, the cluster tells
+        values = gpu.device_plugin_values(config)
+        return self._software("gpu", said.mode, DEVICE_PLUGIN, names.GPU_NAMESPACE, values, after=after)
+
+    def _gateway_api(self) -> list[pulumi.Resource]:
+        mode = self.args.config.prerequisites.gateway_api
+        if self.args.config.routes.kind != "gateway" or mode == "skip":
+            return []
+        if mode == "adopt":
+            return [self._adopted("gateway_api")]
+        made = Definitions(
+            "gateway-api",
+            DefinitionsArgs(manifests=GATEWAY_API, folder=self.args.charts.folder),
+            pulumi.ResourceOptions(parent=self, depends_on=list(self.args.after)),
+        )
+        return made.ready
+
+    def _software(
+        self,
+        key: str,
+        mode: Mode,
+        chart: Chart,
+        namespace: str,
+        values: dict[str, Any],
+        *,
+        after: Sequence[pulumi.Resource],
+        wait_for_jobs: bool = False,
+    ) -> list[pulumi.Resource]:
+        if mode == "skip":
+            return []
+        if mode == "adopt":
+            return [self._adopted(key)]
+        release = self.args.charts.release(
+            chart.name,
+            chart,
+            namespace=namespace,
+            values=values,
+            timeout_s=20 * MINUTES,
+            wait_for_jobs=wait_for_jobs,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*self.args.after, *after]),
+        )
+        return [release]
+
+    def _adopted(self, key: str) -> pulumi.Resource:
+        """Read the telling kind. If it is missing, the message shows the resource's name, so that is the setting."""
+        kind = TELLING_KINDS[key]
+        return kubernetes.apiextensions.v1.CustomResourceDefinition.get(
+            f"prerequisites.{key}.adopt", kind, pulumi.ResourceOptions(parent=self, depends_on=list(self.args.after))
+        )
+
+    def _critical(self, mode: Mode, namespace: str) -> list[pulumi.Resource]:
+        """Quota for the charts whose pods have a priority of the system's."""
+        if mode != "install":
+            return []
+        quota = kubernetes.core.v1.ResourceQuota(
+            f"{namespace}-critical-pods",
+            metadata={"name": "critical-pods", "namespace": namespace},
+            spec=kubernetes.core.v1.ResourceQuotaSpecArgs(
+                hard={"pods": "1G"},
+                scope_selector=kubernetes.core.v1.ScopeSelectorArgs(match_expressions=[CRITICAL]),
+            ),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(self.args.after)),
+        )
+        return [quota]

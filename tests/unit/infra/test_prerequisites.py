@@ -1,0 +1,203 @@
+"""Prerequisites: each mode of each, the order in which they come, and values that their charts understand."""
+
+import json
+from typing import Any
+
+import pulumi
+import pytest
+
+from infra.platform import gpu, manifests, operators
+from infra.platform.prerequisites import Prerequisites, PrerequisitesArgs
+from tests.unit.infra.cluster_support import A100, CLOUDS, L4, chart_store, cluster, config_for, of_type, run
+
+GATEWAY: dict[str, Any] = {"routes": {"kind": "gateway", "domain": "example.com"}}
+DEFINITION = b"""
+kind: CustomResourceDefinition
+metadata: {name: NAME.gateway.networking.k8s.io, annotations: {channel: standard}}
+spec: {group: gateway.networking.k8s.io, names: {kind: NAME, plural: NAME}, scope: Namespaced, versions: []}
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_downloads(monkeypatch):
+    def small(manifest):
+        return DEFINITION.replace(b"NAME", manifest.file.split("_")[1].removesuffix(".yaml").encode())
+
+    monkeypatch.setattr(manifests, "read", lambda manifest, folder=None: small(manifest))
+
+
+def registered(target, **sections):
+    """Run the component; also returns the names that each attribute holds."""
+    ready = {}
+
+    def make():
+        made = Prerequisites(
+            "prerequisites",
+            PrerequisitesArgs(config=config_for(target, **sections), charts=chart_store()),
+            pulumi.ResourceOptions(provider=cluster().provider),
+        )
+        for key in ("gpu", "gateway_api", "volcano", "cert_manager", "nim_operator"):
+            ready[key] = [resource._name for resource in getattr(made, key)]
+
+    return run(make), ready
+
+
+def test_what_a_cloud_lacks_is_installed():
+    found, ready = registered("eks", prerequisites={"nim_operator": "install"}, **GATEWAY)
+    releases = of_type(found, ":Release")
+    assert {release.inputs["chart"]: release.inputs["namespace"] for release in releases.values()} == {
+        "nvidia-device-plugin": "gpu-operator",
+        "volcano": "volcano-system",
+        "cert-manager": "cert-manager",
+        "k8s-nim-operator": "nim-operator",
+    }
+    assert all(release.inputs["version"] for release in releases.values())
+    assert {"httproutes.gateway.networking.k8s.io", "gateways.gateway.networking.k8s.io"} <= set(ready["gateway_api"])
+    assert all(ready.values())
+
+
+def test_order():
+    found, _ = registered("eks", prerequisites={"nim_operator": "install"}, **GATEWAY)
+    releases = of_type(found, ":Release")
+    # cert-manager looks for Gateways only if their kinds are there when it starts
+    assert "httproutes.gateway.networking.k8s.io" in releases["cert-manager"].dependencies
+    assert "cert-manager" in releases["k8s-nim-operator"].dependencies
+    # GKE admits no pod of a system priority before its quota
+    assert "volcano-system-critical-pods" in releases["volcano"].dependencies
+    assert "gpu-operator-critical-pods" in releases["nvidia-device-plugin"].dependencies
+
+
+def test_volcano_counts_as_installed_when_its_certificate_is_made():
+    found, _ = registered("gke")
+    assert of_type(found, ":Release")["volcano"].inputs["waitForJobs"] is True
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        ("volcano", "podgroups.scheduling.volcano.sh"),
+        ("cert_manager", "certificates.cert-manager.io"),
+        ("nim_operator", "nimservices.apps.nvidia.com"),
+        ("gateway_api", "httproutes.gateway.networking.k8s.io"),
+    ],
+)
+def test_adopted_software_is_read_under_the_name_of_its_setting(key, kind):
+    found, ready = registered("gke", prerequisites={key: "adopt"}, **GATEWAY)
+    assert ready[key] == [f"prerequisites.{key}.adopt"]
+    read = found["kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition", f"prerequisites.{key}.adopt"]
+    assert read.inputs == {"id": kind}
+
+
+def test_an_adopted_gpu_operator_is_verified_by_its_policy():
+    software: Any = {"gpu": {"software": "gpu-operator", "mode": "adopt"}}
+    found, ready = registered("existing", prerequisites=software)
+    assert ready["gpu"] == ["prerequisites.gpu.adopt"]
+    assert not [name for name in of_type(found, ":Release") if "gpu" in name]
+
+
+def test_skipped_software_leaves_nothing():
+    skipped = {"volcano": "skip", "cert_manager": "skip", "gateway_api": "skip"}
+    services = {"customizer": False, "evaluator": False}
+    found, ready = registered("gke", prerequisites=skipped, services=services)
+    assert not any(ready.values())
+    assert not of_type(found, ":Release")
+    assert not of_type(found, ":ResourceQuota")
+
+
+def test_no_gateway_no_definitions():
+    _, ready = registered("gke")
+    assert ready["gateway_api"] == []
+
+
+def test_definitions_survive_the_stack():
+    found, _ = registered("gke", **GATEWAY)
+    definitions = of_type(found, ":CustomResourceDefinition")
+    assert len(definitions) == 10
+    assert all(made.options.retainOnDelete for made in definitions.values())
+
+
+def test_volcano_hooks_into_no_pod():
+    admissions = operators.volcano_values()["custom"]["enabled_admissions"].split(",")
+    assert "/podgroups/mutate" in admissions
+    assert not [path for path in admissions if path.startswith("/pods/")]
+
+
+def test_cert_manager_watches_gateways_only_where_there_are_any():
+    assert operators.cert_manager_values(config_for("gke", **GATEWAY))["config"]["enableGatewayAPI"] is True
+    assert "config" not in operators.cert_manager_values(config_for("gke"))
+
+
+SPOT = {"key": "spot", "value": "yes", "effect": "NoExecute"}
+
+
+def test_tolerations_are_those_of_the_taints():
+    pool = L4 | {"taints": [{"key": "nvidia.com/gpu", "value": "present"}, SPOT]}
+    config = config_for("eks", eks=CLOUDS["eks"] | {"gpu_pools": [pool, A100 | {"count": 8}]})
+    nvidia = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    assert gpu.tolerations(config) == [nvidia, SPOT | {"operator": "Equal"}]
+    assert gpu.gpu_operator_values(config)["daemonsets"]["tolerations"] == gpu.tolerations(config)
+    assert gpu.device_plugin_values(config)["nfd"]["worker"]["tolerations"] == gpu.tolerations(config)
+
+
+OPERATOR: dict[str, Any] = {"prerequisites": {"gpu": {"software": "gpu-operator"}}}
+
+
+def eks(*pools):
+    return config_for("eks", eks=CLOUDS["eks"] | {"gpu_pools": list(pools)}, **OPERATOR)
+
+
+def test_time_slices_of_one_pool_leave_the_others_alone():
+    config = eks(L4 | {"time_slicing": {"replicas": 4}}, A100 | {"count": 8})
+    sliced, whole = config.pools
+    plugin = gpu.gpu_operator_values(config)["devicePlugin"]["config"]
+    assert plugin["default"] in plugin["data"]
+    assert "sharing" not in json.loads(plugin["data"][plugin["default"]])
+    resources = json.loads(plugin["data"]["l4"])["sharing"]["timeSlicing"]["resources"]
+    assert resources == [{"name": "nvidia.com/gpu", "replicas": 4}]
+    assert gpu.pool_labels(config, sliced)["nvidia.com/device-plugin.config"] == "l4"
+    assert "nvidia.com/device-plugin.config" not in gpu.pool_labels(config, whole)
+
+
+def test_mig_of_the_operator():
+    config = eks(A100 | {"count": 8, "mig": {"profile": "3g.40gb", "strategy": "mixed"}})
+    assert gpu.pool_labels(config, config.pools[0]) == {
+        "nvidia.com/gpu.present": "true",
+        "nvidia.com/device-plugin.config": "train",
+        "nvidia.com/mig.config": "all-3g.40gb",
+    }
+    values = gpu.gpu_operator_values(config)
+    assert values["mig"] == {"strategy": "mixed"}
+    assert json.loads(values["devicePlugin"]["config"]["data"]["train"])["flags"] == {"migStrategy": "mixed"}
+
+
+def test_aks_cuts_the_gpus_itself_and_the_plugin_must_know():
+    pools = [A100 | {"mig": {"profile": "3g.40gb"}}]
+    config = config_for("aks", aks=CLOUDS["aks"] | {"gpu_pools": pools})
+    assert json.loads(gpu.device_plugin_values(config)["config"]["map"]["train"])["flags"] == {"migStrategy": "single"}
+    assert "nvidia.com/mig.config" not in gpu.pool_labels(config, config.pools[0])
+
+
+def test_the_cloud_s_own_plugin_needs_no_labels():
+    config = config_for("gke", gke=CLOUDS["gke"] | {"gpu_pools": [L4 | {"time_slicing": {"replicas": 2}}, A100]})
+    assert [gpu.pool_labels(config, pool) for pool in config.pools] == [{}, {}]
+
+
+def test_the_operator_leaves_alone_what_the_nodes_have():
+    on_eks = gpu.gpu_operator_values(eks(L4, A100 | {"count": 8}))
+    assert (on_eks["driver"]["enabled"], on_eks["toolkit"]["enabled"]) == (False, False)
+    bare = [pool | {"driver": "none"} for pool in CLOUDS["aks"]["gpu_pools"]]
+    on_aks = gpu.gpu_operator_values(config_for("aks", aks=CLOUDS["aks"] | {"gpu_pools": bare}, **OPERATOR))
+    assert on_aks["driver"]["enabled"] is True
+    assert "toolkit" not in on_aks
+    on_gke = gpu.gpu_operator_values(config_for("gke", **OPERATOR))
+    assert on_gke["driver"]["enabled"] is False
+    assert on_gke["hostPaths"]["driverInstallDir"] == on_gke["toolkit"]["installDir"] == "/home/kubernetes/bin/nvidia"
+    assert gpu.gpu_operator_values(config_for("existing", **OPERATOR))["driver"]["enabled"] is True
+
+
+def test_gpu_metrics_are_collected_only_by_a_prometheus():
+    monitored = config_for("existing", observability={"prometheus": "adopt", "release_label": "mine"}, **OPERATOR)
+    monitor = gpu.gpu_operator_values(monitored)["dcgmExporter"]["serviceMonitor"]
+    assert monitor == {"enabled": True, "additionalLabels": {"release": "mine"}}
+    unwatched = gpu.gpu_operator_values(config_for("existing", **OPERATOR))
+    assert unwatched["dcgmExporter"]["serviceMonitor"]["enabled"] is False
