@@ -1,0 +1,55 @@
+"""The Customizer's targets (base models) and templates (how to train them), as its chart takes them. Pure.
+
+Only what the settings name is on: the chart's own targets would each download a checkpoint of several GB.
+"""
+
+from typing import Any
+
+from infra.config.nemo import CustomizationTarget, CustomizationTemplate
+from infra.config.stack import ClusterStackConfig
+
+ON_BY_DEFAULT = ("meta/llama-3.2-1b-instruct@2.0", "meta/llama-3.1-8b-instruct@2.0")
+"""Targets that chart 25.12 enables. Helm merges maps, so they must be switched off by name."""
+
+
+def customization(config: ClusterStackConfig, *, hugging_face: bool) -> dict[str, Any]:
+    """Return the values `customizationTargets` and `customizationConfigTemplates`."""
+    said = config.customizer.targets
+    unwanted = set(ON_BY_DEFAULT) - {found.name for found in said}
+    targets: dict[str, Any] = {name: {"enabled": False} for name in sorted(unwanted)}
+    return {
+        "customizationTargets": {
+            "overrideExistingTargets": True,
+            "hfTargetDownload": {"enabled": hugging_face or any(found.model_uri.startswith("hf://") for found in said)},
+            "targets": targets | {found.name: target(found) for found in said},
+        },
+        "customizationConfigTemplates": {
+            "overrideExistingTemplates": True,
+            "templates": {found.name: template(owner, found) for owner in said for found in owner.templates},
+        },
+    }
+
+
+def target(said: CustomizationTarget) -> dict[str, Any]:
+    """Return one target."""
+    namespace, name = said.name.split("/")
+    return {
+        "enabled": True, "namespace": namespace, "name": name, "base_model": said.base_model,
+        "model_uri": said.model_uri, "model_path": said.model_path, "num_parameters": said.parameters,
+        "precision": said.precision,
+    }  # fmt: skip
+
+
+def template(owner: CustomizationTarget, said: CustomizationTemplate) -> dict[str, Any]:
+    """Return one template: LoRA by supervised fine-tuning, the model split over all GPUs of a node."""
+    namespace, name = said.name.split("/")
+    return {
+        "namespace": namespace, "name": name, "target": owner.name, "max_seq_length": said.max_seq_length,
+        "prompt_template": said.prompt_template,
+        "training_options": [
+            {
+                "training_type": "sft", "finetuning_type": "lora", "num_gpus": said.gpus, "num_nodes": said.nodes,
+                "tensor_parallel_size": said.gpus, "micro_batch_size": said.micro_batch_size,
+            }
+        ],
+    }  # fmt: skip

@@ -1,0 +1,210 @@
+"""What one NIM is made from, by either way: values of chart nim-llm, or specs of NIMCache and NIMService. Pure.
+
+Key names were read in public copies of nim-llm 1.13.1 (the pinned version is newer: UNVERIFIED that no key changed)
+and in the NIM operator's CRDs. Both ways end in a Service called like the NIM on port 8000, with the label by which
+the NIM proxy finds it. Neither way knows topology spread constraints; a preference to be apart does the same job.
+"""
+
+from typing import Any
+
+from infra import names
+from infra.config.nemo import Nim, NimAutoscaling, NimLora
+from infra.config.stack import ClusterStackConfig
+from infra.nemo.values import Surroundings
+from infra.placement import cache_node_selector, gpu_resource, node_selector, tolerations
+
+Values = dict[str, Any]
+
+PROXY_LABELS = {"app.nvidia.com/nim-type": "inference"}
+READY_PATH = "/v1/health/ready"
+PROBE_PERIOD_S = 10
+TOPOLOGY = {"zone": "topology.kubernetes.io/zone", "node": "kubernetes.io/hostname"}
+REQUESTS = {"cpu": "2", "memory": "8Gi"}
+"""What a NIM requests besides GPUs: our estimate for models up to 8B, on purpose small enough for the smallest nodes
+in the table of machines, which have 8 CPUs and 32 GB."""
+
+
+def pod_labels(nim: Nim) -> dict[str, str]:
+    """Labels that the pods of a NIM have, by whichever way it is deployed."""
+    if nim.deploy == "operator":
+        return {"app": nim.name}
+    return {"app.kubernetes.io/name": "nim-llm", "app.kubernetes.io/instance": nim.name}
+
+
+def chart_values(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> Values:
+    """Values of chart nim-llm.
+
+    Always a StatefulSet, also where all replicas share a volume: it replaces a pod in place, where a Deployment would
+    first want one more GPU. With ReadWriteOnce each replica gets a volume of its own.
+    """
+    scaled = nim.autoscaling
+    found: Values = {
+        "fullnameOverride": nim.name,
+        "image": {"repository": nim.image, "tag": nim.tag},
+        "imagePullSecrets": [{"name": around.credentials.pull}],
+        "model": {
+            "name": nim.model, "ngcAPISecret": around.credentials.ngc, "openaiPort": names.NIM_PORT,
+            **({"hfTokenSecret": around.credentials.hf} if around.credentials.hf else {}),
+        },
+        "service": {"name": nim.name, "openaiPort": names.NIM_PORT, "labels": PROXY_LABELS},
+        "serviceAccount": {"create": False, "name": nim.name},  # ours, without a token
+        "statefulSet": {"enabled": True},
+        "env": environment(config, nim),
+        "resources": resources(config, nim),
+        "nodeSelector": node_selector(nim.pool),
+        "tolerations": tolerations(config),
+        "affinity": affinity(nim),
+        "startupProbe": {"periodSeconds": PROBE_PERIOD_S, "failureThreshold": startup_failures(nim)},
+        "persistence": chart_volume(nim, around),
+        "podSecurityContext": {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000},
+        "containerSecurityContext": {
+            "allowPrivilegeEscalation": False, "runAsNonRoot": True, "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "metrics": {"serviceMonitor": monitor(config)},
+        "ingress": {"enabled": False},
+    }  # fmt: skip
+    if scaled:
+        found["autoscaling"] = {
+            "enabled": True, "minReplicas": scaled.min, "maxReplicas": scaled.max, "metrics": metrics(scaled),
+        }  # fmt: skip
+    else:
+        found["replicaCount"] = nim.replicas
+    return found
+
+
+def chart_volume(nim: Nim, around: Surroundings) -> Values:
+    """The cache of a NIM from the chart. It outlives the release: filling it again takes long."""
+    cache = nim.cache
+    if cache.existing_claim:
+        return {"enabled": True, "existingClaim": cache.existing_claim}
+    return {
+        "enabled": True, "size": cache.size, "accessMode": cache.access_mode, "storageClass": volume_class(nim, around),
+        "annotations": {"helm.sh/resource-policy": "keep"},
+    }  # fmt: skip
+
+
+def cache_spec(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> Values:
+    """Spec of the NIMCache, whose job fills the volume before the NIM starts.
+
+    The job stands on the same taints as the NIM. `lora` picks a profile that can load adapters.
+    """
+    cache = nim.cache
+    model: Values = {"lora": True} if nim.lora else {}
+    if nim.gpus > 1:
+        model["tensorParallelism"] = str(nim.gpus)
+    volume: Values = {
+        "create": True, "size": cache.size, "volumeAccessMode": cache.access_mode,
+    }  # fmt: skip
+    if storage_class := volume_class(nim, around):
+        volume["storageClass"] = storage_class
+    if cache.existing_claim:
+        volume = {"create": False, "name": cache.existing_claim}
+    source: Values = {
+        "modelPuller": f"{nim.image}:{nim.tag}",
+        "pullSecret": around.credentials.pull,
+        "authSecret": around.credentials.ngc,
+    }
+    found: Values = {
+        "source": {"ngc": source | ({"model": model} if model else {})},
+        "storage": {"pvc": volume},
+        "tolerations": tolerations(config),
+    }
+    if (selector := cache_node_selector(config, nim)) is not None:
+        found["nodeSelector"] = selector
+    return found
+
+
+def service_spec(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> Values:
+    """Spec of the NIMService. `replicas` is absent where the autoscaler decides: the operator refuses both."""
+    probe = {
+        "httpGet": {"path": READY_PATH, "port": "api"},  # the operator's name of the port
+        "initialDelaySeconds": 40, "periodSeconds": PROBE_PERIOD_S, "timeoutSeconds": 1,
+        "failureThreshold": startup_failures(nim),
+    }  # fmt: skip
+    found: Values = {
+        "image": {
+            "repository": nim.image, "tag": nim.tag, "pullPolicy": "IfNotPresent",
+            "pullSecrets": [around.credentials.pull],
+        },
+        "authSecret": around.credentials.ngc,
+        "storage": {"nimCache": {"name": nim.name}},
+        "env": environment(config, nim),
+        "resources": resources(config, nim),
+        "tolerations": tolerations(config),
+        "labels": PROXY_LABELS,  # the operator puts them on the Service
+        "startupProbe": {"enabled": True, "probe": probe},
+        "expose": {"service": {"type": "ClusterIP", "name": nim.name, "port": names.NIM_PORT, "labels": PROXY_LABELS}},
+    }  # fmt: skip
+    if selector := node_selector(nim.pool):
+        found["nodeSelector"] = selector
+    if spread := affinity(nim):
+        found["affinity"] = spread
+    if (watched := monitor(config))["enabled"]:
+        found["metrics"] = {"enabled": True, "serviceMonitor": {"additionalLabels": watched["additionalLabels"]}}
+    if scaled := nim.autoscaling:
+        hpa = {"minReplicas": scaled.min, "maxReplicas": scaled.max, "metrics": metrics(scaled)}
+        found["scale"] = {"enabled": True, "hpa": hpa}
+    else:
+        found["replicas"] = nim.replicas
+    return found
+
+
+def environment(config: ClusterStackConfig, nim: Nim) -> list[dict[str, str]]:
+    """Environment of the container; what the user says comes last and wins."""
+    found: dict[str, str] = {}
+    if nim.lora:
+        found |= adapters(config, nim.lora)
+    if nim.relax_memory:
+        found["NIM_RELAX_MEM_CONSTRAINTS"] = "1"
+    return [{"name": key, "value": value} for key, value in (found | nim.env).items()]
+
+
+def adapters(config: ClusterStackConfig, lora: NimLora) -> dict[str, str]:
+    """Environment that makes a NIM load adapters: from where, how often it looks, how many at once."""
+    by_service = lora.peft_source == "entity-store"
+    return {
+        "NIM_PEFT_SOURCE": names.url(config, names.ENTITY_STORE) if by_service else lora.peft_source,
+        "NIM_PEFT_REFRESH_INTERVAL": str(lora.refresh_interval_s),
+        "NIM_MAX_GPU_LORAS": str(lora.max_gpu_loras),
+        "NIM_MAX_CPU_LORAS": str(lora.max_cpu_loras),
+        "NIM_MAX_LORA_RANK": str(lora.max_rank),
+    }
+
+
+def resources(config: ClusterStackConfig, nim: Nim) -> Values:
+    """GPUs as request and limit, which Kubernetes wants equal; CPU and memory as request only."""
+    gpus = {gpu_resource(config, nim.pool): str(nim.gpus)}
+    return {"requests": REQUESTS | gpus, "limits": gpus}
+
+
+def affinity(nim: Nim) -> Values:
+    """Keep replicas in different zones or on different nodes, as far as there are some."""
+    if nim.topology_spread is None:
+        return {}
+    term = {"labelSelector": {"matchLabels": pod_labels(nim)}, "topologyKey": TOPOLOGY[nim.topology_spread]}
+    preferred = [{"weight": 100, "podAffinityTerm": term}]
+    return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
+
+
+def metrics(scaled: NimAutoscaling) -> list[Values]:
+    """Metrics of the autoscaler. They come through a custom-metrics adapter, which we do not install."""
+    target = {"type": "AverageValue", "averageValue": scaled.target}
+    return [{"type": "Pods", "pods": {"metric": {"name": scaled.metric}, "target": target}}]
+
+
+def monitor(config: ClusterStackConfig) -> Values:
+    """ServiceMonitor with the label that Prometheus selects."""
+    said = config.observability
+    watched = said.prometheus != "skip"
+    return {"enabled": watched, "additionalLabels": {"release": said.release_label} if watched else {}}
+
+
+def volume_class(nim: Nim, around: Surroundings) -> str:
+    """Storage class of the cache, empty for the default."""
+    return around.shared_class if nim.cache.access_mode == "ReadWriteMany" else around.storage_class or ""
+
+
+def startup_failures(nim: Nim) -> int:
+    """Failed probes that make up the startup window."""
+    return nim.startup_minutes * 60 // PROBE_PERIOD_S

@@ -1,0 +1,123 @@
+"""NIMs, any number, each by chart nim-llm or by the NIM operator's NIMCache and NIMService.
+
+A NIM counts as made when it answers: Helm waits for the pods, and Pulumi for the operator's verdict. The time it may
+take is its startup window and what a new node and its images take.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from infra import names
+from infra.config.nemo import Nim
+from infra.config.stack import ClusterStackConfig
+from infra.nemo.nim_values import cache_spec, chart_values, pod_labels, service_spec
+from infra.nemo.values import Surroundings
+from infra.platform.helm import MINUTES, ChartStore
+from infra.versions import NIM_LLM
+
+NODE_S = 15 * MINUTES  # a GPU node from nothing, and an image of more than 10 GB on it
+API = "apps.nvidia.com/v1alpha1"
+READY = {
+    "pulumi.com/waitFor": "jsonpath={.status.state}=Ready",
+    # deletion in the foreground hangs on the operator's finalizers and re-creates pods (its issue 594)
+    "pulumi.com/deletionPropagationPolicy": "background",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NimsArgs:
+    """`after`: what must be there first: namespaces, GPU software, NIM operator, the Entity Store's release."""
+
+    config: ClusterStackConfig
+    charts: ChartStore
+    around: Surroundings
+    after: Sequence[pulumi.Resource] = ()
+
+
+class Nims(pulumi.ComponentResource):
+    """One release, or NIMCache and NIMService, for each NIM; a service account and a disruption budget where wanted.
+
+    `of`: name of a NIM -> the resource that is there when it answers. `ready`: all of them.
+    """
+
+    of: dict[str, pulumi.Resource]
+    ready: list[pulumi.Resource]
+
+    def __init__(self, name: str, args: NimsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("nemostack:nemo:Nims", name, None, opts)
+        self._args = args
+        self.of = {
+            nim.name: self._by_operator(nim) if nim.deploy == "operator" else self._by_chart(nim)
+            for nim in args.config.nims
+        }
+        for nim in args.config.nims:
+            if nim.disruption_budget is not None:
+                self._budget(nim, nim.disruption_budget)
+        self.ready = list(self.of.values())
+        self.register_outputs({"nims": sorted(self.of)})
+
+    def _metadata(self, nim: Nim, annotations: dict[str, str] | None = None) -> kubernetes.meta.v1.ObjectMetaArgs:
+        namespace = names.namespace(self._args.config, nim)
+        return kubernetes.meta.v1.ObjectMetaArgs(name=nim.name, namespace=namespace, annotations=annotations)
+
+    def _options(self, nim: Nim, after: Sequence[pulumi.Resource] = ()) -> pulumi.ResourceOptions:
+        seconds = f"{wait_s(nim)}s"
+        return pulumi.ResourceOptions(
+            parent=self,
+            depends_on=[*self._args.after, *after],
+            custom_timeouts=pulumi.CustomTimeouts(create=seconds, update=seconds),
+        )
+
+    def _by_chart(self, nim: Nim) -> pulumi.Resource:
+        args, namespace = self._args, names.namespace(self._args.config, nim)
+        account = kubernetes.core.v1.ServiceAccount(
+            f"{namespace}/{nim.name}",
+            metadata=self._metadata(nim),
+            automount_service_account_token=False,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),
+        )
+        return args.charts.release(
+            nim.name,
+            NIM_LLM,
+            namespace=namespace,
+            values=chart_values(args.config, nim, args.around),
+            timeout_s=wait_s(nim),
+            resource_name=f"{namespace}/{nim.name}",
+            opts=self._options(nim, [account]),
+        )
+
+    def _by_operator(self, nim: Nim) -> pulumi.Resource:
+        args, namespace = self._args, names.namespace(self._args.config, nim)
+        cache = kubernetes.apiextensions.CustomResource(
+            f"{namespace}/{nim.name}-cache",
+            api_version=API,
+            kind="NIMCache",
+            metadata=self._metadata(nim, READY),
+            spec=cache_spec(args.config, nim, args.around),
+            opts=self._options(nim),
+        )
+        return kubernetes.apiextensions.CustomResource(
+            f"{namespace}/{nim.name}",
+            api_version=API,
+            kind="NIMService",
+            metadata=self._metadata(nim, READY),
+            spec=service_spec(args.config, nim, args.around),
+            opts=self._options(nim, [cache]),
+        )
+
+    def _budget(self, nim: Nim, least: int) -> None:
+        namespace = names.namespace(self._args.config, nim)
+        kubernetes.policy.v1.PodDisruptionBudget(
+            f"{namespace}/{nim.name}",
+            metadata=self._metadata(nim),
+            spec={"min_available": least, "selector": {"match_labels": pod_labels(nim)}},
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(self._args.after)),
+        )
+
+
+def wait_s(nim: Nim) -> int:
+    """Seconds to wait until a NIM answers."""
+    return nim.startup_minutes * MINUTES + NODE_S

@@ -1,0 +1,110 @@
+"""The NeMo services: releases of the umbrella chart, and the Secrets with passwords that it must not choose itself.
+
+The chart's public default passwords (Data Store's admin, key of stored W&B tokens, bundled databases) are never in
+use: each is generated once and kept as a Pulumi secret. NIMs are nims.py, databases infra/platform/postgres.py.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from infra import names
+from infra.config.stack import ClusterStackConfig
+from infra.names import Service
+from infra.nemo.values import Surroundings, UmbrellaRelease, bundled_secret, releases, values
+from infra.platform import endpoints
+from infra.platform.helm import MINUTES, ChartStore
+from infra.platform.passwords import GeneratedPassword
+from infra.versions import NEMO
+
+TIMEOUT_S = 30 * MINUTES  # images of several GB; the Customizer's first probe may come after five minutes
+NEEDS = {
+    "entity_store": ("data_store",), "customizer": ("data_store", "entity_store"),
+    "evaluator": ("data_store", "entity_store"), "guardrails": ("entity_store",),
+    "deployment_management": ("data_store", "entity_store"),
+}  # fmt: skip
+"""Which service must run before which: it calls the other when it starts."""
+ADMIN = "datastore_admin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NemoServicesArgs:
+    """`after`: namespaces, databases, bucket, MLflow and prerequisites, which must be there first."""
+
+    config: ClusterStackConfig
+    charts: ChartStore
+    around: Surroundings
+    after: Sequence[pulumi.Resource] = ()
+
+
+class NemoServices(pulumi.ComponentResource):
+    """Releases by namespace, and Secrets.
+
+    `of`: key of a service -> its release. `ready`: all releases.
+    """
+
+    of: dict[str, kubernetes.helm.v3.Release]
+    ready: list[pulumi.Resource]
+
+    def __init__(self, name: str, args: NemoServicesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("nemostack:nemo:Services", name, None, opts)
+        self.of, self._after = {}, list(args.after)
+        for release in releases(args.config):
+            secrets = [secret for service in release.services for secret in self._secrets(args.config, service)]
+            made = args.charts.release(
+                names.RELEASE,
+                NEMO,
+                namespace=release.namespace,
+                values=values(args.config, release, args.around),
+                timeout_s=TIMEOUT_S,
+                resource_name=f"{release.namespace}/{names.RELEASE}",
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[*self._after, *secrets, *self._needed(release)]),
+            )
+            self.of |= {service.key: made for service in release.services}
+        self.ready = list(dict.fromkeys(self.of.values()))
+        self.register_outputs({"namespaces": sorted({release.namespace for release in releases(args.config)})})
+
+    def _needed(self, release: UmbrellaRelease) -> list[pulumi.Resource]:
+        """Releases that must run before this one."""
+        wanted = {key for service in release.services for key in NEEDS.get(service.key, ())}
+        return list(dict.fromkeys(self.of[key] for key in sorted(wanted) if key in self.of))
+
+    def _secrets(self, config: ClusterStackConfig, service: Service) -> list[pulumi.Resource]:
+        """Secrets of a service with values that are generated."""
+        bundled = config.postgres.kind == "bundled" and service.key in endpoints.WITH_DATABASE
+        found: list[pulumi.Resource] = []
+        if service is names.DATA_STORE:
+            password = self._password("data-store-admin")
+            found.append(
+                self._secret(config, service, names.DATA_STORE_ADMIN_SECRET, {"username": ADMIN, "password": password})
+            )
+            # 32 bytes in base64 without padding, which is what 43 letters and digits are too
+            lfs = {names.LFS_KEY: self._password("data-store-lfs", length=43)}
+            found.append(self._secret(config, service, names.LFS_SECRET, lfs))
+        if service is names.CUSTOMIZER:
+            wandb = {names.WANDB_KEY: self._password("customizer-wandb", length=32)}  # exactly 32
+            found.append(self._secret(config, service, names.WANDB_SECRET, wandb))
+        if bundled:
+            secret = bundled_secret(service)
+            keys = {
+                endpoints.PASSWORD_KEY: self._password(secret),
+                "postgres-password": self._password(f"{secret}-admin"),
+            }
+            found.append(self._secret(config, service, secret, keys))
+        return found
+
+    def _password(self, name: str, length: int = 32) -> pulumi.Output[str]:
+        return GeneratedPassword(name, length=length, opts=pulumi.ResourceOptions(parent=self)).value
+
+    def _secret(
+        self, config: ClusterStackConfig, service: Service, name: str, data: Mapping[str, str | pulumi.Output[str]]
+    ) -> kubernetes.core.v1.Secret:
+        namespace = names.namespace(config, service)
+        return kubernetes.core.v1.Secret(
+            f"{namespace}/{name}",
+            metadata={"name": name, "namespace": namespace},
+            string_data=data,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=self._after),
+        )

@@ -1,0 +1,313 @@
+"""Values of the umbrella chart 25.12 for one release: one service of layout per-service, or all of layout single. Pure.
+
+Key names, defaults and what the templates do with them were read in public copies of the chart (25.12.0 and 25.12.1 as
+vendored by others), not in NVIDIA's own repository, which asks for a login; what could not be read is marked
+UNVERIFIED. No value is a secret: passwords are in Secrets whose names stand here (services.py makes them).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from infra import names
+from infra.config.stack import ClusterStackConfig
+from infra.names import Service
+from infra.nemo.customization import customization
+from infra.nemo.wiring import HF_API, wiring
+from infra.placement import node_selector, tolerations
+from infra.platform import endpoints
+from infra.platform.credentials import CredentialNames
+
+Values = dict[str, Any]
+
+ALIASES = (
+    "data-store", "entity-store", "customizer", "nemo-operator", "evaluator", "core", "guardrails",
+    "deployment-management", "nim-proxy", "nim-operator", "data-designer", "studio", "auditor", "safe-synthesizer",
+    "intake", "nim", "volcano",
+)  # fmt: skip
+"""Sub-charts, each with a condition `<alias>.enabled` that overrides the tags."""
+TAGS = (
+    "platform", "customizer", "evaluator", "guardrails", "data-designer", "auditor", "studio", "safe-synthesizer",
+    "core", "intake",
+)  # fmt: skip
+
+SMALL = {"requests": {"cpu": "100m", "memory": "256Mi"}}
+MEDIUM = {"requests": {"cpu": "250m", "memory": "512Mi"}}
+LARGE = {"requests": {"cpu": "250m", "memory": "1Gi"}}
+"""What services request, our estimates: the chart requests nothing, so the scheduler would overfill nodes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What values depend on besides the settings: the cluster's storage classes, names of credentials."""
+
+    credentials: CredentialNames
+    storage_class: str | None = None
+    """For ReadWriteOnce volumes; None: the cluster's default."""
+    rwx_storage_class: str | None = None
+    """For ReadWriteMany volumes; None where one node makes any volume do."""
+
+    @property
+    def shared_mode(self) -> str:
+        """Access mode of volumes that several pods mount."""
+        return "ReadWriteMany" if self.rwx_storage_class else "ReadWriteOnce"
+
+    @property
+    def shared_class(self) -> str:
+        """Class of volumes that several pods mount, empty for the default."""
+        return self.rwx_storage_class or self.storage_class or ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UmbrellaRelease:
+    """A release `nemo` of the umbrella chart: its namespace and the services in it."""
+
+    namespace: str
+    services: tuple[Service, ...]
+
+
+def releases(config: ClusterStackConfig) -> tuple[UmbrellaRelease, ...]:
+    """Return the releases: one for each namespace that has services, in the order in which they need each other."""
+    grouped: dict[str, list[Service]] = {}
+    for service in names.services(config):
+        grouped.setdefault(names.namespace(config, service), []).append(service)
+    return tuple(UmbrellaRelease(namespace=space, services=tuple(found)) for space, found in grouped.items())
+
+
+def values(config: ClusterStackConfig, release: UmbrellaRelease, around: Surroundings) -> Values:
+    """Return the values of one release."""
+    secrets = around.credentials
+    found: Values = {
+        "tags": dict.fromkeys(TAGS, False),  # conditions decide alone
+        "existingSecret": secrets.ngc,
+        "existingImagePullSecret": secrets.pull,
+        "global": {"imagePullSecrets": [{"name": secrets.pull}]},
+        "ingress": {"enabled": False},  # routes are ours: HTTPRoutes, which the chart does not know
+        "virtualService": {"enabled": False},
+        # Volcano, the NIM operator and NIMs are releases of their own
+        **{alias: {"enabled": False} for alias in ALIASES},
+    }
+    for service in release.services:
+        found[service.alias] = {"enabled": True, **SERVICES[service.key](config, around), **database(config, service)}
+        if service is names.CUSTOMIZER:
+            # it starts the Customizer's training jobs, which are in this namespace
+            found["nemo-operator"] = {"enabled": True, "watchAllNamespaces": False}
+    mine = {service.alias for service in release.services}
+    for path, url in wiring(config).items():
+        if path.split(".")[0] in mine:
+            put(found, path, url)
+    return found
+
+
+def put(target: Values, path: str, value: str) -> None:
+    """Set a value by its dotted path; no key of the chart on these paths has a dot itself."""
+    *parents, last = path.split(".")
+    for key in parents:
+        target = target.setdefault(key, {})
+    target[last] = value
+
+
+def database(config: ClusterStackConfig, service: Service) -> Values:
+    """Where a service's database is. The password is in a Secret; the chart's default passwords are never in use."""
+    if service.key not in endpoints.WITH_DATABASE:
+        return {}
+    found = endpoints.databases(config).get(service.key)
+    if found is None:
+        auth: Values = {"existingSecret": bundled_secret(service), "password": ""}
+        if service is names.DATA_STORE:  # its templates read both places
+            return {"postgresql": {"auth": auth, "global": {"postgresql": {"auth": auth}}}}
+        return {"postgresql": {"auth": auth}}
+    external = {
+        "host": found.host, "port": found.port, "user": found.user, "database": found.name,
+        "existingSecret": found.secret, "existingSecretPasswordKey": endpoints.PASSWORD_KEY,
+    }  # fmt: skip
+    if service is names.DATA_STORE:
+        external["sslMode"] = found.ssl_mode
+    return {"postgresql": {"enabled": False}, "externalDatabase": external}
+
+
+def bundled_secret(service: Service) -> str:
+    """Secret with the passwords of a database that a chart brings along."""
+    return f"{service.database}-postgres"
+
+
+def driver_env(config: ClusterStackConfig, service: Service) -> dict[str, str]:
+    """Environment that makes libpq use TLS as said. That every service's driver follows it is UNVERIFIED."""
+    found = endpoints.databases(config).get(service.key)
+    return {"PGSSLMODE": found.ssl_mode} if found else {}
+
+
+def data_store(config: ClusterStackConfig, around: Surroundings) -> Values:
+    """Values of the Data Store."""
+    watched = config.observability.prometheus != "skip"
+    found: Values = {
+        "resources": MEDIUM,
+        "persistence": {"storageClass": around.storage_class} if around.storage_class else {},
+        "admin": {"existingSecret": names.DATA_STORE_ADMIN_SECRET, "password": ""},  # the default is public
+        "jwtSecret": {"existingSecret": names.LFS_SECRET, "existingSecretKey": names.LFS_KEY},
+        "objectStore": {"enabled": False},
+        # files pass through the Data Store: who may reach it needs no way to the bucket
+        "serveDirect": False,
+    }
+    if watched:
+        found["metrics"] = {
+            "enabled": True,
+            "serviceMonitor": {"enabled": True, "additionalLabels": {"release": config.observability.release_label}},
+        }
+        found["env"] = {"GITEA__metrics__ENABLED": "true"}
+    bucket = endpoints.bucket(config)
+    if bucket is not None and bucket.s3:
+        endpoint = bucket.endpoint or f"https://s3.{bucket.region}.amazonaws.com"
+        scheme, _, host = endpoint.rstrip("/").rpartition("://")
+        found["objectStore"] = {
+            "enabled": True, "endpoint": host, "ssl": scheme != "http", "bucketName": bucket.name,
+            # Amazon's word for "no particular one"; in-cluster stores do not care; Google's is UNVERIFIED
+            "region": bucket.region or "us-east-1",
+            "existingSecret": bucket.secret,
+            "existingSecretAccessKey": endpoints.ACCESS_KEY,
+            "existingSecretAccessSecret": endpoints.SECRET_KEY,
+        }  # fmt: skip
+    return found
+
+
+def entity_store(config: ClusterStackConfig, _: Surroundings) -> Values:
+    """Values of the Entity Store."""
+    return {
+        "resources": SMALL,
+        "serviceAccount": {"create": True, "automount": False},
+        "env": driver_env(config, names.ENTITY_STORE),
+    }
+
+
+def customizer(config: ClusterStackConfig, around: Surroundings) -> Values:
+    """Values of the Customizer. Its chart has none for requests: the namespace's LimitRange gives them."""
+    said, secrets = config.customizer, around.credentials
+    found: Values = {
+        "ngcAPISecret": secrets.ngc,
+        "ngcAPISecretKey": names.NGC_KEY,
+        "nemoDataStoreTools": {"imagePullSecret": secrets.pull},
+        "env": {
+            "MAX_PENDING_JOB_MINUTES": str(said.max_pending_minutes),
+            **driver_env(config, names.CUSTOMIZER),
+        },
+        "opentelemetry-collector": {"enabled": False},  # which the chart would start, to no purpose
+        "wandb": {"secretValue": "", "existingSecret": names.WANDB_SECRET, "existingSecretKey": names.WANDB_KEY},
+        # the download job writes base models, training pods on other nodes read them
+        "modelsStorage": {
+            "enabled": True,
+            "size": said.models_size,
+            "accessModes": [around.shared_mode],
+            "storageClassName": around.shared_class,
+        },
+        "customizerConfig": {
+            "openTelemetry": {"enabled": False},
+            "tolerations": tolerations(config),
+            "nodeSelectors": node_selector(said.pool),
+            "training": {
+                "pvc": {
+                    "size": said.job_size,
+                    "volumeAccessMode": around.shared_mode,
+                    "storageClass": around.shared_class,
+                }
+            },
+        },
+        **customization(config, hugging_face=secrets.hf is not None),
+    }
+    if secrets.hf:
+        found |= {"hfAPISecret": secrets.hf, "hfAPISecretKey": names.HF_KEY}
+    return found
+
+
+def evaluator(config: ClusterStackConfig, _: Surroundings) -> Values:
+    """Values of the Evaluator. Its service account keeps its token, by which the jobs service knows it."""
+    return {"resources": LARGE, "dbMigration": {"resources": SMALL}, "env": driver_env(config, names.EVALUATOR)}
+
+
+def core(config: ClusterStackConfig, around: Surroundings) -> Values:
+    """Values of the jobs service, which also reads the Entity Store's database."""
+    secrets = around.credentials
+    gpu_jobs = {"tolerations": tolerations(config)}
+    operator = {
+        "enabled": config.prerequisites.nim_operator != "skip",
+        "config": {
+            "auth_secret": secrets.ngc,
+            "huggingface_model_puller_image_pull_secret": secrets.pull,
+            "default_storage_class": around.storage_class or "",
+            "default_tolerations": tolerations(config),
+        },
+    }
+    # The chart tells the jobs service where the Data Store is only if both are in one release. That it reads this
+    # variable, as the Evaluator does, is UNVERIFIED.
+    known = {"NEMO_MICROSERVICES_DATASTORE_URL": names.url(config, names.DATA_STORE) + HF_API}
+    env = [{"name": key, "value": value} for key, value in (known | driver_env(config, names.CORE)).items()]
+    return {
+        "config": {
+            "jobs": {
+                "storage": {"storageClass": around.shared_class, "accessModes": [around.shared_mode]},
+                "executors": [
+                    {"profile": "default", "backend": "kubernetes_job", "provider": "cpu"},
+                    {"profile": "default", "backend": "kubernetes_job", "provider": "gpu", "config": gpu_jobs},
+                ],
+            },
+            "models": {
+                "database": entity_database(config),
+                "controller": {"backends": {"k8s-nim-operator": operator}},
+            },
+        },
+        "api": {"resources": MEDIUM, "env": env},
+        "controller": {"resources": SMALL, "env": env},
+        "logcollector": {"resources": SMALL, "serviceAccount": {"automount": False}},
+        "databaseMigrations": {"resources": SMALL},
+    }
+
+
+def entity_database(config: ClusterStackConfig) -> Values:
+    """Return where the jobs service finds the Entity Store's database; the Secret must be in its namespace too."""
+    found = endpoints.databases(config).get("entity_store")
+    if found is None:  # bundled, in the same release
+        secret = {"name": bundled_secret(names.ENTITY_STORE), "key": endpoints.PASSWORD_KEY}
+        return {"password": "", "passwordExistingSecret": secret}
+    return {
+        "host": found.host, "port": found.port, "user": found.user, "name": found.name, "password": "",
+        "passwordExistingSecret": {"name": found.secret, "key": endpoints.PASSWORD_KEY},
+    }  # fmt: skip
+
+
+def guardrails(config: ClusterStackConfig, _: Surroundings) -> Values:
+    """Values of Guardrails."""
+    return {"resources": LARGE, "serviceAccount": {"automount": False}, "env": driver_env(config, names.GUARDRAILS)}
+
+
+def deployment_management(_: ClusterStackConfig, around: Surroundings) -> Values:
+    """Values of Deployment Management. NIMs that it starts are in its namespace."""
+    pull = around.credentials.pull
+    return {
+        "resources": SMALL,
+        "deployments": {
+            "defaultStorageClass": around.storage_class or "",
+            "modelPullerPullSecret": pull,
+            "nimImagePullSecrets": [pull],
+        },
+    }
+
+
+def nim_proxy(config: ClusterStackConfig, _: Surroundings) -> Values:
+    """Values of the NIM proxy, which finds NIMs by a label of their Services, in one namespace or all."""
+    watched = config.observability.prometheus != "skip"
+    return {
+        "resources": SMALL,
+        "nimNamespace": names.RELEASE if config.layout == "single" else "",
+        "monitoring": {"enabled": watched},
+    }
+
+
+SERVICES: dict[str, Callable[[ClusterStackConfig, Surroundings], Values]] = {
+    "data_store": data_store,
+    "entity_store": entity_store,
+    "customizer": customizer,
+    "evaluator": evaluator,
+    "core": core,
+    "guardrails": guardrails,
+    "deployment_management": deployment_management,
+    "nim_proxy": nim_proxy,
+}

@@ -1,0 +1,55 @@
+"""Names of the Secrets with credentials, and which namespace needs which. Pure; namespaces.py makes them.
+
+A Secret has the same name everywhere, so that values of charts need not know their namespace. What the user names
+(`credentials.*`) is expected to exist and never made.
+"""
+
+import base64
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from infra import names
+from infra.config.stack import ClusterStackConfig
+
+REGISTRY = "nvcr.io"
+NGC_USER = "$oauthtoken"  # literally: NGC tells a key by this user name
+
+
+@dataclass(frozen=True, kw_only=True)
+class CredentialNames:
+    """Names of the Secrets; `hf` is None where there is no Hugging Face token."""
+
+    ngc: str
+    pull: str
+    hf: str | None
+
+
+def credential_names(config: ClusterStackConfig, secrets: Collection[str]) -> CredentialNames:
+    """Return the names in use. `secrets`: names of the secret settings that have a value."""
+    said = config.credentials
+    return CredentialNames(
+        ngc=said.ngc_secret or names.NGC_SECRET,
+        pull=said.image_pull_secret or names.PULL_SECRET,
+        hf=said.hf_secret or (names.HF_SECRET if "hf_token" in secrets else None),
+    )
+
+
+def required(config: ClusterStackConfig, found: CredentialNames) -> dict[str, tuple[str, ...]]:
+    """Secrets with credentials that must be in each namespace: all pull from NGC, some models and data are gated."""
+    needed: dict[str, dict[str, None]] = {}
+    gated = {"customizer", "evaluator"}
+    users = [(names.namespace(config, service), service.key in gated) for service in names.services(config)]
+    users += [(names.namespace(config, nim), True) for nim in config.nims]
+    for namespace, hugging_face in users:
+        mine = needed.setdefault(namespace, {})
+        mine.update(dict.fromkeys([found.pull, found.ngc]))
+        if hugging_face and found.hf:
+            mine[found.hf] = None
+    return {namespace: tuple(mine) for namespace, mine in needed.items()}
+
+
+def docker_config(key: str) -> str:
+    """Content of a dockerconfigjson for NVIDIA's registry."""
+    login = base64.b64encode(f"{NGC_USER}:{key}".encode()).decode()
+    return json.dumps({"auths": {REGISTRY: {"username": NGC_USER, "password": key, "auth": login}}})

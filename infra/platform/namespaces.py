@@ -1,0 +1,117 @@
+"""All namespaces of a stack, each with its Pod Security labels, default requests, and Secrets of credentials.
+
+Pod Security: `security.pod_security` is enforced where a chart can meet it. The NeMo services' pods cannot meet
+`restricted` (their init containers set no security context, the Evaluator's migration runs as root), so `baseline` is
+the most that is enforced there; `restricted` is warned about and audited everywhere.
+Refuses nothing by itself: that credentials are there was checked with the settings.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from infra import names
+from infra.config.stack import ClusterStackConfig
+from infra.platform.credentials import CredentialNames, credential_names, docker_config, required
+
+REQUESTS = {"cpu": "50m", "memory": "128Mi"}
+"""What a container requests that says nothing itself, e.g. the Customizer, whose chart has no value for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamespacesArgs:
+    """`secrets`: the secret settings that have a value."""
+
+    config: ClusterStackConfig
+    secrets: Mapping[str, pulumi.Output[str]]
+
+
+def pod_security(config: ClusterStackConfig) -> dict[str, str]:
+    """Namespace -> Pod Security level that is enforced there."""
+    said = config.security.pod_security
+    with_services = {names.namespace(config, service) for service in names.services(config)}
+    ours = {
+        namespace: "baseline" if said == "restricted" and namespace in with_services else said
+        for namespace in names.namespaces(config)
+    }
+    return names.foundation(config) | ours
+
+
+def labels(level: str) -> dict[str, str]:
+    """Labels of a namespace with a Pod Security level; less than `restricted` is warned about and audited."""
+    prefix = "pod-security.kubernetes.io"
+    modes = {"enforce": level, "warn": "restricted", "audit": "restricted"}
+    if level == "privileged":
+        modes = dict.fromkeys(modes, level)  # host access is the purpose there: a warning a pod would be noise
+    return {f"{prefix}/{mode}": value for mode, value in modes.items()} | {"app.kubernetes.io/part-of": "nemostack"}
+
+
+Contents = dict[str, tuple[str, dict[str, pulumi.Output[str]]]]
+
+
+def contents(config: ClusterStackConfig, secrets: Mapping[str, pulumi.Output[str]]) -> Contents:
+    """Secret that we make -> its type and data. Nothing for one that the user names: it is there already."""
+    said, made = config.credentials, Contents()
+    if key := secrets.get("ngc_api_key"):
+        if not said.ngc_secret:
+            made[names.NGC_SECRET] = ("Opaque", {names.NGC_KEY: key})
+        if not said.image_pull_secret:
+            pull = {".dockerconfigjson": key.apply(docker_config)}
+            made[names.PULL_SECRET] = ("kubernetes.io/dockerconfigjson", pull)
+    if (token := secrets.get("hf_token")) and not said.hf_secret:
+        made[names.HF_SECRET] = ("Opaque", {names.HF_KEY: token})
+    return made
+
+
+class Namespaces(pulumi.ComponentResource):
+    """Namespaces, a LimitRange in those of services and NIMs, and Secrets of credentials.
+
+    `of`: namespace -> its resource. `ready`: all, for those that come after.
+    """
+
+    of: dict[str, kubernetes.core.v1.Namespace]
+    credentials: CredentialNames
+    ready: list[pulumi.Resource]
+
+    def __init__(self, name: str, args: NamespacesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("nemostack:platform:Namespaces", name, None, opts)
+        config = args.config
+        self.credentials = credential_names(config, args.secrets)
+        self.of = {
+            namespace: kubernetes.core.v1.Namespace(
+                namespace,
+                metadata={"name": namespace, "labels": labels(level)},
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            for namespace, level in pod_security(config).items()
+        }
+        self.ready = [*self.of.values()]
+        for namespace in names.namespaces(config):
+            self.ready.append(
+                kubernetes.core.v1.LimitRange(
+                    f"{namespace}/requests",
+                    metadata={"name": "requests", "namespace": namespace},
+                    spec={"limits": [{"type": "Container", "default_request": REQUESTS}]},
+                    opts=self._inside(namespace),
+                )
+            )
+        made = contents(config, args.secrets)
+        for namespace, wanted in required(config, self.credentials).items():
+            for secret in wanted:
+                if content := made.get(secret):
+                    kind, data = content
+                    self.ready.append(
+                        kubernetes.core.v1.Secret(
+                            f"{namespace}/{secret}",
+                            metadata={"name": secret, "namespace": namespace},
+                            type=kind,
+                            string_data=data,
+                            opts=self._inside(namespace),
+                        )
+                    )
+        self.register_outputs({"namespaces": sorted(self.of)})
+
+    def _inside(self, namespace: str) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=self, depends_on=[self.of[namespace]])

@@ -1,0 +1,113 @@
+"""Namespaces, their Pod Security, and the Secrets of credentials in each."""
+
+import base64
+import json
+from typing import Any
+
+import pulumi
+import pytest
+
+from infra.platform.credentials import CredentialNames, credential_names, docker_config, required
+from infra.platform.namespaces import Namespaces, NamespacesArgs, pod_security
+from tests.unit.infra.cluster_support import (
+    SECRETS,
+    Registrations,
+    cluster,
+    config_for,
+    of_type,
+    run,
+    secret_outputs,
+)
+
+GUIDE = {"nemo-datastore", "nemo-entity-store", "nemo-evaluator", "nemo-customizer", "llama3-2-3b-instruct", "mlflow"}
+PREFIX = "pod-security.kubernetes.io"
+
+
+def namespaces(secrets: Any = SECRETS, **sections: Any) -> Registrations:
+    config = config_for("gke", secrets=secrets, **sections)
+
+    def make() -> None:
+        opts = pulumi.ResourceOptions(provider=cluster().provider)
+        Namespaces("namespaces", NamespacesArgs(config=config, secrets=secret_outputs(secrets)), opts)
+
+    return run(make)
+
+
+def test_the_guides_namespaces_are_there_with_their_labels() -> None:
+    found = of_type(namespaces(), ":Namespace")
+    assert set(found) >= GUIDE
+    for name in GUIDE:
+        labels = found[name].inputs["metadata"]["labels"]
+        modes = [labels[f"{PREFIX}/{mode}"] for mode in ("enforce", "warn", "audit")]
+        assert modes == ["baseline", "restricted", "restricted"]
+    assert found["volcano-system"].inputs["metadata"]["labels"][f"{PREFIX}/enforce"] == "privileged"
+
+
+def test_single_layout_has_one_namespace_for_services_and_nims() -> None:
+    assert set(of_type(namespaces(layout="single"), ":Namespace")) & (GUIDE | {"nemo"}) == {"nemo", "mlflow"}
+
+
+def test_charts_that_cannot_be_restricted_stay_at_baseline() -> None:
+    levels = pod_security(config_for("gke", security={"pod_security": "restricted"}))
+    assert {name for name in GUIDE if levels[name] == "baseline"} == GUIDE - {"llama3-2-3b-instruct", "mlflow"}
+    assert levels["llama3-2-3b-instruct"] == levels["mlflow"] == "restricted"
+
+
+def test_every_namespace_that_pulls_from_nvidia_has_the_pull_secret() -> None:
+    made = namespaces(services={"guardrails": True})
+    pull = {
+        found.inputs["metadata"]["namespace"]
+        for found in of_type(made, ":Secret").values()
+        if found.inputs["metadata"]["name"] == "nvcrimagepullsecret"
+    }
+    assert pull == GUIDE - {"mlflow"} | {"nemo-guardrails"}
+
+
+def test_the_login_of_the_registry() -> None:
+    found = of_type(namespaces(), ":Secret")["nemo-customizer/nvcrimagepullsecret"]
+    assert found.inputs["type"] == "kubernetes.io/dockerconfigjson"
+    login = json.loads(found.inputs["stringData"][".dockerconfigjson"])["auths"]["nvcr.io"]
+    assert login["username"] == "$oauthtoken"
+    assert base64.b64decode(login["auth"]).decode() == "$oauthtoken:nvapi-of-the-test"
+    assert login["password"] == "nvapi-of-the-test"
+
+
+def test_docker_config_survives_any_key() -> None:
+    assert json.loads(docker_config('a"b\\c'))["auths"]["nvcr.io"]["password"] == 'a"b\\c'
+
+
+def test_data_of_secrets_is_secret() -> None:
+    secrets = of_type(namespaces(), ":Secret")
+    assert len(secrets) == 5 * 2 + 3
+    assert all(found.secrets for found in secrets.values())
+
+
+def test_hugging_face_token_is_where_models_and_data_are_downloaded() -> None:
+    made = of_type(namespaces(), ":Secret")
+    assert {name.split("/")[0] for name in made if name.endswith("/hf-token")} == {
+        "nemo-customizer", "nemo-evaluator", "llama3-2-3b-instruct",
+    }  # fmt: skip
+    without = of_type(namespaces({"ngc_api_key": "key"}), ":Secret")
+    assert not [name for name in without if "hf-token" in name]
+
+
+def test_secrets_that_the_user_brings_are_not_made() -> None:
+    said = {"ngc_secret": "ngc-api", "image_pull_secret": "our-pull"}
+    made = of_type(namespaces(credentials=said), ":Secret")
+    assert {found.inputs["metadata"]["name"] for found in made.values()} == {"hf-token"}
+    config = config_for("gke", credentials=said)
+    assert credential_names(config, {"ngc_api_key"}) == CredentialNames(ngc="ngc-api", pull="our-pull", hf=None)
+    assert required(config, credential_names(config, ()))["nemo-datastore"] == ("our-pull", "ngc-api")
+
+
+@pytest.mark.parametrize("layout", ["per-service", "single"])
+def test_containers_that_request_nothing_get_a_default(layout: str) -> None:
+    made = namespaces(layout=layout)
+    ranges = of_type(made, ":LimitRange").values()
+    spaces = {found.inputs["metadata"]["namespace"] for found in ranges}
+    assert spaces == (GUIDE if layout == "per-service" else {"nemo", "mlflow"})
+    for found in ranges:
+        assert found.inputs["spec"]["limits"] == [
+            {"type": "Container", "defaultRequest": {"cpu": "50m", "memory": "128Mi"}}
+        ]
+        assert found.dependencies == {found.inputs["metadata"]["namespace"]}
