@@ -1,0 +1,31 @@
+"""What a Service of type LoadBalancer must say to each cloud, for a private address and for quiet streams. Pure.
+
+A cloud reads its own annotations only, so a cluster of unknown origin gets all of them.
+"""
+
+from infra.config.stack import ClusterStackConfig
+
+GKE_INTERNAL = {"networking.gke.io/load-balancer-type": "Internal"}
+EKS = {"service.beta.kubernetes.io/aws-load-balancer-type": "nlb"}
+EKS_INTERNAL = {
+    "service.beta.kubernetes.io/aws-load-balancer-internal": "true",  # the controller inside Kubernetes
+    "service.beta.kubernetes.io/aws-load-balancer-scheme": "internal",  # AWS Load Balancer Controller
+}
+EKS_EXTERNAL = {"service.beta.kubernetes.io/aws-load-balancer-scheme": "internet-facing"}
+AKS = {"service.beta.kubernetes.io/azure-load-balancer-tcp-idle-timeout": "30"}
+"""Minutes. The default of 4 drops a connection on which a model thinks without a word."""
+AKS_INTERNAL = {"service.beta.kubernetes.io/azure-load-balancer-internal": "true"}
+
+
+def annotations(config: ClusterStackConfig) -> dict[str, str]:
+    """Annotations of the Service that a gateway's controller makes."""
+    internal = config.routes.internal
+    clouds = {
+        "gke": GKE_INTERNAL if internal else {},
+        "eks": EKS | (EKS_INTERNAL if internal else EKS_EXTERNAL),
+        "aks": AKS | (AKS_INTERNAL if internal else {}),
+        "minikube": {},
+    }
+    if config.target in clouds:
+        return clouds[config.target]
+    return {key: value for said in clouds.values() for key, value in said.items()}

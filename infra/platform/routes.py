@@ -1,0 +1,81 @@
+"""The way in: a gateway or Ingresses with their certificates, by the settings; or nothing, where port-forward serves.
+
+What is made for which controller is decided in gateway.py, ingress.py and certificates.py.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from infra import names, versions
+from infra.config.stack import ClusterStackConfig
+from infra.platform import ingress
+from infra.platform.certificates import certificate_objects
+from infra.platform.gateway import Object, gateway_objects
+from infra.platform.helm import ChartStore
+from infra.platform.route_table import public_urls
+
+ENVOY_VALUES: Object = {"crds": {"gatewayAPI": {"safeUpgradePolicy": {"enabled": False}}}}
+"""Gateway API is installed or adopted before, and its guard against upgrades belongs to whoever did that."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoutesArgs:
+    """`after`: namespaces, definitions of Gateway API, cert-manager, the routed releases."""
+
+    config: ClusterStackConfig
+    charts: ChartStore
+    after: Sequence[pulumi.Resource] = field(default_factory=tuple)
+
+
+class Routes(pulumi.ComponentResource):
+    """Gateway or Ingresses. `urls`: nemo_url, nim_url, data_store_url, mlflow_url."""
+
+    urls: dict[str, str]
+    ready: list[pulumi.Resource]
+
+    def __init__(self, name: str, args: RoutesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("nemostack:platform:Routes", name, None, opts)
+        config = args.config
+        self.urls = public_urls(config)
+        self.ready = []
+        controller: list[pulumi.Resource] = []
+        objects: list[Object] = []
+        if config.routes.kind == "gateway":
+            if names.ENVOY_NAMESPACE in names.foundation(config):
+                controller = [self._envoy(args)]
+            objects = [*certificate_objects(config, None), *gateway_objects(config)]
+        elif config.routes.kind == "ingress":
+            if config.routes.ingress.controller == "nginx":
+                pulumi.log.warn(
+                    "routes.ingress.controller: nginx is ingress-nginx, which has had no security fixes since March "
+                    "2026: for minikube and existing installations only; traefik works everywhere",
+                    self,
+                )
+            objects = [*certificate_objects(config, ingress.class_name(config)), *ingress.ingress_objects(config)]
+        after = [*args.after, *controller]
+        self.ready += [*controller, *(self._make(manifest, after) for manifest in objects)]
+        self.register_outputs({"urls": self.urls})
+
+    def _envoy(self, args: RoutesArgs) -> pulumi.Resource:
+        return args.charts.release(
+            "envoy-gateway",
+            versions.ENVOY_GATEWAY,
+            namespace=names.ENVOY_NAMESPACE,
+            values=ENVOY_VALUES,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*args.after]),
+        )
+
+    def _make(self, manifest: Object, after: Sequence[pulumi.Resource]) -> pulumi.Resource:
+        metadata = manifest["metadata"]
+        return kubernetes.apiextensions.CustomResource(
+            "/".join(filter(None, (metadata.get("namespace"), metadata["name"]))),
+            api_version=manifest["apiVersion"],
+            kind=manifest["kind"],
+            metadata=metadata,
+            spec=manifest["spec"],
+            # each waits for the controller, so that on the way down the controller is there to clean up after it
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*after]),
+        )

@@ -1,0 +1,537 @@
+"""Routes: the table against the contract's prefixes, objects of each controller, certificates, URLs."""
+
+import json
+from typing import Any
+
+import pulumi
+import pytest
+
+from infra import names
+from infra.config import ConfigError
+from infra.platform import gateway, ingress
+from infra.platform.certificates import certificate_objects
+from infra.platform.route_table import backends, public_urls, route_table
+from infra.platform.routes import Routes, RoutesArgs
+from tests.unit.infra.cluster_support import TARGETS, chart_store, cluster, config_for, of_type, run
+
+ALL = {"guardrails": True, "deployment_management": True, "nim_proxy": True}
+WITH_OPERATOR = {"nim_operator": "install"}
+LB = ["10.9.0.0/24"]
+
+
+def routed(target: str = "existing", **routes: Any) -> Any:
+    """Settings with routes below ai.example.com."""
+    services = routes.pop("services", {})
+    prerequisites = WITH_OPERATOR if services.get("deployment_management") else {}
+    said = {"kind": "gateway", "domain": "ai.example.com", "load_balancer_cidrs": LB} | routes
+    return config_for(target, routes=said, services=services, prerequisites=prerequisites)
+
+
+def by_kind(objects: list[dict[str, Any]], kind: str) -> dict[str, dict[str, Any]]:
+    return {found["metadata"]["name"]: found for found in objects if found["kind"] == kind}
+
+
+# What NVIDIA's chart routes on its default host, read from the values of 25.12; /v1/hf and /v1/datastore are added.
+DEFAULT_HOST = {
+    "/v1/namespaces": ("nemo-entity-store", 8000),
+    "/v1/projects": ("nemo-entity-store", 8000),
+    "/v1/datasets": ("nemo-entity-store", 8000),
+    "/v1/repos": ("nemo-entity-store", 8000),
+    "/v1/models": ("nemo-entity-store", 8000),
+    "/v1/customization": ("nemo-customizer", 8000),
+    "/v1/evaluation": ("nemo-evaluator", 7331),
+    "/v2/evaluation": ("nemo-evaluator", 7331),
+    "/v1/guardrail": ("nemo-guardrails", 7331),
+    "/v1/deployment": ("nemo-deployment-management", 8000),
+    "/v1/jobs": ("nemo-core-api", 8000),
+    "/v2/inference": ("nemo-core-api", 8000),
+    "/v2/models": ("nemo-core-api", 8000),
+    "/v1/hf": ("nemo-data-store", 3000),
+    "/v1/datastore": ("nemo-data-store", 3000),
+}
+NIM_PATHS = {"/v1/completions", "/v1/chat", "/v1/embeddings", "/v1/classify", "/v1/models", "/v1/health"}
+
+
+def paths(config: Any, host: str) -> dict[str, tuple[str, int]]:
+    found = [
+        (prefix, (route.service, route.port))
+        for route in route_table(config)
+        if route.host == host
+        for prefix in route.prefixes
+    ]
+    assert len(dict(found)) == len(found), f"a path of {host} leads to two services"
+    return dict(found)
+
+
+@pytest.mark.parametrize("kind", ["gateway", "ingress"])
+def test_shared_host_has_the_paths_of_the_chart(kind: str) -> None:
+    assert paths(routed(kind=kind, services=ALL), "nemo.ai.example.com") == DEFAULT_HOST
+
+
+def test_other_hosts() -> None:
+    config = routed()
+    assert paths(config, "data-store.ai.example.com") == {"/": ("nemo-data-store", 3000)}
+    assert paths(config, "mlflow.ai.example.com") == {"/": ("mlflow-tracking", 80)}
+    first = dict.fromkeys(NIM_PATHS, ("llama3-2-3b-instruct", 8000))
+    assert paths(config, "nim.ai.example.com") == first
+    assert paths(config, "llama3-2-3b-instruct.ai.example.com") == first
+
+
+def test_nim_host_is_the_proxy_if_it_runs() -> None:
+    config = routed(services=ALL)
+    assert paths(config, "nim.ai.example.com") == dict.fromkeys(NIM_PATHS, ("nemo-nim-proxy", 8000))
+
+
+def test_metrics_are_not_routed() -> None:
+    assert not [route for route in route_table(routed(services=ALL)) if "metrics" in " ".join(route.prefixes)]
+
+
+def test_what_does_not_run_is_not_routed() -> None:
+    config = routed()
+    assert "nemo-guardrails" not in {route.service for route in route_table(config)}
+    assert len({route.name for route in route_table(config)}) == len(route_table(config))
+    assert len(backends(config)) == len({(route.namespace, route.service) for route in route_table(config)})
+
+
+def test_streams_and_uploads_are_marked() -> None:
+    marked = {route.name: (route.streams, route.uploads) for route in route_table(routed(services=ALL))}
+    assert marked["nemo-customizer"] == marked["host-nim"] == marked["nim-llama3-2-3b-instruct"] == (True, False)
+    assert marked["host-data-store"] == marked["nemo-data-store"] == marked["host-mlflow"] == (False, True)
+    assert marked["nemo-entity-store"] == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("sections", "urls"),
+    [
+        (
+            {},
+            {
+                "nemo_url": "http://127.0.0.1:18080", "data_store_url": "http://127.0.0.1:18081",
+                "nim_url": "http://127.0.0.1:18082", "mlflow_url": "http://127.0.0.1:18083",
+            },
+        ),
+        (
+            {"routes": {"kind": "gateway", "domain": "a.b", "hosts": {"mlflow": "track.c.d"}}},
+            {
+                "nemo_url": "http://nemo.a.b", "data_store_url": "http://data-store.a.b", "nim_url": "http://nim.a.b",
+                "mlflow_url": "http://track.c.d",
+            },
+        ),
+        (
+            {
+                "routes": {"kind": "ingress", "domain": "a.b", "tls": {"kind": "self-signed"}},
+                "mlflow": {"mode": "skip"},
+            },
+            {
+                "nemo_url": "https://nemo.a.b", "data_store_url": "https://data-store.a.b", "nim_url": "https://nim.a.b",
+                "mlflow_url": "",
+            },
+        ),
+        (
+            {"mlflow": {"mode": "adopt", "url": "https://track.example.com/"}},
+            {
+                "nemo_url": "http://127.0.0.1:18080", "data_store_url": "http://127.0.0.1:18081",
+                "nim_url": "http://127.0.0.1:18082", "mlflow_url": "https://track.example.com",
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_public_urls(sections: dict[str, Any], urls: dict[str, str]) -> None:
+    assert public_urls(config_for("existing", **sections)) == urls
+
+
+# --- Gateway API ---
+
+
+def test_routes_are_where_their_services_are_and_the_gateway_admits_no_others() -> None:
+    config = routed(services=ALL)
+    objects = gateway.gateway_objects(config)
+    routes = by_kind(objects, "HTTPRoute")
+    assert {found["metadata"]["namespace"] for found in routes.values()} == set(names.namespaces(config))
+    (listener,) = by_kind(objects, "Gateway")["nemo"]["spec"]["listeners"]
+    (admitted,) = listener["allowedRoutes"]["namespaces"]["selector"]["matchExpressions"]
+    assert set(admitted["values"]) == set(names.namespaces(config)) | {"nemo-gateway"}
+    one = routes["nemo-evaluator"]
+    assert one["metadata"]["namespace"] == "nemo-evaluator"
+    assert one["spec"]["parentRefs"] == [{"namespace": "nemo-gateway", "name": "nemo", "sectionName": "http"}]
+    assert one["spec"]["hostnames"] == ["nemo.ai.example.com"]
+    (rule,) = one["spec"]["rules"]
+    assert rule["backendRefs"] == [{"name": "nemo-evaluator", "port": 7331}]
+    assert [match["path"] for match in rule["matches"]] == [
+        {"type": "PathPrefix", "value": "/v1/evaluation"},
+        {"type": "PathPrefix", "value": "/v2/evaluation"},
+    ]
+
+
+def test_envoy_lets_streams_and_uploads_run() -> None:
+    config = routed(stream_timeout_s=7200)
+    objects = gateway.gateway_objects(config)
+    policies = by_kind(objects, "BackendTrafficPolicy")
+    assert "nemo-entity-store" not in policies
+    assert {"host-nim", "nemo-customizer", "nemo-evaluator", "host-data-store", "host-mlflow"} <= set(policies)
+    for name, policy in policies.items():
+        route = by_kind(objects, "HTTPRoute")[name]
+        assert policy["metadata"]["namespace"] == route["metadata"]["namespace"]
+        assert policy["spec"]["targetRefs"] == [
+            {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": name}
+        ]
+        assert policy["spec"]["timeout"]["http"] == {
+            "requestTimeout": "0s", "maxStreamDuration": "7200s", "streamIdleTimeout": "7200s",
+        }  # fmt: skip
+        assert "requestBuffer" not in policy["spec"]
+
+
+@pytest.mark.parametrize(
+    ("target", "internal", "wanted"),
+    [
+        ("gke", True, {"networking.gke.io/load-balancer-type": "Internal"}),
+        ("gke", False, {}),
+        (
+            "eks", True,
+            {
+                "service.beta.kubernetes.io/aws-load-balancer-type": "nlb",
+                "service.beta.kubernetes.io/aws-load-balancer-internal": "true",
+                "service.beta.kubernetes.io/aws-load-balancer-scheme": "internal",
+            },
+        ),
+        (
+            "aks", True,
+            {
+                "service.beta.kubernetes.io/azure-load-balancer-internal": "true",
+                "service.beta.kubernetes.io/azure-load-balancer-tcp-idle-timeout": "30",
+            },
+        ),
+        ("minikube", True, {}),
+    ],
+)  # fmt: skip
+def test_load_balancer_is_internal_in_the_words_of_the_cloud(target: str, internal: bool, wanted: Any) -> None:
+    objects = gateway.gateway_objects(routed(target, internal=internal))
+    proxy = by_kind(objects, "EnvoyProxy")["nemo"]["spec"]["provider"]["kubernetes"]
+    assert proxy["envoyService"]["annotations"] == wanted
+    assert proxy["envoyDeployment"]["replicas"] == (1 if target == "minikube" else 2)
+
+
+def test_cluster_of_unknown_cloud_says_it_to_all() -> None:
+    objects = gateway.gateway_objects(routed("existing", gateway={"controller": "istio"}))
+    infrastructure = by_kind(objects, "Gateway")["nemo"]["spec"]["infrastructure"]["annotations"]
+    assert infrastructure["networking.gke.io/load-balancer-type"] == "Internal"
+    assert infrastructure["service.beta.kubernetes.io/azure-load-balancer-internal"] == "true"
+    assert infrastructure["service.beta.kubernetes.io/aws-load-balancer-internal"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("said", "target", "name", "made_by"),
+    [
+        ({}, "existing", "nemo-envoy", "gateway.envoyproxy.io/gatewayclass-controller"),
+        ({"install": False}, "existing", "eg", None),
+        ({"controller": "gke"}, "gke", "gke-l7-rilb", None),
+        ({"controller": "istio"}, "existing", "istio", None),
+        ({"controller": "traefik"}, "existing", "traefik", None),
+        ({"controller": "aws-lbc"}, "eks", "nemo-alb", "gateway.k8s.aws/alb"),
+        ({"controller": "aws-lbc", "class_name": "theirs"}, "eks", "theirs", None),
+        ({"controller": "other", "class_name": "kong"}, "existing", "kong", None),
+    ],
+)
+def test_gateway_class(said: dict[str, Any], target: str, name: str, made_by: str | None) -> None:
+    objects = gateway.gateway_objects(routed(target, gateway=said))
+    assert by_kind(objects, "Gateway")["nemo"]["spec"]["gatewayClassName"] == name
+    classes = {found: made["spec"]["controllerName"] for found, made in by_kind(objects, "GatewayClass").items()}
+    assert classes == ({name: made_by} if made_by else {})
+
+
+def test_gke_checks_health_and_waits_long_enough() -> None:
+    objects = gateway.gateway_objects(routed("gke", gateway={"controller": "gke"}, internal=False))
+    assert by_kind(objects, "Gateway")["nemo"]["spec"]["gatewayClassName"] == "gke-l7-global-external-managed"
+    checks = {
+        name: made["spec"]["default"]["config"]["httpHealthCheck"]["requestPath"]
+        for name, made in by_kind(objects, "HealthCheckPolicy").items()
+    }
+    assert checks == {
+        "nemo-data-store": "/v1/health", "nemo-entity-store": "/health", "nemo-customizer": "/v1/health/ready",
+        "nemo-evaluator": "/health", "nemo-core-api": "/health", "llama3-2-3b-instruct": "/v1/health/ready",
+        "mlflow-tracking": "/health",
+    }  # fmt: skip
+    timeouts = by_kind(objects, "GCPBackendPolicy")
+    assert set(checks) - set(timeouts) == {"nemo-entity-store"}
+    assert {made["spec"]["default"]["timeoutSec"] for made in timeouts.values()} == {3600}
+    for made in [*timeouts.values(), *by_kind(objects, "HealthCheckPolicy").values()]:
+        assert made["spec"]["targetRef"] == {"group": "", "kind": "Service", "name": made["metadata"]["name"]}
+
+
+def test_aws_gateway() -> None:
+    objects = gateway.gateway_objects(routed("eks", gateway={"controller": "aws-lbc"}, stream_timeout_s=7200))
+    assert by_kind(objects, "LoadBalancerConfiguration")["nemo"]["spec"] == {
+        "scheme": "internal",
+        "loadBalancerAttributes": [{"key": "idle_timeout.timeout_seconds", "value": "4000"}],
+    }
+    reference = by_kind(objects, "Gateway")["nemo"]["spec"]["infrastructure"]["parametersRef"]
+    assert reference == {"group": "gateway.k8s.aws", "kind": "LoadBalancerConfiguration", "name": "nemo"}
+    targets = by_kind(objects, "TargetGroupConfiguration")
+    assert targets["nemo-data-store"]["spec"]["defaultConfiguration"] == {
+        "targetType": "ip", "healthCheckConfig": {"healthCheckProtocol": "HTTP", "healthCheckPath": "/v1/health"},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("controller", "timeouts"), [("istio", True), ("other", True), ("traefik", False)])
+def test_portable_timeouts_where_they_are_known(controller: str, timeouts: bool) -> None:
+    objects = gateway.gateway_objects(routed(gateway={"controller": controller, "class_name": "theirs"}))
+    rule = by_kind(objects, "HTTPRoute")["host-nim"]["spec"]["rules"][0]
+    assert rule.get("timeouts") == ({"request": "3600s", "backendRequest": "3600s"} if timeouts else None)
+    short = by_kind(objects, "HTTPRoute")["nemo-entity-store"]["spec"]["rules"][0]
+    assert "timeouts" not in short
+
+
+def test_existing_gateway_gets_routes_only() -> None:
+    config = routed(gateway={"existing": "infra/shared"})
+    objects = gateway.gateway_objects(config)
+    assert {made["kind"] for made in objects} == {"HTTPRoute", "BackendTrafficPolicy"}
+    for route in by_kind(objects, "HTTPRoute").values():
+        assert route["spec"]["parentRefs"] == [{"namespace": "infra", "name": "shared"}]
+    assert not {"nemo-gateway", "envoy-gateway-system"} & set(names.foundation(config))
+
+
+def test_https_and_the_redirect_to_it() -> None:
+    config = routed(tls={"kind": "self-signed"}, gateway={"controller": "traefik"})
+    objects = gateway.gateway_objects(config)
+    http, https = by_kind(objects, "Gateway")["nemo"]["spec"]["listeners"]
+    assert (http["protocol"], http["port"], https["protocol"], https["port"]) == ("HTTP", 8000, "HTTPS", 8443)
+    assert https["tls"]["certificateRefs"] == [{"kind": "Secret", "name": "nemo-routes"}]
+    redirect = by_kind(objects, "HTTPRoute").pop("to-https")
+    assert redirect["spec"]["parentRefs"] == [{"name": "nemo", "sectionName": "http"}]
+    others = [made for name, made in by_kind(objects, "HTTPRoute").items() if name != "to-https"]
+    assert {made["spec"]["parentRefs"][0]["sectionName"] for made in others} == {"https"}
+
+
+def test_own_secret_is_used() -> None:
+    objects = gateway.gateway_objects(routed(tls={"kind": "secret", "name": "wildcard"}))
+    https = by_kind(objects, "Gateway")["nemo"]["spec"]["listeners"][1]
+    assert https["tls"]["certificateRefs"] == [{"kind": "Secret", "name": "wildcard"}]
+
+
+# --- Ingress ---
+
+
+def ingresses(controller: str, target: str = "existing", **routes: Any) -> dict[str, dict[str, Any]]:
+    config = routed(target, kind="ingress", ingress={"controller": controller}, **routes)
+    return by_kind(ingress.ingress_objects(config), "Ingress")
+
+
+def notes(made: dict[str, Any], prefix: str) -> dict[str, str]:
+    return {
+        key.removeprefix(prefix): value
+        for key, value in made["metadata"]["annotations"].items()
+        if key.startswith(prefix)
+    }
+
+
+def test_traefik() -> None:
+    found = ingresses("traefik")
+    assert found["nemo-evaluator"]["spec"] == {
+        "ingressClassName": "traefik",
+        "rules": [
+            {
+                "host": "nemo.ai.example.com",
+                "http": {
+                    "paths": [
+                        {
+                            "path": path, "pathType": "Prefix",
+                            "backend": {"service": {"name": "nemo-evaluator", "port": {"number": 7331}}},
+                        }
+                        for path in ("/v1/evaluation", "/v2/evaluation")
+                    ]
+                },
+            }
+        ],
+    }  # fmt: skip
+    assert notes(found["nemo-evaluator"], "traefik.ingress.kubernetes.io/") == {"router.entrypoints": "web"}
+
+
+def test_traefik_redirects() -> None:
+    config = routed(kind="ingress", tls={"kind": "self-signed"})
+    objects = ingress.ingress_objects(config)
+    prefix = "traefik.ingress.kubernetes.io/"
+    found = by_kind(objects, "Ingress")
+    assert notes(found["host-nim"], prefix) == {"router.entrypoints": "websecure", "router.tls": "true"}
+    assert found["host-nim"]["spec"]["tls"] == [{"hosts": ["nim.ai.example.com"], "secretName": "nemo-routes"}]
+    plain = found["host-nim-http"]
+    assert notes(plain, prefix) == {
+        "router.entrypoints": "web",
+        "router.middlewares": "llama3-2-3b-instruct-to-https@kubernetescrd",
+    }
+    assert "tls" not in plain["spec"]
+    middlewares = [made for made in objects if made["kind"] == "Middleware"]
+    assert {made["metadata"]["namespace"] for made in middlewares} == set(names.namespaces(config))
+
+
+def test_alb() -> None:
+    found = ingresses("alb", "eks", tls={"kind": "acm"}, stream_timeout_s=1800)
+    said = notes(found["nemo-customizer"], "alb.ingress.kubernetes.io/")
+    assert json.loads(said.pop("listen-ports")) == [{"HTTP": 80}, {"HTTPS": 443}]
+    assert said == {
+        "group.name": "nemo-gateway", "scheme": "internal", "target-type": "ip", "healthcheck-path": "/v1/health/ready",
+        "load-balancer-attributes": "idle_timeout.timeout_seconds=1800", "ssl-redirect": "443",
+    }  # fmt: skip
+    assert found["nemo-customizer"]["spec"]["tls"] == [{"hosts": ["nemo.ai.example.com"]}]
+
+
+def test_alb_group_agrees_on_what_is_exclusive() -> None:
+    said = [notes(made, "alb.ingress.kubernetes.io/") for made in ingresses("alb", "eks").values()]
+    for key in ("group.name", "scheme", "load-balancer-attributes"):
+        assert len({one[key] for one in said}) == 1
+
+
+def test_nginx_of_f5() -> None:
+    found = ingresses("nginx-f5", tls={"kind": "self-signed"})
+    masters = {name: made for name, made in found.items() if made["metadata"]["namespace"] == "nemo-gateway"}
+    assert {made["spec"]["rules"][0]["host"] for made in masters.values()} == {
+        "nemo.ai.example.com", "nim.ai.example.com", "data-store.ai.example.com", "mlflow.ai.example.com",
+        "llama3-2-3b-instruct.ai.example.com",
+    }  # fmt: skip
+    assert all("http" not in made["spec"]["rules"][0] and made["spec"]["tls"] for made in masters.values())
+    assert notes(found["host-data-store"], "nginx.org/") == {
+        "mergeable-ingress-type": "minion", "proxy-read-timeout": "3600s", "proxy-send-timeout": "3600s",
+        "client-max-body-size": "0",
+    }  # fmt: skip
+    assert notes(found["host-nim"], "nginx.org/")["proxy-buffering"] == "false"
+    assert "tls" not in found["host-nim"]["spec"]
+
+
+def test_retired_nginx() -> None:
+    found = ingresses("nginx")
+    prefix = "nginx.ingress.kubernetes.io/"
+    assert notes(found["host-nim"], prefix) == {
+        "proxy-read-timeout": "3600", "proxy-send-timeout": "3600", "proxy-buffering": "off",
+    }  # fmt: skip
+    assert notes(found["nemo-data-store"], prefix) == {
+        "proxy-read-timeout": "3600", "proxy-send-timeout": "3600", "proxy-body-size": "0",
+        "proxy-request-buffering": "off",
+    }  # fmt: skip
+    assert notes(found["nemo-entity-store"], prefix) == {}
+
+
+def test_other_class_is_used_as_it_is_called() -> None:
+    config = routed(kind="ingress", ingress={"controller": "other", "class_name": "haproxy"})
+    for made in by_kind(ingress.ingress_objects(config), "Ingress").values():
+        assert made["spec"]["ingressClassName"] == "haproxy"
+        assert set(made["metadata"]["annotations"]) == {"pulumi.com/skipAwait"}
+
+
+# --- Certificates ---
+
+
+def test_own_authority_signs_all_hosts() -> None:
+    config = routed(tls={"kind": "self-signed"})
+    objects = certificate_objects(config, None)
+    certificate = by_kind(objects, "Certificate")["nemo-routes"]
+    assert certificate["metadata"]["namespace"] == "nemo-gateway"
+    assert set(certificate["spec"]["dnsNames"]) == {route.host for route in route_table(config)}
+    assert certificate["spec"]["issuerRef"]["name"] == "nemo-routes-ca"
+    assert by_kind(objects, "ClusterIssuer")["nemo-routes-ca"]["spec"] == {"ca": {"secretName": "nemo-routes-ca"}}
+    authority = by_kind(objects, "Certificate")["nemo-routes-ca"]
+    assert authority["spec"]["isCA"] is True
+    assert authority["metadata"]["namespace"] == "cert-manager"
+
+
+def test_ingress_has_a_certificate_in_each_namespace() -> None:
+    config = routed(kind="ingress", tls={"kind": "issuer", "name": "corporate"})
+    certificates = [made for made in certificate_objects(config, "traefik") if made["kind"] == "Certificate"]
+    assert {made["metadata"]["namespace"] for made in certificates} == set(names.namespaces(config))
+    assert {made["spec"]["issuerRef"]["name"] for made in certificates} == {"corporate"}
+    of_mlflow = next(made for made in certificates if made["metadata"]["namespace"] == "mlflow")
+    assert of_mlflow["spec"]["dnsNames"] == ["mlflow.ai.example.com"]
+    used = {
+        (made["metadata"]["namespace"], made["spec"]["tls"][0]["secretName"])
+        for made in ingress.ingress_objects(config)
+        if "tls" in made["spec"]
+    }
+    assert used == {(made["metadata"]["namespace"], made["spec"]["secretName"]) for made in certificates}
+
+
+@pytest.mark.parametrize("kind", ["gateway", "ingress"])
+def test_lets_encrypt_is_answered_by_what_is_there(kind: str) -> None:
+    config = routed(kind=kind, internal=False, tls={"kind": "letsencrypt", "email": "ops@example.com"})
+    (issuer,) = by_kind(certificate_objects(config, "traefik" if kind == "ingress" else None), "ClusterIssuer").values()
+    (solver,) = issuer["spec"]["acme"]["solvers"]
+    assert issuer["spec"]["acme"]["email"] == "ops@example.com"
+    if kind == "ingress":
+        assert solver["http01"] == {"ingress": {"ingressClassName": "traefik"}}
+    else:
+        assert solver["http01"]["gatewayHTTPRoute"]["parentRefs"][0]["name"] == "nemo"
+
+
+@pytest.mark.parametrize("kind", ["none", "secret", "acm"])
+def test_no_certificate_is_made_where_none_is_wanted(kind: str) -> None:
+    tls = {"kind": kind, "name": "wildcard"} if kind == "secret" else {"kind": kind}
+    said = {"controller": "aws-lbc"} if kind == "acm" else {}
+    assert certificate_objects(routed("eks", tls=tls, gateway=said), None) == []
+
+
+# --- Settings that cannot work ---
+
+
+@pytest.mark.parametrize(
+    ("target", "routes", "message"),
+    [
+        ("gke", {"gateway": {"controller": "gke"}, "load_balancer_cidrs": []}, "routes.load_balancer_cidrs: missing"),
+        ("eks", {"gateway": {"controller": "aws-lbc"}, "tls": {"kind": "self-signed"}}, "routes.tls.kind: aws-lbc"),
+        ("gke", {"tls": {"kind": "acm"}}, "routes.tls.kind: acm"),
+        ("gke", {"tls": {"kind": "letsencrypt", "email": "a@b.c"}}, "routes.internal: false"),
+        ("gke", {"gateway": {"existing": "a/b"}, "tls": {"kind": "self-signed"}}, "has its certificate already"),
+        ("gke", {"hosts": {"nim": "llama3-2-3b-instruct.ai.example.com"}}, "nims.0.name: its host"),
+        ("gke", {"load_balancer_cidrs": ["10.0.0.1/8"]}, "routes.load_balancer_cidrs.0"),
+    ],
+)
+def test_refused(target: str, routes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message.replace(".", r"\.")):
+        routed(target, **routes)
+
+
+def test_vpc_of_ours_is_known() -> None:
+    routed("eks", gateway={"controller": "aws-lbc"}, load_balancer_cidrs=[])
+
+
+# --- The component ---
+
+
+def made_by(config: Any) -> Any:
+    return run(lambda: Routes("routes", RoutesArgs(config=config, charts=chart_store()), cluster_options()))
+
+
+def cluster_options() -> Any:
+    return pulumi.ResourceOptions(provider=cluster().provider)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_none_makes_nothing(target: str) -> None:
+    found = made_by(config_for(target))
+    assert {typ for typ, _ in found} == {"pulumi:providers:kubernetes", "nemostack:platform:Routes"}
+
+
+def test_envoy_is_released_first() -> None:
+    found = made_by(routed("gke", tls={"kind": "self-signed"}))
+    release = of_type(found, ":Release")["envoy-gateway"]
+    assert release.inputs["namespace"] == "envoy-gateway-system"
+    assert release.inputs["chart"] == "oci://docker.io/envoyproxy/gateway-helm"
+    assert release.inputs["version"]
+    route = of_type(found, ":HTTPRoute")["nemo-customizer/nemo-customizer"]
+    assert "envoy-gateway" in route.dependencies
+    assert route.parent == "routes"
+    assert {"nemo-gateway/nemo"} == set(of_type(found, ":Gateway"))
+    assert set(of_type(found, ":ClusterIssuer")) == {"nemo-routes-ca", "nemo-routes-ca-bootstrap"}
+
+
+@pytest.mark.parametrize("said", [{"install": False}, {"controller": "istio"}, {"existing": "infra/shared"}], ids=str)
+def test_what_is_there_is_not_released(said: dict[str, Any]) -> None:
+    found = made_by(routed(gateway=said))
+    assert not of_type(found, ":Release")
+    assert of_type(found, ":HTTPRoute")
+
+
+@pytest.mark.parametrize(("controller", "warned"), [("nginx", True), ("traefik", False)])
+def test_ingress_component(monkeypatch: pytest.MonkeyPatch, controller: str, warned: bool) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", lambda message, resource: said.append(message))
+    found = made_by(routed(kind="ingress", ingress={"controller": controller}))
+    assert "nemo-datastore/host-data-store" in of_type(found, "networking.k8s.io/v1:Ingress")
+    assert not of_type(found, ":Release")
+    assert bool(said) == warned
