@@ -14,7 +14,6 @@ from tests.cluster.provider.kubeconfig import Kubeconfig
 
 SLOTS = 8  # helm takes about 100 MB while it runs
 GRACE = 60.0  # seconds helm may take beyond its own timeout
-NOT_FOUND = "release: not found"
 
 
 class HelmError(Exception):
@@ -86,14 +85,3 @@ class Helm:
             if self._cancelled.wait(0.5):
                 process.terminate()
                 return
-
-    def status(self, name: str, namespace: str) -> dict[str, Any] | None:
-        """Return the release as helm keeps it (info, version, config, manifest, chart), None if absent."""
-        try:
-            output = self.run(["status", name, "--namespace", namespace, "--output", "json"])
-        except HelmError as error:
-            if NOT_FOUND in str(error):
-                return None
-            raise
-        release: dict[str, Any] = json.loads(output)
-        return release

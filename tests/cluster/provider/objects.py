@@ -4,6 +4,7 @@ State of a resource: the live object, plus `__inputs` (what the program set), `_
 server-side apply owns the fields) and `__initialApiVersion`, as the official plugin writes it.
 """
 
+import re
 import secrets
 import threading
 import time
@@ -20,6 +21,8 @@ Json = dict[str, Any]
 INPUTS, MANAGER, API_VERSION = "__inputs", "__fieldManager", "__initialApiVersion"
 DEFAULT_TIMEOUT = 600.0
 CREATE_PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)  # an object may come a moment before its namespace or its kind
+MANAGERS = "pulumi-kubernetes"  # what each resource's name begins with
+OWNER = re.compile(r'conflicts? with "([^"]+)"')
 POLL = (0.1, 1.0)  # first and longest pause while waiting, seconds
 FORCE = "pulumi.com/patchForce"
 PROPAGATION = "pulumi.com/deletionPropagationPolicy"
@@ -113,7 +116,7 @@ class Objects:
 
         Returns id and state. Raises ResourceError if it was not created, PartialError if it is not ready.
         """
-        manager = f"pulumi-kubernetes-{secrets.token_hex(4)}"
+        manager = f"{MANAGERS}-{secrets.token_hex(4)}"
         obj = difference.normalized(_kubernetes(plain(new)))
         if preview:
             return "", self._previewed(obj, new, manager)
@@ -212,7 +215,7 @@ class Objects:
             read_inputs = difference.normalized(live)
             read_inputs.pop("status", None)
         read_inputs = with_secrets_of(_pulumi(read_inputs), _data_of(inputs or state.get(INPUTS) or {}))
-        fresh = _state(read_inputs, live, plain(state).get(MANAGER) or f"pulumi-kubernetes-{secrets.token_hex(4)}")
+        fresh = _state(read_inputs, live, plain(state).get(MANAGER) or f"{MANAGERS}-{secrets.token_hex(4)}")
         try:
             lack = readiness.lacking(live, self.cluster)
         except readiness.FailedError as error:
@@ -223,7 +226,7 @@ class Objects:
 
     def update(self, urn: str, state: Json, new: Json, *, timeout: float, preview: bool) -> Json:
         """Apply the new inputs and wait; returns the state. Raises ResourceError or PartialError."""
-        manager = plain(state).get(MANAGER) or f"pulumi-kubernetes-{secrets.token_hex(4)}"
+        manager = plain(state).get(MANAGER) or f"{MANAGERS}-{secrets.token_hex(4)}"
         obj = difference.normalized(_kubernetes(plain(new)))
         if preview:
             return self._previewed(obj, new, manager)
@@ -232,10 +235,20 @@ class Objects:
         try:
             if not self.cluster.find(obj["apiVersion"], obj["kind"], metadata.get("namespace"), metadata["name"]):
                 raise ResourceError(f"{_title(obj)} is gone from the cluster; run `pulumi refresh` first")
-            live = self.cluster.apply(obj, manager=manager, force=force)
+            live = self._apply(obj, manager, force=force)
         except ApiError as error:
             raise ResourceError(f"{_title(obj)} was not updated: {_told(error)}") from error
         return self._awaited(urn, new, live, manager, timeout=timeout)[1]
+
+    def _apply(self, obj: Json, manager: str, *, force: bool) -> Json:
+        """Apply; fields that an older plugin of Pulumi owns are taken over."""
+        try:
+            return self.cluster.apply(obj, manager=manager, force=force)
+        except ApiError as error:
+            owners = OWNER.findall(str(error))
+            if error.reason != "Conflict" or not all(owner.startswith(MANAGERS) for owner in owners):
+                raise
+        return self.cluster.apply(obj, manager=manager, force=True)
 
     def delete(self, urn: str, state: Json, *, timeout: float) -> None:
         """Delete an object and wait until it is gone. Raises ResourceError if it stays."""

@@ -141,8 +141,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             self._unusable = f"no cluster: {error}"  # some programs only invoke functions
         else:
             helm = Helm(config, self.cancelled)
-            self._objects = Objects(Cluster(config), self.engine, self.cancelled)
-            self._releases = Releases(helm, ChartStore(helm), config.namespace, self.cancelled)
+            cluster = Cluster(config)
+            self._objects = Objects(cluster, self.engine, self.cancelled)
+            self._releases = Releases(cluster, helm, ChartStore(helm))
         return provider_pb2.ConfigureResponse(
             acceptSecrets=True, supportsPreview=True, supports_autonaming_configuration=True
         )
