@@ -49,7 +49,11 @@ class EksSettings(CloudCluster):
     region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="e.g. us-east-1")
     vpc_id: str | None = Field(default=None, pattern=r"^vpc-", description="Existing VPC; default: a new one")
     subnet_ids: tuple[str, ...] = Field(default=(), description="Private subnets in two zones or more, with `vpc_id`")
-    vpc_cidr: str = Field(default="10.40.0.0/16", description="Of a new VPC")
+    vpc_cidr: str = Field(
+        default="10.40.0.0/16",
+        pattern=r"^(\d{1,3}\.){3}\d{1,3}/(16|17|18|19|20)$",
+        description="Of a new VPC, /16 to /20",
+    )
     system_pool: SystemPool = SystemPool(machine="m6i.2xlarge")
     ami: Literal["AL2023_x86_64_NVIDIA", "BOTTLEROCKET_x86_64_NVIDIA"] = Field(
         default="AL2023_x86_64_NVIDIA", description="AL2023 needs a device plugin, Bottlerocket has one"

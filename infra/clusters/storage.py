@@ -1,0 +1,39 @@
+"""Storage classes of clusters that we make. Classes that the settings name are used instead, and nothing is made."""
+
+from collections.abc import Mapping, Sequence
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+RWX_CLASS = "nemostack-rwx"
+RWO_CLASS = "nemostack-rwo"
+
+
+def storage_class(
+    name: str,
+    provisioner: str,
+    parameters: Mapping[str, pulumi.Input[str]],
+    opts: pulumi.ResourceOptions,
+    *,
+    wait_for_pod: bool,
+    mount_options: Sequence[str] = (),
+    default: bool = False,
+) -> kubernetes.storage.v1.StorageClass:
+    """Make a class whose volumes can grow and go with their claim.
+
+    `wait_for_pod`: the volume is made where the first pod runs, which volumes of one zone need.
+    """
+    return kubernetes.storage.v1.StorageClass(
+        name,
+        metadata={
+            "name": name,
+            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"} if default else {},
+        },
+        provisioner=provisioner,
+        parameters=parameters,
+        mount_options=list(mount_options),
+        reclaim_policy="Delete",
+        allow_volume_expansion=True,
+        volume_binding_mode="WaitForFirstConsumer" if wait_for_pod else "Immediate",
+        opts=opts,
+    )

@@ -1,0 +1,240 @@
+"""GKE as the engine is asked for it: pools as the settings say, secure defaults, only pools where it is there."""
+
+import json
+from typing import Any
+
+import pulumi
+import pytest
+
+from infra import clusters
+from infra.config.clusters import GkeSettings
+from tests.unit.infra.cluster_support import CLOUDS, L4, ROOT, Registrations, config_for, of_type, run
+
+CLUSTER = "gcp:container/cluster:Cluster"
+OUTPUTS: dict[str, dict[str, Any]] = {
+    CLUSTER: {"endpoint": "10.0.0.1", "masterAuth": {"clusterCaCertificate": "Q0E="}},
+    "gcp:serviceaccount/account:Account": {"email": "nodes@x", "member": "serviceAccount:nodes@x"},
+}
+
+
+def found(*, filestore: bool = True, pool: str = "project-1.svc.id.goog") -> dict[str, Any]:
+    """What Google answers about a cluster that is there."""
+    return {
+        "name": "nemostack", "endpoint": "10.9.9.9", "network": "there",
+        "masterAuths": [{"clusterCaCertificate": "Q0E="}],
+        "addonsConfigs": [{"gcpFilestoreCsiDriverConfigs": [{"enabled": filestore}]}],
+        "workloadIdentityConfigs": [{"workloadPool": pool}] if pool else [],
+    }  # fmt: skip
+
+
+def connect(answer: dict[str, Any] | None = None, **sections: Any) -> tuple[clusters.Cluster, Registrations]:
+    made: list[clusters.Cluster] = []
+    sections["gke"] = CLOUDS["gke"] | sections.get("gke", {})
+    settings = config_for("gke", **sections)
+    calls = {"gcp:container/getCluster:getCluster": answer} if answer else {}
+    registered = run(lambda: made.append(clusters.connect(settings, ROOT)), outputs=OUTPUTS, calls=calls)
+    return made[0], registered
+
+
+def pool(gpu: dict[str, Any], **sections: Any) -> dict[str, Any]:
+    """Inputs of the node pool made of `gpu`, beside one that can train."""
+    gke = {"gpu_pools": [gpu, CLOUDS["gke"]["gpu_pools"][1]]} | sections.pop("gke", {})
+    _, registered = connect(gke=gke, **sections)
+    return of_type(registered, ":NodePool")[f"gpu-{gpu['name']}"].inputs
+
+
+def test_inventory() -> None:
+    cluster, registered = connect()
+    assert {name for typ, name in registered if typ.endswith(":NodePool")} == {"system", "gpu-l4", "gpu-train"}
+    assert set(of_type(registered, ":Network")) == {"network"}
+    assert set(of_type(registered, ":RouterNat")) == {"nat"}
+    assert cluster.rwx_storage_class == "nemostack-rwx"
+    assert len(cluster.ready) == 4  # three pools and the class
+    ours = [key for key, registration in registered.items() if not registration.parent]
+    assert ours == [("pulumi:providers:gcp", "gcp"), ("nemostack:cluster:Gke", "nemostack")]
+
+
+def test_a_pool_is_what_the_settings_say() -> None:
+    inputs = pool(
+        {
+            "name": "l4", "machine": "g2-standard-24", "min": 1, "max": 5, "zones": ["us-central1-a", "us-central1-b"],
+            "spot": True, "disk_gib": 300, "labels": {"team": "x"},
+            "taints": [
+                {"key": "nvidia.com/gpu", "value": "present"}, {"key": "team", "value": "x", "effect": "NoExecute"},
+            ],
+        }
+    )  # fmt: skip
+    assert inputs["name"] == "l4"
+    assert inputs["nodeLocations"] == ["us-central1-a", "us-central1-b"]
+    assert inputs["autoscaling"] == {"totalMinNodeCount": 1, "totalMaxNodeCount": 5, "locationPolicy": "ANY"}
+    node = inputs["nodeConfig"]
+    assert (node["machineType"], node["diskSizeGb"], node["spot"]) == ("g2-standard-24", 300, True)
+    assert node["labels"] == {"team": "x", "nemostack.io/pool": "l4"}
+    assert node["taints"] == [
+        {"key": "nvidia.com/gpu", "value": "present", "effect": "NO_SCHEDULE"},
+        {"key": "team", "value": "x", "effect": "NO_EXECUTE"},
+    ]
+    (gpus,) = node["guestAccelerators"]
+    assert (gpus["type"], gpus["count"]) == ("nvidia-l4", 2)
+    assert gpus["gpuDriverInstallationConfig"] == {"gpuDriverVersion": "DEFAULT"}
+    assert not {"gpuPartitionSize", "gpuSharingConfig"} & set(gpus)
+
+
+def test_mig_and_time_slicing_are_googles() -> None:
+    mig = pool({"name": "mig", "gpu": "A100-80GB", "count": 1, "mig": {"profile": "3g.40gb"}})
+    assert mig["nodeConfig"]["guestAccelerators"][0]["gpuPartitionSize"] == "3g.40gb"
+    shared = pool(L4 | {"time_slicing": {"replicas": 4}})
+    assert shared["nodeConfig"]["guestAccelerators"][0]["gpuSharingConfig"] == {
+        "gpuSharingStrategy": "TIME_SHARING",
+        "maxSharedClientsPerGpu": 4,
+    }
+
+
+def test_a_driver_that_is_not_googles() -> None:
+    node = pool(L4 | {"driver": "none"})["nodeConfig"]
+    assert node["guestAccelerators"][0]["gpuDriverInstallationConfig"]["gpuDriverVersion"] == "INSTALLATION_DISABLED"
+    assert node["labels"]["gke-no-default-nvidia-gpu-device-plugin"] == "true"
+    assert node["imageType"] == "UBUNTU_CONTAINERD"
+    assert node["shieldedInstanceConfig"] == {"enableSecureBoot": False, "enableIntegrityMonitoring": True}
+
+
+def test_a_machine_that_the_table_does_not_know() -> None:
+    node = pool({"name": "new", "machine": "g9-mega-8", "gpu": "H100", "count": 4})["nodeConfig"]
+    assert (node["machineType"], node["guestAccelerators"][0]["type"]) == ("g9-mega-8", "nvidia-h100-80gb")
+
+
+@pytest.mark.parametrize(
+    ("location", "zones", "least", "most", "each"),
+    [
+        ("us-central1", (), 0, 4, 0),
+        ("us-central1", (), 2, 4, 1),
+        ("us-central1", (), 1, 1, 0),  # one in each zone would be three
+        ("us-central1", ("us-central1-a",), 2, 2, 2),
+        ("us-central1-a", (), 3, 3, 3),
+    ],
+)
+def test_first_nodes_keep_to_the_limits_of_all_zones(
+    location: str, zones: tuple[str, ...], least: int, most: int, each: int
+) -> None:
+    said = L4 | {"min": least, "max": most, "zones": zones}
+    assert pool(said, gke={"location": location})["initialNodeCount"] == each
+
+
+def test_the_autoscalers_work_is_no_drift() -> None:
+    _, registered = connect()
+    for registration in of_type(registered, ":NodePool").values():
+        assert list(registration.options.ignoreChanges) == ["initialNodeCount"]
+    assert list(registered[CLUSTER, "nemostack"].options.ignoreChanges) == ["nodeConfig", "initialNodeCount"]
+
+
+def test_secure_defaults() -> None:
+    _, registered = connect()
+    inputs = registered[CLUSTER, "nemostack"].inputs
+    assert inputs["privateClusterConfig"]["enablePrivateNodes"] is True
+    assert inputs["datapathProvider"] == "ADVANCED_DATAPATH"
+    assert inputs["workloadIdentityConfig"] == {"workloadPool": "project-1.svc.id.goog"}
+    assert (inputs["enableShieldedNodes"], inputs["enableLegacyAbac"]) == (True, False)
+    for name, registration in of_type(registered, ":NodePool").items():
+        node = registration.inputs["nodeConfig"]
+        assert node["serviceAccount"] == "nodes@x", name
+        assert node["shieldedInstanceConfig"]["enableSecureBoot"] is True, name
+        assert node["workloadMetadataConfig"] == {"mode": "GKE_METADATA"}, name
+        assert node["metadata"] == {"disable-legacy-endpoints": "true"}, name
+
+
+def test_who_reaches_the_api_server() -> None:
+    _, everybody = connect()
+    assert "masterAuthorizedNetworksConfig" not in everybody[CLUSTER, "nemostack"].inputs
+    _, office = connect(gke={"authorized_networks": ["192.0.2.0/24"]})
+    assert office[CLUSTER, "nemostack"].inputs["masterAuthorizedNetworksConfig"] == {
+        "cidrBlocks": [{"cidrBlock": "192.0.2.0/24"}],
+        "gcpPublicCidrsAccessEnabled": False,
+    }
+
+
+def test_dns_on_the_node_is_what_the_policies_expect() -> None:
+    for said in (False, True):
+        _, registered = connect(security={"node_local_dns": said})
+        addons = registered[CLUSTER, "nemostack"].inputs["addonsConfig"]
+        assert addons["dnsCacheConfig"] == {"enabled": said}
+
+
+def test_gateway_api_of_google_only_for_its_controller() -> None:
+    _, without = connect()
+    assert without[CLUSTER, "nemostack"].inputs["gatewayApiConfig"] == {"channel": "CHANNEL_DISABLED"}
+    assert set(of_type(without, ":Subnetwork")) == {"nodes"}
+    gateway = {"controller": "gke", "install": False}
+    proxies = ["10.50.0.0/23"]
+    routes = {"kind": "gateway", "domain": "a.b", "gateway": gateway, "load_balancer_cidrs": proxies}
+    _, google = connect(routes=routes)
+    assert google[CLUSTER, "nemostack"].inputs["gatewayApiConfig"] == {"channel": "CHANNEL_STANDARD"}
+    made = of_type(google, ":Subnetwork")["proxies"].inputs
+    assert (made["ipCidrRange"], made["purpose"], made["role"]) == (proxies[0], "REGIONAL_MANAGED_PROXY", "ACTIVE")
+
+
+def test_shared_volumes_are_in_the_clusters_network() -> None:
+    _, registered = connect()
+    (made,) = of_type(registered, ":StorageClass").values()
+    assert made.inputs["provisioner"] == "filestore.csi.storage.gke.io"
+    assert made.inputs["parameters"] == {"tier": "standard", "network": "nemostack"}
+    assert made.inputs["volumeBindingMode"] == "WaitForFirstConsumer"
+    assert made.inputs["allowVolumeExpansion"] is True
+
+
+def test_a_class_that_the_settings_name_is_used() -> None:
+    cluster, registered = connect(storage={"rwx_class_name": "nfs"})
+    assert not of_type(registered, ":StorageClass")
+    assert cluster.rwx_storage_class == "nfs"
+
+
+def test_a_network_that_is_there_is_used() -> None:
+    _, registered = connect(gke={"network": "vpc", "subnetwork": "sub"})
+    assert not of_type(registered, ":Network")
+    inputs = registered[CLUSTER, "nemostack"].inputs
+    assert (inputs["network"], inputs["subnetwork"]) == ("vpc", "sub")
+
+
+def test_the_kubeconfig_is_secret_and_holds_no_credential() -> None:
+    _, registered = connect()
+    provider = registered["pulumi:providers:kubernetes", "nemostack"]
+    assert provider.secrets == {"kubeconfig"}
+    config = json.loads(provider.inputs["kubeconfig"])
+    assert config["clusters"][0]["cluster"] == {
+        "server": "https://10.0.0.1",
+        "certificate-authority-data": "Q0E=",
+    }
+    (user,) = config["users"]
+    assert set(user["user"]) == {"exec"}
+    assert user["user"]["exec"]["command"] == "gke-gcloud-auth-plugin"
+
+
+def test_a_cluster_that_is_there_only_gets_pools_and_a_class() -> None:
+    cluster, registered = connect(found(), gke={"create": False})
+    assert {typ for typ, _ in registered} == {
+        "nemostack:cluster:Gke", "pulumi:providers:gcp", "pulumi:providers:kubernetes",
+        "gcp:container/nodePool:NodePool", "gcp:serviceaccount/account:Account", "gcp:projects/iAMMember:IAMMember",
+        "kubernetes:storage.k8s.io/v1:StorageClass",
+    }  # fmt: skip
+    assert set(of_type(registered, ":NodePool")) == {"gpu-l4", "gpu-train"}
+    assert of_type(registered, ":StorageClass")["nemostack-rwx"].inputs["parameters"]["network"] == "there"
+    provider = registered["pulumi:providers:kubernetes", "nemostack"]
+    assert "https://10.9.9.9" in provider.inputs["kubeconfig"]
+    assert len(cluster.ready) == 3
+
+
+def test_a_cluster_that_is_there_without_filestore() -> None:
+    with pytest.raises(pulumi.RunError, match=r"^gke\.rwx: cluster nemostack has no Filestore CSI driver: gcloud"):
+        connect(found(filestore=False), gke={"create": False})
+    connect(found(filestore=False), gke={"create": False}, storage={"rwx_class_name": "nfs"})
+
+
+def test_a_cluster_that_is_there_without_workload_identity() -> None:
+    _, registered = connect(found(pool=""), gke={"create": False})
+    for registration in of_type(registered, ":NodePool").values():
+        assert "workloadMetadataConfig" not in registration.inputs["nodeConfig"]
+
+
+def test_region_of_a_location() -> None:
+    for location in ("europe-west4", "europe-west4-b"):
+        settings = GkeSettings.model_validate(CLOUDS["gke"] | {"location": location})
+        assert settings.region == "europe-west4"
