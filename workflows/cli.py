@@ -32,14 +32,16 @@ app.command()(run_commands.customize)
 app.command()(run_commands.run)
 app.command()(run_commands.compare)
 app.command()(run_commands.cleanup)
+app.command("port-forward")(stack_commands.port_forward)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point; always leaves by SystemExit."""
     arguments = sys.argv[1:] if argv is None else argv
-    debug = "--debug" in arguments
+    end = arguments.index("--") if "--" in arguments else len(arguments)  # what follows is another program's
+    debug = "--debug" in arguments[:end]
     try:
-        app(args=[a for a in arguments if a != "--debug"], prog_name="nemostack")
+        app(args=[*(a for a in arguments[:end] if a != "--debug"), *arguments[end:]], prog_name="nemostack")
     except NemostackError as error:
         if debug:
             raise

@@ -1,7 +1,9 @@
 """Commands that look after a stack: parse, call, render, exit."""
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from workflows import options as o
 from workflows.errors import BadInput, Unhealthy
@@ -39,6 +41,25 @@ def doctor(
     bad = sum(finding.level == "bad" for finding in found)
     if bad:
         raise Unhealthy(f"{bad} of {len(found)} checks failed on target {outputs.target}; the table says what to do")
+
+
+@o.spread
+def port_forward(
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="COMMAND", help="After --: run it meanwhile, then stop.")
+    ] = None,
+    *,
+    target: o.TargetOptions,
+    timeout: Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait before COMMAND starts.")] = 120.0,
+) -> None:
+    """Put all services of a cluster stack on loopback, where its URLs say, until Ctrl-C or until COMMAND has ended."""
+    from workflows.cluster import port_forward as forwards
+    from workflows.console import Progress
+
+    outputs = target.resolve()
+    with Progress() as progress:
+        code = forwards.serve(outputs, command or [], timeout, progress.line)
+    raise typer.Exit(code)
 
 
 def _look(outputs: "StackOutputs", settings: Settings, progress: "Progress") -> "list[Finding]":

@@ -68,17 +68,21 @@ def _no_image(snapshot: Snapshot) -> Iterator[Seen]:
             yield Seen(ident(pod), f"{image}: {said}")
 
 
+def killed_for_memory(pod: Object, ended: Object) -> bool:
+    """137 alone may be a probe's work; a training job has none."""
+    return ended.get("reason") == "OOMKilled" or (is_training(pod) and ended["exitCode"] == KILLED)
+
+
 def _out_of_memory(snapshot: Snapshot) -> Iterator[Seen]:
     for pod in snapshot.ours("Pod"):
         for container in containers(pod):
             ended = ending(container)
-            if not ended:
+            if not ended or not killed_for_memory(pod, ended):
                 continue
-            killed = ended.get("reason") == "OOMKilled"
-            if is_training(pod) and (killed or ended["exitCode"] == KILLED):
+            if is_training(pod):
                 fix = "micro_batch_size 1, a smaller batch or max_seq_length; more memory for job pods"
                 yield Seen(ident(pod), f"training container {container['name']} was killed (exit {KILLED})", fix=fix)
-            elif killed:
+            else:
                 yield Seen(ident(pod), f"container {container['name']} went over its memory limit and was killed")
 
 
@@ -126,7 +130,7 @@ def _crash(snapshot: Snapshot) -> Iterator[Seen]:
         for container in containers(pod):
             ended, state = ending(container), container.get("state", {})
             looping = (state.get("waiting") or {}).get("reason") == "CrashLoopBackOff" or "terminated" in state
-            if not ended or not looping or ended.get("reason") == "OOMKilled":
+            if not ended or not looping or killed_for_memory(pod, ended):
                 continue
             text = logs.get((pod["metadata"]["namespace"], pod["metadata"]["name"], container["name"]), "")
             if _EXPLAINED.search(text):

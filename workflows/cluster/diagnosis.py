@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from infra.outputs import StackOutputs
 from workflows.cluster import containers, machinery, scheduling, state, traffic
-from workflows.cluster.check import Check
+from workflows.cluster.check import Check, Seen
 from workflows.cluster.snapshot import Snapshot, take
 from workflows.doctor import Finding
 from workflows.errors import ServiceError, TargetError
@@ -49,7 +49,10 @@ def diagnose(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def _findings(check: Check, snapshot: Snapshot) -> Iterator[Finding]:
-    seen = list(check.look(snapshot))
+    try:
+        seen = list(check.look(snapshot))
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        seen = [Seen("cluster", f"could not be judged: {type(error).__name__}: {error}", "warn", "please report this")]
     wrong = [one for one in seen if one.level != "ok"]
     for one in [*(one for one in seen if one.level == "ok"), *wrong[:MAX_SHOWN]]:
         fix = "" if one.level == "ok" else one.fix or check.fix

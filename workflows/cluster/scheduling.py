@@ -13,7 +13,7 @@ MAX_PENDING_VARIABLE, MAX_PENDING_DEFAULT = "MAX_PENDING_JOB_MINUTES", 30
 # Provisioners of disks that one node at a time can mount.
 BLOCK_ONLY = ("pd.csi.storage.gke.io", "ebs.csi.aws.com", "kubernetes.io/aws-ebs", "disk.csi.azure.com")
 DEFAULT_CLASS = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
-_INSUFFICIENT = re.compile(r"Insufficient (nvidia\.com/[\w.-]+)")
+_INSUFFICIENT = re.compile(r"Insufficient (nvidia\.com/[\w.-]*\w)")
 _SELECTOR = re.compile(r"didn't match (?:Pod's )?node (?:affinity/)?selector")
 
 

@@ -7,6 +7,7 @@ import fnmatch
 import ipaddress
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -154,8 +155,7 @@ def _hosts(snapshot: Snapshot) -> Iterator[Seen]:
         arguments = [
             str(a) for c in pod["spec"]["containers"] for a in (c.get("args") or []) + (c.get("command") or [])
         ]
-        following = zip(arguments, [*arguments[1:], ""], strict=True)
-        said = [value for flag, value in following if flag == "--allowed-hosts"]
+        said = [value for flag, value in pairwise(arguments) if flag == "--allowed-hosts"]
         said += [a.partition("=")[2] for a in arguments if a.startswith("--allowed-hosts=")]
         stated = variable(pod, ALLOWED_HOSTS) or ",".join(said)
         patterns = [one.strip() for one in stated.split(",") if one.strip()]
