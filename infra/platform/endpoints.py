@@ -16,6 +16,9 @@ SECRET_KEY = "secret_key"
 WITH_DATABASE = ("data_store", "entity_store", "customizer", "evaluator", "core", "guardrails")
 
 
+IN_CLUSTER = names.host(names.OBJECT_STORE_SERVICE, names.OBJECT_STORE_NAMESPACE)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Database:
     """A database of one service. Its Secret has the keys username, password, dbname, host, port and uri."""
@@ -87,11 +90,25 @@ def databases(config: ClusterStackConfig) -> dict[str, Database]:
     }
 
 
+def readers(config: ClusterStackConfig, database: Database) -> tuple[str, ...]:
+    """Namespaces that need the Secret of a database: its service's, and the jobs service's for the Entity Store."""
+    also = [names.namespace(config, names.CORE)] if database.service == "entity_store" else []
+    running = names.CORE in names.services(config)
+    return tuple(dict.fromkeys([database.namespace, *(also if running else [])]))
+
+
+def bucket_readers(config: ClusterStackConfig) -> tuple[str, ...]:
+    """Namespaces that need the Secret of the bucket: Data Store's and MLflow's."""
+    found = [names.namespace(config, names.DATA_STORE)] if config.services.data_store else []
+    found += [names.MLFLOW_NAMESPACE] if config.mlflow.mode == "install" else []
+    return tuple(dict.fromkeys(found))
+
+
 def bucket(config: ClusterStackConfig) -> Bucket | None:
     """Return the bucket of the stack, None where volumes do."""
     said = config.object_store
     endpoints = {
-        "in-cluster": f"http://{names.host('object-store-s3', names.OBJECT_STORE_NAMESPACE)}:8333",
+        "in-cluster": f"http://{IN_CLUSTER}:{names.OBJECT_STORE_PORT}",
         "gcs": "https://storage.googleapis.com",
     }
     if said.kind == "none":

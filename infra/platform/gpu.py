@@ -1,4 +1,4 @@
-"""What makes GPUs allocatable: values of NVIDIA's device plugin and GPU operator, labels of pools, tolerations. Pure.
+"""What makes GPUs allocatable: values of NVIDIA's device plugin and GPU operator, labels of pools. Pure.
 
 MIG and time slicing are set per pool: a node's label names the entry of the plugin's configuration that it follows.
 """
@@ -9,6 +9,7 @@ from typing import Any
 from infra.config.clusters import EksSettings, GkeSettings
 from infra.config.pools import GPU_TAINT_KEY, GpuPool
 from infra.config.stack import ClusterStackConfig
+from infra.placement import tolerations
 
 PLUGIN_CONFIG_LABEL = "nvidia.com/device-plugin.config"
 MIG_CONFIG_LABEL = "nvidia.com/mig.config"
@@ -16,16 +17,6 @@ PRESENT_LABEL = "nvidia.com/gpu.present"
 DEFAULT_ENTRY = "default"
 CONFIG_MAP = "device-plugin-config"
 GKE_DRIVER_FOLDER = "/home/kubernetes/bin/nvidia"
-
-
-def tolerations(config: ClusterStackConfig) -> list[dict[str, str]]:
-    """Tolerations that reach every GPU node: of NVIDIA's taint, and of the taints in the settings."""
-    found = [{"key": GPU_TAINT_KEY, "operator": "Exists", "effect": "NoSchedule"}]
-    for taint in config.gpu_taints:
-        if (taint.key, taint.effect) == (GPU_TAINT_KEY, "NoSchedule"):
-            continue
-        found.append({"key": taint.key, "operator": "Equal", "value": taint.value, "effect": taint.effect})
-    return found
 
 
 def own_entry(pool: GpuPool) -> bool:

@@ -5,7 +5,7 @@ what a function makes and hands back each registration as the engine would see i
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,7 +155,7 @@ def plain(value: Any, path: str, secrets: set[str]) -> Any:
             secrets.add(path)
             return plain(value["value"], path, secrets)
         return {key: plain(inner, f"{path}.{key}" if path else key, secrets) for key, inner in value.items()}
-    if not isinstance(value, str) and hasattr(value, "__iter__"):
+    if isinstance(value, Sequence) and not isinstance(value, str):
         return [plain(inner, f"{path}.{index}", secrets) for index, inner in enumerate(value)]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 

@@ -133,10 +133,12 @@ SPOT = {"key": "spot", "value": "yes", "effect": "NoExecute"}
 def test_tolerations_are_those_of_the_taints():
     pool = L4 | {"taints": [{"key": "nvidia.com/gpu", "value": "present"}, SPOT]}
     config = config_for("eks", eks=CLOUDS["eks"] | {"gpu_pools": [pool, A100 | {"count": 8}]})
-    nvidia = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
-    assert gpu.tolerations(config) == [nvidia, SPOT | {"operator": "Equal"}]
-    assert gpu.gpu_operator_values(config)["daemonsets"]["tolerations"] == gpu.tolerations(config)
-    assert gpu.device_plugin_values(config)["nfd"]["worker"]["tolerations"] == gpu.tolerations(config)
+    tolerated = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}, SPOT | {"operator": "Equal"}]
+    operator, plugin = gpu.gpu_operator_values(config), gpu.device_plugin_values(config)
+    assert operator["daemonsets"]["tolerations"] == tolerated
+    assert operator["node-feature-discovery"]["worker"]["tolerations"] == tolerated
+    assert plugin["nfd"]["worker"]["tolerations"] == tolerated
+    assert plugin["tolerations"][-2:] == tolerated
 
 
 OPERATOR: dict[str, Any] = {"prerequisites": {"gpu": {"software": "gpu-operator"}}}

@@ -1,0 +1,208 @@
+"""MLflow's tracking server: runs in Postgres, artifacts in the bucket, which clients reach through the server only.
+
+Its Service has the name that NVIDIA's examples use. An adopted server is used as it is. Without Postgres or bucket
+of the stack, runs or artifacts are on a volume, which keeps the server at one replica.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from infra import names
+from infra.config.stack import ClusterStackConfig
+from infra.platform import endpoints
+from infra.platform.helm import ChartStore
+from infra.platform.operators import resources
+from infra.platform.passwords import GeneratedPassword
+from infra.versions import MLFLOW
+
+FLASK_SECRET, FLASK_KEY = f"{names.MLFLOW_SERVICE}-flask-server-secret-key", "MLFLOW_FLASK_SERVER_SECRET_KEY"
+"""The chart looks for a Secret of this name and makes a random one at each upgrade if there is none."""
+ADMIN = "admin"
+CLAIM, MOUNT, CLAIM_SIZE = "mlflow-data", "/mlflow/data", "20Gi"
+USER = 1001
+LOCAL_HOSTS = ("localhost", "localhost:*", "127.0.0.1", "127.0.0.1:*")
+PRIVATE_ADDRESSES = ("10.*", "192.168.*", *(f"172.{second}.*" for second in range(16, 32)), "fc00:*", "fd00:*")
+"""MLflow's own defaults, which a list of ours replaces: metrics are collected by address."""
+WHEN_REQUIRED = {
+    "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+    "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+}
+"""Stores that are not Amazon's refuse the checksums that newer clients of AWS add."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MlflowArgs:
+    """`annotations`: of the service account, for buckets of the cloud. `after`: database and bucket among it."""
+
+    config: ClusterStackConfig
+    charts: ChartStore
+    storage_class: str | None = None
+    annotations: Mapping[str, pulumi.Input[str]]
+    after: Sequence[pulumi.Resource] = ()
+
+
+class Mlflow(pulumi.ComponentResource):
+    """Release, Secrets of the web server, volume where needed. `ready` is empty where nothing is installed."""
+
+    ready: list[pulumi.Resource]
+
+    def __init__(self, name: str, args: MlflowArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("nemostack:platform:Mlflow", name, None, opts)
+        self.args, self.ready = args, []
+        if args.config.mlflow.mode == "install":
+            self.ready = [self._release()]
+        self.register_outputs({})
+
+    def _release(self) -> pulumi.Resource:
+        config, args = self.args.config, self.args
+        before: list[pulumi.Resource] = [*args.after, self._secret(FLASK_SECRET, {FLASK_KEY: self._password("flask")})]
+        if config.mlflow.basic_auth:
+            login = {"username": pulumi.Output.from_input(ADMIN), "password": self._password("admin")}
+            before.append(self._secret(names.MLFLOW_ADMIN_SECRET, login))
+        if needs_volume(config):
+            before.append(self._claim())
+        return args.charts.release(
+            "mlflow",
+            MLFLOW,
+            namespace=names.MLFLOW_NAMESPACE,
+            values=mlflow_values(config, args.annotations),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=before),
+        )
+
+    def _password(self, name: str) -> pulumi.Output[str]:
+        return GeneratedPassword(f"mlflow-{name}", opts=pulumi.ResourceOptions(parent=self)).value
+
+    def _secret(self, name: str, content: dict[str, pulumi.Output[str]]) -> kubernetes.core.v1.Secret:
+        return kubernetes.core.v1.Secret(
+            name,
+            metadata={"name": name, "namespace": names.MLFLOW_NAMESPACE},
+            string_data=content,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(self.args.after)),
+        )
+
+    def _claim(self) -> kubernetes.core.v1.PersistentVolumeClaim:
+        return kubernetes.core.v1.PersistentVolumeClaim(
+            CLAIM,
+            metadata={
+                "name": CLAIM,
+                "namespace": names.MLFLOW_NAMESPACE,
+                "annotations": {"pulumi.com/skipAwait": "true"},  # many classes bind a volume only to a pod
+            },
+            spec=kubernetes.core.v1.PersistentVolumeClaimSpecArgs(
+                access_modes=["ReadWriteOnce"],
+                storage_class_name=self.args.storage_class,
+                resources=kubernetes.core.v1.VolumeResourceRequirementsArgs(requests={"storage": CLAIM_SIZE}),
+            ),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(self.args.after)),
+        )
+
+
+def needs_volume(config: ClusterStackConfig) -> bool:
+    """Tell whether runs or artifacts have no other place than a volume."""
+    return "mlflow" not in endpoints.databases(config) or endpoints.bucket(config) is None
+
+
+def mlflow_values(config: ClusterStackConfig, annotations: Mapping[str, pulumi.Input[str]]) -> dict[str, Any]:
+    """Values of the community chart. No password is among them: each is in a Secret that they name."""
+    public = config.routes.host("mlflow") if config.routes.kind != "none" else None
+    origin = f"{'http' if config.routes.tls.kind == 'none' else 'https'}://{public}"
+    watched = config.observability
+    values: dict[str, Any] = {
+        "fullnameOverride": names.MLFLOW_SERVICE,
+        "replicaCount": config.mlflow.replicas,
+        "service": {"port": names.MLFLOW_PORT},
+        "serviceAccount": {"automount": False, "annotations": dict(annotations)},
+        "podSecurityContext": {
+            "fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch", "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "resources": resources("250m", "1Gi", "2Gi"),
+        "serverAllowedHosts": allowed_hosts(public, config.mlflow.allowed_hosts),
+        "corsAllowedOrigins": [origin] if public else [],
+        "artifactRoot": artifacts(config, annotations),
+        "extraEnvVars": environment(config, annotations),
+        "serviceMonitor": {
+            "enabled": watched.prometheus != "skip",
+            "namespace": names.MLFLOW_NAMESPACE,
+            "labels": {"release": watched.release_label},
+        },
+        **backend(config),
+    }  # fmt: skip
+    if "azure.workload.identity/client-id" in annotations:
+        values["extraPodLabels"] = {"azure.workload.identity/use": "true"}
+    if needs_volume(config):
+        values["strategy"] = {"type": "Recreate"}  # a second pod would wait for the first one's volume
+        values["extraVolumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": CLAIM}}]
+        values["extraVolumeMounts"] = [{"name": "data", "mountPath": MOUNT}]
+    return values
+
+
+def allowed_hosts(public: str | None, further: Sequence[str]) -> list[str]:
+    """Host headers that the server answers to; it refuses all others, to keep pages of other sites out."""
+    service, namespace = names.MLFLOW_SERVICE, names.MLFLOW_NAMESPACE
+    forms = [service, f"{service}.{namespace}", f"{service}.{namespace}.svc", names.host(service, namespace)]
+    hosts = [*forms, *([public] if public else []), *further]
+    with_port = [f"{host}:*" for host in hosts if ":" not in host and "*" not in host]
+    return list(dict.fromkeys([*hosts, *with_port, *LOCAL_HOSTS, *PRIVATE_ADDRESSES]))
+
+
+def backend(config: ClusterStackConfig) -> dict[str, Any]:
+    """Where runs are, and logins."""
+    database = endpoints.databases(config).get("mlflow")
+    auth: dict[str, Any] = {"enabled": config.mlflow.basic_auth}
+    if config.mlflow.basic_auth:
+        auth["existingAdminSecret"] = {"name": names.MLFLOW_ADMIN_SECRET}
+        auth["sqliteFullPath"] = MOUNT
+    if database is None:
+        return {"backendStore": {"defaultSqlitePath": f"{MOUNT}/mlflow.db"}, "auth": auth}
+    server = {"enabled": True, "host": database.host, "port": database.port}
+    if config.mlflow.basic_auth:
+        auth["postgres"] = {
+            **server, "database": names.MLFLOW_AUTH_DATABASE, "existingSecret": {"name": database.secret},
+        }  # fmt: skip
+    store = {
+        "databaseMigration": True,
+        "postgres": {**server, "database": database.name},
+        "existingDatabaseSecret": {"name": database.secret, "usernameKey": "username", "passwordKey": "password"},
+    }
+    return {"backendStore": store, "auth": auth}
+
+
+def artifacts(config: ClusterStackConfig, annotations: Mapping[str, Any]) -> dict[str, Any]:
+    """Where artifacts are. Clients send them to the server, so that they need no keys."""
+    bucket = endpoints.bucket(config)
+    proxied: dict[str, Any] = {"proxiedArtifactStorage": True}
+    if bucket is None:
+        return proxied | {"defaultArtifactsDestination": f"{MOUNT}/artifacts"}
+    place = {"enabled": True, "path": "mlflow"}
+    if bucket.kind == "azure":
+        return proxied | {"azureBlob": place | {"container": bucket.name, "storageAccount": bucket.account}}
+    if bucket.kind == "gcs" and annotations:
+        return proxied | {"gcs": place | {"bucket": bucket.name}}
+    keys = {
+        "name": bucket.secret,
+        "keyOfAccessKeyId": endpoints.ACCESS_KEY,
+        "keyOfSecretAccessKey": endpoints.SECRET_KEY,
+    }
+    return proxied | {"s3": place | {"bucket": bucket.name, "existingSecret": keys}}
+
+
+def environment(config: ClusterStackConfig, annotations: Mapping[str, Any]) -> dict[str, str]:
+    """Environment of the server: how to speak to Postgres and the bucket."""
+    database, bucket = endpoints.databases(config).get("mlflow"), endpoints.bucket(config)
+    found: dict[str, str] = {}
+    if database is not None:
+        found["PGSSLMODE"] = database.ssl_mode
+        if database.ssl_mode == "verify-full":
+            found["PGSSLROOTCERT"] = "system"  # libpq would look for a file, and takes `system` for no weaker mode
+    if bucket is None or bucket.kind == "azure" or (bucket.kind == "gcs" and annotations):
+        return found
+    if bucket.region or bucket.kind == "in-cluster":
+        found["AWS_DEFAULT_REGION"] = bucket.region or "us-east-1"
+    if bucket.endpoint:
+        found |= {"MLFLOW_S3_ENDPOINT_URL": bucket.endpoint, **WHEN_REQUIRED}
+    return found

@@ -1,0 +1,160 @@
+"""The bucket for files of the Data Store and artifacts of MLflow: in the cluster, or access to one elsewhere.
+
+In the cluster it is SeaweedFS on one volume: one server, which is enough for trials and small teams; for anything
+dear take a store of the cloud. (MinIO, the usual choice, no longer publishes images.) Elsewhere nothing is made but
+the Secrets with the keys of the settings; with a Secret of yours, or on Azure, not even those.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from infra import names
+from infra.config.stack import ClusterStackConfig
+from infra.platform import endpoints
+from infra.platform.helm import ChartStore
+from infra.platform.operators import resources
+from infra.platform.passwords import GeneratedPassword
+from infra.versions import SEAWEEDFS
+
+CONFIG_SECRET = "object-store-config"  # noqa: S105 - a Secret's name
+CONFIG_KEY = "seaweedfs_s3_config"
+ACCESS_KEY = "nemostack"
+SECRET_KEY_LENGTH = 40
+USER = 1000
+KEYS = ("object_store_access_key", "object_store_secret_key")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectStoreArgs:
+    """`secrets`: the secret settings that have a value. `storage_class`: None is the cluster's default."""
+
+    config: ClusterStackConfig
+    charts: ChartStore
+    secrets: Mapping[str, pulumi.Output[str]]
+    storage_class: str | None = None
+    after: Sequence[pulumi.Resource] = ()
+
+
+class ObjectStore(pulumi.ComponentResource):
+    """SeaweedFS where wanted, and Secrets with the keys. `ready`: the bucket and the Secrets that open it."""
+
+    ready: list[pulumi.Resource]
+
+    def __init__(self, name: str, args: ObjectStoreArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("nemostack:platform:ObjectStore", name, None, opts)
+        self.args, self.ready = args, []
+        said = args.config.object_store
+        if said.kind == "in-cluster":
+            secret_key = GeneratedPassword(
+                "object-store-secret-key", length=SECRET_KEY_LENGTH, opts=pulumi.ResourceOptions(parent=self)
+            ).value
+            self.ready = [self._server(secret_key), *self._keys(pulumi.Output.from_input(ACCESS_KEY), secret_key)]
+        elif said.kind in ("s3", "gcs") and said.secret is None:
+            self.ready = self._keys(*(args.secrets[key] for key in KEYS))
+        self.register_outputs({})
+
+    def _server(self, secret_key: pulumi.Output[str]) -> pulumi.Resource:
+        config, after = self.args.config, list(self.args.after)
+        content = secret_key.apply(lambda key: json.dumps(identities(config.object_store.bucket, key)))
+        identity = self._secret(names.OBJECT_STORE_NAMESPACE, CONFIG_SECRET, {CONFIG_KEY: content})
+        before: list[pulumi.Resource] = [identity, *after]
+        if config.security.network_policies:
+            before.append(self._wall())
+        return self.args.charts.release(
+            names.OBJECT_STORE,
+            SEAWEEDFS,
+            namespace=names.OBJECT_STORE_NAMESPACE,
+            values=seaweedfs_values(config, self.args.storage_class),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=before),
+        )
+
+    def _wall(self) -> kubernetes.networking.v1.NetworkPolicy:
+        """Only the S3 port asks for keys; the others, which serve the same files, are for the server itself."""
+        return kubernetes.networking.v1.NetworkPolicy(
+            "object-store-s3-only",
+            metadata={"name": "s3-only", "namespace": names.OBJECT_STORE_NAMESPACE},
+            spec=kubernetes.networking.v1.NetworkPolicySpecArgs(**s3_only()),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(self.args.after)),
+        )
+
+    def _keys(self, access_key: pulumi.Output[str], secret_key: pulumi.Output[str]) -> list[pulumi.Resource]:
+        content = {endpoints.ACCESS_KEY: access_key, endpoints.SECRET_KEY: secret_key}
+        return [
+            self._secret(namespace, names.OBJECT_STORE_SECRET, content)
+            for namespace in endpoints.bucket_readers(self.args.config)
+        ]
+
+    def _secret(self, namespace: str, name: str, content: dict[str, pulumi.Output[str]]) -> kubernetes.core.v1.Secret:
+        return kubernetes.core.v1.Secret(
+            f"{namespace}-{name}",
+            metadata={"name": name, "namespace": namespace},
+            string_data=content,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(self.args.after)),
+        )
+
+
+def identities(bucket: str, secret_key: str) -> dict[str, Any]:
+    """SeaweedFS's S3 users: one, for one bucket."""
+    may = [f"{action}:{bucket}" for action in ("Admin", "Read", "Write", "List", "Tagging")]
+    credentials = [{"accessKey": ACCESS_KEY, "secretKey": secret_key}]
+    return {"identities": [{"name": ACCESS_KEY, "credentials": credentials, "actions": may}]}
+
+
+def s3_only() -> dict[str, Any]:
+    """Spec of the policy: S3 from anywhere in the cluster, everything else from the namespace itself."""
+    return {
+        "pod_selector": {},
+        "policy_types": ["Ingress"],
+        "ingress": [
+            {"ports": [{"port": names.OBJECT_STORE_PORT, "protocol": "TCP"}]},
+            {"from_": [{"pod_selector": {}}]},
+        ],
+    }
+
+
+def seaweedfs_values(config: ClusterStackConfig, storage_class: str | None) -> dict[str, Any]:
+    """Values of seaweedfs: all its parts in one pod, keys required, the bucket made by the chart's hook."""
+    pod = {
+        "enabled": True, "runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER,
+        "fsGroupChangePolicy": "OnRootMismatch", "seccompProfile": {"type": "RuntimeDefault"},
+    }  # fmt: skip
+    container = {"enabled": True, "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    data: dict[str, Any] = {"type": "persistentVolumeClaim", "size": config.object_store.size}
+    if storage_class:
+        data["storageClass"] = storage_class
+    return {
+        "fullnameOverride": names.OBJECT_STORE,
+        "global": {
+            "seaweedfs": {
+                "createClusterRole": False,  # it would let the server create and delete pods everywhere
+                "serviceAccountName": names.OBJECT_STORE,
+                "automountServiceAccountToken": False,
+            }
+        },
+        "allInOne": {
+            "enabled": True,
+            "affinity": "",
+            "serviceAccountName": names.OBJECT_STORE,
+            "data": data,
+            "s3": {
+                "enabled": True,
+                "port": names.OBJECT_STORE_PORT,
+                "enableAuth": True,
+                "existingConfigSecret": CONFIG_SECRET,
+                "createBuckets": [{"name": config.object_store.bucket}],
+                "createBucketsHook": {"resources": resources("50m", "64Mi", "256Mi")},
+            },
+            "resources": resources("250m", "512Mi", "2Gi"),
+            "podSecurityContext": pod,
+            "containerSecurityContext": container,
+        },
+        "master": {"enabled": False},
+        "volume": {"enabled": False},
+        # the hook that makes the bucket has its security from here
+        "filer": {"enabled": False, "podSecurityContext": pod, "containerSecurityContext": container},
+    }
