@@ -20,6 +20,7 @@ def broken_rules(config: ClusterStackConfig, secrets: set[str]) -> list[str]:
     found = [*pool_problems, *names(config), *credentials(config, secrets), *prerequisites(config), *routes(config)]
     found += [
         *volumes(config),
+        *shared_caches(config),
         *services(config),
         *object_store(config, secrets),
         *observability(config),
@@ -214,6 +215,8 @@ def security(config: ClusterStackConfig) -> Iterator[str]:
         "security.api_server_cidrs": config.security.api_server_cidrs,
         "routes.load_balancer_cidrs": config.routes.load_balancer_cidrs,
     }
+    if isinstance(config.cluster, CloudCluster):
+        lists[f"{config.target}.authorized_networks"] = config.cluster.authorized_networks
     for path, cidrs in lists.items():
         for index, cidr in enumerate(cidrs):
             try:
@@ -235,6 +238,18 @@ def volumes(config: ClusterStackConfig) -> Iterator[str]:
     for index, nim in enumerate(config.nims):
         if nim.cache.access_mode == "ReadWriteMany" and nim.cache.existing_claim is None:
             yield f"nims.{index}.cache.access_mode: ReadWriteMany needs a class that can: {remedy}, or ReadWriteOnce"
+
+
+def shared_caches(config: ClusterStackConfig) -> Iterator[str]:
+    """Replicas of the NIM operator share the volume of their NIMCache, wherever they run."""
+    for index, nim in enumerate(config.nims):
+        most = nim.autoscaling.max if nim.autoscaling else nim.replicas
+        alone = nim.cache.access_mode == "ReadWriteOnce" and nim.cache.existing_claim is None
+        if nim.deploy == "operator" and most > 1 and alone and config.target != "minikube":
+            yield (
+                f"nims.{index}.cache.access_mode: {most} replicas of the NIM operator share one volume, which one node "
+                "can mount: ReadWriteMany, or deploy: chart"
+            )
 
 
 def services(config: ClusterStackConfig) -> Iterator[str]:

@@ -79,6 +79,8 @@ def test_least_settings_work(target: str, layout: str) -> None:
             "gke.gpu_pools.0", "leave it out",
         ),
         ("gke", {"gke": {"network": "vpc"}}, "gke", "say both, or neither"),
+        ("gke", {"gke": {"authorized_networks": ["10.0.0.1/8"]}}, "gke.authorized_networks.0", "host bits"),
+        ("eks", {"eks": {"vpc_cidr": "10.0.0.0/24"}}, "eks.vpc_cidr", "16|17|18|19|20"),
         ("existing", {"storage": {"rwx_class_name": None}}, "storage.rwx_class_name", "storage.rwx_class_name"),
         ("eks", {"eks": {"rwx": "none"}}, "storage.rwx_class_name", "storage.rwx_class_name"),
         (
@@ -114,6 +116,11 @@ def test_least_settings_work(target: str, layout: str) -> None:
             "existing", {"nims": [NIM | {"tag": "1.8.3", "cache": {"access_mode": "ReadWriteMany"}}],
                          "services": {"evaluator": False, "customizer": False}, "storage": {"rwx_class_name": None}},
             "nims.0.cache.access_mode", "ReadWriteOnce",
+        ),
+        (
+            "gke", {"nims": [NIM | {"tag": "1.8.3", "deploy": "operator", "replicas": 2}],
+                    "prerequisites": {"nim_operator": "install"}},
+            "nims.0.cache.access_mode", "ReadWriteMany",
         ),
         ("gke", {"prerequisites": {"volcano": "skip"}}, "prerequisites.volcano", "install"),
         (
