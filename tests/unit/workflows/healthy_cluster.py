@@ -50,12 +50,12 @@ def cluster_outputs(**changes: Any) -> ClusterOutputs:
     return ClusterOutputs.model_validate(values)
 
 
-def outputs(cluster: ClusterOutputs | None = None, first_port: int = 18080, **changes: Any) -> StackOutputs:
+def outputs(cluster: ClusterOutputs | None = None, **changes: Any) -> StackOutputs:
     """Outputs of a stack without routes."""
     keys = ("nemo_url", "data_store_url", "nim_url", "mlflow_url")
     values: dict[str, Any] = {
         "target": "existing",
-        **{key: f"http://127.0.0.1:{first_port + n}" for n, key in enumerate(keys)},
+        **{key: f"http://127.0.0.1:{18080 + n}" for n, key in enumerate(keys)},
         "nim_internal_url": "http://llama.llama.svc.cluster.local:8000",
         "judge_url": "http://llama.llama.svc.cluster.local:8000",
         "judge_model": "meta/llama-3.2-3b-instruct",
