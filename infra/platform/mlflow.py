@@ -23,6 +23,8 @@ FLASK_SECRET, FLASK_KEY = f"{names.MLFLOW_SERVICE}-flask-server-secret-key", "ML
 """The chart looks for a Secret of this name and makes a random one at each upgrade if there is none."""
 ADMIN = "admin"
 CLAIM, MOUNT, CLAIM_SIZE = "mlflow-data", "/mlflow/data", "20Gi"
+METRICS = "/mlflow/metrics"
+"""Where the chart lets the server collect metrics of its workers."""
 USER = 1001
 LOCAL_HOSTS = ("localhost", "localhost:*", "127.0.0.1", "127.0.0.1:*")
 PRIVATE_ADDRESSES = ("10.*", "192.168.*", *(f"172.{second}.*" for second in range(16, 32)), "fc00:*", "fd00:*")
@@ -134,10 +136,14 @@ def mlflow_values(config: ClusterStackConfig, annotations: Mapping[str, pulumi.I
     }  # fmt: skip
     if "azure.workload.identity/client-id" in annotations:
         values["extraPodLabels"] = {"azure.workload.identity/use": "true"}
+    volumes: dict[str, dict[str, Any]] = {}
+    if watched.prometheus != "skip":
+        volumes[METRICS] = {"name": "metrics", "emptyDir": {}}  # the root file system is read-only
     if needs_volume(config):
         values["strategy"] = {"type": "Recreate"}  # a second pod would wait for the first one's volume
-        values["extraVolumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": CLAIM}}]
-        values["extraVolumeMounts"] = [{"name": "data", "mountPath": MOUNT}]
+        volumes[MOUNT] = {"name": "data", "persistentVolumeClaim": {"claimName": CLAIM}}
+    values["extraVolumes"] = list(volumes.values())
+    values["extraVolumeMounts"] = [{"name": volume["name"], "mountPath": path} for path, volume in volumes.items()]
     return values
 
 

@@ -355,9 +355,14 @@ def test_an_external_server_s_secret_is_used():
 
 
 def test_metrics_are_collected_only_by_a_prometheus():
-    assert values()["serviceMonitor"]["enabled"] is False
-    watched = values(observability={"prometheus": "adopt", "release_label": "mine"})["serviceMonitor"]
-    assert watched == {"enabled": True, "namespace": "mlflow", "labels": {"release": "mine"}}
+    unwatched = values()
+    assert unwatched["serviceMonitor"]["enabled"] is False
+    assert unwatched["extraVolumes"] == []
+    watched = values(observability={"prometheus": "adopt", "release_label": "mine"})
+    assert watched["serviceMonitor"] == {"enabled": True, "namespace": "mlflow", "labels": {"release": "mine"}}
+    # where the chart tells the server to collect them, which its read-only file system would not let it make
+    (mount,), (volume,) = watched["extraVolumeMounts"], watched["extraVolumes"]
+    assert (mount["mountPath"], mount["name"]) == ("/mlflow/metrics", volume["name"])
 
 
 @pytest.mark.parametrize("said", [{"mode": "adopt", "url": "http://mlflow.example.com"}, {"mode": "skip"}])
