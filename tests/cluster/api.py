@@ -87,6 +87,12 @@ class Api:
         changed: Object = self.request("PATCH", path, body, "application/merge-patch+json").json()
         return changed
 
+    def apply(self, path: str, body: Object, manager: str) -> Object:
+        """Make the object at `path` say what `body` says, and keep what others said (server-side apply)."""
+        query = f"?fieldManager={manager}&force=true"
+        made: Object = self.request("PATCH", path + query, body, "application/apply-patch+yaml").json()
+        return made
+
     def delete(self, path: str, *, grace_s: int | None = None) -> None:
         """Delete the object at `path`, and what it owns after it. It may be gone already."""
         options: Object = {"propagationPolicy": "Background"}

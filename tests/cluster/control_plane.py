@@ -22,6 +22,8 @@ import httpx
 from tests.cluster import components, nodes
 from tests.cluster.api import Api, ApiError, Object, wait
 from tests.cluster.certificates import Authority, write_key, write_private, write_public
+from tests.cluster.loops import Loop
+from tests.cluster.operators import Operators
 from tests.cluster.processes import Process, tail
 from tests.cluster.volumes import Provisioner
 from tools import kubernetes, programs
@@ -75,6 +77,10 @@ class ControlPlane:
         self.api = self.api_as("admin")
         self._processes: list[Process] = []
         self._provisioner = Provisioner(self.api)
+        self._loops = [
+            Loop("volume provisioner", self._provisioner.once),
+            Loop("operators", Operators(self.api).once),
+        ]
         self._made_nodes = 0
 
     @classmethod
@@ -112,7 +118,9 @@ class ControlPlane:
         run("kwok", components.kwok(kubeconfig=self.user("kwok", group="system:masters"), stages=stages))
         account = "/api/v1/namespaces/default/serviceaccounts/default"
         self._until("the controllers work", lambda: self.api.exists(account))
-        self._provisioner.start()
+        self._provisioner.create_classes()
+        for loop in self._loops:
+            loop.start()
 
     def _until(self, what: str, reached: Callable[[], bool]) -> None:
         """Wait until `reached`; an answer that is an error is `not yet`, a component that ended is the end."""
@@ -139,7 +147,8 @@ class ControlPlane:
 
     def stop(self) -> None:
         """End everything, in the order in which nothing waits for what is gone. Twice does no harm."""
-        self._provisioner.stop()
+        for loop in self._loops:
+            loop.stop()
         self.api.close()
         for process in reversed(self._processes):
             process.stop()
@@ -158,8 +167,9 @@ class ControlPlane:
         return {process.name: process.pid for process in self._processes}
 
     def log_tails(self) -> str:
-        """Return the end of every component's log."""
-        return "\n".join(f"--- {path}\n{tail(path)}" for path in sorted(self.logs.glob("*.log")))
+        """Return the end of every component's log, and what the simulated operators stumble over."""
+        said = [f"--- {path}\n{tail(path)}" for path in sorted(self.logs.glob("*.log"))]
+        return "\n".join([*said, *(f"--- {loop.name}\n{loop.trouble}" for loop in self._loops if loop.trouble)])
 
     # --- users ----------------------------------------------------------------------------------------------------
 

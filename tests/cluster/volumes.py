@@ -6,18 +6,13 @@ PersistentVolume (a hostPath that nobody mounts), which the real controller bind
 takes any. No data, no capacity, no topology.
 """
 
-import contextlib
-import threading
 from typing import Any
-
-import httpx
 
 from tests.cluster.api import Api, ApiError, Object
 
 PROVISIONER = "simulated.nemostack.dev/volumes"
 STANDARD = "standard"
 SHARED = "shared"
-PERIOD_S = 0.25
 SINGLE_NODE = {"ReadWriteOnce", "ReadWriteOncePod"}
 ASKED = "volume.kubernetes.io/storage-provisioner"
 MADE_BY = "pv.kubernetes.io/provisioned-by"
@@ -89,46 +84,40 @@ def refusal(claim: Object) -> Object:
 
 
 class Provisioner:
-    """A thread that looks for claims and released volumes until it is stopped."""
+    """Serves claims and removes released volumes."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
         self._refused: set[str] = set()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="volume provisioner", daemon=True)
 
-    def start(self) -> None:
-        """Create the classes and begin."""
+    def create_classes(self) -> None:
+        """Create both storage classes."""
         self._api.create_all("/apis/storage.k8s.io/v1/storageclasses", storage_classes())
-        self._thread.start()
 
-    def stop(self) -> None:
-        """End the thread, if it was started."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(PERIOD_S):
-            # Whatever goes wrong is looked at again next time; a claim that stays Pending fails its test.
-            with contextlib.suppress(ApiError, httpx.HTTPError):
-                self.once()
-
-    def once(self) -> None:
-        """Serve every claim that waits, remove every volume that is done with."""
-        for claim in self._api.items("/api/v1/persistentvolumeclaims"):
-            if is_ours(claim, ASKED) and claim["status"]["phase"] == "Pending":
-                self._serve(claim)
-        for volume in self._api.items("/api/v1/persistentvolumes"):
-            if is_ours(volume, MADE_BY) and volume["status"].get("phase") == "Released":
-                self._api.delete(f"/api/v1/persistentvolumes/{volume['metadata']['name']}")
+    def once(self) -> bool:
+        """Serve every claim that waits, remove every volume that is done with; whether there was any."""
+        waiting = [
+            claim
+            for claim in self._api.items("/api/v1/persistentvolumeclaims")
+            if is_ours(claim, ASKED)
+            and claim["status"]["phase"] == "Pending"
+            and claim["metadata"]["uid"] not in self._refused
+        ]
+        released = [
+            volume["metadata"]["name"]
+            for volume in self._api.items("/api/v1/persistentvolumes")
+            if is_ours(volume, MADE_BY) and volume["status"].get("phase") == "Released"
+        ]
+        for claim in waiting:
+            self._serve(claim)
+        for name in released:
+            self._api.delete(f"/api/v1/persistentvolumes/{name}")
+        return bool(waiting or released)
 
     def _serve(self, claim: Object) -> None:
-        uid = claim["metadata"]["uid"]
         if claim["spec"]["storageClassName"] == STANDARD and not set(claim["spec"]["accessModes"]) <= SINGLE_NODE:
-            if uid not in self._refused:
-                self._api.create(f"/api/v1/namespaces/{claim['metadata']['namespace']}/events", refusal(claim))
-                self._refused.add(uid)
+            self._api.create(f"/api/v1/namespaces/{claim['metadata']['namespace']}/events", refusal(claim))
+            self._refused.add(claim["metadata"]["uid"])
             return
         try:
             self._api.create("/api/v1/persistentvolumes", volume_for(claim))
