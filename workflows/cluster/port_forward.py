@@ -29,6 +29,7 @@ FRONT = "nemo"
 KEYS = (FRONT, "data_store", "nim", "mlflow")
 LOOPBACK = {"127.0.0.1", "localhost"}
 _POLL_S = 0.2
+_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,13 @@ class Plan:
     front_port: int | None
     routes: dict[str, str]
     left_alone: tuple[str, ...]
+
+    def lines(self) -> Iterator[str]:
+        """What is where, for people."""
+        if self.front_port is not None:
+            yield f"{FRONT}: http://{HOST}:{self.front_port} -> {', '.join(sorted(self.routes))}"
+        yield from (forward.line for forward in self.forwards if forward.name in KEYS)
+        yield from self.left_alone
 
 
 def plan(outputs: StackOutputs) -> Plan:
@@ -185,19 +193,14 @@ def serve(outputs: StackOutputs, command: Sequence[str], timeout_s: float, say: 
     wanted = plan(outputs)
     interrupted = False
     with signals_interrupt(), Kubectl.opened(outputs) as kubectl, forwarding(kubectl, wanted, say) as forwarders:
-        for line in wanted.left_alone:
+        for line in wanted.lines():
             say(line)
         try:
             if command:
                 wait_ready(forwarders, timeout_s)
                 return run_command(command)
             with contextlib.suppress(DeadlineExceeded):
-                wait_ready(forwarders, 5.0)
-            if wanted.front_port is not None:
-                say(f"{FRONT}: http://{HOST}:{wanted.front_port} -> {', '.join(sorted(wanted.routes))}")
-            for forwarder in forwarders:
-                if forwarder.forward.name in KEYS:
-                    say(forwarder.forward.line)
+                wait_ready(forwarders, _PATIENCE_S)
             say("Forwarding until Ctrl-C.")
             until_interrupted(forwarders)
         except KeyboardInterrupt:
