@@ -168,7 +168,7 @@ def test_strangers_are_kept_out_and_nobody_gets_to_them() -> None:
 
 def test_names_can_be_resolved() -> None:
     found = policies(full())
-    for namespace, protocol in product(policed(full()), ("UDP")):
+    for namespace, protocol in product(policed(full()), ("UDP", "TCP")):
         assert allowed(found, namespace, "kube-system", 53, protocol)
         assert not allowed(found, namespace, "169.254.20.10", 53, protocol)
     local = policies(full(security={"node_local_dns": True}))
