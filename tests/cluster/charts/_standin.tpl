@@ -7,6 +7,9 @@ Shared by all stand-in charts. "standin.workload" makes pods and what belongs to
   secrets, settings          environment from keys of Secrets (those that have a name), and plain
   needs, tolerates, selectsNodes  the chart's defaults for resources, tolerations and node selector
   monitored                  whether it has a ServiceMonitor
+  account                    its service account, if it is not the namespace's default
+Pods without a security context in the values get the strictest: whether the real chart's default passes the namespace's
+Pod Security is not to be learnt here.
 */}}
 
 {{- define "standin.fullname" -}}
@@ -71,7 +74,10 @@ spec:
   {{- end }}
   {{- with .values.podSecurityContext }}
   securityContext:
-    {{- toYaml . | nindent 4 }}
+    {{- toYaml (omit . "enabled") | nindent 4 }}
+  {{- end }}
+  {{- with .account }}
+  serviceAccountName: {{ . }}
   {{- end }}
   {{- $pull := .values.imagePullSecrets | default .root.Values.imagePullSecrets | default (.root.Values.global | default dict).imagePullSecrets }}
   {{- with $pull }}
@@ -119,10 +125,8 @@ spec:
       resources:
         {{- toYaml . | nindent 8 }}
       {{- end }}
-      {{- with .values.containerSecurityContext | default .values.securityContext }}
       securityContext:
-        {{- toYaml . | nindent 8 }}
-      {{- end }}
+        {{- toYaml (omit (.values.containerSecurityContext | default .values.securityContext | default .restricted) "enabled") | nindent 8 }}
       {{- if .claim }}
       volumeMounts:
         - { name: data, mountPath: /data }
@@ -146,6 +150,7 @@ resources: { requests: { storage: {{ .claim.size }} } }
 {{- $_ := set . "kind" (.kind | default "Deployment") }}
 {{- $_ := set . "name" (.name | default (include "standin.fullname" .root)) }}
 {{- $_ := set . "values" (.values | default dict) }}
+{{- $_ := set . "restricted" (dict "allowPrivilegeEscalation" false "runAsNonRoot" true "capabilities" (dict "drop" (list "ALL")) "seccompProfile" (dict "type" "RuntimeDefault")) }}
 {{- $replicas := .values.replicaCount | default .values.replicas | default 1 }}
 {{- if and .claim .claim.create (not .claim.template) }}
 ---

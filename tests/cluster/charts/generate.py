@@ -1,5 +1,7 @@
 """Writes the stand-in charts: `write(folder)` makes `<chart>/` for each chart of infra/versions.py, pinned as there.
 
+Beside them the manifests of infra/versions.py, as definitions that take anything.
+
 `python -m tests.cluster.charts.generate FOLDER` does it by hand, for a stack with `nemostack:charts.source: FOLDER`.
 """
 
@@ -12,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from infra.versions import CHARTS
+from infra.versions import CHARTS, MANIFESTS
 from tests.cluster.charts import shapes
 
 HERE = Path(__file__).parent
@@ -27,7 +29,13 @@ ABOUT = (
 def write(folder: Path) -> None:
     """Write every chart that a stack can ask for into `folder`."""
     for chart in CHARTS:
+        if not shapes.is_known(chart.name):  # only a cloud asks for it, and no test is on a cloud
+            continue
         _write(folder / chart.name, chart.name, chart.version)
+    for manifest in MANIFESTS:
+        group, plural = manifest.file.removesuffix(".yaml").split("_")
+        text = yaml.safe_dump(definition(f"{group}/{CATALOG['versions'].get(plural, 'v1')}", CATALOG["kinds"][plural]))
+        (folder / manifest.file).write_text(text)
 
 
 def _write(folder: Path, name: str, version: str, *, alias: bool = False) -> None:

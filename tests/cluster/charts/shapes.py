@@ -24,7 +24,7 @@ FOLDER = Path(__file__).parent / "shapes"
 # Objects of Kubernetes: the API server checks them.
 KUBERNETES = frozenset(
     {
-        "affinity", "annotations", "containerSecurityContext", "dnsConfig", "env", "labels", "livenessProbe",
+        "affinity", "annotations", "containerSecurityContext", "dnsConfig", "labels", "livenessProbe",
         "nodeSelector", "podAnnotations", "podLabels", "podSecurityContext", "readinessProbe", "resources",
         "securityContext", "startupProbe", "strategy", "updateStrategy",
     },
@@ -48,8 +48,8 @@ OPEN = {
 REFERENCE = re.compile(r"\.Values((?:\.[A-Za-z_][\w]*)+)")
 INDEXED = re.compile(r'index \.Values((?: "[\w.-]+")+)')
 TYPES: dict[str, Any] = {
-    "string": {"type": ["string", "null"]},
-    "number": {"type": ["number", "null", "string"]},  # charts write both 8000 and "8000"
+    "string": {"type": ["string", "null", "number"]},
+    "number": {"type": ["number", "null", "string"]},  # charts write 8000 and "8000"
     "bool": {"type": ["boolean", "null"]},
     "list": {"type": ["array", "null"]},
     "map": {"type": ["object", "null"]},
@@ -67,7 +67,10 @@ def of_chart(folder: Path, opened: set[str], *, nested: bool = False) -> Shape:
         for template in sorted(place.glob("templates/**/*")):
             if template.is_file():
                 _add_references(shape, template.read_text())
-    for dependency in about.get("dependencies") or []:
+    dependencies = about.get("dependencies") or []
+    named = {dependency["name"] for dependency in dependencies}
+    vendored = [{"name": path.name} for path in folder.glob("charts/*/") if path.name not in named]
+    for dependency in [*dependencies, *vendored]:
         key, source = dependency.get("alias") or dependency["name"], folder / "charts" / dependency["name"]
         if source in libraries:
             continue
@@ -89,6 +92,8 @@ def of_chart(folder: Path, opened: set[str], *, nested: bool = False) -> Shape:
 
 def _of_values(value: Any, path: str, opened: set[str]) -> Shape:
     if isinstance(value, dict):
+        if path.rsplit(".", 1)[-1] == "env":
+            return "any"  # charts take a mapping, a list, or either
         if not value or path in opened or path.rsplit(".", 1)[-1] in KUBERNETES:
             return "map"
         return {key: _of_values(item, f"{path}.{key}", opened) for key, item in value.items()}
@@ -124,10 +129,27 @@ def _merged(first: Shape, second: Shape) -> Shape:
     return first if isinstance(second, dict) and not second else "map" if "map" in (first, second) else second
 
 
+def is_known(chart: str) -> bool:
+    """Say whether the shape of a chart is kept here."""
+    return (FOLDER / f"{chart}.yaml").is_file()
+
+
 def load(chart: str) -> Shape:
     """Return the kept shape of a chart."""
     shape: Shape = yaml.safe_load((FOLDER / f"{chart}.yaml").read_text())
     return shape
+
+
+def unknown(values: Any, shape: Shape, path: str = "") -> list[str]:
+    """Return the paths in `values` that the chart does not know."""
+    if not isinstance(shape, dict) or not isinstance(values, dict):
+        return []
+    return [
+        found
+        for key, value in values.items()
+        for here in [f"{path}.{key}".lstrip(".")]
+        for found in (unknown(value, shape[key], here) if key in shape else [here])
+    ]
 
 
 def schema(shape: Shape) -> dict[str, Any]:

@@ -63,7 +63,8 @@ def _lacking_as_annotated(obj: Json, annotation: str) -> str | None:
             value: Any = obj
             for part in match[1].strip(".").split("."):
                 value = value.get(part) if isinstance(value, dict) else None
-            if value is None or (match[2] is not None and str(value) != match[2]):
+            text = value if isinstance(value, str) else json.dumps(value)
+            if value is None or (match[2] is not None and text != match[2]):
                 return f"waiting for {wish}"
         else:
             raise FailedError(f'{WAIT_FOR} expects "condition=" or "jsonpath=", got {wish!r}')
