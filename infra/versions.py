@@ -42,10 +42,13 @@ MLFLOW = Chart(name="mlflow", repository="https://community-charts.github.io/hel
 PROMETHEUS = Chart(
     name="kube-prometheus-stack", repository="https://prometheus-community.github.io/helm-charts", version="88.5.3"
 )
+CLUSTER_AUTOSCALER = Chart(
+    name="cluster-autoscaler", repository="https://kubernetes.github.io/autoscaler", version="9.59.0"
+)
 
 CHARTS: tuple[Chart, ...] = (
     NEMO, NIM_LLM, NIM_OPERATOR, GPU_OPERATOR, DEVICE_PLUGIN, VOLCANO, CERT_MANAGER, ENVOY_GATEWAY, CLOUDNATIVE_PG,
-    SEAWEEDFS, MLFLOW, PROMETHEUS,
+    SEAWEEDFS, MLFLOW, PROMETHEUS, CLUSTER_AUTOSCALER,
 )  # fmt: skip
 
 POSTGRES_IMAGE = "ghcr.io/cloudnative-pg/postgresql:17.6-system-trixie"
@@ -84,3 +87,25 @@ GATEWAY_API: tuple[Manifest, ...] = tuple(
     }.items()
 )
 """CustomResourceDefinitions of Gateway API, standard channel."""
+
+ENVOY_API: tuple[Manifest, ...] = tuple(
+    Manifest(
+        file=f"gateway.envoyproxy.io_{kind}.yaml",
+        url=f"https://raw.githubusercontent.com/envoyproxy/gateway/{ENVOY_GATEWAY.version}/charts/gateway-helm/charts/"
+        f"crds/crds/generated/gateway.envoyproxy.io_{kind}.yaml",
+        sha256=sha256,
+    )
+    for kind, sha256 in {
+        "backends": "bb1901aea758d05458b853b07db04a96a1ea4346b177e392e5ce7398573805be",
+        "backendtrafficpolicies": "cd75a4c222df5487aa9ca8957b48bcc3255eb25de02ed9153faf620bc160f786",
+        "clienttrafficpolicies": "2c7eaa1ce30de626e9c362b8d9002281c2f435f970020fa81902ad7f30b38d5b",
+        "envoyextensionpolicies": "92f4dfdd67be4b242511381d6175f517782e655233fdf5b5e28a400ea5601f79",
+        "envoypatchpolicies": "8e9110c32b414ea5c43a85e272dc2dee8917ed0bfa36a9a2b72fde1f3fba6083",
+        "envoyproxies": "3e9ea2f348445e3798b02daf02bf024b0d944227cf5ef8a18da7f675a1afd223",
+        "httproutefilters": "ad46193dbec0a28cc97fa93a64bcd1f464858544d884eeac5e4d767526dcfd3d",
+        "securitypolicies": "6412914ec5b7c48f58b85f60a80767ba15a50c8d374480cf5f2d872e4a764466",
+    }.items()
+)
+"""CustomResourceDefinitions of Envoy Gateway, which its chart would leave as they are at an upgrade."""
+
+MANIFESTS = (*GATEWAY_API, *ENVOY_API)

@@ -20,6 +20,7 @@ from infra.platform.manifests import Definitions, DefinitionsArgs
 from infra.versions import (
     CERT_MANAGER,
     DEVICE_PLUGIN,
+    ENVOY_API,
     GATEWAY_API,
     GPU_OPERATOR,
     NIM_OPERATOR,
@@ -97,17 +98,19 @@ class Prerequisites(pulumi.ComponentResource):
         return self._software("gpu", said.mode, DEVICE_PLUGIN, names.GPU_NAMESPACE, values, after=after)
 
     def _gateway_api(self) -> list[pulumi.Resource]:
-        mode = self.args.config.prerequisites.gateway_api
-        if self.args.config.routes.kind != "gateway" or mode == "skip":
+        config = self.args.config
+        mode = config.prerequisites.gateway_api
+        if config.routes.kind != "gateway" or mode == "skip":
             return []
-        if mode == "adopt":
-            return [self._adopted("gateway_api")]
+        manifests = list(GATEWAY_API) if mode == "install" else []
+        if names.ENVOY_NAMESPACE in names.foundation(config):
+            manifests += ENVOY_API  # whoever brought Gateway API: Envoy Gateway is ours, and so are its kinds
         made = Definitions(
             "gateway-api",
-            DefinitionsArgs(manifests=GATEWAY_API, folder=self.args.charts.folder),
+            DefinitionsArgs(manifests=manifests, folder=self.args.charts.folder),
             pulumi.ResourceOptions(parent=self, depends_on=list(self.args.after)),
         )
-        return made.ready
+        return [*([self._adopted("gateway_api")] if mode == "adopt" else []), *made.ready]
 
     def _software(
         self,

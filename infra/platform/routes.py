@@ -17,8 +17,8 @@ from infra.platform.gateway import Object, gateway_objects
 from infra.platform.helm import ChartStore
 from infra.platform.route_table import public_urls
 
-ENVOY_VALUES: Object = {"crds": {"gatewayAPI": {"safeUpgradePolicy": {"enabled": False}}}}
-"""Gateway API is installed or adopted before, and its guard against upgrades belongs to whoever did that."""
+ENVOY_VALUES: Object = {"crds": {"enabled": False}}
+"""All definitions come with the prerequisites; the chart would bring Gateway API's experimental ones along."""
 
 
 @dataclass(frozen=True, kw_only=True)

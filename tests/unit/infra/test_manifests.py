@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from infra.platform import manifests
-from infra.versions import GATEWAY_API, Manifest
+from infra.versions import MANIFESTS, Manifest
 
 CRD: dict[str, Any] = {
     "apiVersion": "apiextensions.k8s.io/v1",
@@ -99,9 +99,10 @@ def test_definitions_lose_texts_and_nothing_else():
     assert schema == {"properties": {"description": {"type": "string"}}}
 
 
-def test_each_pinned_manifest_is_one_kind_at_one_version():
-    assert len({manifest.sha256 for manifest in GATEWAY_API}) == len(GATEWAY_API) == 10
-    assert {"/".join(manifest.url.split("/")[3:6]) for manifest in GATEWAY_API} == {
-        "kubernetes-sigs/gateway-api/v1.6.1"
+def test_each_pinned_manifest_is_one_kind_of_the_version_that_the_chart_is_built_for():
+    assert len({manifest.sha256 for manifest in MANIFESTS}) == len({manifest.file for manifest in MANIFESTS}) == 18
+    assert all(manifest.url.endswith(manifest.file) for manifest in MANIFESTS)
+    assert {"/".join(manifest.url.split("/")[3:6]) for manifest in MANIFESTS} == {
+        "kubernetes-sigs/gateway-api/v1.6.1",
+        "envoyproxy/gateway/v1.9.0",
     }
-    assert all(manifest.url.endswith(manifest.file) for manifest in GATEWAY_API)

@@ -13,15 +13,16 @@ from tests.unit.infra.cluster_support import A100, CLOUDS, L4, chart_store, clus
 GATEWAY: dict[str, Any] = {"routes": {"kind": "gateway", "domain": "example.com"}}
 DEFINITION = b"""
 kind: CustomResourceDefinition
-metadata: {name: NAME.gateway.networking.k8s.io, annotations: {channel: standard}}
-spec: {group: gateway.networking.k8s.io, names: {kind: NAME, plural: NAME}, scope: Namespaced, versions: []}
+metadata: {name: NAME.GROUP, annotations: {channel: standard}}
+spec: {group: GROUP, names: {kind: NAME, plural: NAME}, scope: Namespaced, versions: []}
 """
 
 
 @pytest.fixture(autouse=True)
 def no_downloads(monkeypatch):
     def small(manifest):
-        return DEFINITION.replace(b"NAME", manifest.file.split("_")[1].removesuffix(".yaml").encode())
+        group, name = manifest.file.removesuffix(".yaml").split("_")
+        return DEFINITION.replace(b"NAME", name.encode()).replace(b"GROUP", group.encode())
 
     monkeypatch.setattr(manifests, "read", lambda manifest, folder=None: small(manifest))
 
@@ -83,7 +84,7 @@ def test_volcano_counts_as_installed_when_its_certificate_is_made():
 )
 def test_adopted_software_is_read_under_the_name_of_its_setting(key, kind):
     found, ready = registered("gke", prerequisites={key: "adopt"}, **GATEWAY)
-    assert ready[key] == [f"prerequisites.{key}.adopt"]
+    assert [name for name in ready[key] if "envoyproxy" not in name] == [f"prerequisites.{key}.adopt"]
     read = found["kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition", f"prerequisites.{key}.adopt"]
     assert read.inputs == {"id": kind}
 
@@ -109,10 +110,22 @@ def test_no_gateway_no_definitions():
     assert ready["gateway_api"] == []
 
 
+def test_kinds_of_envoy_gateway_come_where_it_is_installed_and_only_there():
+    def envoy(**sections):
+        return [
+            name for name in registered("gke", **sections)[1]["gateway_api"] if name.endswith("gateway.envoyproxy.io")
+        ]
+
+    gateway: dict[str, Any] = GATEWAY["routes"]
+    assert "envoyproxies.gateway.envoyproxy.io" in envoy(**GATEWAY)
+    assert envoy(prerequisites={"gateway_api": "adopt"}, **GATEWAY)
+    assert not envoy(routes=gateway | {"gateway": {"controller": "istio"}})
+
+
 def test_definitions_survive_the_stack():
     found, _ = registered("gke", **GATEWAY)
     definitions = of_type(found, ":CustomResourceDefinition")
-    assert len(definitions) == 10
+    assert len(definitions) == 18
     assert all(made.options.retainOnDelete for made in definitions.values())
 
 
