@@ -1,8 +1,9 @@
 """The bucket for files of the Data Store and artifacts of MLflow: in the cluster, or access to one elsewhere.
 
 In the cluster it is SeaweedFS on one volume: one server, which is enough for trials and small teams; for anything
-dear take a store of the cloud. (MinIO, the usual choice, no longer publishes images.) Elsewhere nothing is made but
-the Secrets with the keys of the settings; with a Secret of yours, or on Azure, not even those.
+dear take a store of the cloud. (MinIO, the usual choice, no longer publishes images.) Only its S3 port asks for keys,
+so that the network policies of its namespace are part of its lock. Elsewhere nothing is made but the Secrets with the
+keys of the settings; with a Secret of yours, or on Azure, not even those.
 """
 
 import json
@@ -59,27 +60,15 @@ class ObjectStore(pulumi.ComponentResource):
         self.register_outputs({})
 
     def _server(self, secret_key: pulumi.Output[str]) -> pulumi.Resource:
-        config, after = self.args.config, list(self.args.after)
+        config = self.args.config
         content = secret_key.apply(lambda key: json.dumps(identities(config.object_store.bucket, key)))
         identity = self._secret(names.OBJECT_STORE_NAMESPACE, CONFIG_SECRET, {CONFIG_KEY: content})
-        before: list[pulumi.Resource] = [identity, *after]
-        if config.security.network_policies:
-            before.append(self._wall())
         return self.args.charts.release(
             names.OBJECT_STORE,
             SEAWEEDFS,
             namespace=names.OBJECT_STORE_NAMESPACE,
             values=seaweedfs_values(config, self.args.storage_class),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=before),
-        )
-
-    def _wall(self) -> kubernetes.networking.v1.NetworkPolicy:
-        """Only the S3 port asks for keys; the others, which serve the same files, are for the server itself."""
-        return kubernetes.networking.v1.NetworkPolicy(
-            "object-store-s3-only",
-            metadata={"name": "s3-only", "namespace": names.OBJECT_STORE_NAMESPACE},
-            spec=kubernetes.networking.v1.NetworkPolicySpecArgs(**s3_only()),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=list(self.args.after)),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[identity, *self.args.after]),
         )
 
     def _keys(self, access_key: pulumi.Output[str], secret_key: pulumi.Output[str]) -> list[pulumi.Resource]:
@@ -103,18 +92,6 @@ def identities(bucket: str, secret_key: str) -> dict[str, Any]:
     may = [f"{action}:{bucket}" for action in ("Admin", "Read", "Write", "List", "Tagging")]
     credentials = [{"accessKey": ACCESS_KEY, "secretKey": secret_key}]
     return {"identities": [{"name": ACCESS_KEY, "credentials": credentials, "actions": may}]}
-
-
-def s3_only() -> dict[str, Any]:
-    """Spec of the policy: S3 from anywhere in the cluster, everything else from the namespace itself."""
-    return {
-        "pod_selector": {},
-        "policy_types": ["Ingress"],
-        "ingress": [
-            {"ports": [{"port": names.OBJECT_STORE_PORT, "protocol": "TCP"}]},
-            {"from_": [{"pod_selector": {}}]},
-        ],
-    }
 
 
 def seaweedfs_values(config: ClusterStackConfig, storage_class: str | None) -> dict[str, Any]:

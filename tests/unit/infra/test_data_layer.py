@@ -175,17 +175,6 @@ def test_the_bucket_in_the_cluster():
     assert bucket.endpoint == f"http://{service}.object-store.svc.cluster.local:8333"
 
 
-def test_only_the_port_with_keys_is_open():
-    found, _ = built()
-    (policy,) = of_type(found, ":NetworkPolicy").values()
-    assert policy.inputs["metadata"]["namespace"] == "object-store"
-    anywhere, itself = policy.inputs["spec"]["ingress"]
-    assert anywhere == {"ports": [{"port": 8333, "protocol": "TCP"}]}
-    assert itself == {"from": [{"podSelector": {}}]}
-    found, _ = built(security={"network_policies": False})
-    assert not of_type(found, ":NetworkPolicy")
-
-
 def test_keys_of_the_settings():
     found, ready = built(**OF_SETTINGS)
     for namespace in ("nemo-datastore", "mlflow"):
