@@ -33,6 +33,7 @@ app.command()(run_commands.run)
 app.command()(run_commands.compare)
 app.command()(run_commands.cleanup)
 app.command("port-forward")(stack_commands.port_forward)
+app.command()(stack_commands.teardown)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -57,10 +57,7 @@ class TargetOptions(Bundle):
     def parameters(cls, defaults: Any) -> dict[str, tuple[Any, Any]]:
         """One option for each key of the outputs that may be given singly."""
         del defaults
-        about_file = f"JSON file with the stack outputs, instead of asking Pulumi. Also: {ENV_OUTPUTS}."
-        shared: dict[str, tuple[Any, Any]] = {"stack": (StackOption, "local")}
-        file = typer.Option("--outputs", help=about_file, rich_help_panel=_PANEL)
-        shared["outputs"] = (Annotated[Path | None, file], None)
+        shared: dict[str, tuple[Any, Any]] = {"stack": (StackOption, "local"), "outputs": (OutputsOption, None)}
         for key in FLAG_KEYS:
             about = f"{StackOutputs.model_fields[key].description}."
             option = typer.Option(f"--{key.replace('_', '-')}", help=about, rich_help_panel=_PANEL)
@@ -106,6 +103,14 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
     return called
 
 
+OutputsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--outputs",
+        help=f"JSON file with the stack outputs, instead of asking Pulumi. Also: {ENV_OUTPUTS}.",
+        rich_help_panel=_PANEL,
+    ),
+]
 StackOption = Annotated[str, typer.Option("--stack", help="Pulumi stack to work on.", rich_help_panel=_PANEL)]
 
 _FILES = "Folder with train.jsonl, validation.jsonl and test.jsonl."

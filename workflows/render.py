@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from workflows.cluster.teardown import Plan, Report
 from workflows.comparison import Comparison, Decision, interval_text, to_csv
 from workflows.doctor import Finding
 from workflows.evaluation import Approach
@@ -38,6 +39,41 @@ def findings(console: Console, found: Sequence[Finding]) -> None:
 def as_json(finding: Finding) -> dict[str, str]:
     """Return a finding for programs."""
     return {name: redact(str(value)) for name, value in finding.model_dump().items()}
+
+
+def leftovers(console: Console, report: Report) -> None:
+    """Print what is left of a stack, a line each, and how to remove it."""
+    if not report.cluster_seen:
+        _say(
+            console,
+            "The cluster is gone. What it may have left in the cloud:" if report.left else "The cluster is gone.",
+        )
+    rows = [("kept" if one.on_purpose else "left", one.kind, one.where, one.detail, one.remove) for one in report.left]
+    if not rows:
+        _say(console, f"Nothing is left of stack {report.stack}.")
+    elif not console.is_terminal:
+        for row in rows:
+            _say(console, "\t".join(row))
+    else:
+        table = _table("", "Kind", "Name", "Details", "To remove it")
+        for state, *cells in rows:
+            table.add_row(Text(state, style="dim" if state == "kept" else "yellow"), *map(Text, cells))
+        console.print(table)
+
+
+def teardown_plan(console: Console, plan: Plan) -> None:
+    """Print what a teardown would do."""
+    steps = {
+        "stop": plan.stops,
+        "uninstall release": plan.releases,
+        "delete namespace": plan.namespaces,
+        "keep volume": plan.retains,
+        "delete data": plan.deletes,
+    }
+    for step, things in steps.items():
+        for thing in things:
+            _say(console, f"{step}\t{thing}")
+    _say(console, "Nothing was done (--dry-run).")
 
 
 def plan(console: Console, settings: Settings) -> None:

@@ -1,6 +1,7 @@
 """Commands that look after a stack: parse, call, render, exit."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,6 +61,31 @@ def port_forward(
     with Progress() as progress:
         code = forwards.serve(outputs, command or [], timeout, progress.line)
     raise typer.Exit(code)
+
+
+@o.spread
+def teardown(
+    *,
+    stack: o.StackOption = "local",
+    outputs: o.OutputsOption = None,
+    delete_data: Annotated[
+        bool, typer.Option("--delete-data", help="Also delete volumes that are kept otherwise. Asks first.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would go and what would stay, do nothing.")
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", help="JSON file of what is left. Default: .nemostack/STACK-teardown.json."),
+    ] = None,
+) -> None:
+    """Destroy a stack in order, then say what is left of it. Exit code 9 when something is."""
+    from workflows import teardown_command
+
+    teardown_command.run(
+        stack, outputs, report, teardown_command.Choices(delete_data=delete_data, yes=yes, dry_run=dry_run)
+    )
 
 
 def _look(outputs: "StackOutputs", settings: Settings, progress: "Progress") -> "list[Finding]":

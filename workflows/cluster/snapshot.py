@@ -210,7 +210,7 @@ def take(kubectl: Kubectl, outputs: StackOutputs, tell: Callable[[str], None] = 
         "objects", lambda: kubectl.objects(wanted, "--all-namespaces", timeout_s=_GET_TIMEOUT_S), ([], "")
     )
     gaps += [refused] if refused else []
-    releases = allowed("releases", lambda: _releases(kubectl), ())
+    releases = allowed("releases", lambda: parse_releases(release_table(kubectl)), ())
     expected = outputs.cluster.secrets if outputs.cluster else {}
     secrets: list[SecretFacts] = []
     for name in sorted({name for names in expected.values() for name in names}):
@@ -260,13 +260,12 @@ def _logins(encoded: str) -> dict[str, str]:
         return {}
 
 
-def _releases(kubectl: Kubectl) -> list[Release]:
+def release_table(kubectl: Kubectl) -> str:
     """Releases by the labels of Helm's Secrets. A table, because with `-o json` all manifests would travel."""
-    table = kubectl.run(
+    return kubectl.run(
         *("get", "secrets", "--all-namespaces", "--selector=owner=helm", "--no-headers"),
         *("--label-columns=name", "--label-columns=status", "--label-columns=version"),
     )
-    return parse_releases(table)
 
 
 def parse_releases(table: str) -> list[Release]:
