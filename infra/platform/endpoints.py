@@ -25,20 +25,13 @@ class Database:
 
     service: str
     namespace: str
-    """Of the service."""
-    readers: tuple[str, ...] = ()
-    """Further namespaces with a service that reads it."""
+    """Of the service; its Secret is in those of `readers`."""
     host: str
     port: int
     name: str
     user: str
     secret: str
     ssl_mode: str
-
-    @property
-    def namespaces(self) -> tuple[str, ...]:
-        """Where the Secret must be."""
-        return (self.namespace, *self.readers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,13 +65,10 @@ def databases(config: ClusterStackConfig) -> dict[str, Database]:
     ]
     owners += [("mlflow", "mlflow", names.MLFLOW_NAMESPACE)] if config.mlflow.mode == "install" else []
     external = config.postgres.external
-    jobs = names.namespace(config, names.CORE)  # the jobs service reads models from the Entity Store's database
-    readers = {"entity_store": (jobs,)} if names.CORE in names.services(config) and config.layout != "single" else {}
     return {
         key: Database(
             service=key,
             namespace=namespace,
-            readers=readers.get(key, ()),
             host=external.host if external else names.host(f"{names.POSTGRES_CLUSTER}-rw", names.POSTGRES_NAMESPACE),
             port=external.port if external else 5432,
             name=database,

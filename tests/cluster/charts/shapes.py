@@ -12,10 +12,11 @@ default values have it or a template reads it. A shape is a mapping of keys to s
 From a shape `schema` makes a JSON schema that refuses unknown keys, which is what the stand-in charts are there for.
 """
 
+import functools
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -31,6 +32,7 @@ KUBERNETES = frozenset(
 )  # fmt: skip
 # Chart -> paths whose keys users choose, or that no stack of ours sets.
 OPEN = {
+    "cluster-autoscaler": ("extraArgs",),  # flags of the program
     "nemo-microservices-helm-chart": (
         "auditor", "data-designer", "ezua", "intake", "safe-synthesizer", "studio", "virtualService",
         "customizer.customizationTargets.targets", "customizer.customizationConfigTemplates.templates",
@@ -44,6 +46,12 @@ OPEN = {
     "seaweedfs": ("admin", "worker", "cosi", "sftp", "allInOne.s3", "allInOne.sftp", "certificates"),
     "gpu-operator": ("vgpuManager", "vgpuDeviceManager", "vfioManager", "kataManager", "sandboxDevicePlugin",
                      "ccManager"),
+}  # fmt: skip
+# Chart -> path -> leaf, where the default says another type than the template takes.
+CORRECTED = {
+    "nemo-microservices-helm-chart": {
+        "core.api.env": "list", "core.controller.env": "list", "guardrails.externalDatabase.port": "number",
+    },
 }  # fmt: skip
 REFERENCE = re.compile(r"\.Values((?:\.[A-Za-z_][\w]*)+)")
 INDEXED = re.compile(r'index \.Values((?: "[\w.-]+")+)')
@@ -136,8 +144,11 @@ def is_known(chart: str) -> bool:
 
 def load(chart: str) -> Shape:
     """Return the kept shape of a chart."""
-    shape: Shape = yaml.safe_load((FOLDER / f"{chart}.yaml").read_text())
-    return shape
+    shape: Any = yaml.safe_load((FOLDER / f"{chart}.yaml").read_text())
+    for path, leaf in CORRECTED.get(chart, {}).items():
+        *parents, last = path.split(".")
+        functools.reduce(dict.__getitem__, parents, shape)[last] = leaf
+    return cast("Shape", shape)
 
 
 def unknown(values: Any, shape: Shape, path: str = "") -> list[str]:

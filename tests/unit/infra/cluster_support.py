@@ -5,7 +5,7 @@ what a function makes and hands back each registration as the engine would see i
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -187,3 +187,24 @@ def run(
 def of_type(registrations: Registrations, kind: str) -> dict[str, Registration]:
     """Registrations whose type ends in `kind`, e.g. `:Secret`, by name."""
     return {name: found for (typ, name), found in registrations.items() if typ.endswith(kind)}
+
+
+LEAVES: dict[str, Any] = {
+    "string": str, "number": int | float | str, "bool": bool, "list": list, "map": dict, "any": object,
+}  # fmt: skip
+
+
+def unknown(values: Any, shape: Any, path: str) -> Iterator[str]:
+    """Values of a chart that its shape (tests/cluster/charts/shapes) does not know, or knows as another type."""
+    if isinstance(shape, str):
+        if not isinstance(values, LEAVES[shape]):
+            yield f"{path}: {values!r} is no {shape}"
+        return
+    if not isinstance(values, dict):
+        yield f"{path}: {values!r} is no map"
+        return
+    for key, value in values.items():
+        if key in shape:
+            yield from unknown(value, shape[key], f"{path}.{key}")
+        else:
+            yield f"{path}.{key}: unknown"

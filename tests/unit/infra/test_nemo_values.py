@@ -10,7 +10,8 @@ from infra import names
 from infra.config import ClusterStackConfig
 from infra.nemo.values import ALIASES, Surroundings, releases, values
 from infra.platform.credentials import CredentialNames
-from tests.unit.infra.cluster_support import A100, CLOUDS, L4, SECRETS, config_for
+from tests.cluster.charts import shapes
+from tests.unit.infra.cluster_support import A100, CLOUDS, L4, SECRETS, config_for, unknown
 
 AROUND = Surroundings(
     credentials=CredentialNames(ngc="ngc-api", pull="nvcrimagepullsecret", hf="hf-token"),
@@ -398,6 +399,25 @@ def test_one_setting_changes_one_release(apart: Any, changed: Any, release: str)
 
 def test_same_values_every_time(apart: Any) -> None:
     assert json.dumps(by_namespace(config_for("gke"))) == json.dumps(apart)
+
+
+EVERYTHING: Any = {
+    "services": ALL,
+    "prerequisites": {"nim_operator": "install"},
+    "observability": {"prometheus": "install"},
+    "routes": {"kind": "gateway", "domain": "ai.example.com"},
+}
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [{}, {"layout": "single"}, EVERYTHING, EVERYTHING | {"layout": "single", "postgres": {"kind": "bundled"}}],
+)
+def test_the_chart_knows_every_value(sections: Any) -> None:
+    """The other route: keys and types as they were derived from a copy of the chart itself."""
+    shape = shapes.load("nemo-microservices-helm-chart")
+    for found in by_namespace(config_for("gke", **sections)).values():
+        assert list(unknown(found, shape, "")) == []
 
 
 def test_release_names_make_service_names() -> None:

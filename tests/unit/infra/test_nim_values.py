@@ -8,7 +8,8 @@ from infra.config import ClusterStackConfig
 from infra.nemo.nim_values import cache_spec, chart_values, pod_labels, service_spec
 from infra.nemo.values import Surroundings
 from infra.platform.credentials import CredentialNames
-from tests.unit.infra.cluster_support import A100, CLOUDS, L4, config_for
+from tests.cluster.charts import shapes
+from tests.unit.infra.cluster_support import A100, CLOUDS, L4, config_for, unknown
 
 AROUND = Surroundings(
     credentials=CredentialNames(ngc="ngc-api", pull="nvcrimagepullsecret", hf="hf-token"),
@@ -270,3 +271,16 @@ def test_monitors_only_with_prometheus() -> None:
     config = config_with(sections={"observability": {"prometheus": "adopt", "release_label": "ours"}})
     assert chart(config)["metrics"]["serviceMonitor"] == {"enabled": True, "additionalLabels": {"release": "ours"}}
     assert service(config)["metrics"] == {"enabled": True, "serviceMonitor": {"additionalLabels": {"release": "ours"}}}
+
+
+@pytest.mark.parametrize(
+    "nim",
+    [
+        {}, {"replicas": 2, "topology_spread": "node", "cache": {"access_mode": "ReadWriteMany"}},
+        {"lora": None, "relax_memory": True, "cache": {"existing_claim": "weights"}, "pool": "l4"},
+        {"autoscaling": {"max": 3}},
+    ],
+)  # fmt: skip
+def test_the_chart_knows_every_value(nim: Any) -> None:
+    config = config_with(sections={"observability": {"prometheus": "install"}}, **nim)
+    assert list(unknown(chart(config), shapes.load("nim-llm"), "")) == []
