@@ -17,7 +17,7 @@ from tools import environment, programs
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "test"
 TIMEOUT_S = 600.0
-DONE = ("resOutputsEvent", "resOpFailedEvent")
+QUIET = ("same", "read")
 
 
 @dataclass(frozen=True)
@@ -30,23 +30,21 @@ class Update:
 
     @property
     def changes(self) -> dict[str, int]:
-        """How many resources of which operation, without those that stayed the same."""
+        """How many resources of which operation, without those that stayed the same or were only read."""
         summary: dict[str, int] = {}
         for event in self.events:
             if "summaryEvent" in event:
                 summary = event["summaryEvent"]["resourceChanges"]
-        return {operation: count for operation, count in summary.items() if operation != "same" and count}
+        return {operation: count for operation, count in summary.items() if operation not in QUIET and count}
 
     @property
     def touched(self) -> dict[str, set[str]]:
         """Operation -> names of the resources that it was done to."""
         found: dict[str, set[str]] = {}
         for event in self.events:
-            for kind in ("resourcePreEvent",):
-                if kind in event:
-                    what = event[kind]["metadata"]
-                    if what["op"] != "same":
-                        found.setdefault(what["op"], set()).add(what["urn"].rsplit("::", 1)[1])
+            what = event.get("resourcePreEvent", {}).get("metadata", {"op": "same"})
+            if what["op"] not in QUIET:
+                found.setdefault(what["op"], set()).add(what["urn"].rsplit("::", 1)[1])
         return found
 
     @property

@@ -209,6 +209,30 @@ def test_custom_resources_come_with_their_definition(stack, write, control_plane
     assert stack.destroy().changes == {"delete": 3}
 
 
+def test_a_patch_owns_its_fields_and_gives_them_back(stack, write, control_plane):
+    (node,) = control_plane.add_nodes(1)
+    write(
+        f"""
+        k8s.core.v1.NodePatch("label", metadata={{"name": "{node}", "labels": {{"example.com/gpu": "yes"}}}})
+        found = k8s.core.v1.Namespace.get("found", "kube-system")
+        pulumi.export("phase", found.status.phase)
+        """
+    )
+    stack.up()
+    assert stack.outputs()["phase"] == "Active"
+    assert control_plane.api.get(f"/api/v1/nodes/{node}")["metadata"]["labels"]["example.com/gpu"] == "yes"
+    assert stack.up().changes == {}
+    stack.destroy()
+    labels = control_plane.api.get(f"/api/v1/nodes/{node}")["metadata"]["labels"]
+    assert "example.com/gpu" not in labels
+    assert labels["kubernetes.io/hostname"] == node
+
+
+def test_reading_what_is_not_there_fails(stack, write):
+    write('k8s.core.v1.Namespace.get("found", "no-such-namespace")')
+    assert "no-such-namespace" in stack.up(fails=True).errors
+
+
 CHART = {
     "Chart.yaml": "apiVersion: v2\nname: greeter\nversion: VERSION\nappVersion: '9'\n",
     "values.yaml": "size: 1\nmessage: hello\n",

@@ -10,7 +10,7 @@ official plugin, so a state written by one can be read by the other:
     releases    kubernetes:helm.sh/v3:Release                     -> helm (the binary), charts
     properties  Pulumi's wire values: secrets, unknowns
 
-It refuses what the program under test does not use: Patch and List kinds, Kustomize, Helm v4 charts, rendering to
+It refuses what the program under test does not use: List kinds, Kustomize, Helm v4 charts, rendering to
 YAML, client-side apply, exec credentials in a kubeconfig. It is stricter than the official plugin in one way: a field
 that the API server does not know is an error.
 """

@@ -15,13 +15,18 @@ class UnsupportedTypeError(ValueError):
 def api_version_and_kind(token: str) -> tuple[str, str]:
     """Split `kubernetes:apps/v1:Deployment` into `apps/v1` and `Deployment`; the group `core` has no name in the API.
 
-    Raises UnsupportedTypeError for Patch and List types and for what is no Kubernetes object.
+    A patch is of the kind that it patches. Raises UnsupportedTypeError for lists and what is no Kubernetes object.
     """
     _, api_version, kind = token.split(":")
     group = api_version.split("/")[0]
-    if kind.endswith(("Patch", "List")) or group in ("helm.sh", "yaml", "kustomize"):
+    if kind.endswith("List") or group in ("helm.sh", "yaml", "kustomize"):
         raise UnsupportedTypeError(f"{token} is not supported by the test provider")
-    return api_version.removeprefix("core/"), kind
+    return api_version.removeprefix("core/"), kind.removesuffix("Patch")
+
+
+def is_patch(urn: str) -> bool:
+    """Say whether a resource owns some fields of an object, rather than the object."""
+    return type_token(urn).endswith("Patch")
 
 
 def identity(metadata: dict[str, Any]) -> str:

@@ -86,7 +86,7 @@ class Objects:
                 kind = f"{spec['group']}/{version['name']}", spec["names"]["kind"]
                 self.cluster.announced[kind] = spec["scope"] == "Namespaced"
 
-    def diff(self, state: Json, new: Json, ignored: list[str]) -> Difference:
+    def diff(self, urn: str, state: Json, new: Json, ignored: list[str]) -> Difference:
         """Compare the live object, cut to what was set last time, with what is set now."""
         live = plain(state)
         before = difference.normalized(_kubernetes(live.pop(INPUTS, {})))
@@ -104,7 +104,7 @@ class Objects:
             if difference.is_ignored(path, ignored):
                 continue
             text = difference.written(path)
-            if difference.needs_replacement(wanted["kind"], path):
+            if difference.needs_replacement("" if names.is_patch(urn) else wanted["kind"], path):
                 replaces.append(text)
             changes[text] = kind
         same = all(current["metadata"].get(key) == wanted["metadata"].get(key) for key in ("name", "namespace"))
@@ -121,16 +121,18 @@ class Objects:
         if preview:
             return "", self._previewed(obj, new, manager)
         try:
-            live = self._with_retries(urn, lambda: self._create(obj, manager))
+            live = self._with_retries(urn, lambda: self._create(obj, manager, patch=names.is_patch(urn)))
         except UnknownKindError as error:
             raise ResourceError(f"{_title(obj)} cannot be created: {error}; is its CRD installed?") from error
         except ApiError as error:
             raise ResourceError(f"{_title(obj)} was not created: {_told(error)}") from error
         return self._awaited(urn, new, live, manager, timeout=timeout)
 
-    def _create(self, obj: Json, manager: str) -> Json:
+    def _create(self, obj: Json, manager: str, *, patch: bool) -> Json:
         metadata = obj["metadata"]
-        if self.cluster.find(obj["apiVersion"], obj["kind"], metadata.get("namespace"), metadata["name"]):
+        if patch:
+            self.cluster.get(obj["apiVersion"], obj["kind"], metadata.get("namespace"), metadata["name"])
+        elif self.cluster.find(obj["apiVersion"], obj["kind"], metadata.get("namespace"), metadata["name"]):
             raise ApiError(409, "AlreadyExists", "it already exists in the cluster; adopt it with `pulumi import`")
         return self.cluster.apply(obj, manager=manager)
 
@@ -253,6 +255,9 @@ class Objects:
     def delete(self, urn: str, state: Json, *, timeout: float) -> None:
         """Delete an object and wait until it is gone. Raises ResourceError if it stays."""
         obj = plain(state)
+        if names.is_patch(urn):
+            self._give_up(obj)
+            return
         notes = readiness.annotations(plain(state.get(INPUTS)) or obj)
         propagation = notes.get(PROPAGATION, "foreground").capitalize()
         metadata, kind = obj["metadata"], (obj["apiVersion"], obj["kind"])
@@ -273,6 +278,16 @@ class Objects:
             return  # its CRD is gone, and all objects of the kind with it
         except ApiError as error:
             raise ResourceError(f"{_title(obj)} was not deleted: {_told(error)}") from error
+
+    def _give_up(self, obj: Json) -> None:
+        """Take back the fields of a patch: apply nothing in its name."""
+        metadata = {key: obj["metadata"][key] for key in ("name", "namespace") if key in obj["metadata"]}
+        try:
+            if self.cluster.find(obj["apiVersion"], obj["kind"], metadata.get("namespace"), metadata["name"]):
+                bare = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata}
+                self.cluster.apply(bare, manager=obj[MANAGER])
+        except ApiError as error:
+            raise ResourceError(f"{_title(obj)} keeps the fields of the patch: {_told(error)}") from error
 
 
 class _NotReadyError(Exception):

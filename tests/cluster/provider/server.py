@@ -28,7 +28,7 @@ from tests.cluster.provider.cluster import ApiError, Cluster
 from tests.cluster.provider.difference import Change
 from tests.cluster.provider.engine import Engine
 from tests.cluster.provider.helm import Helm, HelmError
-from tests.cluster.provider.objects import Difference, Objects, PartialError, ResourceError
+from tests.cluster.provider.objects import Objects, PartialError, ResourceError
 from tests.cluster.provider.properties import has_unknowns, plain, read, write
 from tests.cluster.provider.releases import Releases
 
@@ -190,8 +190,10 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     @_answering
     def Diff(self, request: Any, _context: Any) -> DiffResponse:
         state, new, ignored = read(request.olds), read(request.news), list(request.ignoreChanges)
-        handler = self.releases if names.type_token(request.urn) == names.RELEASE else self.objects
-        found: Difference = handler.diff(state, new, ignored)
+        if names.type_token(request.urn) == names.RELEASE:
+            found = self.releases.diff(state, new, ignored)
+        else:
+            found = self.objects.diff(request.urn, state, new, ignored)
         return DiffResponse(
             changes=DiffResponse.DIFF_SOME if found.changes else DiffResponse.DIFF_NONE,
             replaces=found.replaces,
