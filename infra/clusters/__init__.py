@@ -31,5 +31,5 @@ def connect(config: ClusterStackConfig, root: Path, opts: pulumi.ResourceOptions
             raise
         package, stack = sdk.replace("_", "-"), pulumi.get_stack()
         raise pulumi.RunError(f"target {config.target} needs {package}: make env STACK={stack}") from None
-    cluster: Cluster = module.connect(config, opts)
+    cluster: Cluster = module.connect(config, root, opts)
     return cluster

@@ -6,6 +6,7 @@ no basic or certificate login. Not made: the APIs of the project and its quota f
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pulumi
 import pulumi_gcp as gcp
@@ -44,7 +45,7 @@ class GkeArgs:
     found: Place | None
 
 
-def connect(config: ClusterStackConfig, opts: pulumi.ResourceOptions | None = None) -> Cluster:
+def connect(config: ClusterStackConfig, _root: Path, opts: pulumi.ResourceOptions | None = None) -> Cluster:
     """Make the cluster of the settings, or GPU pools for the one that is there."""
     settings = config.cluster
     assert isinstance(settings, GkeSettings)

@@ -43,7 +43,9 @@ def system_pool(nodes: Nodes, opts: pulumi.ResourceOptions) -> container.NodePoo
         ),
         node_config=node_config(nodes, machine_type=pool.machine, disk_size_gb=pool.disk_gib),
         management=container.NodePoolManagementArgs(auto_repair=True, auto_upgrade=True),
-        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=FROZEN)),
+        opts=pulumi.ResourceOptions.merge(
+            opts, pulumi.ResourceOptions(ignore_changes=FROZEN, delete_before_replace=True)
+        ),
     )
 
 
@@ -96,7 +98,9 @@ def gpu_pool(nodes: Nodes, pool: GpuPool, opts: pulumi.ResourceOptions) -> conta
         management=container.NodePoolManagementArgs(auto_repair=True, auto_upgrade=True),
         # an upgrade takes a node away first: there is rarely quota for one GPU node more
         upgrade_settings=container.NodePoolUpgradeSettingsArgs(max_surge=0, max_unavailable=1),
-        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=FROZEN)),
+        opts=pulumi.ResourceOptions.merge(
+            opts, pulumi.ResourceOptions(ignore_changes=FROZEN, delete_before_replace=True)
+        ),
     )
 
 
