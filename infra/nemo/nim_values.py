@@ -61,7 +61,7 @@ def chart_values(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> 
             "allowPrivilegeEscalation": False, "runAsNonRoot": True, "capabilities": {"drop": ["ALL"]},
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "metrics": {"serviceMonitor": monitor(config)},
+        "metrics": {"serviceMonitor": {"enabled": False}},  # ours is in monitoring.py: the chart's counts pods twice
         "ingress": {"enabled": False},
     }  # fmt: skip
     if scaled:
@@ -140,8 +140,6 @@ def service_spec(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> 
         found["nodeSelector"] = selector
     if spread := affinity(nim):
         found["affinity"] = spread
-    if (watched := monitor(config))["enabled"]:
-        found["metrics"] = {"enabled": True, "serviceMonitor": {"additionalLabels": watched["additionalLabels"]}}
     if scaled := nim.autoscaling:
         hpa = {"minReplicas": scaled.min, "maxReplicas": scaled.max, "metrics": metrics(scaled)}
         found["scale"] = {"enabled": True, "hpa": hpa}
@@ -191,13 +189,6 @@ def metrics(scaled: NimAutoscaling) -> list[Values]:
     """Metrics of the autoscaler. They come through a custom-metrics adapter, which we do not install."""
     target = {"type": "AverageValue", "averageValue": scaled.target}
     return [{"type": "Pods", "pods": {"metric": {"name": scaled.metric}, "target": target}}]
-
-
-def monitor(config: ClusterStackConfig) -> Values:
-    """ServiceMonitor with the label that Prometheus selects."""
-    said = config.observability
-    watched = said.prometheus != "skip"
-    return {"enabled": watched, "additionalLabels": {"release": said.release_label} if watched else {}}
 
 
 def volume_class(nim: Nim, around: Surroundings) -> str:

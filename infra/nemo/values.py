@@ -293,11 +293,10 @@ def deployment_management(_: ClusterStackConfig, around: Surroundings) -> Values
 
 def nim_proxy(config: ClusterStackConfig, _: Surroundings) -> Values:
     """Values of the NIM proxy, which finds NIMs by a label of their Services, in one namespace or all."""
-    watched = config.observability.prometheus != "skip"
     return {
         "resources": SMALL,
         "nimNamespace": names.RELEASE if config.layout == "single" else "",
-        "monitoring": {"enabled": watched},
+        "monitoring": {"enabled": False},  # its label cannot be set: ours is in monitoring.py
     }
 
 

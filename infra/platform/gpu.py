@@ -82,6 +82,7 @@ def gpu_operator_values(config: ClusterStackConfig) -> dict[str, Any]:
             "enabled": True,
             "serviceMonitor": {
                 "enabled": watched.dcgm_exporter and watched.prometheus != "skip",
+                "honorLabels": True,  # namespace and pod are those that use the GPU, not the exporter's
                 "additionalLabels": {"release": watched.release_label},
             },
         },

@@ -380,7 +380,7 @@ def test_monitors_only_with_prometheus(apart: Any) -> None:
     assert "metrics" not in apart["nemo-datastore"]["data-store"]
     watched = by_namespace(config_for("gke", services={"nim_proxy": True}, observability={"prometheus": "install"}))
     assert watched["nemo-datastore"]["data-store"]["metrics"]["serviceMonitor"]["enabled"] is True
-    assert watched["nemo-nim-proxy"]["nim-proxy"]["monitoring"] == {"enabled": True}
+    assert watched["nemo-nim-proxy"]["nim-proxy"]["monitoring"] == {"enabled": False}  # monitoring.py has one
 
 
 @pytest.mark.parametrize(

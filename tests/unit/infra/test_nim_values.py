@@ -265,12 +265,10 @@ def test_the_chart_meets_restricted_pod_security() -> None:
     assert found["seccompProfile"] == {"type": "RuntimeDefault"}
 
 
-def test_monitors_only_with_prometheus() -> None:
-    assert chart(config_with())["metrics"]["serviceMonitor"]["enabled"] is False
-    assert "metrics" not in service(config_with())
-    config = config_with(sections={"observability": {"prometheus": "adopt", "release_label": "ours"}})
-    assert chart(config)["metrics"]["serviceMonitor"] == {"enabled": True, "additionalLabels": {"release": "ours"}}
-    assert service(config)["metrics"] == {"enabled": True, "serviceMonitor": {"additionalLabels": {"release": "ours"}}}
+def test_nims_are_watched_by_pod_and_not_by_the_ways_own_monitors() -> None:
+    config = config_with(sections={"observability": {"prometheus": "adopt"}})
+    assert chart(config)["metrics"] == {"serviceMonitor": {"enabled": False}}
+    assert "metrics" not in service(config)
 
 
 @pytest.mark.parametrize(

@@ -213,6 +213,6 @@ def test_the_operator_leaves_alone_what_the_nodes_have():
 def test_gpu_metrics_are_collected_only_by_a_prometheus():
     monitored = config_for("existing", observability={"prometheus": "adopt", "release_label": "mine"}, **OPERATOR)
     monitor = gpu.gpu_operator_values(monitored)["dcgmExporter"]["serviceMonitor"]
-    assert monitor == {"enabled": True, "additionalLabels": {"release": "mine"}}
+    assert monitor == {"enabled": True, "honorLabels": True, "additionalLabels": {"release": "mine"}}
     unwatched = gpu.gpu_operator_values(config_for("existing", **OPERATOR))
     assert unwatched["dcgmExporter"]["serviceMonitor"]["enabled"] is False

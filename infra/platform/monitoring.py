@@ -1,0 +1,194 @@
+"""What watches the stack: monitors for what the charts leave out, a Grafana dashboard, Prometheus and Grafana on wish.
+
+Charts make monitors of their own for the Data Store, MLflow and the GPU operator's DCGM exporter. The other services
+(Entity Store, Customizer, Evaluator, jobs, Guardrails) have no page of metrics: they can only push them by
+OpenTelemetry. Prometheus comes before every release, because monitors need its definitions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from infra import names
+from infra.config.clusters import CloudCluster
+from infra.config.stack import ClusterStackConfig
+from infra.platform.gateway import Object, made
+from infra.platform.helm import ChartStore
+from infra.platform.passwords import GeneratedPassword
+from infra.versions import PROMETHEUS
+
+API = "monitoring.coreos.com/v1"
+ADMIN_SECRET, ADMIN = "grafana-admin", "admin"
+DASHBOARD = "nemostack-nim"
+SIDECAR_LABEL = {"grafana_dashboard": "1"}
+"""By which Grafana's sidecar finds dashboards, as the chart has it by default."""
+METRICS_SIZE = "50Gi"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrometheusArgs:
+    """`storage_class`: of the metrics, None: the cluster's default. `after`: the namespaces."""
+
+    config: ClusterStackConfig
+    charts: ChartStore
+    storage_class: str | None = None
+    after: Sequence[pulumi.Resource] = ()
+
+
+class Prometheus(pulumi.ComponentResource):
+    """kube-prometheus-stack with a password of our making for Grafana. `ready` is empty where it is not installed."""
+
+    ready: list[pulumi.Resource]
+
+    def __init__(self, name: str, args: PrometheusArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("nemostack:platform:Prometheus", name, None, opts)
+        said = args.config.observability
+        self.ready = []
+        if said.prometheus == "install":
+            below = pulumi.ResourceOptions(parent=self)
+            login = kubernetes.core.v1.Secret(
+                ADMIN_SECRET,
+                metadata={"name": ADMIN_SECRET, "namespace": said.namespace},
+                string_data={"admin-user": ADMIN, "admin-password": GeneratedPassword("grafana", opts=below).value},
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[*args.after]),
+            )
+            release = args.charts.release(
+                said.release_label,
+                PROMETHEUS,
+                namespace=said.namespace,
+                values=prometheus_values(args.config, args.storage_class),
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[*args.after, login]),
+            )
+            self.ready = [release]
+        self.register_outputs({})
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonitoringArgs:
+    """`after`: Prometheus, and what is watched."""
+
+    config: ClusterStackConfig
+    after: Sequence[pulumi.Resource] = ()
+
+
+class Monitoring(pulumi.ComponentResource):
+    """Monitors and the dashboard."""
+
+    ready: list[pulumi.Resource]
+
+    def __init__(self, name: str, args: MonitoringArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("nemostack:platform:Monitoring", name, None, opts)
+        said, below = args.config.observability, pulumi.ResourceOptions(parent=self, depends_on=[*args.after])
+        self.ready = [
+            kubernetes.apiextensions.CustomResource(
+                f"{said.namespace}/{monitor['metadata']['name']}",
+                api_version=monitor["apiVersion"],
+                kind=monitor["kind"],
+                metadata=monitor["metadata"],
+                spec=monitor["spec"],
+                opts=below,
+            )
+            for monitor in monitors(args.config)
+        ]
+        if said.dashboard and said.prometheus != "skip":
+            self.ready.append(
+                kubernetes.core.v1.ConfigMap(
+                    DASHBOARD,
+                    metadata={"name": DASHBOARD, "namespace": said.namespace, "labels": SIDECAR_LABEL},
+                    data={f"{DASHBOARD}.json": dashboard()},
+                    opts=below,
+                )
+            )
+        self.register_outputs({})
+
+
+def dashboard() -> str:
+    """The dashboard of NIMs and GPUs, JSON."""
+    return (files("infra.platform") / "dashboards" / "nim.json").read_text(encoding="utf-8")
+
+
+def monitors(config: ClusterStackConfig) -> list[Object]:
+    """PodMonitors of NIMs, databases and gateway proxies, and a ServiceMonitor of the NIM proxy."""
+    if config.observability.prometheus == "skip":
+        return []
+    found = [nims(config)]
+    if config.services.nim_proxy:
+        # the chart's own carries a fixed label, by which only a Prometheus called `prometheus` would find it
+        labels = {"app.kubernetes.io/instance": names.RELEASE}
+        spec = where([names.namespace(config, names.NIM_PROXY)], {"matchLabels": labels})
+        endpoints = [{"port": "metrics", "path": "/v1/metrics"}]
+        found.append(monitor(config, "ServiceMonitor", "nim-proxy", spec | {"endpoints": endpoints}))
+    if config.postgres.kind == "cloudnative-pg":
+        spec = where([names.POSTGRES_NAMESPACE], {"matchLabels": {"cnpg.io/cluster": names.POSTGRES_CLUSTER}})
+        found.append(monitor(config, "PodMonitor", "postgres", spec | pods({"port": "metrics"})))
+    if names.ENVOY_NAMESPACE in names.foundation(config):
+        labels = {"app.kubernetes.io/name": "envoy", "app.kubernetes.io/component": "proxy"}
+        spec = where([names.ENVOY_NAMESPACE], {"matchLabels": labels})
+        found.append(
+            monitor(config, "PodMonitor", "gateway", spec | pods({"port": "metrics", "path": "/stats/prometheus"}))
+        )
+    return found
+
+
+def nims(config: ClusterStackConfig) -> Object:
+    """All NIMs at once, by pod: chart nim-llm has two Services with the same labels, which would count a pod twice.
+
+    Their port is called http-openai by the chart and api by the operator; a pod is read by the one it has.
+    """
+    named = {
+        "key": "app.kubernetes.io/instance", "operator": "In", "values": sorted(nim.name for nim in config.nims),
+    }  # fmt: skip
+    spec = where(sorted({names.namespace(config, nim) for nim in config.nims}), {"matchExpressions": [named]})
+    instance = {"sourceLabels": ["__meta_kubernetes_pod_label_app_kubernetes_io_instance"], "targetLabel": "nim"}
+    ways = [{"port": port, "path": "/v1/metrics", "relabelings": [instance]} for port in ("http-openai", "api")]
+    return monitor(config, "PodMonitor", "nims", spec | pods(*ways))
+
+
+def where(namespaces: list[str], selector: Object) -> Object:
+    """Namespaces and labels of what is watched."""
+    return {"namespaceSelector": {"matchNames": namespaces}, "selector": selector}
+
+
+def pods(*endpoints: Object) -> Object:
+    """Ports of pods."""
+    return {"podMetricsEndpoints": list(endpoints)}
+
+
+def monitor(config: ClusterStackConfig, kind: str, name: str, spec: Object) -> Object:
+    """A monitor with the label that Prometheus selects."""
+    said = config.observability
+    found = made(API, kind, f"nemostack-{name}", said.namespace, spec)
+    found["metadata"]["labels"] = {"release": said.release_label}
+    return found
+
+
+def prometheus_values(config: ClusterStackConfig, storage_class: str | None) -> dict[str, Any]:
+    """Values of kube-prometheus-stack. A cloud hides its control plane, so watching it would only ring alarms."""
+    claim: Object = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": METRICS_SIZE}}}
+    if storage_class:
+        claim["storageClassName"] = storage_class
+    ours = not isinstance(config.cluster, CloudCluster)
+    return {
+        "fullnameOverride": config.observability.release_label,
+        "grafana": {
+            "admin": {
+                "existingSecret": ADMIN_SECRET, "userKey": "admin-user", "passwordKey": "admin-password",
+            },
+            "sidecar": {"dashboards": {"enabled": True}},
+        },
+        "prometheus": {
+            "prometheusSpec": {
+                "retention": "15d",
+                "resources": {"requests": {"cpu": "250m", "memory": "1Gi"}, "limits": {"memory": "4Gi"}},
+                "storageSpec": {"volumeClaimTemplate": {"spec": claim}},
+            }
+        },
+        **{part: {"enabled": ours} for part in CONTROL_PLANE},
+    }  # fmt: skip
+
+
+CONTROL_PLANE = ("kubeControllerManager", "kubeScheduler", "kubeEtcd", "kubeProxy")
