@@ -124,6 +124,15 @@ def prerequisites(config: ClusterStackConfig) -> Iterator[str]:
         yield f"prerequisites.cert_manager: routes.tls.kind: {config.routes.tls.kind} needs it: install or adopt"
     if config.routes.kind == "gateway" and said.gateway_api == "skip":
         yield "prerequisites.gateway_api: routes.kind: gateway needs it: install or adopt"
+    from_registry = (config.charts.source or "").startswith("oci://")
+    own_envoy = config.routes.gateway.controller == "envoy" and config.routes.gateway.install
+    if config.routes.kind == "gateway" and from_registry and (said.gateway_api == "install" or own_envoy):
+        path = "prerequisites.gateway_api" if said.gateway_api == "install" else "routes.gateway.install"
+        remedy = "adopt" if said.gateway_api == "install" else "false"
+        yield (
+            f"{path}: the kinds come from manifests, which charts.source, a registry, does not hold: apply them "
+            f"yourself and set {remedy}, or name a folder in charts.source"
+        )
 
 
 def routes(config: ClusterStackConfig) -> Iterator[str]:
@@ -295,6 +304,12 @@ def object_store(config: ClusterStackConfig, secrets: set[str]) -> Iterator[str]
             f"object_store.secret: {said.kind} needs keys: name an existing Secret, or pulumi config set --secret "
             "nemostack:object_store_access_key and nemostack:object_store_secret_key"
         )
+    if said.kind == "azure" and config.mlflow.mode == "install":
+        cluster = config.cluster
+        if not isinstance(cluster, AksSettings):
+            yield "object_store.kind: azure lets pods in by the identity of an AKS cluster: s3, or in-cluster"
+        elif cluster.create and said.resource_group is None:
+            yield "object_store.resource_group: missing: the account is not in the group of a new cluster: name its own"
     if said.kind == "none" and config.mlflow.mode == "install" and config.mlflow.replicas > 1:
         yield "mlflow.replicas: replicas need an object store for artifacts: object_store.kind, or replicas: 1"
 

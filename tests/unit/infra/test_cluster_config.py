@@ -80,6 +80,8 @@ def test_least_settings_work(target: str, layout: str) -> None:
         ),
         ("gke", {"gke": {"network": "vpc"}}, "gke", "say both, or neither"),
         ("gke", {"gke": {"authorized_networks": ["10.0.0.1/8"]}}, "gke.authorized_networks.0", "host bits"),
+        ("gke", {"object_store": {"kind": "azure", "account": "a"}}, "object_store.kind", "s3, or in-cluster"),
+        ("aks", {"object_store": {"kind": "azure", "account": "a"}}, "object_store.resource_group", "name its own"),
         ("eks", {"eks": {"vpc_cidr": "10.0.0.0/24"}}, "eks.vpc_cidr", "16|17|18|19|20"),
         ("existing", {"storage": {"rwx_class_name": None}}, "storage.rwx_class_name", "storage.rwx_class_name"),
         ("eks", {"eks": {"rwx": "none"}}, "storage.rwx_class_name", "storage.rwx_class_name"),
@@ -123,6 +125,16 @@ def test_least_settings_work(target: str, layout: str) -> None:
             "nims.0.cache.access_mode", "ReadWriteMany",
         ),
         ("gke", {"prerequisites": {"volcano": "skip"}}, "prerequisites.volcano", "install"),
+        (
+            "gke", {"charts": {"source": "oci://mirror.example.com/charts"},
+                    "routes": {"kind": "gateway", "domain": "example.com"}},
+            "prerequisites.gateway_api", "set adopt, or name a folder",
+        ),
+        (
+            "gke", {"charts": {"source": "oci://mirror.example.com/charts"}, "prerequisites": {"gateway_api": "adopt"},
+                    "routes": {"kind": "gateway", "domain": "example.com"}},
+            "routes.gateway.install", "set false, or name a folder",
+        ),
         (
             "gke", {"prerequisites": {"nim_operator": "install", "cert_manager": "skip"}},
             "prerequisites.cert_manager", "install",
