@@ -13,6 +13,15 @@ from infra.config.gpus import GIB_PER_GPU, MACHINES, MIG_CAPABLE, Machine, accel
 from infra.config.pools import GpuPool
 from infra.config.stack import ClusterStackConfig
 
+RESERVED = frozenset(
+    {
+        "nemo", "mlflow", "postgres", "object-store", "volcano-system", "cert-manager", "cnpg-system", "gpu-operator",
+        "nim-operator", "envoy-gateway-system", "default",
+    }
+)  # fmt: skip
+RESERVED_PREFIXES = ("nemo-", "kube-")
+"""Namespaces of others, which a NIM's name, and so its namespace, must not be."""
+
 
 def broken_rules(config: ClusterStackConfig, secrets: set[str]) -> list[str]:
     """All problems of a configuration. `secrets`: names of the secret settings that have a value."""
@@ -83,9 +92,8 @@ def names(config: ClusterStackConfig) -> Iterator[str]:
     """Names that must differ, or must exist."""
     for name in repeated(nim.name for nim in config.nims):
         yield f"nims: {name!r} is there twice: give each NIM a name of its own"
-    reserved = {"nemo-datastore", "nemo-entity-store", "nemo-evaluator", "nemo-customizer", "nemo", "mlflow"}
     for index, nim in enumerate(config.nims):
-        if nim.name in reserved:
+        if nim.name in RESERVED or nim.name.startswith(RESERVED_PREFIXES):
             yield f"nims.{index}.name: {nim.name!r} is the namespace of another service: take another name"
     known = [pool.name for pool in config.pools]
     wanted = [(f"nims.{index}.pool", nim.pool) for index, nim in enumerate(config.nims)]
@@ -306,9 +314,9 @@ def object_store(config: ClusterStackConfig, secrets: set[str]) -> Iterator[str]
         )
     if said.kind == "azure" and config.mlflow.mode == "install":
         cluster = config.cluster
-        if not isinstance(cluster, AksSettings):
+        if isinstance(cluster, GkeSettings | EksSettings):
             yield "object_store.kind: azure lets pods in by the identity of an AKS cluster: s3, or in-cluster"
-        elif cluster.create and said.resource_group is None:
+        if isinstance(cluster, AksSettings) and cluster.create and said.resource_group is None:
             yield "object_store.resource_group: missing: the account is not in the group of a new cluster: name its own"
     if said.kind == "none" and config.mlflow.mode == "install" and config.mlflow.replicas > 1:
         yield "mlflow.replicas: replicas need an object store for artifacts: object_store.kind, or replicas: 1"

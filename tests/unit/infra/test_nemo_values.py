@@ -8,6 +8,8 @@ import pytest
 
 from infra import names
 from infra.config import ClusterStackConfig
+from infra.config.platform import ObjectStore
+from infra.config.rules import RESERVED, RESERVED_PREFIXES
 from infra.nemo.values import ALIASES, Surroundings, releases, values
 from infra.platform.credentials import CredentialNames
 from tests.cluster.charts import shapes
@@ -249,9 +251,10 @@ def test_external_buckets(bucket: Any, endpoint: str, ssl: bool) -> None:
     assert (found["endpoint"], found["ssl"], found["existingSecret"]) == (endpoint, ssl, "keys")
 
 
-@pytest.mark.parametrize("bucket", [{"kind": "none"}, {"kind": "azure", "account": "acc"}])
+@pytest.mark.parametrize("bucket", [{"kind": "none"}, {"kind": "azure", "account": "account1"}])
 def test_without_s3_files_stay_on_the_volume(bucket: Any) -> None:
-    found = by_namespace(config_for("gke", object_store=bucket))["nemo-datastore"]["data-store"]
+    config = config_for("aks").model_copy(update={"object_store": ObjectStore(**bucket)})
+    found = by_namespace(config)["nemo-datastore"]["data-store"]
     assert found["objectStore"] == {"enabled": False}
     assert found["persistence"] == {"storageClass": "fast"}
 
@@ -422,3 +425,9 @@ def test_the_chart_knows_every_value(sections: Any) -> None:
 
 def test_release_names_make_service_names() -> None:
     assert names.RELEASE == "nemo"  # bundled databases and the jobs service's names are built from it
+
+
+def test_nims_cannot_take_the_namespace_of_something_else() -> None:
+    taken = {service.namespace for service in names.PLATFORM}
+    taken |= {value for key, value in vars(names).items() if key.endswith("_NAMESPACE")} | {names.RELEASE}
+    assert {name for name in taken if not name.startswith(RESERVED_PREFIXES)} <= RESERVED
