@@ -96,6 +96,14 @@ def container(image: str, resources: Object | None = None, **more: Any) -> Objec
     return {"name": "main", "image": image, "resources": resources or {}, **more}
 
 
+RESTRICTED_POD: Object = {
+    "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+}
+RESTRICTED_CONTAINER: Object = {
+    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+}
+
+
 def claim(size: str, mode: str, storage_class: str | None) -> Object:
     """Return the spec of a PersistentVolumeClaim."""
     chosen = {"storageClassName": storage_class} if storage_class else {}
@@ -185,7 +193,8 @@ def postgres(seen: Round, cluster: Object) -> Object:
         seen.child(cluster, SERVICES, "Service", f"{name}-{suffix}", body)
     storage = spec["storage"]
     wanted = spec.get("instances", 1)
-    pod = {"containers": [container(spec.get("imageName", "none.invalid/postgres"), spec.get("resources"))]}
+    server = container(spec.get("imageName", "none.invalid/postgres"), spec.get("resources"), **RESTRICTED_CONTAINER)
+    pod = {**RESTRICTED_POD, "containers": [server]}  # as the real operator makes them
     template = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
