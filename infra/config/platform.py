@@ -115,6 +115,9 @@ class ObjectStore(Section):
     endpoint: str | None = Field(default=None, description="URL of an S3-compatible store; default: the cloud's own")
     region: str | None = None
     account: str | None = Field(default=None, description="Azure storage account")
+    resource_group: str | None = Field(
+        default=None, description="Of the Azure storage account; default: that of an AKS cluster that is there"
+    )
     secret: DnsLabel | None = Field(
         default=None,
         description="Existing Secret with keys access_key and secret_key in the namespaces of Data Store and MLflow; "
