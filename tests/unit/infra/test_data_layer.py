@@ -186,15 +186,15 @@ def test_keys_of_the_settings():
 
 
 @pytest.mark.parametrize(
-    "said",
+    ("target", "said"),
     [
-        {"kind": "s3", "region": "eu-central-1", "secret": "mine"},
-        {"kind": "azure", "account": "account1"},
-        {"kind": "none"},
+        ("gke", {"kind": "s3", "region": "eu-central-1", "secret": "mine"}),
+        ("aks", {"kind": "azure", "account": "account1", "resource_group": "group1"}),
+        ("gke", {"kind": "none"}),
     ],
 )
-def test_buckets_of_others_need_nothing(said):
-    found, ready = built(object_store=said)
+def test_buckets_of_others_need_nothing(target, said):
+    found, ready = built(target, object_store=said)
     assert ready["object_store"] == []
     assert not [name for _, name in secrets_in(found) if "object-store" in name]
 
@@ -248,7 +248,7 @@ def test_google_s_bucket_by_workload_identity_else_by_keys():
 
 
 def test_azure_s_container_by_workload_identity():
-    said: Any = {"kind": "azure", "account": "account1", "bucket": "mine"}
+    said: Any = {"kind": "azure", "account": "account1", "bucket": "mine", "resource_group": "group1"}
     made = values({"azure.workload.identity/client-id": "id"}, target="aks", object_store=said)
     assert made["artifactRoot"]["azureBlob"] == {
         "enabled": True, "container": "mine", "storageAccount": "account1", "path": "mlflow",
