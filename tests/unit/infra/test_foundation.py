@@ -1,9 +1,13 @@
-"""Which namespaces the foundation needs, and what makes GPUs allocatable on which target."""
+"""The foundation: its namespaces, what makes GPUs allocatable, and values that the charts know."""
+
+from typing import Any
 
 import pytest
 
 from infra import names
-from tests.unit.infra.cluster_support import CLOUDS, config_for
+from infra.platform import gpu, mlflow, object_store, operators
+from tests.cluster.charts import shapes
+from tests.unit.infra.cluster_support import A100, CLOUDS, L4, config_for, unknown
 
 
 @pytest.mark.parametrize(
@@ -43,3 +47,38 @@ def test_what_is_adopted_or_skipped_has_none():
         object_store={"kind": "none"},
     )
     assert names.foundation(config) == {"postgres": "restricted"}
+
+
+OPERATOR: dict[str, Any] = {"prerequisites": {"gpu": {"software": "gpu-operator"}}}
+SLICED = CLOUDS["eks"] | {"gpu_pools": [L4 | {"time_slicing": {"replicas": 4}}, A100 | {"count": 8}]}
+CUT = CLOUDS["aks"] | {"gpu_pools": [A100 | {"mig": {"profile": "3g.40gb"}}]}
+PUBLIC: dict[str, Any] = {
+    "routes": {"kind": "gateway", "domain": "example.com"},
+    "mlflow": {"basic_auth": True, "allowed_hosts": ["alias.example.com"]},
+    "observability": {"prometheus": "adopt"},
+}
+AZURE: dict[str, Any] = {"kind": "azure", "account": "account1", "resource_group": "group-1"}
+BUNDLED: dict[str, Any] = {"layout": "single", "postgres": {"kind": "bundled"}, "object_store": {"kind": "none"}}
+
+
+@pytest.mark.parametrize(
+    ("chart", "values"),
+    [
+        ("gpu-operator", gpu.gpu_operator_values(config_for("eks", eks=SLICED, **OPERATOR))),
+        ("gpu-operator", gpu.gpu_operator_values(config_for("gke", **OPERATOR))),
+        ("nvidia-device-plugin", gpu.device_plugin_values(config_for("aks", aks=CUT))),
+        ("volcano", operators.volcano_values()),
+        ("cert-manager", operators.cert_manager_values(config_for("gke", **PUBLIC))),
+        ("k8s-nim-operator", operators.nim_operator_values()),
+        ("cloudnative-pg", operators.postgres_operator_values()),
+        ("seaweedfs", object_store.seaweedfs_values(config_for("gke"), "fast")),
+        ("mlflow", mlflow.mlflow_values(config_for("gke", **PUBLIC), {})),
+        ("mlflow", mlflow.mlflow_values(config_for("gke", **BUNDLED), {})),
+        (
+            "mlflow",
+            mlflow.mlflow_values(config_for("aks", object_store=AZURE), {"azure.workload.identity/client-id": ""}),
+        ),
+    ],
+)
+def test_the_charts_know_every_value(chart, values):
+    assert list(unknown(values, shapes.load(chart), chart)) == []
