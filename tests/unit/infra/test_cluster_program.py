@@ -1,0 +1,261 @@
+"""The whole program for every target and layout under Pulumi's mocks: what holds for everything that it makes."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pulumi
+import pytest
+
+from infra import names, versions
+from infra.cluster_stack import ClusterStack, ClusterStackArgs
+from infra.clusters import kubectl
+from infra.outputs import StackOutputs
+from infra.platform import manifests
+from tests.unit.infra import test_eks, test_gke
+from tests.unit.infra.cluster_support import (
+    CLOUDS,
+    ROOT,
+    SECRETS,
+    Registration,
+    Registrations,
+    config_for,
+    of_type,
+    run,
+    secret_outputs,
+)  # fmt: skip
+
+RELEASE = "kubernetes:helm.sh/v3:Release"
+NODE = {
+    "metadata": {"name": "gpu-0", "labels": {"nvidia.com/gpu.memory": "81920"}},
+    "spec": {},
+    "status": {"allocatable": {"nvidia.com/gpu": "8"}, "conditions": [{"type": "Ready", "status": "True"}]},
+}
+CLASSES = [
+    {
+        "metadata": {"name": name, "annotations": {"storageclass.kubernetes.io/is-default-class": default}},
+        "provisioner": "nfs.csi.k8s.io",
+    }
+    for name, default in (("standard", "true"), ("shared", "false"))
+]
+DEFINITION = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: %s}
+spec: {group: nemostack.io}
+"""
+PASSWORD = "generated-by-the-mock"
+LLAMA = {
+    "name": "llama", "model": "meta/llama-3.2-3b-instruct", "image": "nvcr.io/nim/meta/llama-3.2-3b-instruct",
+    "tag": "1.8.3",
+}  # fmt: skip
+CLOUD_OUTPUTS = test_gke.OUTPUTS | test_eks.OUTPUTS
+EVERYTHING: dict[str, Any] = {
+    "services": {"guardrails": True, "deployment_management": True, "nim_proxy": True},
+    "prerequisites": {"nim_operator": "install"},
+    "nims": [
+        LLAMA,
+        LLAMA
+        | {
+            "name": "by-operator",
+            "deploy": "operator",
+            "replicas": 2,
+            "disruption_budget": 1,
+            "cache": {"access_mode": "ReadWriteMany"},
+        },
+        LLAMA | {"name": "scaled", "autoscaling": {"max": 4}, "topology_spread": "zone"},
+    ],
+    "routes": {"kind": "gateway", "domain": "nemo.example.com", "tls": {"kind": "self-signed"}},
+    "observability": {"prometheus": "install"},
+    "storage": {"rwx_class_name": "shared"},
+}
+READY = ("gke", "eks", "existing", "minikube")
+CASES = [
+    (target, layout, extent)
+    for target in READY
+    for layout in ("per-service", "single")
+    for extent in ("least", "all")
+]
+Made = tuple[Registrations, dict[str, Any], Any]
+
+
+@pytest.fixture(scope="module")
+def cluster_is_there() -> Iterator[None]:
+    patch = pytest.MonkeyPatch()
+    patch.setattr(kubectl.Kubectl, "read", lambda _, kind: {"nodes": [NODE], "storageclasses": CLASSES}[kind])
+    patch.setattr(manifests, "read", lambda manifest, _folder: (DEFINITION % manifest.file).encode())
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module", params=CASES, ids="-".join)
+def made(request: Any, cluster_is_there: None) -> Made:
+    target, layout, extent = request.param
+    config = config_for(target, layout=layout, **(EVERYTHING if extent == "all" else {}))
+    exports: dict[str, Any] = {}
+
+    def program() -> None:
+        stack = ClusterStack("unit", ClusterStackArgs(root=ROOT, settings=config, secrets=secret_outputs()))
+        exports.update(stack.exports)
+
+    generated = {"pulumi-python:dynamic/nemostack:GeneratedPassword": {"value": PASSWORD}}
+    return run(program, outputs=generated | CLOUD_OUTPUTS, calls=test_eks.CALLS), exports, config
+
+
+def releases(found: Registrations) -> list[Registration]:
+    return [one for (typ, _), one in found.items() if typ == RELEASE]
+
+
+def texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in a value, with its path."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from texts(inner, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from texts(inner, f"{path}.{index}")
+    elif isinstance(value, str):
+        yield path, value
+
+
+def test_outputs_have_the_keys_of_the_local_stack(made: Made) -> None:
+    _, exports, config = made
+    plain = {key: value for key, value in exports.items() if key != "kubeconfig"}
+    assert StackOutputs.model_validate(plain).target == config.target
+    assert isinstance(exports["kubeconfig"], pulumi.Output)
+    assert set(exports) == set(StackOutputs.model_fields)
+
+
+def test_every_release_is_pinned_and_has_a_deadline(made: Made) -> None:
+    pinned = {chart.name: chart.version for chart in versions.CHARTS}
+    for release in releases(made[0]):
+        chart = release.inputs["chart"].split("/")[-1]
+        assert release.inputs["version"] == pinned[chart], release.name
+        assert release.inputs["timeout"] >= 300, release.name
+
+
+def test_namespaces_are_made_before_they_are_used(made: Made) -> None:
+    found = made[0]
+    there = {one.inputs["metadata"]["name"] for one in of_type(found, ":Namespace").values()}
+    there |= {"kube-system", "default"}
+    for one in found.values():
+        namespace = one.inputs.get("metadata", {}).get("namespace") if isinstance(one.inputs, dict) else None
+        if one.type == RELEASE:
+            namespace = one.inputs["namespace"]
+        assert namespace is None or namespace in there, one.name
+
+
+def test_everything_goes_to_the_cluster_of_the_stack(made: Made) -> None:
+    for one in made[0].values():
+        if one.type.startswith("kubernetes:"):
+            assert "$pulumi:providers:kubernetes::" in one.provider, one.name  # not the default provider
+
+
+def test_secrets_are_secret(made: Made) -> None:
+    found = made[0]
+    secrets = of_type(found, "kubernetes:core/v1:Secret")
+    assert secrets
+    for name, secret in secrets.items():
+        filled = {f"stringData.{key}" for key in secret.inputs.get("stringData", {})}
+        filled |= {f"data.{key}" for key in secret.inputs.get("data", {})}
+        covered = {path for path in filled if path in secret.secrets or path.split(".")[0] in secret.secrets}
+        plain = {path.split(".", 1)[1] for path in filled - covered}
+        assert plain <= {"username", "dbname", "host", "port"}, (name, plain)
+
+
+def test_no_secret_stands_in_plain_text_anywhere(made: Made) -> None:
+    forbidden = [*SECRETS.values(), PASSWORD]
+    for one in made[0].values():
+        for path, text in texts(one.inputs):
+            if any(secret in text for secret in forbidden):
+                assert any(path == hidden or path.startswith(f"{hidden}.") for hidden in one.secrets), (one.name, path)
+
+
+def known_services(found: Registrations) -> set[tuple[str, str]]:
+    """Services that exist once the program has run, by namespace and name, derived from what it registers."""
+    there = {
+        (one.inputs["metadata"]["namespace"], one.inputs["metadata"]["name"])
+        for one in of_type(found, "kubernetes:core/v1:Service").values()
+    }
+    for one in releases(found):
+        namespace, values = one.inputs["namespace"], one.inputs.get("values", {})
+        chart = one.inputs["chart"].split("/")[-1]
+        if chart == versions.NEMO.name:
+            there |= {
+                (namespace, service.name) for service in names.PLATFORM if values.get(service.alias, {}).get("enabled")
+            }
+        elif chart == versions.SEAWEEDFS.name:
+            there.add((namespace, f"{one.inputs['name']}-all-in-one"))
+        else:
+            there.add((namespace, values.get("fullnameOverride") or one.inputs["name"]))
+    for (typ, _), one in found.items():
+        meta = one.inputs.get("metadata", {}) if isinstance(one.inputs, dict) else {}
+        if typ.endswith(":NIMService"):
+            there.add((meta["namespace"], meta["name"]))
+        if typ.endswith("postgresql.cnpg.io/v1:Cluster"):
+            there |= {(meta["namespace"], f"{meta['name']}-{kind}") for kind in ("rw", "r", "ro")}
+    return there
+
+
+def test_every_url_in_the_cluster_leads_to_a_service_of_the_stack(made: Made) -> None:
+    found, exports, _ = made
+    there = known_services(found)
+    pattern = re.compile(r"([a-z0-9-]+)\.([a-z0-9-]+)\.svc\.cluster\.local")
+    urls = {
+        match.groups(): f"{one.name}: {path}"
+        for one in found.values()
+        for path, text in texts(one.inputs)
+        for match in pattern.finditer(text)
+    }
+    urls |= {
+        match.groups(): f"output {key}" for key, text in texts(exports_of(exports)) for match in pattern.finditer(text)
+    }
+    assert len(urls) >= 4
+    missing = {where: user for where, user in urls.items() if (where[1], where[0]) not in there}
+    assert not missing, there
+
+
+def exports_of(exports: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in exports.items() if not isinstance(value, pulumi.Output)}
+
+
+def test_outputs_name_services_of_the_stack(made: Made) -> None:
+    found, exports, _ = made
+    there = known_services(found)
+    for address in exports["cluster"]["services"].values():
+        namespace, rest = address.split("/")
+        assert (namespace, rest.split(":")[0]) in there
+
+
+def test_pods_with_a_gpu_tolerate_every_gpu_taint(made: Made) -> None:
+    found, _, config = made
+    wanted = {"nvidia.com/gpu", *(taint.key for taint in config.gpu_taints)}
+    asked = 0
+    for one in found.values():
+        spec: Any = one.inputs.get("values") if one.type == RELEASE else one.inputs.get("spec")
+        chart = str(one.inputs.get("chart", "")).split("/")[-1]
+        if one.type.endswith((":NIMService", ":NIMCache")) or chart == versions.NIM_LLM.name:
+            assert wanted <= {toleration["key"] for toleration in spec["tolerations"]}, one.name
+            asked += 1
+        elif chart == versions.NEMO.name and spec.get("customizer", {}).get("enabled"):
+            tolerations = spec["customizer"]["customizerConfig"]["tolerations"]
+            assert wanted <= {toleration["key"] for toleration in tolerations}
+            asked += 1
+    assert asked >= 2
+
+
+def test_gpu_pools_are_what_the_settings_say(made: Made) -> None:
+    found, _, config = made
+    tokens = {"gke": "gcp:container/nodePool:NodePool", "eks": "aws:eks/nodeGroup:NodeGroup", "aks": ":AgentPool"}
+    if config.target not in tokens:
+        return
+    pools = of_type(found, tokens[config.target])
+    wanted = {pool["name"] for pool in CLOUDS[config.target]["gpu_pools"]}
+    assert all(any(name in made_name for made_name in pools) for name in wanted), list(pools)
+
+
+def test_nothing_of_it_is_large(made: Made) -> None:
+    """Each resource names few others to wait for: a stack of hundreds of NIMs stays a small state."""
+    assert max(len(one.options.dependencies) for one in made[0].values()) < 180
+    assert len(json.dumps({str(key): one.inputs for key, one in made[0].items()}, default=str)) < 3_000_000
