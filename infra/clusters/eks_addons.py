@@ -113,7 +113,7 @@ def shared_files(
         )
         for subnet in network.one_a_zone()
     ]
-    parameters = {
+    parameters: dict[str, pulumi.Input[str]] = {
         "provisioningMode": "efs-ap",
         "fileSystemId": files.id,
         "directoryPerms": "700",

@@ -13,6 +13,7 @@ import pulumi_gcp as gcp
 import pulumi_kubernetes as kubernetes
 from pulumi_gcp import container
 
+from infra import names
 from infra.clusters import gke_network, kubeconfig
 from infra.clusters.cluster import Cluster
 from infra.clusters.gke_pools import Nodes, gpu_pool, system_pool
@@ -69,6 +70,7 @@ def connect(config: ClusterStackConfig, _root: Path, opts: pulumi.ResourceOption
         storage_class=config.storage.class_name,  # None: GKE's own default, balanced disks that can grow
         rwx_storage_class=RWX_CLASS if shared else config.storage.rwx_class_name,
         ready=tuple(made.ready),
+        object_store_annotations=made.annotations,
     )
 
 
@@ -100,6 +102,7 @@ class GkeCluster(pulumi.ComponentResource):
     provider: kubernetes.Provider
     kubeconfig: pulumi.Output[str]
     ready: list[pulumi.Resource]
+    annotations: dict[str, pulumi.Input[str]]
 
     def __init__(self, name: str, args: GkeArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("nemostack:cluster:Gke", name, None, opts)
@@ -125,6 +128,7 @@ class GkeCluster(pulumi.ComponentResource):
         if args.shared_files:
             opts = pulumi.ResourceOptions(parent=self, provider=self.provider)
             self.ready.append(shared_files(place.network, opts))
+        self.annotations = bucket_access(name, args, child) if place.workload_identity else {}
         self.register_outputs({"kubeconfig": self.kubeconfig})
 
 
@@ -145,6 +149,34 @@ def node_account(
         for role in NODE_ROLES
     ]
     return account, granted
+
+
+def bucket_access(name: str, args: GkeArgs, opts: pulumi.ResourceOptions) -> dict[str, pulumi.Input[str]]:
+    """Let MLflow's pods into the bucket; return the annotations of their service account.
+
+    The Data Store speaks S3 to it, which takes keys: those of the settings.
+    """
+    if args.config.object_store.kind != "gcs" or args.config.mlflow.mode != "install":
+        return {}
+    account = gcp.serviceaccount.Account(
+        "mlflow", account_id=f"{name[:23].rstrip('-')}-mlflow", display_name=f"MLflow of {name}", opts=opts
+    )
+    gcp.storage.BucketIAMMember(
+        "mlflow",
+        bucket=args.config.object_store.bucket,
+        role="roles/storage.objectUser",
+        member=account.member,
+        opts=opts,
+    )
+    pods = f"{args.settings.project}.svc.id.goog[{names.MLFLOW_NAMESPACE}/{names.MLFLOW_SERVICE}]"
+    gcp.serviceaccount.IAMMember(
+        "mlflow",
+        service_account_id=account.name,
+        role="roles/iam.workloadIdentityUser",
+        member=f"serviceAccount:{pods}",
+        opts=opts,
+    )
+    return {"iam.gke.io/gcp-service-account": account.email}
 
 
 def make(

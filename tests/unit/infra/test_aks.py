@@ -1,6 +1,7 @@
 """AKS as the engine is asked for it: pools as the settings say, secure defaults, only pools where it is there."""
 
 import base64
+import functools
 import json
 from typing import Any
 
@@ -57,6 +58,12 @@ def connect(
     return made[0], registered
 
 
+@functools.cache
+def as_shipped() -> tuple[clusters.Cluster, Registrations]:
+    """The least settings."""
+    return connect()
+
+
 def pool(gpu: dict[str, Any], **sections: Any) -> dict[str, Any]:
     """Inputs of the agent pool made of `gpu`, beside one that can train."""
     aks = {"gpu_pools": [gpu, *sections.pop("beside", [TRAIN])]} | sections.pop("aks", {})
@@ -69,7 +76,7 @@ def role(registered: Registrations, name: str) -> dict[str, Any]:
 
 
 def test_inventory() -> None:
-    cluster, registered = connect()
+    cluster, registered = as_shipped()
     assert set(of_type(registered, POOL)) == {"gpu-a10", "gpu-train"}
     assert {kind for kind, _ in registered if kind.startswith("azure-native:")} == {
         CLUSTER, "azure-native:containerservice:AgentPool", "azure-native:resources:ResourceGroup",
@@ -134,7 +141,7 @@ def test_the_gpu_operator_brings_the_driver() -> None:
 
 
 def test_secure_defaults() -> None:
-    _, registered = connect()
+    _, registered = as_shipped()
     inputs = registered[CLUSTER, "nemostack"].inputs
     assert inputs["disableLocalAccounts"] is True
     assert inputs["aadProfile"] == {"managed": True, "enableAzureRBAC": True}
@@ -148,7 +155,7 @@ def test_secure_defaults() -> None:
 
 
 def test_the_autoscalers_work_is_no_drift() -> None:
-    _, registered = connect()
+    _, registered = as_shipped()
     assert list(registered[CLUSTER, "nemostack"].options.ignoreChanges) == ["agentPoolProfiles[0].count"]
     for registration in of_type(registered, POOL).values():
         assert list(registration.options.ignoreChanges) == ["count"]
@@ -167,7 +174,7 @@ def test_the_system_pool() -> None:
 
 
 def test_roles() -> None:
-    _, registered = connect()
+    _, registered = as_shipped()
     network, admin = role(registered, "cluster-network"), role(registered, "maker-admin")
     assert (network["scope"], network["principalId"], network["principalType"]) == (
         "network-id", "principal-1", "ServicePrincipal",
@@ -189,7 +196,7 @@ def test_a_person_who_logged_in_with_az_is_no_service_principal() -> None:
 
 
 def test_the_network_lets_nodes_reach_shares() -> None:
-    _, registered = connect()
+    _, registered = as_shipped()
     (subnet,) = registered["azure-native:network:VirtualNetwork", "network"].inputs["subnets"]
     assert subnet["serviceEndpoints"] == [{"service": "Microsoft.Storage"}]
     expected = "network-id/subnets/nodes"
@@ -206,7 +213,7 @@ def test_a_subnet_that_is_there_is_used() -> None:
 
 
 def test_shared_volumes() -> None:
-    _, registered = connect()
+    _, registered = as_shipped()
     (made,) = of_type(registered, ":StorageClass").values()
     assert made.inputs["provisioner"] == "file.csi.azure.com"
     assert made.inputs["parameters"]["protocol"] == "nfs"
@@ -215,7 +222,7 @@ def test_shared_volumes() -> None:
 
 
 def test_the_kubeconfig_is_secret_and_holds_no_credential() -> None:
-    _, registered = connect()
+    _, registered = as_shipped()
     provider = registered["pulumi:providers:kubernetes", "nemostack"]
     assert provider.secrets == {"kubeconfig"}
     text = provider.inputs["kubeconfig"]

@@ -1,5 +1,6 @@
 """EKS as the engine is asked for it: pools as the settings say, secure defaults, only pools where it is there."""
 
+import functools
 import ipaddress
 import itertools
 import json
@@ -44,6 +45,12 @@ def connect(**sections: Any) -> tuple[clusters.Cluster, Registrations]:
     return made[0], registered
 
 
+@functools.cache
+def as_shipped() -> tuple[clusters.Cluster, Registrations]:
+    """The least settings."""
+    return connect()
+
+
 def pool(gpu: dict[str, Any], **sections: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Inputs of the node group made of `gpu`, and of its launch template."""
     eks = {"gpu_pools": [gpu, TRAIN]} | sections.pop("eks", {})
@@ -53,7 +60,7 @@ def pool(gpu: dict[str, Any], **sections: Any) -> tuple[dict[str, Any], dict[str
 
 
 def test_inventory() -> None:
-    cluster, registered = connect()
+    cluster, registered = as_shipped()
     assert set(of_type(registered, GROUP)) == {"system", "gpu-l4", "gpu-train"}
     assert set(of_type(registered, ":Addon")) == {
         "vpc-cni", "kube-proxy", "coredns", "eks-pod-identity-agent", "aws-ebs-csi-driver", "aws-efs-csi-driver",
@@ -113,7 +120,7 @@ def test_mig_and_time_slicing_are_the_operators() -> None:
 
 
 def test_nodes_are_hard_to_misuse() -> None:
-    _, registered = connect()
+    _, registered = as_shipped()
     templates = of_type(registered, ":LaunchTemplate")
     assert len(templates) == 3
     for template in templates.values():
@@ -124,7 +131,7 @@ def test_nodes_are_hard_to_misuse() -> None:
 
 
 def test_nodes_come_after_what_makes_them_ready() -> None:
-    _, registered = connect()
+    _, registered = as_shipped()
     for registration in of_type(registered, GROUP).values():
         assert {"vpc-cni", "kube-proxy", "nemostack", "private-us-east-1a"} <= registration.dependencies
         assert "nodes-AmazonEKSWorkerNodePolicy" in registration.dependencies
@@ -135,14 +142,14 @@ def test_nodes_come_after_what_makes_them_ready() -> None:
 
 
 def test_network_policies_are_enforced() -> None:
-    _, registered = connect()
+    _, registered = as_shipped()
     settings = of_type(registered, ":Addon")["vpc-cni"].inputs["configurationValues"]
     assert json.loads(settings) == {"enableNetworkPolicy": "true"}
     assert registered[CLUSTER, "nemostack"].inputs["bootstrapSelfManagedAddons"] is False
 
 
 def test_drivers_have_roles_of_their_own() -> None:
-    _, registered = connect()
+    _, registered = as_shipped()
     accounts = {
         name: addon.inputs["podIdentityAssociations"][0]["serviceAccount"]
         for name, addon in of_type(registered, ":Addon").items()
@@ -167,12 +174,12 @@ def test_the_api_server() -> None:
     assert inputs["accessConfig"]["authenticationMode"] == "API"
     assert inputs["enabledClusterLogTypes"] == ["api", "audit", "authenticator"]
     assert inputs["version"] == "1.34"
-    _, registered = connect()
+    _, registered = as_shipped()
     assert "publicAccessCidrs" not in registered[CLUSTER, "nemostack"].inputs["vpcConfig"]
 
 
 def test_the_autoscaler_changes_only_groups_of_its_cluster() -> None:
-    _, registered = connect()
+    _, registered = as_shipped()
     (release,) = of_type(registered, ":Release").values()
     assert (release.inputs["chart"], release.inputs["version"]) == (
         "cluster-autoscaler", versions.CLUSTER_AUTOSCALER.version,
@@ -191,7 +198,7 @@ def test_the_autoscaler_changes_only_groups_of_its_cluster() -> None:
 
 
 def test_shared_files_have_a_door_in_each_zone_for_nodes_only() -> None:
-    _, registered = connect()
+    _, registered = as_shipped()
     assert of_type(registered, ":FileSystem")["shared"].inputs["encrypted"] is True
     doors = of_type(registered, ":MountTarget")
     assert set(doors) == {f"shared-us-east-1{letter}" for letter in "abc"}
@@ -239,7 +246,7 @@ def test_zones() -> None:
 
 
 def test_the_kubeconfig_is_secret_and_holds_no_credential() -> None:
-    _, registered = connect()
+    _, registered = as_shipped()
     provider = registered["pulumi:providers:kubernetes", "nemostack"]
     assert provider.secrets == {"kubeconfig"}
     config = json.loads(provider.inputs["kubeconfig"])

@@ -1,5 +1,6 @@
 """GKE as the engine is asked for it: pools as the settings say, secure defaults, only pools where it is there."""
 
+import functools
 import json
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.unit.infra.cluster_support import CLOUDS, L4, ROOT, Registrations, co
 CLUSTER = "gcp:container/cluster:Cluster"
 OUTPUTS: dict[str, dict[str, Any]] = {
     CLUSTER: {"endpoint": "10.0.0.1", "masterAuth": {"clusterCaCertificate": "Q0E="}},
-    "gcp:serviceaccount/account:Account": {"email": "nodes@x", "member": "serviceAccount:nodes@x"},
+    "gcp:serviceaccount/account:Account": {"email": "nodes@x", "member": "serviceAccount:nodes@x", "name": "n"},
 }
 
 
@@ -36,6 +37,12 @@ def connect(answer: dict[str, Any] | None = None, **sections: Any) -> tuple[clus
     return made[0], registered
 
 
+@functools.cache
+def as_shipped() -> tuple[clusters.Cluster, Registrations]:
+    """The least settings."""
+    return connect()
+
+
 def pool(gpu: dict[str, Any], **sections: Any) -> dict[str, Any]:
     """Inputs of the node pool made of `gpu`, beside one that can train."""
     gke = {"gpu_pools": [gpu, CLOUDS["gke"]["gpu_pools"][1]]} | sections.pop("gke", {})
@@ -44,7 +51,7 @@ def pool(gpu: dict[str, Any], **sections: Any) -> dict[str, Any]:
 
 
 def test_inventory() -> None:
-    cluster, registered = connect()
+    cluster, registered = as_shipped()
     assert {name for typ, name in registered if typ.endswith(":NodePool")} == {"system", "gpu-l4", "gpu-train"}
     assert set(of_type(registered, ":Network")) == {"network"}
     assert set(of_type(registered, ":RouterNat")) == {"nat"}
@@ -121,14 +128,14 @@ def test_first_nodes_keep_to_the_limits_of_all_zones(
 
 
 def test_the_autoscalers_work_is_no_drift() -> None:
-    _, registered = connect()
+    _, registered = as_shipped()
     for registration in of_type(registered, ":NodePool").values():
         assert list(registration.options.ignoreChanges) == ["initialNodeCount"]
     assert list(registered[CLUSTER, "nemostack"].options.ignoreChanges) == ["nodeConfig", "initialNodeCount"]
 
 
 def test_secure_defaults() -> None:
-    _, registered = connect()
+    _, registered = as_shipped()
     inputs = registered[CLUSTER, "nemostack"].inputs
     assert inputs["privateClusterConfig"]["enablePrivateNodes"] is True
     assert inputs["datapathProvider"] == "ADVANCED_DATAPATH"
@@ -143,7 +150,7 @@ def test_secure_defaults() -> None:
 
 
 def test_who_reaches_the_api_server() -> None:
-    _, everybody = connect()
+    _, everybody = as_shipped()
     assert "masterAuthorizedNetworksConfig" not in everybody[CLUSTER, "nemostack"].inputs
     _, office = connect(gke={"authorized_networks": ["192.0.2.0/24"]})
     assert office[CLUSTER, "nemostack"].inputs["masterAuthorizedNetworksConfig"] == {
@@ -160,7 +167,7 @@ def test_dns_on_the_node_is_what_the_policies_expect() -> None:
 
 
 def test_gateway_api_of_google_only_for_its_controller() -> None:
-    _, without = connect()
+    _, without = as_shipped()
     assert without[CLUSTER, "nemostack"].inputs["gatewayApiConfig"] == {"channel": "CHANNEL_DISABLED"}
     assert set(of_type(without, ":Subnetwork")) == {"nodes"}
     gateway = {"controller": "gke", "install": False}
@@ -173,7 +180,7 @@ def test_gateway_api_of_google_only_for_its_controller() -> None:
 
 
 def test_shared_volumes_are_in_the_clusters_network() -> None:
-    _, registered = connect()
+    _, registered = as_shipped()
     (made,) = of_type(registered, ":StorageClass").values()
     assert made.inputs["provisioner"] == "filestore.csi.storage.gke.io"
     assert made.inputs["parameters"] == {"tier": "standard", "network": "nemostack"}
@@ -195,7 +202,7 @@ def test_a_network_that_is_there_is_used() -> None:
 
 
 def test_the_kubeconfig_is_secret_and_holds_no_credential() -> None:
-    _, registered = connect()
+    _, registered = as_shipped()
     provider = registered["pulumi:providers:kubernetes", "nemostack"]
     assert provider.secrets == {"kubeconfig"}
     config = json.loads(provider.inputs["kubeconfig"])
@@ -232,6 +239,26 @@ def test_a_cluster_that_is_there_without_workload_identity() -> None:
     _, registered = connect(found(pool=""), gke={"create": False})
     for registration in of_type(registered, ":NodePool").values():
         assert "workloadMetadataConfig" not in registration.inputs["nodeConfig"]
+
+
+KEYS = {"object_store_access_key": "a", "object_store_secret_key": "b"}
+
+
+def test_mlflow_gets_into_the_bucket_by_its_identity() -> None:
+    store = {"kind": "gcs", "bucket": "mine"}
+    cluster, registered = connect(object_store=store, secrets={"ngc_api_key": "x", **KEYS})
+    assert set(cluster.object_store_annotations) == {"iam.gke.io/gcp-service-account"}
+    bucket = registered["gcp:storage/bucketIAMMember:BucketIAMMember", "mlflow"].inputs
+    assert (bucket["bucket"], bucket["role"]) == ("mine", "roles/storage.objectUser")
+    pods = registered["gcp:serviceaccount/iAMMember:IAMMember", "mlflow"].inputs
+    assert pods["member"] == "serviceAccount:project-1.svc.id.goog[mlflow/mlflow-tracking]"
+    assert pods["role"] == "roles/iam.workloadIdentityUser"
+
+
+def test_no_bucket_no_access() -> None:
+    cluster, registered = as_shipped()
+    assert cluster.object_store_annotations == {}
+    assert set(of_type(registered, ":Account")) == {"nodes"}
 
 
 def test_region_of_a_location() -> None:
