@@ -1,42 +1,83 @@
-"""The tables in docs/kubernetes/nemo.md say what the program does."""
+"""Tables in docs/kubernetes/ that say what the program does are what it does."""
 
 import re
+from typing import get_args
 
-from infra.nemo.services import NemoServices, NemoServicesArgs
-from infra.nemo.values import Surroundings
-from infra.nemo.wiring import wiring
-from infra.platform import endpoints
-from infra.platform.credentials import credential_names, required
-from tests.unit.infra.cluster_support import ROOT, SECRETS, chart_store, config_for, of_type, run
+from infra import names
+from infra.config.network import Gateway, Ingress, Tls
+from infra.platform import gateway, ingress
+from infra.platform.policy_table import edges
+from infra.platform.route_table import route_table
+from tests.unit.infra.cluster_support import ROOT, config_for
 
-PAGE = (ROOT / "docs" / "kubernetes" / "nemo.md").read_text()
-CONFIG = config_for(
-    "gke",
-    services={"guardrails": True, "deployment_management": True, "nim_proxy": True},
-    prerequisites={"nim_operator": "install"},
-)
+PAGES = ROOT / "docs" / "kubernetes"
 
 
-def test_wiring() -> None:
-    rows = dict(re.findall(r"^\| `([\w.-]+)` \| `(\S+)` \|$", PAGE, re.MULTILINE))
-    assert rows == wiring(CONFIG)
+def rows(page: str, header: str) -> list[list[str]]:
+    """Cells of the table whose first line is `header`."""
+    lines = (PAGES / page).read_text(encoding="utf-8").splitlines()
+    found = []
+    for line in lines[lines.index(header) + 2 :]:
+        if not line.startswith("|"):
+            break
+        found.append([cell.strip() for cell in line.strip("|").split("|")])
+    return found
 
 
-def test_secrets_of_each_namespace() -> None:
-    rows = re.findall(r"^\| `([\w-]+)` \| [^`|]+(?:\([^|]*\))? \| (.+) \|$", PAGE, re.MULTILINE)
-    said = {namespace: set(re.findall(r"`([\w-]+)`", secrets)) for namespace, secrets in rows}
-    credentials = credential_names(CONFIG, SECRETS)
-    true = {namespace: set(found) for namespace, found in required(CONFIG, credentials).items()}
-    for database in endpoints.databases(CONFIG).values():
-        for namespace in endpoints.readers(CONFIG, database):
-            true.setdefault(namespace, set()).add(database.secret)
-    for namespace in endpoints.bucket_readers(CONFIG):
-        true[namespace].add("object-store")
-    args = NemoServicesArgs(config=CONFIG, charts=chart_store(), around=Surroundings(credentials=credentials))
-    made = run(
-        lambda: NemoServices("services", args),
-        outputs={"pulumi-python:dynamic/nemostack:GeneratedPassword": {"value": "generated"}},
+def test_edges() -> None:
+    config = config_for(
+        "existing",
+        observability={"prometheus": "install"},
+        routes={"kind": "gateway", "domain": "ai.example.com"},
     )
-    for found in of_type(made, ":Secret").values():
-        true[found.inputs["metadata"]["namespace"]].add(found.inputs["metadata"]["name"])
-    assert said == true
+    wanted = [
+        [str(edge.consumer), str(edge.provider), ", ".join(map(str, edge.ports)) or "any", edge.why]
+        for edge in edges(config)
+    ]
+    assert rows("security.md", "| from | to | pod ports (TCP) | for |") == wanted
+
+
+def test_hosts_and_paths() -> None:
+    config = config_for(
+        "existing",
+        services={"guardrails": True, "deployment_management": True},
+        prerequisites={"nim_operator": "install"},
+        routes={"kind": "gateway", "domain": "ai.example.com"},
+    )
+    said: dict[str, set[str]] = {}
+    host = ""
+    for cells in rows("routes.md", "| host | paths | service |"):
+        host = cells[0].strip("`") or host
+        said.setdefault(host, set()).update(re.findall(r"`(/[^`]*)`", cells[1]))
+    wanted: dict[str, set[str]] = {}
+    for route in route_table(config):
+        wanted.setdefault(route.host, set()).update(route.prefixes)
+    for alone in ("data-store", "mlflow"):
+        assert (said.pop(f"{alone}.ai.example.com"), wanted.pop(f"{alone}.ai.example.com")) == (set(), {"/"})
+    assert said.pop("<nim>.ai.example.com") == set()
+    assert wanted.pop("llama3-2-3b-instruct.ai.example.com") == set(names.NIM_PREFIXES)
+    assert said == wanted
+
+
+def test_every_controller_and_kind_of_certificate_is_there() -> None:
+    header = "| `controller` | class | long answers | uploads | health checks | private address |"
+    table = {cells[0].split("(")[0].strip().replace("`", ""): cells[1] for cells in rows("routes.md", header)}
+    controllers = {
+        f"{kind} {name}"
+        for kind, section in (("gateway", Gateway), ("ingress", Ingress))
+        for name in get_args(section.model_fields["controller"].annotation)
+    }
+    assert set(table) == controllers
+    for name, usual in gateway.CONTROLLERS.items():
+        assert f"`{usual.internal_class}`" in table[f"gateway {name}"] or name == "other"
+        assert f"`{usual.external_class}`" in table[f"gateway {name}"] or name == "other"
+    for name, usual_class in ingress.CLASSES.items():
+        assert f"`{usual_class}`" in table[f"ingress {name}"]
+    kinds = {cells[0].strip("`") for cells in rows("routes.md", "| `tls.kind` | what happens |")}
+    assert kinds == set(get_args(Tls.model_fields["kind"].annotation))
+
+
+def test_local_ports() -> None:
+    text = (PAGES / "routes.md").read_text(encoding="utf-8")
+    for port in names.LOCAL_PORTS.values():
+        assert str(port) in text
