@@ -1,12 +1,13 @@
 """A stack on Kubernetes, from the cluster up to the routes: reads like the order in which things must come."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pulumi
 
+from infra import names
 from infra.cluster_outputs import outputs
 from infra.clusters import connect
 from infra.config import ClusterStackConfig
@@ -47,9 +48,10 @@ class ClusterStack(pulumi.ComponentResource):
         inside = pulumi.ResourceOptions(parent=self, provider=cluster.provider, depends_on=list(cluster.ready))
 
         namespaces = Namespaces("namespaces", NamespacesArgs(config=config, secrets=secrets), inside)
-        after = [*cluster.ready, *namespaces.ready]
-        policies = NetworkPolicies("policies", NetworkPoliciesArgs(config=config, after=after), inside)
-        after += policies.ready
+        NetworkPolicies("policies", NetworkPoliciesArgs(config=config, namespaces=namespaces.of), inside)
+        # NIMs wait for their own namespace only: there may be hundreds
+        there = [made for where in shared(config, namespaces.of) for made in namespaces.inside[where]]
+        after = [*cluster.ready, *there]
         needed = Prerequisites("prerequisites", PrerequisitesArgs(config=config, charts=charts, after=after), inside)
         after += needed.ready
 
@@ -94,13 +96,29 @@ class ClusterStack(pulumi.ComponentResource):
             NemoServicesArgs(config=config, charts=charts, around=around, after=[*after, *mlflow.ready]),
             inside,
         )
-        nims = Nims(
-            "nims", NimsArgs(config=config, charts=charts, around=around, after=[*after, *services.ready]), inside
+        first = [*cluster.ready, *needed.ready]
+        entity_store = services.of.get(names.ENTITY_STORE.key)
+        Nims(
+            "nims",
+            NimsArgs(
+                config=config,
+                charts=charts,
+                around=around,
+                inside=namespaces.inside,
+                after=[*first, *prometheus.ready, *([entity_store] if entity_store else [])],
+            ),
+            inside,
         )
-        Routes("routes", RoutesArgs(config=config, charts=charts, after=[*after, *services.ready, *nims.ready]), inside)
-
+        Routes("routes", RoutesArgs(config=config, charts=charts, namespaces=namespaces.of, after=first), inside)
         Monitoring("monitoring", MonitoringArgs(config=config, after=after), inside)
 
         found = outputs(config, secrets, cluster.kubeconfig_path, cluster.context)
         self.exports = found.model_dump() | {"kubeconfig": cluster.kubeconfig}
         self.register_outputs({"nemo_url": found.nemo_url})
+
+
+def shared(config: ClusterStackConfig, namespaces: Collection[str]) -> list[str]:
+    """Namespaces of everything but those that hold a NIM alone."""
+    others = {names.namespace(config, service) for service in names.services(config)}
+    alone = {names.namespace(config, nim) for nim in config.nims} - others
+    return [namespace for namespace in namespaces if namespace not in alone]

@@ -4,7 +4,7 @@ A NIM counts as made when it answers: Helm waits for the pods, and Pulumi for th
 take is its startup window and what a new node and its images take.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -29,11 +29,15 @@ READY = {
 
 @dataclass(frozen=True, kw_only=True)
 class NimsArgs:
-    """`after`: what must be there first: namespaces, GPU software, NIM operator, the Entity Store's release."""
+    """`after`: what every NIM needs: GPU software, NIM operator, the Entity Store's release.
+
+    `inside`: namespace -> what must be there before anything is put into it.
+    """
 
     config: ClusterStackConfig
     charts: ChartStore
     around: Surroundings
+    inside: Mapping[str, Sequence[pulumi.Resource]]
     after: Sequence[pulumi.Resource] = ()
 
 
@@ -63,11 +67,14 @@ class Nims(pulumi.ComponentResource):
         namespace = names.namespace(self._args.config, nim)
         return kubernetes.meta.v1.ObjectMetaArgs(name=nim.name, namespace=namespace, annotations=annotations)
 
+    def _first(self, nim: Nim) -> list[pulumi.Resource]:
+        return [*self._args.after, *self._args.inside.get(names.namespace(self._args.config, nim), ())]
+
     def _options(self, nim: Nim, after: Sequence[pulumi.Resource] = ()) -> pulumi.ResourceOptions:
         seconds = f"{wait_s(nim)}s"
         return pulumi.ResourceOptions(
             parent=self,
-            depends_on=[*self._args.after, *after],
+            depends_on=[*self._first(nim), *after],
             custom_timeouts=pulumi.CustomTimeouts(create=seconds, update=seconds),
         )
 
@@ -77,7 +84,7 @@ class Nims(pulumi.ComponentResource):
             f"{namespace}/{nim.name}",
             metadata=self._metadata(nim),
             automount_service_account_token=False,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=self._first(nim)),
         )
         return args.charts.release(
             nim.name,
@@ -114,7 +121,7 @@ class Nims(pulumi.ComponentResource):
             f"{namespace}/{nim.name}",
             metadata=self._metadata(nim),
             spec={"min_available": least, "selector": {"match_labels": pod_labels(nim)}},
-            opts=pulumi.ResourceOptions(parent=self, depends_on=list(self._args.after)),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=self._first(nim)),
         )
 
 

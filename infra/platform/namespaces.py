@@ -68,12 +68,12 @@ def contents(config: ClusterStackConfig, secrets: Mapping[str, pulumi.Output[str
 class Namespaces(pulumi.ComponentResource):
     """Namespaces, a LimitRange in those of services and NIMs, and Secrets of credentials.
 
-    `of`: namespace -> its resource. `ready`: all, for those that come after.
+    `of`: namespace -> its resource. `inside`: namespace -> all that is made here of it, for what comes into it.
     """
 
     of: dict[str, kubernetes.core.v1.Namespace]
+    inside: dict[str, list[pulumi.Resource]]
     credentials: CredentialNames
-    ready: list[pulumi.Resource]
 
     def __init__(self, name: str, args: NamespacesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("nemostack:platform:Namespaces", name, None, opts)
@@ -87,9 +87,9 @@ class Namespaces(pulumi.ComponentResource):
             )
             for namespace, level in pod_security(config).items()
         }
-        self.ready = [*self.of.values()]
+        self.inside = {namespace: [made] for namespace, made in self.of.items()}
         for namespace in names.namespaces(config):
-            self.ready.append(
+            self.inside[namespace].append(
                 kubernetes.core.v1.LimitRange(
                     f"{namespace}/requests",
                     metadata={"name": "requests", "namespace": namespace},
@@ -102,7 +102,7 @@ class Namespaces(pulumi.ComponentResource):
             for secret in wanted:
                 if content := made.get(secret):
                     kind, data = content
-                    self.ready.append(
+                    self.inside[namespace].append(
                         kubernetes.core.v1.Secret(
                             f"{namespace}/{secret}",
                             metadata={"name": secret, "namespace": namespace},

@@ -3,7 +3,7 @@
 Whether they hold is up to the cluster's network plugin: some (minikube's default, flannel) ignore policies silently.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +23,10 @@ Spec = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkPoliciesArgs:
-    """`after`: the namespaces."""
+    """`namespaces`: what each policy waits for is its own, so that a stack of many stays small."""
 
     config: ClusterStackConfig
-    after: Sequence[pulumi.Resource] = ()
+    namespaces: Mapping[str, pulumi.Resource]
 
 
 class NetworkPolicies(pulumi.ComponentResource):
@@ -44,7 +44,7 @@ class NetworkPolicies(pulumi.ComponentResource):
                 kind="NetworkPolicy",
                 metadata={"name": policy, "namespace": namespace},
                 spec=spec,
-                opts=pulumi.ResourceOptions(parent=self, depends_on=[*args.after]),
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[args.namespaces[namespace]]),
             )
             for (namespace, policy), spec in found.items()
         ]

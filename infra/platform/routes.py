@@ -3,8 +3,8 @@
 What is made for which controller is decided in gateway.py, ingress.py and certificates.py.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -23,11 +23,12 @@ ENVOY_VALUES: Object = {"crds": {"enabled": False}}
 
 @dataclass(frozen=True, kw_only=True)
 class RoutesArgs:
-    """`after`: namespaces, definitions of Gateway API, cert-manager, the routed releases."""
+    """`after`: definitions of Gateway API, cert-manager. A route waits for its namespace, not for what it leads to."""
 
     config: ClusterStackConfig
     charts: ChartStore
-    after: Sequence[pulumi.Resource] = field(default_factory=tuple)
+    namespaces: Mapping[str, pulumi.Resource]
+    after: Sequence[pulumi.Resource] = ()
 
 
 class Routes(pulumi.ComponentResource):
@@ -46,6 +47,7 @@ class Routes(pulumi.ComponentResource):
         if config.routes.kind == "gateway":
             if names.ENVOY_NAMESPACE in names.foundation(config):
                 controller = [self._envoy(args)]
+                self.ready += controller
             objects = [*certificate_objects(config, None), *gateway_objects(config)]
         elif config.routes.kind == "ingress":
             if config.routes.ingress.controller == "nginx":
@@ -55,8 +57,9 @@ class Routes(pulumi.ComponentResource):
                     self,
                 )
             objects = [*certificate_objects(config, ingress.class_name(config)), *ingress.ingress_objects(config)]
-        after = [*args.after, *controller]
-        self.ready += [*controller, *(self._make(manifest, after) for manifest in objects)]
+        for manifest in objects:
+            there = args.namespaces.get(manifest["metadata"].get("namespace", ""))
+            self.ready.append(self._make(manifest, [*args.after, *controller, *([there] if there else [])]))
         self.register_outputs({"urls": self.urls})
 
     def _envoy(self, args: RoutesArgs) -> pulumi.Resource:
@@ -65,7 +68,7 @@ class Routes(pulumi.ComponentResource):
             versions.ENVOY_GATEWAY,
             namespace=names.ENVOY_NAMESPACE,
             values=ENVOY_VALUES,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[*args.after]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*args.after, args.namespaces[names.ENVOY_NAMESPACE]]),
         )
 
     def _make(self, manifest: Object, after: Sequence[pulumi.Resource]) -> pulumi.Resource:

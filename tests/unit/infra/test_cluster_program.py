@@ -257,5 +257,5 @@ def test_gpu_pools_are_what_the_settings_say(made: Made) -> None:
 
 def test_nothing_of_it_is_large(made: Made) -> None:
     """Each resource names few others to wait for: a stack of hundreds of NIMs stays a small state."""
-    assert max(len(one.options.dependencies) for one in made[0].values()) < 180
+    assert max(len(one.options.dependencies) for one in made[0].values()) < 120
     assert len(json.dumps({str(key): one.inputs for key, one in made[0].items()}, default=str)) < 3_000_000

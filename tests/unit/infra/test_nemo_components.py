@@ -33,7 +33,7 @@ def nims(*said: Any, **sections: Any) -> Registrations:
 
     def make() -> None:
         opts = pulumi.ResourceOptions(provider=cluster().provider)
-        Nims("nims", NimsArgs(config=config, charts=chart_store(), around=AROUND), opts)
+        Nims("nims", NimsArgs(config=config, charts=chart_store(), around=AROUND, inside={}), opts)
 
     return run(make)
 

@@ -15,9 +15,10 @@ import pytest
 from infra import names
 from infra.nemo.wiring import wiring
 from infra.platform import endpoints
+from infra.platform.namespaces import Namespaces, NamespacesArgs
 from infra.platform.policies import NetworkPolicies, NetworkPoliciesArgs, policies
 from infra.platform.policy_table import destination, edges, policed, private_parts
-from tests.unit.infra.cluster_support import TARGETS, cluster, config_for, of_type, run
+from tests.unit.infra.cluster_support import TARGETS, cluster, config_for, of_type, run, secret_outputs
 
 Policies = dict[tuple[str, str], dict[str, Any]]
 ALL = {"guardrails": True, "deployment_management": True, "nim_proxy": True}
@@ -369,7 +370,8 @@ def test_component(target: str, layout: str) -> None:
 
     def make() -> None:
         opts = pulumi.ResourceOptions(provider=cluster().provider)
-        NetworkPolicies("policies", NetworkPoliciesArgs(config=config), opts)
+        there = Namespaces("namespaces", NamespacesArgs(config=config, secrets=secret_outputs()), opts).of
+        NetworkPolicies("policies", NetworkPoliciesArgs(config=config, namespaces=there), opts)
 
     made = of_type(run(make), ":NetworkPolicy")
     assert len(made) == 4 * len(policed(config))
@@ -382,7 +384,8 @@ def test_none_where_none_are_wanted() -> None:
 
     def make() -> None:
         opts = pulumi.ResourceOptions(provider=cluster().provider)
-        NetworkPolicies("policies", NetworkPoliciesArgs(config=config), opts)
+        there = Namespaces("namespaces", NamespacesArgs(config=config, secrets=secret_outputs()), opts).of
+        NetworkPolicies("policies", NetworkPoliciesArgs(config=config, namespaces=there), opts)
 
     assert not of_type(run(make), ":NetworkPolicy")
 
