@@ -92,9 +92,10 @@ def test_hugging_face_token_is_where_models_and_data_are_downloaded() -> None:
 
 
 def test_secrets_that_the_user_brings_are_not_made() -> None:
-    said = {"ngc_secret": "ngc-api", "image_pull_secret": "our-pull"}
-    made = of_type(namespaces(credentials=said), ":Secret")
+    usual = {"ngc_secret": "ngc-api", "image_pull_secret": "nvcrimagepullsecret"}  # there already, by these very names
+    made = of_type(namespaces(credentials=usual), ":Secret")
     assert {found.inputs["metadata"]["name"] for found in made.values()} == {"hf-token"}
+    said = {"ngc_secret": "ngc-api", "image_pull_secret": "our-pull"}
     config = config_for("gke", credentials=said)
     assert credential_names(config, {"ngc_api_key"}) == CredentialNames(ngc="ngc-api", pull="our-pull", hf=None)
     assert required(config, credential_names(config, ()))["nemo-datastore"] == ("our-pull", "ngc-api")

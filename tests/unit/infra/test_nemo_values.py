@@ -66,6 +66,11 @@ def test_a_release_enables_its_service_only(apart: Any, namespace: str, on: set[
     assert not any(found["tags"].values())
 
 
+def test_operator_of_training_jobs_stays_in_its_namespace(apart: Any, whole: Any) -> None:
+    for found in (apart["nemo-customizer"], whole):
+        assert found["nemo-operator"] == {"enabled": True, "watchAllNamespaces": False}
+
+
 def test_single_enables_all_that_run(whole: Any) -> None:
     assert {alias for alias in ALIASES if whole[alias]["enabled"]} == {
         "data-store", "entity-store", "customizer", "nemo-operator", "evaluator", "core", "guardrails",
