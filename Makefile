@@ -16,7 +16,7 @@ LIGHT    := .venv/bin/python
 EMBEDDED := .venv-embedded/bin/python
 COMPILE  := .venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
             --no-emit-index-url --no-header --quiet
-LIGHT_CODE := infra workflows smoke_tests load_tests tools tests/unit tests/local tests/cluster examples
+LIGHT_CODE := infra workflows smoke_tests load_tests tools tests/unit tests/local tests/cluster examples benchmarks/cluster_scale.py
 CLOUDS     := gke eks aks
 CLOUD_SDKS := infra/clusters/requirements
 
@@ -114,7 +114,7 @@ check: .venv/.ready .venv-embedded/.ready $(CLOUDS:%=.venv/.cloud-%) lock-check 
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	$(LIGHT) -m mypy $(LIGHT_CODE)
-	$(EMBEDDED) -m mypy embedded tests/contract benchmarks
+	$(EMBEDDED) -m mypy --exclude benchmarks/cluster_scale.py embedded tests/contract benchmarks
 	$(LIGHT) -m pytest tests/unit -n 2 -m "not slow"
 
 .PHONY: contract
@@ -125,8 +125,12 @@ contract: .venv-embedded/.ready ## Official clients against the embedded service
 engine: .venv/.ready ## The slow ones: real Pulumi engine and processes on a small stack, the load test's client
 	$(LIGHT) -m pytest tests/unit tests/local -n 2 -m slow
 
+.PHONY: cluster
+cluster: .venv/.ready ## Targets on Kubernetes: real control plane with simulated GPU nodes, real Pulumi engine (first time builds it, 15 min)
+	$(LIGHT) -m pytest tests/cluster -n 2
+
 .PHONY: test
-test: check contract engine ## Everything that CI proves: check, contract, engine, then smoke and load on a throw-away stack
+test: check contract engine cluster ## Everything that CI proves: check to cluster, then smoke and load on a throw-away stack
 	@trap '$(LIGHT) -m tools down --stack $(TEST_STACK) --purge' EXIT; \
 	$(LIGHT) -m tools up --stack $(TEST_STACK) --config local.base_port=$(TEST_BASE_PORT); \
 	$(LIGHT) -m pytest smoke_tests --stack $(TEST_STACK) --require-stack -n 4; \
@@ -135,5 +139,6 @@ test: check contract engine ## Everything that CI proves: check, contract, engin
 .PHONY: bench
 bench: .venv/.ready .venv-embedded/.ready ## Ratios, each measured within one run (about 10 min, on a quiet machine)
 	$(LIGHT) -m benchmarks.load_client --others
+	$(LIGHT) -m benchmarks.cluster_scale
 	$(EMBEDDED) -m benchmarks.customizer
 	$(EMBEDDED) -m benchmarks.nim
