@@ -121,4 +121,6 @@ def _finish(report: Report, path: Path) -> None:
     if not report.destroyed:
         raise NemostackError(f"`pulumi destroy` of stack {report.stack} failed, see above; run teardown again")
     if report.unexpected:
-        raise LeftBehind(f"{len(report.unexpected)} things are left of stack {report.stack}: the table says what to do")
+        count = len(report.unexpected)
+        are = "1 thing is" if count == 1 else f"{count} things are"
+        raise LeftBehind(f"{are} left of stack {report.stack}: the table says what to do")

@@ -1,7 +1,8 @@
 """Storage of the simulated cluster: two StorageClasses and a provisioner that makes volumes without a disk.
 
 Simulated, and that is all: for a claim that the real controller hands to an external provisioner it creates a
-PersistentVolume (a hostPath that nobody mounts), which the real controller binds; it deletes volumes that are released.
+PersistentVolume (a hostPath that nobody mounts), which the real controller binds; it deletes volumes that are released
+and not to be retained.
 `standard` is the default and, like the block storage of clouds, refuses claims that many nodes want to write; `shared`
 takes any. No data, no capacity, no topology.
 """
@@ -106,7 +107,9 @@ class Provisioner:
         released = [
             volume["metadata"]["name"]
             for volume in self._api.items("/api/v1/persistentvolumes")
-            if is_ours(volume, MADE_BY) and volume["status"].get("phase") == "Released"
+            if is_ours(volume, MADE_BY)
+            and volume["status"].get("phase") == "Released"
+            and volume["spec"]["persistentVolumeReclaimPolicy"] == "Delete"
         ]
         for claim in waiting:
             self._serve(claim)
