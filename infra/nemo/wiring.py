@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from infra import names
 from infra.config.stack import ClusterStackConfig
+from infra.platform.route_table import public_urls
 
 Wiring = dict[str, str]
 """Path in the values of the chart, beginning with the service's alias -> URL."""
@@ -25,10 +26,9 @@ def data_store_root(config: ClusterStackConfig) -> str:
 
     Pods follow these links as well, so they must be able to resolve and reach the public host.
     """
-    host = config.routes.host("data_store") if config.routes.kind != "none" else None
-    if host is None:
+    if config.routes.kind == "none":
         return names.url(config, names.DATA_STORE)
-    return f"{'http' if config.routes.tls.kind == 'none' else 'https'}://{host}"
+    return public_urls(config)["data_store_url"]
 
 
 def wiring(config: ClusterStackConfig) -> Wiring:
