@@ -12,7 +12,10 @@ class CloudCluster(Section):
     """What the three clouds share."""
 
     cluster_name: DnsLabel = Field(default="nemostack", description="Of the cluster that is made or adopted")
-    create: bool = Field(default=True, description="false: adopt the cluster of that name; only GPU pools are made")
+    create: bool = Field(
+        default=True,
+        description="false: adopt the cluster of that name; only GPU pools and the class of shared volumes are made",
+    )
     kubernetes_version: str = Field(default="1.34", pattern=r"^1\.\d{2}$", description="Minor version of a new cluster")
     authorized_networks: tuple[str, ...] = Field(
         default=(), description="CIDRs that may reach the API server of a new cluster; empty: the cloud's default"
@@ -103,4 +106,4 @@ class ExistingSettings(AdoptedCluster):
 class MinikubeSettings(AdoptedCluster):
     """minikube on one machine with GPUs (`minikube start --driver=docker --container-runtime=docker --gpus=all`)."""
 
-    context: str | None = "minikube"
+    context: str | None = Field(default="minikube", description="Name of the profile")

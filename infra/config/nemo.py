@@ -10,11 +10,11 @@ from infra.config.section import DnsLabel, ModelId, Quantity, Section
 class Services(Section):
     """Which services of the platform run. Data Store, Entity Store, Customizer and Evaluator make the pipeline."""
 
-    data_store: bool = True
-    entity_store: bool = True
-    customizer: bool = True
-    evaluator: bool = True
-    guardrails: bool = False
+    data_store: bool = Field(default=True, description="Datasets and adapters, as a Hugging Face hub")
+    entity_store: bool = Field(default=True, description="Namespaces, projects, datasets, models")
+    customizer: bool = Field(default=True, description="LoRA and full tuning")
+    evaluator: bool = Field(default=True, description="Benchmarks, metrics, judges")
+    guardrails: bool = Field(default=False, description="Rails around a model")
     deployment_management: bool = Field(default=False, description="Starts NIMs on request, by the NIM operator")
     nim_proxy: bool = Field(default=False, description="One address for all NIMs")
 
@@ -25,23 +25,25 @@ class CustomizationTemplate(Section):
     name: str = Field(
         pattern=r"^[\w.-]+/[\w.-]+@[\w.+-]+$", description="Name of the job config, namespace/name@version"
     )
-    gpus: int = Field(default=1, ge=1)
-    nodes: int = Field(default=1, ge=1)
+    gpus: int = Field(default=1, ge=1, description="On each node")
+    nodes: int = Field(default=1, ge=1, description="More than one needs a fast network between them")
     gpu_memory_gb: int = Field(default=40, ge=16, description="A GPU must have at least this much")
-    micro_batch_size: int = Field(default=1, ge=1)
+    micro_batch_size: int = Field(default=1, ge=1, description="Examples on a GPU at a time")
     max_seq_length: int = Field(default=4096, ge=64, description="Tokens")
-    prompt_template: str = "{prompt} {completion}"
+    prompt_template: str = Field(
+        default="{prompt} {completion}", description="How the fields of an example become a text"
+    )
 
 
 class CustomizationTarget(Section):
     """A base model that can be tuned."""
 
     name: str = Field(pattern=r"^[\w.-]+/[\w.-]+@[\w.-]+$", description="namespace/name@version")
-    base_model: ModelId
+    base_model: ModelId = Field(description="As NIM serves it, e.g. meta/llama-3.2-3b-instruct")
     model_uri: str = Field(pattern=r"^(ngc|hf)://", description="Where the checkpoint is downloaded from")
     model_path: str = Field(min_length=1, description="Folder on the models volume")
     parameters: int = Field(ge=1_000_000, description="Number of parameters")
-    precision: Literal["bf16-mixed", "bf16", "fp16", "fp32"] = "bf16-mixed"
+    precision: Literal["bf16-mixed", "bf16", "fp16", "fp32"] = Field(default="bf16-mixed", description="Of training")
     templates: tuple[CustomizationTemplate, ...] = Field(min_length=1)
 
 
@@ -76,10 +78,10 @@ class NimLora(Section):
         default="entity-store",
         description="entity-store (NIM 1.x only), an http URL, or an absolute folder in the container",
     )
-    refresh_interval_s: int = Field(default=30, ge=1)
-    max_gpu_loras: int = Field(default=8, ge=1)
-    max_cpu_loras: int = Field(default=16, ge=1)
-    max_rank: Literal[8, 16, 32, 64, 128, 256] = 32
+    refresh_interval_s: int = Field(default=30, ge=1, description="Between two looks for new adapters")
+    max_gpu_loras: int = Field(default=8, ge=1, description="Adapters in one batch")
+    max_cpu_loras: int = Field(default=16, ge=1, description="Adapters in memory")
+    max_rank: Literal[8, 16, 32, 64, 128, 256] = Field(default=32, description="Adapters above it are refused")
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
@@ -93,7 +95,7 @@ class NimLora(Section):
 class NimCache(Section):
     """The volume that keeps a NIM's weights over restarts."""
 
-    size: Quantity = "50Gi"
+    size: Quantity = Field(default="50Gi", description="Twice the weights and more")
     access_mode: Literal["ReadWriteOnce", "ReadWriteMany"] = Field(
         default="ReadWriteOnce", description="ReadWriteMany: replicas share one volume, which needs an RWX class"
     )
@@ -103,9 +105,11 @@ class NimCache(Section):
 class NimAutoscaling(Section):
     """Replicas by load. The metric comes through a custom-metrics adapter, which is yours."""
 
-    min: int = Field(default=1, ge=1)
-    max: int = Field(ge=1)
-    metric: Literal["num_requests_running", "num_requests_waiting", "gpu_cache_usage_perc"] = "num_requests_running"
+    min: int = Field(default=1, ge=1, description="Replicas at least")
+    max: int = Field(ge=1, description="Replicas at most")
+    metric: Literal["num_requests_running", "num_requests_waiting", "gpu_cache_usage_perc"] = Field(
+        default="num_requests_running", description="What tells the load"
+    )
     target: str = Field(default="100", pattern=r"^\d+m?$", description="Average of the metric a replica")
 
     @model_validator(mode="after")
@@ -119,7 +123,7 @@ class Nim(Section):
     """One NIM for one base model, with its adapters."""
 
     name: DnsLabel = Field(description="Release or NIMService, and its namespace in layout per-service")
-    model: ModelId
+    model: ModelId = Field(description="Name by which clients ask for it")
     deploy: Literal["chart", "operator"] = Field(
         default="chart", description="chart: nim-llm; operator: NIMCache and NIMService"
     )
@@ -130,12 +134,12 @@ class Nim(Section):
     relax_memory: bool = Field(
         default=False, description="Start below the recommended memory (NIM_RELAX_MEM_CONSTRAINTS)"
     )
-    replicas: int = Field(default=1, ge=1)
+    replicas: int = Field(default=1, ge=1, description="Copies, each with GPUs of its own")
     lora: NimLora | None = NimLora()
     cache: NimCache = NimCache()
     autoscaling: NimAutoscaling | None = None
     disruption_budget: int | None = Field(default=None, ge=1, description="Replicas that must stay in a drain")
-    topology_spread: Literal["zone", "node"] | None = None
+    topology_spread: Literal["zone", "node"] | None = Field(default=None, description="Where replicas must differ")
     pool: DnsLabel | None = Field(default=None, description="GPU pool; default: any")
     startup_minutes: int = Field(default=30, ge=1, description="Download and load; longer counts as failed")
     env: dict[str, str] = Field(default={}, description="Further environment of the container, no secrets")
@@ -170,7 +174,7 @@ class Judge(Section):
     """The model that rates answers. Default: the first NIM rates, which is partial to its own answers."""
 
     url: str | None = Field(default=None, pattern=r"^https?://", description="OpenAI API without /v1, as pods reach it")
-    model: str | None = None
+    model: str | None = Field(default=None, description="Model id there")
 
     @model_validator(mode="after")
     def _both(self) -> Self:

@@ -13,14 +13,16 @@ class Hosts(Section):
 
     nemo: Hostname | None = Field(default=None, description="Entity Store, Customizer, Evaluator share its path space")
     nim: Hostname | None = Field(default=None, description="The NIM proxy if it runs, else the first NIM")
-    data_store: Hostname | None = None
-    mlflow: Hostname | None = None
+    data_store: Hostname | None = Field(default=None, description="The Data Store")
+    mlflow: Hostname | None = Field(default=None, description="The tracking server, to be named to MLflow clients")
 
 
 class Gateway(Section):
     """Gateway API."""
 
-    controller: Literal["envoy", "gke", "istio", "traefik", "aws-lbc", "other"] = "envoy"
+    controller: Literal["envoy", "gke", "istio", "traefik", "aws-lbc", "other"] = Field(
+        default="envoy", description="Whose GatewayClass serves the routes"
+    )
     install: bool = Field(default=True, description="Envoy Gateway only: a release of ours; others must be there")
     class_name: DnsLabel | None = Field(default=None, description="GatewayClass; default: the controller's usual one")
     existing: str | None = Field(

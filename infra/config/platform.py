@@ -43,7 +43,7 @@ class GpuSoftware(Section):
         description="provided: by the cloud or the cluster. Default: provided on gke, minikube and existing, "
         "device-plugin on eks (AL2023) and aks",
     )
-    mode: Mode = "install"
+    mode: Mode = Field(default="install", description="adopt: the kinds of the GPU operator must be there")
 
 
 class Prerequisites(Section):
@@ -72,9 +72,11 @@ class Storage(Section):
 class ExternalPostgres(Section):
     """A server that you run or rent, with a database and a user for each service."""
 
-    host: str = Field(min_length=1)
-    port: int = Field(default=5432, ge=1, le=65535)
-    ssl_mode: Literal["disable", "require", "verify-ca", "verify-full"] = "require"
+    host: str = Field(min_length=1, description="As pods reach it")
+    port: int = Field(default=5432, ge=1, le=65535, description="TCP port")
+    ssl_mode: Literal["disable", "require", "verify-ca", "verify-full"] = Field(
+        default="require", description="As libpq has it; verify-*: by the CAs of the image"
+    )
     secrets: dict[str, DnsLabel] = Field(
         default={},
         description="Service -> Secret in its namespace with keys username, password, dbname and uri. "
@@ -92,7 +94,7 @@ class Postgres(Section):
     instances: int = Field(
         default=2, ge=1, le=9, description="Servers of the cluster: one primary, the others replicas"
     )
-    size: Quantity = "20Gi"
+    size: Quantity = Field(default="20Gi", description="Volume of each server")
     external: ExternalPostgres | None = None
 
     @model_validator(mode="after")
@@ -113,7 +115,7 @@ class ObjectStore(Section):
     )
     bucket: str = Field(default="nemostack", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", description="Or container")
     endpoint: str | None = Field(default=None, description="URL of an S3-compatible store; default: the cloud's own")
-    region: str | None = None
+    region: str | None = Field(default=None, description="Of an S3 bucket, e.g. us-east-1")
     account: str | None = Field(default=None, description="Azure storage account")
     resource_group: str | None = Field(
         default=None, description="Of the Azure storage account; default: that of an AKS cluster that is there"
@@ -139,7 +141,7 @@ class Mlflow(Section):
 
     mode: Mode = Field(default="install", description="adopt: use the server at `url`; skip: no MLflow")
     url: str | None = Field(default=None, pattern=r"^https?://", description="Of an adopted server")
-    replicas: int = Field(default=1, ge=1)
+    replicas: int = Field(default=1, ge=1, description="More than one needs an object store")
     allowed_hosts: tuple[str, ...] = Field(default=(), description="Besides those of Service and route")
     basic_auth: bool = Field(default=False, description="Login for people; the Customizer cannot log in")
 

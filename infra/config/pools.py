@@ -14,9 +14,11 @@ RESERVED_DOMAINS = ("kubernetes.io", "k8s.io")
 class Taint(Section):
     """A taint of a pool's nodes. Everything of ours that needs a GPU tolerates the taints of the GPU pools."""
 
-    key: str = Field(min_length=1)
-    value: str = ""
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] = "NoSchedule"
+    key: str = Field(min_length=1, description="e.g. nvidia.com/gpu")
+    value: str = Field(default="", description="e.g. present")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(
+        default="NoSchedule", description="What happens to pods that do not tolerate it"
+    )
 
 
 class Mig(Section):
@@ -45,7 +47,7 @@ class GpuPool(Section):
     machine: str | None = Field(default=None, description="Machine type, e.g. g2-standard-8, g6.2xlarge")
     gpu: GpuKind | None = Field(default=None, description="Kind of GPU, instead of a machine type")
     count: int | None = Field(default=None, ge=1, le=16, description="GPUs of one node")
-    min: int = Field(default=0, ge=0, description="Nodes at least; 0 lets the pool sleep where the autoscaler can")
+    min: int = Field(default=0, ge=0, description="Nodes at least, in all zones together; 0: the pool may sleep")
     max: int = Field(default=1, ge=1, description="Nodes at most")
     zones: tuple[str, ...] = Field(default=(), description="Zones; empty: all of the cluster")
     spot: bool = Field(default=False, description="Cheaper nodes that may be taken away at any time")
@@ -102,9 +104,9 @@ class SystemPool(Section):
     """The pool of nodes without GPU that carries everything else."""
 
     machine: str = Field(description="Machine type")
-    min: int = Field(default=2, ge=1)
-    max: int = Field(default=4, ge=1)
-    disk_gib: int = Field(default=100, ge=50)
+    min: int = Field(default=2, ge=1, description="Nodes at least, in all zones together")
+    max: int = Field(default=4, ge=1, description="Nodes at most")
+    disk_gib: int = Field(default=100, ge=50, description="Boot disk")
 
     @model_validator(mode="after")
     def _range(self) -> Self:
