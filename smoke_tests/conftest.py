@@ -21,15 +21,17 @@ import pytest
 
 from infra.outputs import StackOutputs
 from smoke_tests.journal import Journal, Kind, Made, Stack
-from smoke_tests.shared import Shared
+from smoke_tests.shared import JOB_TIMEOUT_S, Shared
 from workflows import target
 from workflows.clients import Clients
 from workflows.errors import ServiceError, TargetError
+from workflows.kubectl import log_command
 
 HOW = (
     f"no stack to test: give --stack NAME or --outputs FILE (or set {target.ENV_OUTPUTS}); `make up` starts a local one"
 )
 LOG_LINES = 40
+ENV_JOB_TIMEOUT = "NEMOSTACK_JOB_TIMEOUT"
 SESSION = pytest.StashKey["Session"]()
 
 
@@ -41,6 +43,7 @@ class Session:
     namespace: str
     folder: Path
     keep: bool
+    job_timeout_s: float = JOB_TIMEOUT_S
 
     @property
     def journal(self) -> Journal:
@@ -56,6 +59,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--stack", metavar="NAME", help="Pulumi stack to test, e.g. local")
     group.addoption("--outputs", metavar="FILE", help="JSON file with the stack's outputs, instead of a stack's name")
     group.addoption("--require-stack", action="store_true", help="without a stack fail, do not skip")
+    group.addoption(
+        "--job-timeout",
+        metavar="SECONDS",
+        type=float,
+        default=os.environ.get(ENV_JOB_TIMEOUT, JOB_TIMEOUT_S),
+        help=f"longest wait for a job, for NIM to serve an adapter; default {JOB_TIMEOUT_S:g}; also {ENV_JOB_TIMEOUT}",
+    )
     group.addoption("--keep", action="store_true", help="leave on the stack what the tests made")
 
 
@@ -64,7 +74,11 @@ def pytest_configure(config: pytest.Config) -> None:
     given = getattr(config, "workerinput", {}).get("smoke")
     if given is not None:
         config.stash[SESSION] = Session(
-            StackOutputs.model_validate(given["outputs"]), given["namespace"], Path(given["folder"]), given["keep"]
+            StackOutputs.model_validate(given["outputs"] | {"kubeconfig": given["kubeconfig"]}),
+            given["namespace"],
+            Path(given["folder"]),
+            given["keep"],
+            given["job_timeout_s"],
         )
         return
     stack, file = config.getoption("--stack"), config.getoption("--outputs")
@@ -77,7 +91,11 @@ def pytest_configure(config: pytest.Config) -> None:
     except TargetError as error:
         raise pytest.UsageError(str(error)) from error
     folder = Path(tempfile.mkdtemp(prefix="nemostack-smoke-"))
-    config.stash[SESSION] = Session(outputs, f"smoke-{uuid.uuid4().hex[:10]}", folder, bool(config.getoption("--keep")))
+    timeout = float(config.getoption("--job-timeout"))
+    if not timeout > 0:
+        raise pytest.UsageError(f"--job-timeout {timeout:g}: expected seconds above 0")
+    namespace = f"smoke-{uuid.uuid4().hex[:10]}"
+    config.stash[SESSION] = Session(outputs, namespace, folder, bool(config.getoption("--keep")), timeout)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -87,9 +105,11 @@ def pytest_configure_node(node: Any) -> None:
     if session is not None:
         node.workerinput["smoke"] = {
             "outputs": session.outputs.model_dump(mode="json"),
+            "kubeconfig": session.outputs.kubeconfig,  # a secret: left out of the dump
             "namespace": session.namespace,
             "folder": str(session.folder),
             "keep": session.keep,
+            "job_timeout_s": session.job_timeout_s,
         }
 
 
@@ -140,7 +160,7 @@ def stack(clients: Clients) -> Stack:
 @pytest.fixture(scope="session")
 def shared(smoke: Session, clients: Clients) -> Shared:
     """Dataset and adapter that all tests of the session use, made by whoever needs them first."""
-    return Shared(smoke.folder, smoke.namespace, smoke.journal, clients)
+    return Shared(smoke.folder, smoke.namespace, smoke.journal, clients, smoke.job_timeout_s)
 
 
 @pytest.fixture
@@ -192,8 +212,9 @@ def _log(outputs: StackOutputs, service: str) -> str:
             f"the stack's outputs name no log command for it (they do for: {', '.join(outputs.log_commands) or 'none'})"
         )
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
+        with log_command(outputs, command) as argv:
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired, TargetError) as error:
         return f"{' '.join(command)} failed: {error}"
     return "\n".join((done.stdout + done.stderr).splitlines()[-LOG_LINES:])
 

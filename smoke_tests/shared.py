@@ -21,7 +21,7 @@ from workflows.errors import JobFailed, NemostackError
 from workflows.settings import Hyperparameters, Settings
 
 TRAIN_ROWS, VALIDATION_ROWS, TEST_ROWS = 128, 16, 16
-JOB_DEADLINE_S = 900.0
+JOB_TIMEOUT_S = 900.0  # on a cluster a job waits for a node and downloads its model: --job-timeout
 OUTAGE_S = 60.0
 PACE = Pace(first=0.5, longest=3.0)
 J = TypeVar("J", bound=Job)
@@ -31,7 +31,10 @@ HYPERPARAMETERS = Hyperparameters(epochs=1, batch_size=16)
 class Shared:
     """Of one session."""
 
-    def __init__(self, folder: Path, namespace: str, journal: Journal, clients: Clients) -> None:
+    def __init__(
+        self, folder: Path, namespace: str, journal: Journal, clients: Clients, job_timeout_s: float = JOB_TIMEOUT_S
+    ) -> None:
+        self.job_timeout_s = job_timeout_s
         self._folder, self.namespace, self._journal, self._clients = folder, namespace, journal, clients
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
@@ -92,7 +95,7 @@ class Shared:
             done=lambda served: model in served,
             describe=lambda served: f"served: {', '.join(served)}",
             what=f"adapter {model} in NIM",
-            deadline_s=Settings().deadlines.adapter,
+            deadline_s=self.job_timeout_s,
             outage_s=OUTAGE_S,
             pace=PACE,
         )
@@ -141,7 +144,7 @@ class Shared:
             done=lambda job: job.ended,
             describe=lambda job: f"{job.status} {job.message}",
             what=f"job {job_id}",
-            deadline_s=JOB_DEADLINE_S,
+            deadline_s=self.job_timeout_s,
             outage_s=OUTAGE_S,
             pace=PACE,
         )

@@ -92,7 +92,7 @@ def test_a_job_can_be_cancelled(clients: Clients, shared: Shared, smoke: Session
         done=lambda seen: seen.ended,
         describe=lambda seen: seen.status,
         what=f"cancellation of {job.id}",
-        deadline_s=120,
+        deadline_s=shared.job_timeout_s,
         outage_s=OUTAGE_S,
         pace=PACE,
     )

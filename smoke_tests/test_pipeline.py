@@ -14,6 +14,7 @@ from workflows.settings import DEFAULT_DATASET
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = {"train": 96, "validation": 12, "test": 8}
+RUN_S = 600.0  # what a run takes beside its longest jobs
 APPROACHES = ["zero_shot", "in_context", "lora"]
 
 
@@ -36,7 +37,7 @@ def test_nemostack_run(
             "--limit", str(ROWS["test"]), "--shots", "2", "--epochs", "1", "--namespace", smoke.namespace,
             "--experiment", experiment, "--runs", str(tmp_path / "runs"),
         ],
-        cwd=ROOT, capture_output=True, text=True, timeout=1800, check=False,
+        cwd=ROOT, capture_output=True, text=True, timeout=2 * smoke.job_timeout_s + RUN_S, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     [run] = (tmp_path / "runs").iterdir()

@@ -138,6 +138,17 @@ class Kubectl:
         return done.returncode, done.stdout, done.stderr
 
 
+@contextmanager
+def log_command(outputs: StackOutputs, command: Sequence[str]) -> Iterator[list[str]]:
+    """A log command of the outputs, ready to run: our `kubectl`, with the kubeconfig if that is a secret output."""
+    if outputs.cluster is None or not command or command[0] != "kubectl":
+        yield list(command)
+        return
+    with Kubectl.opened(outputs) as kubectl:
+        known = {"--kubeconfig", "--context"}.intersection(command)
+        yield [program(), *command[1:]] if known else kubectl.argv(*command[1:])
+
+
 def failure(arguments: Sequence[str], code: int, said: str) -> ServiceError:
     """Return the error that kubectl's exit code and words mean."""
     gist = _gist(said) or "no message"

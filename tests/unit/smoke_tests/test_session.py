@@ -39,6 +39,13 @@ def test_a_named_stack_that_cannot_be_had_is_an_error_not_a_skip(tmp_path: Path)
     assert "none.json" in done.stderr
 
 
+def test_time_for_jobs_is_an_option(tmp_path: Path) -> None:
+    (tmp_path / "outputs.json").write_text("{}")
+    done = _pytest("--outputs", str(tmp_path / "outputs.json"), "--job-timeout", "soon")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "invalid float value: 'soon'" in done.stderr
+
+
 @pytest.fixture
 def dead_stack(tmp_path: Path) -> Path:
     """Outputs of a stack where nothing listens."""
@@ -75,3 +82,9 @@ def test_the_journal_keeps_order_and_each_thing_once(tmp_path: Path) -> None:
     for entry in (first, second, first):
         Journal(tmp_path).add(entry)
     assert Journal(tmp_path).entries() == [first, second]
+
+
+def test_time_for_jobs_reaches_those_who_wait(dead_stack: Path) -> None:
+    done = _pytest("--outputs", str(dead_stack), "--job-timeout", "0")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "expected seconds above 0" in done.stderr

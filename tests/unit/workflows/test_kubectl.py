@@ -92,6 +92,21 @@ def test_kubeconfig_that_is_not_there(fake: FakeKubectl) -> None:
         pass
 
 
+def test_log_commands_of_the_outputs(fake: FakeKubectl, tmp_path: Path) -> None:
+    logs = ["kubectl", "logs", "-n", "llama", "service/llama"]
+    with kubectl.log_command(h.outputs(kubeconfig="secret"), logs) as argv:
+        assert argv[0] == str(fake.path)
+        assert Path(argv[argv.index("--kubeconfig") + 1]).read_text() == "secret"
+        assert argv[-4:] == logs[1:]
+    assert not Path(argv[argv.index("--kubeconfig") + 1]).exists()
+    named = ["kubectl", "--kubeconfig", "/some/config", *logs[1:]]
+    with kubectl.log_command(h.outputs(kubeconfig="secret"), named) as argv:
+        assert argv == [str(fake.path), *named[1:]]
+    local = h.outputs().model_copy(update={"cluster": None})
+    with kubectl.log_command(local, ["tail", "x.log"]) as argv:
+        assert argv == ["tail", "x.log"]
+
+
 # --- failures -----------------------------------------------------------------------------------------------------
 
 
