@@ -1,0 +1,77 @@
+"""Parts of the foundation under the real engine: software that is to be adopted and is not there, and passwords."""
+
+import json
+
+import pytest
+
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.pulumi_stack import ROOT, PulumiStack
+
+IMPORTS = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+import json
+from pathlib import Path
+import pulumi
+from infra import config
+from infra.platform.helm import ChartStore
+from infra.platform.passwords import GeneratedPassword
+from infra.platform.postgres import Postgres, PostgresArgs
+from infra.platform.prerequisites import Prerequisites, PrerequisitesArgs
+"""
+ADOPTED = """
+said = {
+    "target": "existing",
+    "ngc_api_key": "nvapi-only-for-tests",
+    "storage": {"rwx_class_name": "shared"},
+    "prerequisites": {"volcano": "adopt", "cert_manager": "adopt"},
+    "postgres": {"operator": "adopt"},
+}
+settings = config.load({f"nemostack:{k}": v if isinstance(v, str) else json.dumps(v) for k, v in said.items()})
+charts = ChartStore(settings.charts, Path("/"), None)
+needed = Prerequisites("prerequisites", PrerequisitesArgs(config=settings, charts=charts))
+Postgres("postgres", PostgresArgs(config=settings, charts=charts, after=needed.ready))
+"""
+PASSWORD = """
+pulumi.export("password", GeneratedPassword("login", length=24).value)
+"""
+
+
+@pytest.fixture
+def stack(control_plane: ControlPlane, tmp_path):
+    made = PulumiStack(tmp_path / "program", control_plane.kubeconfig)
+    made.program(IMPORTS)
+    made.init()
+    yield made
+    if made.resources():
+        made.destroy()
+
+
+def test_software_that_is_to_be_adopted_and_is_not_there_stops_the_preview(stack):
+    stack.program(IMPORTS + ADOPTED)
+    said = stack.preview(fails=True).output
+    for setting, kind in (
+        ("prerequisites.volcano.adopt", "podgroups.scheduling.volcano.sh"),
+        ("prerequisites.cert_manager.adopt", "certificates.cert-manager.io"),
+        ("postgres.operator.adopt", "clusters.postgresql.cnpg.io"),
+    ):
+        (line,) = [line for line in said.splitlines() if setting in line and "does not exist" in line]
+        assert kind in line
+    assert "Traceback" not in said
+
+
+def test_a_password_is_made_once_and_lies_nowhere_in_plain_text(stack):
+    stack.program(IMPORTS + PASSWORD)
+    stack.up()
+    password = stack.outputs()["password"]
+    assert len(password) == 24
+    assert password.isalnum()
+    assert password not in json.dumps(stack.export())
+
+    assert stack.up().changes == {}
+    stack.refresh()
+    assert stack.outputs()["password"] == password
+
+    (urn,) = [made["urn"] for made in stack.resources() if made["urn"].endswith("::login")]
+    stack.up("--replace", urn)
+    assert stack.outputs()["password"] != password
