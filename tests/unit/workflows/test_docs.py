@@ -1,9 +1,12 @@
 """The pages say what the code does."""
 
+import inspect
 import re
 from pathlib import Path
 
 from workflows import errors
+from workflows.cluster import leftovers
+from workflows.cluster.diagnosis import FAILURES, STATE
 from workflows.pipeline import plan
 from workflows.reference import reference
 from workflows.settings import Settings
@@ -20,6 +23,20 @@ def test_exit_codes_are_documented() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")]
     for code in {kind.exit_code for kind in kinds}:
         assert re.search(rf"^\| {code} \|", text, re.MULTILINE), code
+
+
+def test_doctor_page_has_every_check() -> None:
+    text = (DOCS / "kubernetes" / "doctor.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| check ")]
+    checks = (*STATE, *FAILURES)
+    assert rows == [f"| {c.name} | {c.symptom} | {c.looks_at} | {c.fix} |" for c in checks]
+
+
+def test_teardown_page_has_every_kind() -> None:
+    text = (DOCS / "kubernetes" / "teardown.md").read_text()
+    for kind in re.findall(r'kind="([\w ]+)"', inspect.getsource(leftovers)):
+        assert re.search(rf"^\| .*{kind}", text, re.MULTILINE), kind
+    assert "| 9 |" in text
 
 
 def test_stages_are_documented_in_order() -> None:
