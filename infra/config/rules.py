@@ -320,6 +320,8 @@ def object_store(config: ClusterStackConfig, secrets: set[str]) -> Iterator[str]
             yield "object_store.resource_group: missing: the account is not in the group of a new cluster: name its own"
     if said.kind == "none" and config.mlflow.mode == "install" and config.mlflow.replicas > 1:
         yield "mlflow.replicas: replicas need an object store for artifacts: object_store.kind, or replicas: 1"
+    if config.postgres.kind == "bundled" and config.mlflow.mode == "install" and config.mlflow.replicas > 1:
+        yield "mlflow.replicas: MLflow keeps a file where postgres.kind is bundled: cloudnative-pg, or replicas: 1"
 
 
 def observability(config: ClusterStackConfig) -> Iterator[str]:

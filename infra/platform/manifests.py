@@ -21,6 +21,7 @@ import yaml
 from infra.versions import Manifest
 
 DOWNLOAD_S = 30
+OWN = "apply it yourself and set prerequisites.gateway_api: adopt and routes.gateway.install: false"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,7 @@ def read(manifest: Manifest, folder: Path | None = None) -> bytes:
         except OSError as error:
             raise pulumi.RunError(
                 f"charts.source: {folder / manifest.file} cannot be read ({error.strerror}): "
-                f"put {manifest.url} there, or set prerequisites.gateway_api: adopt"
+                f"put {manifest.url} there, or {OWN}"
             ) from None
     kept = cache() / f"{manifest.sha256[:16]}-{manifest.file}"
     if kept.is_file() and digest(content := kept.read_bytes()) == manifest.sha256:

@@ -145,6 +145,10 @@ def test_least_settings_work(target: str, layout: str) -> None:
         (
             "gke", {"object_store": {"kind": "none"}, "mlflow": {"replicas": 2}}, "mlflow.replicas", "object_store.kind",
         ),
+        (
+            "gke", {"layout": "single", "postgres": {"kind": "bundled"}, "mlflow": {"replicas": 2}},
+            "mlflow.replicas", "cloudnative-pg",
+        ),
         ("gke", {"security": {"internet_cidrs": ["10.0.0.0/99"]}}, "security.internet_cidrs.0", "10.0.0.0/99"),
         ("gke", {"secrets": ()}, "ngc_api_key", "pulumi config set --secret nemostack:ngc_api_key"),
     ],

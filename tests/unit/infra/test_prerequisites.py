@@ -1,6 +1,7 @@
 """Prerequisites: each mode of each, the order in which they come, and values that their charts understand."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -24,7 +25,13 @@ def no_downloads(monkeypatch):
         group, name = manifest.file.removesuffix(".yaml").split("_")
         return DEFINITION.replace(b"NAME", name.encode()).replace(b"GROUP", group.encode())
 
-    monkeypatch.setattr(manifests, "read", lambda manifest, folder=None: small(manifest))
+    def read(manifest, folder=None):
+        asked.append(folder)
+        return small(manifest)
+
+    asked: list[Path | None] = []
+    monkeypatch.setattr(manifests, "read", read)
+    return asked
 
 
 def registered(target, **sections):
@@ -108,6 +115,13 @@ def test_skipped_software_leaves_nothing():
 def test_no_gateway_no_definitions():
     _, ready = registered("gke")
     assert ready["gateway_api"] == []
+
+
+def test_a_mirror_of_charts_holds_the_kinds_too(no_downloads, tmp_path):
+    config = config_for("gke", charts={"source": str(tmp_path)}, **GATEWAY)
+    args = PrerequisitesArgs(config=config, charts=chart_store(config.charts))
+    run(lambda: Prerequisites("prerequisites", args))
+    assert set(no_downloads) == {tmp_path}
 
 
 def test_kinds_of_envoy_gateway_come_where_it_is_installed_and_only_there():
