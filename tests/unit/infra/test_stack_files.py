@@ -130,3 +130,17 @@ def strangers(said: Any, model: type[BaseModel], path: str) -> Iterator[str]:
                 yield f"{path}{key}"
             elif (inner := section_in(field.annotation)) and value is not None:
                 yield from strangers(value, inner, f"{path}{key}.")
+
+
+@pytest.mark.parametrize("target", CLUSTERS)
+def test_the_page_of_a_target_is_about_its_stack_file(target: str) -> None:
+    page = (ROOT / "docs/targets" / f"{target}.md").read_text()
+    cluster = load(target, text(target)).cluster
+    if isinstance(cluster, CloudCluster):
+        for pool in cluster.gpu_pools:
+            machine = pool.resolve(target).name
+            assert re.search(rf"ool {pool.name}|gpu-{pool.name}", page), pool.name
+            assert f"{machine}, {pool.min} to {pool.max} node" in page, machine
+        assert f"{cluster.system_pool.machine}, {cluster.system_pool.min} to {cluster.system_pool.max} nodes" in page  # type: ignore[attr-defined]
+    for needed in ("```mermaid", "## Cleanup", f"pulumi up -s {target}", "ot tried"):
+        assert needed in page, needed
