@@ -91,9 +91,10 @@ def _checks(clients: Clients, settings: Settings, *, write: bool) -> Iterator[_C
     if settings.judge:
         fix = "fine if only the Evaluator can reach it; otherwise check judge_url, or run with --no-judge"
         yield _Check("Judge", "answers", lambda: _get(outputs.judge_url, "/v1/models", "Judge"), fix, "warn")
-    fix = "results are kept in the run directory; they are not logged while MLflow is away"
-    yield _Check("MLflow", "answers", lambda: _get(outputs.mlflow_url, "/health", "MLflow"), fix, "warn")
-    yield _Check("MLflow", "version", lambda: _get(outputs.mlflow_url, "/version", "MLflow"), fix, "warn")
+    if outputs.mlflow_url:
+        fix = "results are kept in the run directory; they are not logged while MLflow is away"
+        yield _Check("MLflow", "answers", lambda: _get(outputs.mlflow_url, "/health", "MLflow"), fix, "warn")
+        yield _Check("MLflow", "version", lambda: _get(outputs.mlflow_url, "/version", "MLflow"), fix, "warn")
     if write:
         yield _Check("Clients", "versions", lambda: ", ".join(f"{k} {v}" for k, v in library_versions().items()), "")
 

@@ -22,6 +22,7 @@ from workflows.redact import redact
 ROOT = Path(__file__).resolve().parent.parent
 ENV_OUTPUTS = "NEMOSTACK_OUTPUTS"
 URL_KEYS = ("nemo_url", "data_store_url", "nim_url", "nim_internal_url", "mlflow_url", "judge_url")
+OPTIONAL_KEYS = ("mlflow_url",)  # empty: a stack without it
 FLAG_KEYS = (*URL_KEYS, "judge_model", "base_model", "customization_config")
 _PULUMI_TIMEOUT_S = 600.0  # the first call may have to fetch or build the toolchain
 
@@ -84,6 +85,8 @@ def _validated(values: dict[str, Any], source: str) -> StackOutputs:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise TargetError(f"the stack outputs of {source} cannot be used: {problems}") from error
     for key in URL_KEYS:
+        if key in OPTIONAL_KEYS and not getattr(outputs, key):
+            continue
         parts = urlsplit(getattr(outputs, key))
         if parts.scheme not in {"http", "https"} or not parts.netloc:
             value = redact(getattr(outputs, key))

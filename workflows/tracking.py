@@ -66,10 +66,14 @@ class Tracker:
         return None
 
     def _problem(self, doing: str, error: Exception) -> str:
+        if not self._uri:
+            return "this stack has no MLflow; the results in the run directory are complete"
         said = redact(" ".join(str(error).split()))[:300] or type(error).__name__
         return f"{doing} MLflow at {redact(self._uri)} failed: {said}; the results in the run directory are complete"
 
     def _client(self) -> "MlflowClient":
+        if not self._uri:
+            raise ServiceError("this stack has no MLflow")
         _probe(self._uri)
         # mlflow would try for several minutes; a tracking server that answers health checks answers quickly.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")

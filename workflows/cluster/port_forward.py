@@ -59,6 +59,8 @@ def plan(outputs: StackOutputs) -> Plan:
     left: list[str] = []
     for key in KEYS:
         parts = urlsplit(getattr(outputs, f"{key}_url"))
+        if not parts.netloc:
+            continue  # the stack does not have it
         if parts.hostname not in LOOPBACK:
             left.append(f"{key}: {parts.geturl()} is a route, not forwarded")
             continue

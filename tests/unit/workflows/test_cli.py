@@ -109,6 +109,13 @@ def test_doctor_shows_every_problem(stack: FakeStack, target: list[str], capfd: 
     assert "Traceback" not in err
 
 
+def test_doctor_of_a_stack_without_mlflow(stack: FakeStack, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "outputs.json"
+    path.write_text(stack.outputs.model_copy(update={"mlflow_url": ""}).model_dump_json())
+    code, out, _ = call(capfd, "doctor", "--outputs", str(path))
+    assert (code, "MLflow" in out) == (0, False)
+
+
 def test_doctor_names_what_is_offered_instead(target: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call(capfd, "doctor", *target, "--customization-config", "x/y@1", "--base-model", "nope")
     assert code == 8

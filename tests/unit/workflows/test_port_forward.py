@@ -168,6 +168,13 @@ def test_routes_are_left_alone() -> None:
         plan(h.outputs(None, **routed))
 
 
+def test_a_stack_without_mlflow() -> None:
+    services = {key: f"{a[0]}/{a[1]}:{a[2]}" for key, a in h.SERVICES.items() if key != "mlflow"}
+    planned = plan(h.outputs(h.cluster_outputs(services=services), mlflow_url=""))
+    assert "mlflow" not in {f.name for f in planned.forwards}
+    assert planned.left_alone == ()
+
+
 def test_outputs_that_cannot_be_forwarded() -> None:
     with pytest.raises(TargetError, match="has no cluster"):
         plan(h.outputs().model_copy(update={"cluster": None}))

@@ -74,3 +74,8 @@ def test_no_server_is_a_problem_not_an_error(settings: Settings, comparison: Com
     assert logged.run_id is None
     assert "are complete" in (logged.problem or "")
     assert "pw" not in (logged.problem or "")
+
+
+def test_a_stack_without_mlflow(settings: Settings, comparison: Comparison) -> None:
+    logged = Tracker("", "legal", "run-1").log(settings, comparison, CURVES)
+    assert logged.problem == "this stack has no MLflow; the results in the run directory are complete"
