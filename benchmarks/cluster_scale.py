@@ -1,6 +1,6 @@
 """A big cluster: 1,000 GPU nodes and 200 NIMs, by our program against kubectl with the same objects, in one run.
 
-    .venv/bin/python -m benchmarks.cluster_scale [--nodes 1000] [--nims 200] [--rounds 3]
+    .venv/bin/python -m benchmarks.cluster_scale [--nodes 1000] [--nims 200] [--rounds 3] [--skip-checkpoints]
 
 The whole program, target `existing`, layout per-service (a namespace a NIM), NIMs by the NIM operator, on the control
 plane of tests/cluster (real API server, simulated nodes and operators, stand-in charts, see there). kubectl gets the
@@ -12,6 +12,9 @@ Unchanged previews and diffs take turns. `preview` compares with Pulumi's state,
 Prints wall seconds, peak memory of the command with all its children (RSS, so shared pages count more than once), and
 ratios. Where the official Kubernetes plugin is missing, the provider of tests/cluster takes its place, in Python; then
 the numbers are of the engine, of our program and of that provider, and the first line says so.
+
+Pulumi with its state in a file writes all of it at every step, which grows with the square of the resources.
+`--skip-checkpoints` (PULUMI_SKIP_CHECKPOINTS) writes it once at the end: fast, but a killed `up` forgets what it made.
 """
 
 import argparse
@@ -120,11 +123,11 @@ def settings(nims: int, charts: Path) -> dict[str, Any]:
     }
 
 
-def make_stack(folder: Path, plane: ControlPlane, nims: int) -> PulumiStack:
+def make_stack(folder: Path, plane: ControlPlane, nims: int, variables: dict[str, str]) -> PulumiStack:
     """Make a stack that has not been brought up."""
     charts = folder / "charts"
     generate.write(charts)
-    stack = PulumiStack(folder / "program", plane.kubeconfig)
+    stack = PulumiStack(folder / "program", plane.kubeconfig, variables)
     stack.program((ROOT / "__main__.py").read_text(), name="nemostack")
     (stack.folder / f"Pulumi.{NAME}.yaml").write_text(json.dumps({"config": settings(nims, charts)}))
     stack.init()
@@ -168,10 +171,9 @@ def kubectl(plane: ControlPlane, *arguments: str) -> None:
         )
 
 
-def measure(plane: ControlPlane, folder: Path, *, nims: int, rounds: int) -> tuple[Meter, int]:
+def measure(plane: ControlPlane, stack: PulumiStack, *, folder: Path, rounds: int) -> tuple[Meter, int]:
     """Do everything once, the unchanged comparisons `rounds` times; the number of objects."""
     meter = Meter(plane)
-    stack = make_stack(folder, plane, nims)
     with meter("pulumi preview, nothing there"):
         stack.preview()
     with meter("pulumi up"):
@@ -223,6 +225,7 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=1000, help="GPU nodes, with 4 GPUs each")
     parser.add_argument("--nims", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--skip-checkpoints", action="store_true", help="write Pulumi's state once, not at every step")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with (
@@ -233,7 +236,9 @@ def main() -> None:
         plane.add_gpu_nodes(args.nodes)
         plane.add_nodes(CPU_NODES)
         print(f"{args.nodes} nodes ready after {time.monotonic() - started:.0f} s", file=sys.stderr)
-        meter, count = measure(plane, Path(name), nims=args.nims, rounds=args.rounds)
+        variables = {"PULUMI_SKIP_CHECKPOINTS": "true"} if args.skip_checkpoints else {}
+        stack = make_stack(Path(name), plane, args.nims, variables)
+        meter, count = measure(plane, stack, folder=Path(name), rounds=args.rounds)
     by = "the official plugin" if not plugin.is_own() else "the provider of tests/cluster"
     print(f"{args.nodes} nodes, {args.nims} NIMs, {count} objects, {by}")
     for what, measured in meter.found.items():
