@@ -6,6 +6,7 @@ use: each is generated once and kept as a Pulumi secret. NIMs are nims.py, datab
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -19,7 +20,8 @@ from infra.platform.helm import MINUTES, ChartStore
 from infra.platform.passwords import GeneratedPassword
 from infra.versions import NEMO
 
-TIMEOUT_S = 30 * MINUTES  # images of several GB; the Customizer's first probe may come after five minutes
+TIMEOUT_S = 30 * MINUTES  # images of several GB
+PER_TARGET_S = 10 * MINUTES  # the Customizer asks NGC for the files of each target before it answers
 NEEDS = {
     "entity_store": ("data_store",), "customizer": ("data_store", "entity_store"),
     "evaluator": ("data_store", "entity_store"), "guardrails": ("entity_store",),
@@ -27,6 +29,12 @@ NEEDS = {
 }  # fmt: skip
 """Which service must run before which: it calls the other when it starts."""
 ADMIN = "datastore_admin"
+DEPLOYMENTS = {
+    "core": ("nemo-core-api", "nemo-core-controller"),
+    "customizer": ("nemo-nemo-operator-controller-manager", "nemo-customizer"),
+}
+"""Deployments of services that have more than one; the others' are called like their Service."""
+REVISION = "nemostack.io/revision"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +50,10 @@ class NemoServicesArgs:
 class NemoServices(pulumi.ComponentResource):
     """Releases by namespace, and Secrets.
 
-    `of`: key of a service -> its release. `ready`: all releases.
+    `of`: key of a service -> what is there when it runs. `ready`: all of these.
     """
 
-    of: dict[str, kubernetes.helm.v3.Release]
+    of: dict[str, pulumi.Resource]
     ready: list[pulumi.Resource]
 
     def __init__(self, name: str, args: NemoServicesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -58,11 +66,14 @@ class NemoServices(pulumi.ComponentResource):
                 NEMO,
                 namespace=release.namespace,
                 values=values(args.config, release, args.around),
-                timeout_s=TIMEOUT_S,
+                timeout_s=timeout_s(args.config, release.services),
+                skip_await=names.CORE in release.services,
                 resource_name=f"{release.namespace}/{names.RELEASE}",
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[*self._after, *secrets, *self._needed(release)]),
             )
-            self.of |= {service.key: made for service in release.services}
+            for service in release.services:
+                awaited = names.CORE not in release.services
+                self.of[service.key] = made if awaited else self._rollout(release.namespace, service, made, args)
         self.ready = list(dict.fromkeys(self.of.values()))
         self.register_outputs({"namespaces": sorted({release.namespace for release in releases(args.config)})})
 
@@ -70,6 +81,31 @@ class NemoServices(pulumi.ComponentResource):
         """Releases that must run before this one."""
         wanted = {key for service in release.services for key in NEEDS.get(service.key, ())}
         return list(dict.fromkeys(self.of[key] for key in sorted(wanted) if key in self.of))
+
+    def _rollout(
+        self, namespace: str, service: Service, made: kubernetes.helm.v3.Release, args: NemoServicesArgs
+    ) -> pulumi.Resource:
+        """Wait for the Deployments of a service, and again after each revision of its release.
+
+        The note of the revision is the only thing of these Deployments that is ours.
+        """
+        seconds = f"{timeout_s(args.config, [service])}s"
+        before: pulumi.Resource = made
+        for deployment in DEPLOYMENTS.get(service.key, (service.name,)):
+            before = kubernetes.apps.v1.DeploymentPatch(
+                f"{namespace}/{deployment}",
+                metadata={
+                    "name": deployment,
+                    "namespace": namespace,
+                    "annotations": {REVISION: made.status.apply(revision)},
+                },
+                opts=pulumi.ResourceOptions(
+                    parent=self,
+                    depends_on=[made, before],
+                    custom_timeouts=pulumi.CustomTimeouts(create=seconds, update=seconds),
+                ),
+            )
+        return before
 
     def _secrets(self, config: ClusterStackConfig, service: Service) -> list[pulumi.Resource]:
         """Secrets of a service with values that are generated."""
@@ -108,3 +144,14 @@ class NemoServices(pulumi.ComponentResource):
             string_data=data,
             opts=pulumi.ResourceOptions(parent=self, depends_on=self._after),
         )
+
+
+def timeout_s(config: ClusterStackConfig, services: Sequence[Service]) -> int:
+    """Seconds to wait until services run."""
+    return TIMEOUT_S + (PER_TARGET_S * len(config.customizer.targets) if names.CUSTOMIZER in services else 0)
+
+
+def revision(status: Any) -> str:
+    """Number of a release's revision, as text."""
+    found = status.get("revision") if isinstance(status, dict) else getattr(status, "revision", None)
+    return str(found or 0)

@@ -192,6 +192,8 @@ def customizer(config: ClusterStackConfig, around: Surroundings) -> Values:
         },
         "opentelemetry-collector": {"enabled": False},  # which the chart would start, to no purpose
         "wandb": {"secretValue": "", "existingSecret": names.WANDB_SECRET, "existingSecretKey": names.WANDB_KEY},
+        # before it answers it asks NGC for the files of each target, which is said to take up to nine minutes
+        "livenessProbe": {"failureThreshold": 60 * max(1, len(said.targets))},
         # the download job writes base models, training pods on other nodes read them
         "modelsStorage": {
             "enabled": True,
@@ -220,7 +222,13 @@ def customizer(config: ClusterStackConfig, around: Surroundings) -> Values:
 
 def evaluator(config: ClusterStackConfig, _: Surroundings) -> Values:
     """Values of the Evaluator. Its service account keeps its token, by which the jobs service knows it."""
-    return {"resources": LARGE, "dbMigration": {"resources": SMALL}, "env": driver_env(config, names.EVALUATOR)}
+    return {
+        "resources": LARGE,
+        "dbMigration": {"resources": SMALL},
+        "env": driver_env(config, names.EVALUATOR),
+        # it starts as soon as the jobs service answers, which may take longer than the chart's half minute
+        "livenessProbe": {"initialDelaySeconds": 60, "failureThreshold": 30},
+    }
 
 
 def core(config: ClusterStackConfig, around: Surroundings) -> Values:

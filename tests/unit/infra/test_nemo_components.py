@@ -13,7 +13,10 @@ from infra.platform.credentials import CredentialNames
 from tests.unit.infra.cluster_support import Registrations, chart_store, cluster, config_for, of_type, run
 
 AROUND = Surroundings(credentials=CredentialNames(ngc="ngc-api", pull="nvcrimagepullsecret", hf=None))
-PASSWORDS = {"pulumi-python:dynamic/nemostack:GeneratedPassword": {"value": "generated"}}
+OUTPUTS: dict[str, dict[str, Any]] = {
+    "pulumi-python:dynamic/nemostack:GeneratedPassword": {"value": "generated"},
+    "kubernetes:helm.sh/v3:Release": {"status": {"status": "deployed", "revision": 7}},
+}
 NIM = {"model": "meta/llama-3.2-3b-instruct", "image": "nvcr.io/nim/meta/llama-3.2-3b-instruct", "tag": "1.8.3"}
 
 
@@ -24,7 +27,7 @@ def services(**sections: Any) -> Registrations:
         opts = pulumi.ResourceOptions(provider=cluster().provider)
         NemoServices("services", NemoServicesArgs(config=config, charts=chart_store(), around=AROUND), opts)
 
-    return run(make, outputs=PASSWORDS)
+    return run(make, outputs=OUTPUTS)
 
 
 def nims(*said: Any, **sections: Any) -> Registrations:
@@ -63,6 +66,47 @@ def test_services_come_after_those_they_call() -> None:
     for name in ("nemo-customizer", "nemo-evaluator"):
         assert {"nemo-datastore/nemo", "nemo-entity-store/nemo"} <= found[f"{name}/nemo"].dependencies
     assert "nemo-entity-store/nemo" in found["nemo-guardrails/nemo"].dependencies
+
+
+def test_tables_of_the_jobs_service_come_before_its_pods_are_awaited() -> None:
+    """Helm starts the hook that makes them after all pods are ready, if it waits; these need the tables to be ready."""
+    made = services()
+    awaited = {name: not found.inputs.get("skipAwait") for name, found in of_type(made, ":Release").items()}
+    assert awaited == {
+        "nemo-datastore/nemo": True, "nemo-entity-store/nemo": True, "nemo-customizer/nemo": True,
+        "nemo-evaluator/nemo": False,
+    }  # fmt: skip
+    patches = of_type(made, ":DeploymentPatch")
+    assert set(patches) == {
+        "nemo-evaluator/nemo-core-api", "nemo-evaluator/nemo-core-controller", "nemo-evaluator/nemo-evaluator",
+    }  # fmt: skip
+    for found in patches.values():
+        assert "nemo-evaluator/nemo" in found.dependencies
+        assert found.inputs["metadata"]["annotations"] == {"nemostack.io/revision": "7"}
+        assert found.options.customTimeouts.create == "1800s"
+    assert "nemo-evaluator/nemo-core-api" in patches["nemo-evaluator/nemo-core-controller"].dependencies
+
+
+def test_single_awaits_every_deployment() -> None:
+    patches = of_type(services(layout="single", services={"guardrails": True}), ":DeploymentPatch")
+    assert {name.removeprefix("nemo/") for name in patches} == {
+        "nemo-data-store", "nemo-entity-store", "nemo-customizer", "nemo-nemo-operator-controller-manager",
+        "nemo-evaluator", "nemo-core-api", "nemo-core-controller", "nemo-guardrails",
+    }  # fmt: skip
+
+
+def test_the_customizer_has_time_for_each_target() -> None:
+    target: Any = {
+        "base_model": "meta/llama-3.2-3b-instruct", "model_uri": "ngc://a/b/c:1", "parameters": 3_000_000_000,
+    }  # fmt: skip
+    targets = [
+        target | {"name": f"meta/{name}@1", "model_path": name, "templates": [{"name": f"meta/{name}@1+40GB"}]}
+        for name in ("one", "two", "three")
+    ]
+    found = of_type(services(customizer={"targets": targets}), ":Release")["nemo-customizer/nemo"]
+    assert found.inputs["timeout"] == (30 + 3 * 10) * 60
+    probe = found.inputs["values"]["customizer"]["livenessProbe"]
+    assert probe["failureThreshold"] * 10 >= 3 * 9 * 60  # every ten seconds; nine minutes a target were seen
 
 
 def test_secrets_come_before_the_release_that_reads_them() -> None:
