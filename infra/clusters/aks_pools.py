@@ -50,9 +50,6 @@ def system_profile(
 def gpu_pool(nodes: Nodes, pool: GpuPool, opts: pulumi.ResourceOptions) -> containerservice.AgentPool:
     """Make a GPU pool exactly as the settings describe it."""
     taints = [*pool.taints, *([AKS_SPOT] if pool.spot else [])]
-    spot = (
-        {"scale_set_priority": "Spot", "scale_set_eviction_policy": "Delete", "spot_max_price": -1} if pool.spot else {}
-    )
     return containerservice.AgentPool(
         f"gpu-{pool.name}",
         agent_pool_name=pool.name.replace("-", ""),  # letters and digits only
@@ -72,6 +69,9 @@ def gpu_pool(nodes: Nodes, pool: GpuPool, opts: pulumi.ResourceOptions) -> conta
         vnet_subnet_id=nodes.subnet,
         orchestrator_version=nodes.version,
         enable_node_public_ip=False,
+        scale_set_priority="Spot" if pool.spot else None,
+        scale_set_eviction_policy="Delete" if pool.spot else None,
+        spot_max_price=-1 if pool.spot else None,  # up to the price on demand
         gpu_profile=containerservice.GPUProfileArgs(driver="Install" if pool.driver == "cloud" else "None"),
         gpu_instance_profile=f"MIG{pool.mig.profile.split('.')[0]}" if pool.mig else None,
         node_labels=node_pools.labels(nodes.config, pool),
@@ -84,5 +84,4 @@ def gpu_pool(nodes: Nodes, pool: GpuPool, opts: pulumi.ResourceOptions) -> conta
         opts=pulumi.ResourceOptions.merge(
             opts, pulumi.ResourceOptions(ignore_changes=FROZEN, delete_before_replace=True)
         ),
-        **spot,
     )

@@ -37,23 +37,27 @@ THERE = {
 }  # fmt: skip
 
 
+def answers(found: dict[str, Any] = THERE, client: str = "pipeline") -> dict[str, Any]:
+    """What Azure answers to the program."""
+    issued = base64.b64encode(ISSUED.encode()).decode()
+    return {
+        "azure-native:authorization:getClientConfig": {
+            "subscriptionId": "sub-1", "objectId": "me", "clientId": client,
+        },
+        "azure-native:containerservice:getManagedCluster": found,
+        "azure-native:containerservice:listManagedClusterUserCredentials": {
+            "kubeconfigs": [{"name": "clusterUser", "value": issued}]
+        },
+    }  # fmt: skip
+
+
 def connect(
     found: dict[str, Any] = THERE, client: str = "pipeline", **sections: Any
 ) -> tuple[clusters.Cluster, Registrations]:
     made: list[clusters.Cluster] = []
     sections["aks"] = CLOUDS["aks"] | sections.get("aks", {})
     settings = config_for("aks", **sections)
-    calls = {
-        "azure-native:authorization:getClientConfig": {
-            "subscriptionId": "sub-1",
-            "objectId": "me",
-            "clientId": client,
-        },
-        "azure-native:containerservice:getManagedCluster": found,
-        "azure-native:containerservice:listManagedClusterUserCredentials": {
-            "kubeconfigs": [{"name": "clusterUser", "value": base64.b64encode(ISSUED.encode()).decode()}]
-        },
-    }
+    calls = answers(found, client)
     registered = run(lambda: made.append(clusters.connect(settings, ROOT)), outputs=OUTPUTS, calls=calls)
     return made[0], registered
 

@@ -13,7 +13,7 @@ from infra.cluster_stack import ClusterStack, ClusterStackArgs
 from infra.clusters import kubectl
 from infra.outputs import StackOutputs
 from infra.platform import manifests
-from tests.unit.infra import test_eks, test_gke
+from tests.unit.infra import test_aks, test_eks, test_gke
 from tests.unit.infra.cluster_support import (
     CLOUDS,
     ROOT,
@@ -50,7 +50,7 @@ LLAMA = {
     "name": "llama", "model": "meta/llama-3.2-3b-instruct", "image": "nvcr.io/nim/meta/llama-3.2-3b-instruct",
     "tag": "1.8.3",
 }  # fmt: skip
-CLOUD_OUTPUTS = test_gke.OUTPUTS | test_eks.OUTPUTS
+CLOUD_OUTPUTS = test_gke.OUTPUTS | test_eks.OUTPUTS | test_aks.OUTPUTS
 EVERYTHING: dict[str, Any] = {
     "services": {"guardrails": True, "deployment_management": True, "nim_proxy": True},
     "prerequisites": {"nim_operator": "install"},
@@ -70,12 +70,9 @@ EVERYTHING: dict[str, Any] = {
     "observability": {"prometheus": "install"},
     "storage": {"rwx_class_name": "shared"},
 }
-READY = ("gke", "eks", "existing", "minikube")
+READY = ("gke", "eks", "aks", "existing", "minikube")
 CASES = [
-    (target, layout, extent)
-    for target in READY
-    for layout in ("per-service", "single")
-    for extent in ("least", "all")
+    (target, layout, extent) for target in READY for layout in ("per-service", "single") for extent in ("least", "all")
 ]
 Made = tuple[Registrations, dict[str, Any], Any]
 
@@ -100,7 +97,7 @@ def made(request: Any, cluster_is_there: None) -> Made:
         exports.update(stack.exports)
 
     generated = {"pulumi-python:dynamic/nemostack:GeneratedPassword": {"value": PASSWORD}}
-    return run(program, outputs=generated | CLOUD_OUTPUTS, calls=test_eks.CALLS), exports, config
+    return run(program, outputs=generated | CLOUD_OUTPUTS, calls=test_eks.CALLS | test_aks.answers()), exports, config
 
 
 def releases(found: Registrations) -> list[Registration]:
