@@ -50,7 +50,7 @@ class Forwarder:
         self.forward = forward
         self.ready = threading.Event()
         self.failed: ServiceError | None = None
-        self.last = "nothing yet"
+        self.last = ""
         self._kubectl, self._say = kubectl, say
         self._stopping = threading.Event()
         self._process: subprocess.Popen[str] | None = None
@@ -59,6 +59,11 @@ class Forwarder:
             threading.Thread(target=target, name=f"{name} {forward.name}", daemon=True)
             for name, target in (("forward", self._keep), ("probe", self._probe))
         ]
+
+    @property
+    def why_not(self) -> str:
+        """What keeps it from being ready."""
+        return self.last or f"no pod of {self.forward.namespace}/{self.forward.service} runs yet"
 
     def start(self) -> None:
         """Return at once."""
@@ -123,7 +128,7 @@ class Forwarder:
                 self.last = text
         process.stdout.close()
         code = process.wait()
-        if code and self.last == "nothing yet":
+        if code and not self.last:
             self.last = f"`{spoken(arguments)}` ended with {code}"
         return code
 

@@ -140,7 +140,7 @@ def wait_ready(forwarders: Sequence[Forwarder], timeout_s: float) -> None:
         if not waiting:
             return
         if time.monotonic() > deadline:
-            why = "; ".join(f"{one.forward.name}: {one.last}" for one in waiting)
+            why = "; ".join(f"{one.forward.name}: {one.why_not}" for one in waiting)
             raise DeadlineExceeded(
                 f"not forwarded within {timeout_s:g} s: {why}; `nemostack doctor` says what is wrong"
             )
