@@ -183,8 +183,18 @@ def to_the_outside(config: ClusterStackConfig) -> Iterator[Edge]:
         for proxies in proxy_peers(config):
             if proxies.namespace:
                 yield edge(consumer, proxies, (), "public links of the Data Store")
-        balancer = Peer(cidrs=config.routes.load_balancer_cidrs or ANYWHERE)
+        balancer = Peer(cidrs=addresses_of_balancer(config))
         yield edge(consumer, balancer, (port,), "public links of the Data Store")
+
+
+def addresses_of_balancer(config: ClusterStackConfig) -> tuple[str, ...]:
+    """Where the public hosts may resolve to: known only for a private load balancer that is in networks we were told.
+
+    GKE's has its address elsewhere than in the subnet from which it reaches pods.
+    """
+    routes = config.routes
+    on_gke = routes.kind == "gateway" and routes.gateway.controller == "gke"
+    return routes.load_balancer_cidrs if routes.internal and not on_gke and routes.load_balancer_cidrs else ANYWHERE
 
 
 def of_operators(config: ClusterStackConfig) -> Iterator[Edge]:

@@ -102,7 +102,9 @@ class Prerequisites(pulumi.ComponentResource):
         mode = config.prerequisites.gateway_api
         if config.routes.kind != "gateway" or mode == "skip":
             return []
-        manifests = list(GATEWAY_API) if mode == "install" else []
+        # Google's controller comes with definitions of its own, which the cluster keeps as they are
+        google = config.routes.gateway.controller == "gke"
+        manifests = list(GATEWAY_API) if mode == "install" and not google else []
         if names.ENVOY_NAMESPACE in names.foundation(config):
             manifests += ENVOY_API  # whoever brought Gateway API: Envoy Gateway is ours, and so are its kinds
         made = Definitions(

@@ -279,6 +279,20 @@ def test_proxies_reach_what_is_routed_and_pods_follow_public_links(routes: dict[
     assert not side(found, "mlflow", proxies, 10080, "Egress")
 
 
+@pytest.mark.parametrize(
+    ("controller", "internal", "elsewhere"), [("envoy", True, False), ("envoy", False, True), ("gke", True, True)]
+)
+def test_public_links_lead_to_the_load_balancer(controller: str, internal: bool, elsewhere: bool) -> None:
+    said = {
+        "kind": "gateway", "domain": "a.b", "internal": internal, "load_balancer_cidrs": ["10.7.0.0/23"],
+        "gateway": {"controller": controller},
+    }  # fmt: skip
+    found = policies(config_for("gke", routes=said, security={"api_server_cidrs": []}))
+    assert side(found, "nemo-customizer", "10.7.0.9", 80, "Egress")
+    assert side(found, "nemo-customizer", "10.9.0.9", 80, "Egress") == elsewhere
+    assert not side(found, "mlflow", "10.7.0.9", 80, "Egress")
+
+
 def test_load_balancers_that_reach_pods_directly() -> None:
     said = {
         "kind": "gateway",

@@ -117,6 +117,12 @@ def test_no_gateway_no_definitions():
     assert ready["gateway_api"] == []
 
 
+def test_googles_controller_brings_its_own_definitions():
+    routes = GATEWAY["routes"] | {"gateway": {"controller": "gke"}, "load_balancer_cidrs": ["10.7.0.0/23"]}
+    _, ready = registered("gke", routes=routes)
+    assert ready["gateway_api"] == []
+
+
 def test_a_mirror_of_charts_holds_the_kinds_too(no_downloads, tmp_path):
     config = config_for("gke", charts={"source": str(tmp_path)}, **GATEWAY)
     args = PrerequisitesArgs(config=config, charts=chart_store(config.charts))
