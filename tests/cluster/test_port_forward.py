@@ -60,6 +60,8 @@ def test_pod_that_does_not_run(control_plane: ControlPlane, namespace: str, monk
         "spec": {"containers": [{"name": "main", "image": "none.invalid/none:1"}], "nodeSelector": {"no": "node"}},
     }
     control_plane.api.create(f"/api/v1/namespaces/{namespace}/pods", pod)
-    with pytest.raises(DeadlineExceeded, match="mlflow: no pod of .*/mlflow-tracking runs yet") as caught:
+    with pytest.raises(
+        DeadlineExceeded, match=r"mlflow: error: .* pod is not running\. Current status=Pending"
+    ) as caught:
         forward(outputs(control_plane, namespace), 6)
     assert "nemostack doctor" in str(caught.value)

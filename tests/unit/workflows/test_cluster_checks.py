@@ -84,11 +84,19 @@ def wrong(snapshot: Snapshot) -> list[Finding]:
 def test_healthy_cluster_has_no_findings() -> None:
     found = list(diagnose(h.snapshot()))
     assert [f.line for f in found if f.level != "ok"] == []
-    said = {f.check: f.evidence for f in found}
-    assert said["nodes"] == "3 of 3 nodes ready"
-    assert said["GPUs"] == "4 allocatable on 2 nodes, 1 taken"
-    assert said["services"] == "6 of 6 Services have ready pods"
-    assert said["known failures"] == f"{len(FAILURES)} of {len(FAILURES)} looked for, not seen"
+    assert {f.check: f.evidence for f in found} == {
+        "cluster": "Kubernetes v1.33.4",
+        "nodes": "3 of 3 nodes ready",
+        "GPUs": "4 allocatable on 2 nodes, 1 taken",
+        "Secrets": "4 Secrets present, of the right type and with their key",
+        "volumes": "1 of 1 claims bound",
+        "services": "6 of 6 Services have ready pods",
+        "routes": "2 routes accepted and addressed",
+        "releases": "1 Helm releases deployed",
+        "workloads": "6 of 6 workloads ready",
+        "NIMs": "2 NIM objects ready",
+        "known failures": f"{len(FAILURES)} of {len(FAILURES)} looked for, not seen",
+    }
 
 
 def no_gpu_left(b: Broken) -> None:
