@@ -5,11 +5,13 @@ NIMs are in no route.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from infra import names
 from infra.config.stack import ClusterStackConfig
 
 EVERYTHING = ("/",)
+HOSTS: tuple[Literal["nemo", "nim", "data_store", "mlflow"], ...] = ("nemo", "nim", "data_store", "mlflow")
 STREAMS = ("customizer", "evaluator", "core", "guardrails", "nim_proxy")
 """Services whose answers may take long: event streams, logs, live evaluations."""
 
@@ -41,7 +43,7 @@ class Route:
 def route_table(config: ClusterStackConfig) -> tuple[Route, ...]:
     """Return the routes of a stack; none where `routes.kind` is none."""
     said = config.routes
-    nemo, nim, data_store, mlflow = (said.host(key) for key in ("nemo", "nim", "data_store", "mlflow"))
+    nemo, nim, data_store, mlflow = (said.host(key) for key in HOSTS)
     if said.kind == "none" or nemo is None or nim is None or data_store is None or mlflow is None:
         return ()
     on = names.services(config)
@@ -111,23 +113,12 @@ def public_urls(config: ClusterStackConfig) -> dict[str, str]:
     Keys: nemo_url, nim_url, data_store_url, mlflow_url. Without routes they are those of `nemostack port-forward`;
     an MLflow that was there before the stack keeps its own.
     """
-    said = config.routes
-    there = {
-        "nemo": True,
-        "nim": True,
-        "data_store": config.services.data_store,
-        "mlflow": config.mlflow.mode == "install",
-    }
-    urls: dict[str, str] = {}
-    for key, exists in there.items():
-        if said.kind == "none":
-            url = f"http://127.0.0.1:{names.LOCAL_PORTS[key]}"
-        else:
-            host = {"nemo": said.host("nemo"), "nim": said.host("nim"), "data_store": said.host("data_store")}.get(
-                key, said.host("mlflow")
-            )
-            url = f"{scheme(config)}://{host}"
-        urls[f"{key}_url"] = url if exists else ""
-    if config.mlflow.url:
-        urls["mlflow_url"] = config.mlflow.url.rstrip("/")
+    said, urls = config.routes, {}
+    for key in HOSTS:
+        local = f"http://127.0.0.1:{names.LOCAL_PORTS[key]}"
+        urls[f"{key}_url"] = local if said.kind == "none" else f"{scheme(config)}://{said.host(key)}"
+    if not config.services.data_store:
+        urls["data_store_url"] = ""
+    if config.mlflow.mode != "install":
+        urls["mlflow_url"] = (config.mlflow.url or "").rstrip("/")
     return urls
