@@ -5,6 +5,8 @@ are closed). What must be allowed comes from the URLs in the charts' values and 
 """
 
 import ipaddress
+import re
+from collections.abc import Iterator
 from itertools import product
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,8 +15,12 @@ import pulumi
 import pytest
 
 from infra import names
+from infra.nemo.nim_values import chart_values
+from infra.nemo.values import Surroundings, releases, values
 from infra.nemo.wiring import wiring
 from infra.platform import endpoints
+from infra.platform.credentials import CredentialNames
+from infra.platform.mlflow import mlflow_values
 from infra.platform.namespaces import Namespaces, NamespacesArgs
 from infra.platform.policies import NetworkPolicies, NetworkPoliciesArgs, policies
 from infra.platform.policy_table import destination, edges, policed, private_parts
@@ -30,6 +36,11 @@ FIRST_NIM = {
     "name": "llama3-2-3b-instruct", "model": "meta/llama-3.2-3b-instruct", "tag": "1.8.3",
     "image": "nvcr.io/nim/meta/llama-3.2-3b-instruct",
 }  # fmt: skip
+AROUND = Surroundings(
+    credentials=CredentialNames(ngc="ngc-api", pull="nvcrimagepullsecret", hf=None),
+    storage_class="fast",
+    rwx_storage_class="shared",
+)
 POD_PORTS = {"mlflow-tracking": 5000}  # the only Service whose pods listen on another port than it says
 
 
@@ -126,6 +137,44 @@ def test_every_address_in_the_values_can_be_reached(layout: str, proxy: bool) ->
     peft = inside(names.url(config, names.ENTITY_STORE))
     assert peft is not None
     assert allowed(found, names.namespace(config, config.nims[0]), *peft)
+
+
+ADDRESS = re.compile(r"([a-z0-9-]+)\.([a-z0-9-]+)\.svc\.cluster\.local(?::(\d+))?")
+USUAL_PORTS = {"nemo-postgres-rw": 5432, "mlflow-tracking": 80}  # said apart from the host, or not at all
+
+
+def texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for inner in value.values():
+            yield from texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from texts(inner)
+    elif isinstance(value, str):
+        yield value
+
+
+@pytest.mark.parametrize("layout", ["per-service", "single"])
+@pytest.mark.parametrize("proxy", [True, False])
+def test_every_address_in_any_value_of_any_release_can_be_reached(layout: str, proxy: bool) -> None:
+    config = full(layout, services=ALL | {"nim_proxy": proxy}, routes={"kind": "none"})
+    given: list[tuple[str, Any]] = [
+        (release.namespace, values(config, release, AROUND)) for release in releases(config)
+    ]
+    given += [(names.namespace(config, nim), chart_values(config, nim, AROUND)) for nim in config.nims]
+    given.append(("mlflow", mlflow_values(config, {}) | {"serverAllowedHosts": []}))
+    found, seen = policies(config), set()
+    for consumer, said in given:
+        for service, namespace, port in (hit for text in texts(said) for hit in ADDRESS.findall(text)):
+            if namespace == consumer:
+                continue
+            number = POD_PORTS.get(service, int(port or USUAL_PORTS[service]))
+            assert allowed(found, consumer, namespace, number), f"{consumer} cannot reach {service}.{namespace}:{port}"
+            seen.add((consumer, namespace))
+    if layout == "per-service":
+        assert len(seen) >= 20
+    assert ("nemo" if layout == "single" else "nemo-customizer", "mlflow") in seen
+    assert ("mlflow", "object-store") in seen
 
 
 # Consumer -> providers, by the contract's table of wiring, written down here a second time by hand.
