@@ -17,6 +17,9 @@ from workflows.kubectl import Object
 
 ALLOWED_HOSTS = "MLFLOW_SERVER_ALLOWED_HOSTS"
 PEFT_SOURCE = "NIM_PEFT_SOURCE"
+DNS_NAMESPACE, NODE_LOCAL_DNS = "kube-system", "169.254.20.10"
+UPLOADS = ("data_store", "mlflow")
+QUICK = ("entity_store",)  # neither streams nor takes files
 ENVOY = "gateway.envoyproxy.io/gatewayclass-controller"
 _HOST_REFUSED = re.compile(r"Invalid Host header", re.IGNORECASE)
 
@@ -94,12 +97,25 @@ def _pods(snapshot: Snapshot, namespace: str) -> Iterator[tuple[str, dict[str, s
 
 
 def _dns(snapshot: Snapshot) -> Iterator[Seen]:
+    servers = [(one["metadata"]["namespace"], one["spec"].get("clusterIP")) for one in _dns_services(snapshot)]
+    servers += [(DNS_NAMESPACE, NODE_LOCAL_DNS)]
     for namespace in snapshot.cluster.namespaces:
         for where, labels in _pods(snapshot, namespace):
             allowed = rules(snapshot, namespace, labels, "egress")
-            if allowed is not None and not any(has_port(rule, {53}, "UDP") for rule in allowed):
+            fits = [
+                rule
+                for rule in allowed or []
+                if has_port(rule, {53}, "UDP") and any(has_peer(rule, "to", snapshot, *server) for server in servers)
+            ]
+            if allowed is not None and not fits:
                 yield Seen(where, "its policies allow no DNS (UDP 53): names will not resolve")
                 break  # one is enough to know
+
+
+def _dns_services(snapshot: Snapshot) -> Iterator[Object]:
+    for service in snapshot.all("Service"):
+        if (service["metadata"].get("labels") or {}).get("k8s-app") == "kube-dns":
+            yield service
 
 
 def _mlflow_way(snapshot: Snapshot) -> Iterator[Seen]:
@@ -194,22 +210,43 @@ def _adapters(snapshot: Snapshot) -> Iterator[Seen]:
             yield Seen(ident(pod), f"{PEFT_SOURCE} is {source}, and no pod behind {namespace}/{service} is ready")
 
 
-def _limits(snapshot: Snapshot) -> Iterator[Seen]:
+def _backends(thing: Object) -> set[tuple[str, str]]:
+    """Namespaces and names of the Services that an Ingress or HTTPRoute leads to."""
+    here, found = thing["metadata"]["namespace"], set()
+    for rule in thing["spec"].get("rules") or []:
+        for ref in rule.get("backendRefs") or []:
+            found.add((ref.get("namespace", here), ref["name"]))
+        for path in (rule.get("http") or {}).get("paths") or []:
+            if service := path["backend"].get("service"):
+                found.add((here, service["name"]))
+    return found
+
+
+def _named(snapshot: Snapshot, keys: tuple[str, ...]) -> set[tuple[str, str]]:
+    found = (snapshot.service(key) for key in keys)
+    return {address[:2] for address in found if address is not None}
+
+
+def _ingress_limits(snapshot: Snapshot) -> Iterator[Seen]:
+    uploads, quick = _named(snapshot, UPLOADS), _named(snapshot, QUICK)
     for ingress in snapshot.ours("Ingress"):
-        notes = ingress["metadata"].get("annotations") or {}
+        notes, backends = ingress["metadata"].get("annotations") or {}, _backends(ingress)
         name = ingress["spec"].get("ingressClassName") or notes.get("kubernetes.io/ingress.class", "")
-        prefix = next(
-            (p for p in ("nginx.ingress.kubernetes.io", "nginx.org") if any(n.startswith(p) for n in notes)), ""
-        )
-        if "nginx" in name or prefix:
-            key = f"{prefix or 'nginx.ingress.kubernetes.io'}/"
-            key += "client-max-body-size" if prefix == "nginx.org" else "proxy-body-size"
+        if "nginx" in name and backends & uploads:
+            f5 = any(note.startswith("nginx.org/") for note in notes)
+            key = "nginx.org/client-max-body-size" if f5 else "nginx.ingress.kubernetes.io/proxy-body-size"
             if notes.get(key) not in {"0", "0m"} and not str(notes.get(key, "")).endswith("g"):
                 yield Seen(ident(ingress), f"{key} is {notes.get(key, 'not set')}: larger uploads get 413", "warn")
-        if name == "alb" and "idle_timeout" not in notes.get("alb.ingress.kubernetes.io/load-balancer-attributes", ""):
+        attributes = notes.get("alb.ingress.kubernetes.io/load-balancer-attributes", "")
+        if name == "alb" and backends - quick and "idle_timeout" not in attributes:
             yield Seen(
                 ident(ingress), "no idle_timeout in load-balancer-attributes: silent streams end at 60 s", "warn"
             )
+
+
+def _limits(snapshot: Snapshot) -> Iterator[Seen]:
+    yield from _ingress_limits(snapshot)
+    quick = _named(snapshot, QUICK)
     classes = {c["metadata"]["name"] for c in snapshot.all("GatewayClass") if c["spec"]["controllerName"] == ENVOY}
     gateways = {ident(g) for g in snapshot.all("Gateway") if g["spec"]["gatewayClassName"] in classes}
     policies = [p for p in snapshot.all("BackendTrafficPolicy") if (p["spec"].get("timeout") or {}).get("http")]
@@ -228,7 +265,7 @@ def _limits(snapshot: Snapshot) -> Iterator[Seen]:
         policy = ("HTTPRoute", namespace, route["metadata"]["name"]) in covered
         policy = policy or any(("Gateway", *parent) in covered for parent in parents)
         bare = [rule for rule in route["spec"].get("rules") or [] if "request" not in (rule.get("timeouts") or {})]
-        if parents and bare and not policy:
+        if parents and bare and not policy and _backends(route) - quick:
             yield Seen(ident(route), "no timeout is set: Envoy ends streams and slow requests at 15 s", "warn")
 
 

@@ -184,7 +184,8 @@ def route(accepted: str = "True") -> Object:
         {"type": "Accepted", "status": accepted, "reason": "NotAllowedByListeners", "message": "no listener"},
         {"type": "ResolvedRefs", "status": "True", "reason": "ResolvedRefs"},
     ]}  # fmt: skip
-    spec = {"parentRefs": [{"name": "nemo"}], "rules": [{"timeouts": {"request": "0s"}}]}
+    spec = {"parentRefs": [{"name": "nemo"}], "rules": [
+        {"timeouts": {"request": "0s"}, "backendRefs": [{"name": "nemo-data-store", "port": 3000}]}]}  # fmt: skip
     return thing("HTTPRoute", "nemo", "nemo-datastore", spec=spec, status={"parents": [parent]})
 
 

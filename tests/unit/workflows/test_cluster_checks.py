@@ -302,13 +302,19 @@ def adapters_from_nowhere(b: Broken) -> None:
 
 
 def small_uploads(b: Broken) -> None:
+    path = {"path": "/", "backend": {"service": {"name": "nemo-data-store", "port": {"number": 3000}}}}
     b.objects.append(h.thing(
-        "Ingress", "data-store", "nemo-datastore", spec={"ingressClassName": "nginx"},
+        "Ingress", "data-store", "nemo-datastore",
+        spec={"ingressClassName": "nginx", "rules": [{"http": {"paths": [path]}}]},
         status={"loadBalancer": {"ingress": [{"ip": "10.0.0.9"}]}}))  # fmt: skip
 
 
+def dns_in_the_namespace_only(b: Broken) -> None:
+    b.get("NetworkPolicy", "allow", "nemo-evaluator")["spec"]["egress"][0] = {"to": [{"podSelector": {}}]}
+
+
 def short_streams(b: Broken) -> None:
-    b.get("HTTPRoute", "nemo")["spec"]["rules"][0].clear()
+    del b.get("HTTPRoute", "nemo")["spec"]["rules"][0]["timeouts"]
 
 
 def node_lost(b: Broken) -> None:
@@ -413,6 +419,7 @@ CASES: list[tuple[Callable[[Broken], None], str, str, str]] = [
     (pod_security, "pod refused", 'violates PodSecurity "baseline:latest"', "pod_security"),
     (delete_hangs, "delete hangs", "is being deleted for 20 minutes; finalizers: finalizer.nimcache", "controller"),
     (namespace_hangs, "delete hangs", "Some content in the namespace has finalizers remaining", ""),
+    (dns_in_the_namespace_only, "DNS policy", "allow no DNS", "UDP and TCP 53"),
     (no_dns, "DNS policy", "allow no DNS", "UDP and TCP 53"),
     (no_way_to_mlflow, "MLflow policy", "allow no way out to MLflow (mlflow/mlflow-tracking:80)", "both sides"),
     (mlflow_lets_nobody_in, "MLflow policy", "let nothing in from nemo-evaluator (evaluator)", "both sides"),
