@@ -97,7 +97,7 @@ def definitions(content: bytes) -> list[dict[str, Any]]:
 
     Descriptions are two thirds of their size, and Pulumi writes its state at every step.
     """
-    found = [document for document in yaml.load_all(content, Loader=LOADER) if document]  # noqa: S506 - a safe one
+    found = [document for document in yaml.load_all(content, Loader=LOADER) if document]
     return [
         without_descriptions({"metadata": document["metadata"], "spec": document["spec"]})
         for document in found
