@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
+from infra.outputs import StackOutputs
 from workflows.clients import Clients
 from workflows.clients.mapping import calling
 from workflows.errors import ServiceError
@@ -90,7 +91,7 @@ def _checks(clients: Clients, settings: Settings, *, write: bool) -> Iterator[_C
         yield _Check("NIM", "answers a chat", lambda: _chat(clients), running)
     if settings.judge:
         fix = "fine if only the Evaluator can reach it; otherwise check judge_url, or run with --no-judge"
-        yield _Check("Judge", "answers", lambda: _get(outputs.judge_url, "/v1/models", "Judge"), fix, "warn")
+        yield _Check("Judge", "answers", lambda: _judge(outputs), fix, "warn")
     if outputs.mlflow_url:
         fix = "results are kept in the run directory; they are not logged while MLflow is away"
         yield _Check("MLflow", "answers", lambda: _get(outputs.mlflow_url, "/health", "MLflow"), fix, "warn")
@@ -134,6 +135,12 @@ def _served(clients: Clients, model: str) -> str:
 def _chat(clients: Clients) -> str:
     answer = clients.nim.chat(clients.outputs.base_model, "Hello")
     return f"said {answer[:60]!r}"
+
+
+def _judge(outputs: StackOutputs) -> str:
+    if outputs.cluster is not None and ".svc" in (urlsplit(outputs.judge_url).hostname or ""):
+        return f"{outputs.judge_url} is inside the cluster, where the Evaluator reaches it"
+    return _get(outputs.judge_url, "/v1/models", "Judge")
 
 
 def _get(url: str, path: str, service: str) -> str:

@@ -247,6 +247,7 @@ def call(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 @pytest.fixture
 def file(tmp_path: Path, stack: Any) -> list[str]:
     values = stack.outputs.model_dump() | {"cluster": h.cluster_outputs().model_dump(), "target": "existing"}
+    values["judge_url"] = "http://llama.llama.svc.cluster.local:8000"
     values["nim_internal_url"] = "http://llama.llama.svc.cluster.local:8000"
     path = tmp_path / "outputs.json"
     path.write_text(json.dumps(values))
@@ -258,6 +259,7 @@ def test_doctor_on_a_cluster(fake: FakeKubectl, file: list[str], capfd: pytest.C
     assert (code, "Looking at the cluster of target existing" in err) == (0, True)
     assert "ok\tcluster: nodes: 3 of 3 nodes ready" in out
     assert "stores and returns a file" in out  # the services are looked at as before
+    assert "ok\tJudge: answers: http://llama.llama.svc.cluster.local:8000 is inside the cluster" in out
     fake.write("objects.json", [o for o in h.objects() if o["metadata"]["name"] != "volcano-admission"])
     code, out, err = call(capfd, "doctor", *file, "--format", "json")
     assert code == 8
