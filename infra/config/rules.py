@@ -6,7 +6,7 @@ judge alone is in its own model.
 
 import ipaddress
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from infra.config.clusters import AksSettings, CloudCluster, EksSettings, GkeSettings
 from infra.config.gpus import GIB_PER_GPU, MACHINES, MIG_CAPABLE, Machine, accelerator
@@ -71,6 +71,13 @@ def pools(config: ClusterStackConfig) -> Iterator[str]:
         )
         if by_operator and config.prerequisites.gpu.software != "gpu-operator":
             yield f"{path}.{sliced}: the GPU operator sets it here: prerequisites.gpu.software: gpu-operator"
+        if isinstance(cluster, EksSettings) and pool.driver == "none":
+            yield f"{path}.driver: the NVIDIA images of EKS bring it, the GPU operator must not: driver: cloud"
+        if pool.name == "system" and not isinstance(cluster, EksSettings):
+            yield f"{path}.name: 'system' is the pool without GPU: take another name"
+    if isinstance(cluster, AksSettings):
+        for name in repeated({pool.name: pool.name.replace("-", "") for pool in cluster.gpu_pools}.values()):
+            yield f"aks.gpu_pools: two names are both {name!r} on AKS, which knows no hyphens: rename one"
     for name in repeated(pool.name for pool in cluster.gpu_pools):
         yield f"{config.target}.gpu_pools: {name!r} is there twice: give each pool a name of its own"
     if isinstance(cluster, AksSettings):
@@ -367,6 +374,6 @@ def gpus(config: ClusterStackConfig) -> Iterator[str]:
                 yield f"{path}.gpus: no node has {template.gpus} GPUs: fewer gpus, or a bigger machine"
 
 
-def repeated(values: Iterator[str] | list[str]) -> list[str]:
+def repeated(values: Iterable[str]) -> list[str]:
     """Values that are there more than once."""
     return [value for value, times in Counter(values).items() if times > 1]
