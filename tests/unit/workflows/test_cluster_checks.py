@@ -488,6 +488,14 @@ def test_claim_that_waits_for_its_pod_is_no_failure() -> None:
     assert {(f.check, f.level) for f in wrong(broken.snapshot())} == {("volume pending", "warn"), ("volumes", "warn")}
 
 
+@pytest.mark.parametrize(("minutes", "level"), [(29, "warn"), (31, "bad")])
+def test_a_job_may_wait_half_its_time(minutes: float, level: str) -> None:
+    broken = Broken()
+    job_waits(broken)  # of at most 60 minutes
+    broken.get("PodGroup", "job-2")["metadata"]["creationTimestamp"] = h.stamp(minutes)
+    assert [(f.check, f.level) for f in wrong(broken.snapshot())] == [("job waits", level)]
+
+
 def test_many_places_are_counted() -> None:
     broken = Broken()
     for number in range(MAX_SHOWN + 3):
