@@ -488,6 +488,24 @@ def test_claim_that_waits_for_its_pod_is_no_failure() -> None:
     assert {(f.check, f.level) for f in wrong(broken.snapshot())} == {("volume pending", "warn"), ("volumes", "warn")}
 
 
+@pytest.mark.parametrize(
+    ("secrets", "said"),
+    [
+        ([h.pull_secret("llama", user="oauthtoken")], "logs in as oauthtoken, expected the literal $oauthtoken"),
+        ([h.pull_secret("nemo-customizer")], "pull secret nvcrimagepullsecret is not in namespace llama"),
+    ],
+)
+def test_why_an_image_is_refused(secrets: list[Object], said: str) -> None:
+    broken = Broken()
+    key_is_wrong(broken)
+    broken.more["secrets"] = tuple(map(secret_facts, secrets))
+    (found,) = [f for f in wrong(broken.snapshot()) if f.check == "image refused"]
+    assert said in found.evidence
+    del broken.pod("nim")["spec"]["imagePullSecrets"]
+    (found,) = [f for f in wrong(broken.snapshot()) if f.check == "image refused"]
+    assert "the pod names no pull secret" in found.evidence
+
+
 @pytest.mark.parametrize(("minutes", "level"), [(29, "warn"), (31, "bad")])
 def test_a_job_may_wait_half_its_time(minutes: float, level: str) -> None:
     broken = Broken()
