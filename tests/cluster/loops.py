@@ -1,6 +1,11 @@
-"""A thread that does one thing again and again, as a controller does, and sees little while there is nothing to do."""
+"""A thread that does one thing again and again, as a controller does.
+
+It looks less often while there is nothing to do, and rests as long as a look took, so that a big cluster is not kept
+busy by being looked at.
+"""
 
 import threading
+import time
 from collections.abc import Callable
 
 import httpx
@@ -34,9 +39,12 @@ class Loop:
 
     def _run(self) -> None:
         period = SHORTEST_S
-        while not self._stop.wait(period):
+        took = 0.0
+        while not self._stop.wait(max(period, took)):
+            started = time.monotonic()
             try:
                 period = SHORTEST_S if self._once() else min(2 * period, LONGEST_S)
                 self.trouble = ""
             except (ApiError, httpx.HTTPError) as error:  # somebody else wrote in between, or deleted it: look again
                 self.trouble, period = str(error), SHORTEST_S
+            took = time.monotonic() - started
