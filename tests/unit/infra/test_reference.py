@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 
@@ -54,7 +55,6 @@ def test_rows(name: str, key: str, said: str) -> None:
 
 
 def problems(content: dict[str, Any]) -> list[str]:
-    jsonschema = pytest.importorskip("jsonschema", reason="pip install jsonschema")
     return [error.message for error in jsonschema.Draft202012Validator(SCHEMA).iter_errors(content)]
 
 
