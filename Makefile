@@ -127,7 +127,7 @@ engine: .venv/.ready ## The slow ones: real Pulumi engine and processes on a sma
 
 .PHONY: cluster
 cluster: .venv/.ready ## Targets on Kubernetes: real control plane with simulated GPU nodes, real Pulumi engine (first time builds it, 15 min)
-	$(LIGHT) -m pytest tests/cluster -n 2
+	$(LIGHT) -m pytest tests/cluster -n 2 --dist loadfile
 
 .PHONY: test
 test: check contract engine cluster ## Everything that CI proves: check to cluster, then smoke and load on a throw-away stack

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from tools import environment, programs
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "test"
 TIMEOUT_S = 600.0
-QUIET = ("same", "read")
+DYNAMIC = "pulumi:providers:pulumi-python"
+QUIET = ("same", "read", "refresh")
 
 
 @dataclass(frozen=True)
@@ -30,20 +32,26 @@ class Update:
 
     @property
     def changes(self) -> dict[str, int]:
-        """How many resources of which operation, without those that stayed the same or were only read."""
-        summary: dict[str, int] = {}
+        """How many resources of which operation, without those that stayed the same or were only read.
+
+        Nor the provider of dynamic resources: it holds the whole configuration, so that any setting changes it.
+        """
+        summary: Counter[str] = Counter()
         for event in self.events:
             if "summaryEvent" in event:
-                summary = event["summaryEvent"]["resourceChanges"]
-        return {operation: count for operation, count in summary.items() if operation not in QUIET and count}
+                summary = Counter(event["summaryEvent"]["resourceChanges"])
+        summary -= Counter(what["op"] for what in self._steps() if what["type"] == DYNAMIC)
+        return {operation: count for operation, count in summary.items() if operation not in QUIET}
+
+    def _steps(self) -> Iterator[dict[str, Any]]:
+        return (event["resourcePreEvent"]["metadata"] for event in self.events if "resourcePreEvent" in event)
 
     @property
     def touched(self) -> dict[str, set[str]]:
-        """Operation -> names of the resources that it was done to."""
+        """Operation -> names of the resources that it was done to, dynamic resources' provider apart."""
         found: dict[str, set[str]] = {}
-        for event in self.events:
-            what = event.get("resourcePreEvent", {}).get("metadata", {"op": "same"})
-            if what["op"] not in QUIET:
+        for what in self._steps():
+            if what["op"] not in QUIET and what["type"] != DYNAMIC:
                 found.setdefault(what["op"], set()).add(what["urn"].rsplit("::", 1)[1])
         return found
 

@@ -12,6 +12,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.provider import plugin
 from tests.cluster.pulumi_stack import PulumiStack
 
+pytestmark = pytest.mark.slow
 IMPORTS = "import pulumi\nimport pulumi_kubernetes as k8s\nfrom pathlib import Path\n"
 
 

@@ -1,0 +1,275 @@
+"""The whole program, target `existing`, under the real engine on a real control plane: a stack's life, up to nothing.
+
+Real: the program, Pulumi's engine and state, the API server with Pod Security, the scheduler with GPUs and taints,
+helm. Simulated: nodes and pods (kwok), volumes, operators, load balancers (see the package). The charts are stand-ins
+that know the real charts' values (tests/cluster/charts): what is proven is our program, not NVIDIA's templates.
+"""
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+import yaml
+
+from infra import names
+from tests.cluster.charts import generate
+from tests.cluster.control_plane import SYSTEM_NAMESPACES, ControlPlane
+from tests.cluster.pulumi_stack import NAME, ROOT, PulumiStack, Update
+
+pytestmark = pytest.mark.slow
+KEY = "nvapi-only-for-tests"
+LLAMA = "llama3-2-3b-instruct"
+NIM = {
+    "name": LLAMA, "model": "meta/llama-3.2-3b-instruct", "image": "nvcr.io/nim/meta/llama-3.2-3b-instruct",
+    "tag": "1.8.3",
+}  # fmt: skip
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+
+@pytest.fixture(scope="session")
+def charts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("charts")
+    generate.write(folder)
+    return folder
+
+
+class NemoStack(PulumiStack):
+    """The program of this repository, with settings that a test can change."""
+
+    settings: dict[str, Any]
+    previewed: Update
+    made: Update
+
+    def configure(self, **settings) -> None:
+        """Write the stack file: what is said here over what was said before. Secrets stay."""
+        self.settings = {**self.settings, **settings}
+        file = self.folder / f"Pulumi.{NAME}.yaml"
+        before = yaml.safe_load(file.read_text()) if file.is_file() else {}
+        plain = {f"nemostack:{key}": value for key, value in self.settings.items()}
+        secret = {key: value for key, value in before.get("config", {}).items() if "secure" in value}
+        file.write_text(yaml.safe_dump({**before, "config": {**plain, **secret}}))
+
+
+@pytest.fixture(scope="module")
+def make(control_plane: ControlPlane, charts, tmp_path_factory):
+    """Make a stack of the whole program; what is left of it in the end is destroyed, its nodes go."""
+    stacks, machines = [], [*control_plane.add_nodes(3), *control_plane.add_gpu_nodes(2)]
+
+    def start(**settings) -> NemoStack:
+        stack = NemoStack(tmp_path_factory.mktemp("stack") / "program", control_plane.kubeconfig)
+        stacks.append(stack)
+        stack.settings = {"target": "existing", "charts": {"source": str(charts)}, **settings}
+        stack.settings.setdefault("storage", {"rwx_class_name": "shared"})
+        stack.program((ROOT / "__main__.py").read_text(), name="nemostack")
+        stack.init()
+        stack.configure()
+        stack.run("config", "set", "--secret", "nemostack:ngc_api_key", KEY, "--stack", NAME)
+        return stack
+
+    yield start
+    for stack in stacks:
+        if stack.resources():
+            stack.destroy()
+    forget_definitions(control_plane)
+    control_plane.remove_nodes(machines)
+
+
+def forget_definitions(control_plane):
+    for definition in control_plane.api.items(DEFINITIONS):
+        control_plane.api.delete(f"{DEFINITIONS}/{definition['metadata']['name']}")
+
+
+@pytest.fixture(scope="module")
+def standing(make):
+    """A stack in the layout of the guide that is up; tests leave it so. Destroyed in the end."""
+    stack = make(layout="per-service")
+    stack.previewed = stack.preview()
+    stack.made = stack.up()
+    return stack
+
+
+def namespaces(control_plane):
+    return {thing["metadata"]["name"] for thing in control_plane.api.items("/api/v1/namespaces")}
+
+
+def values(control_plane, namespace, release):
+    """What a stand-in chart got."""
+    shown = control_plane.api.get(f"/api/v1/namespaces/{namespace}/configmaps/{release}-values")
+    return yaml.safe_load(shown["data"]["values.yaml"])
+
+
+def pods(control_plane, namespace=None):
+    found = control_plane.api.items("/api/v1/pods")
+    return [pod for pod in found if namespace in (None, pod["metadata"]["namespace"])]
+
+
+def missing_secrets(control_plane):
+    """Secrets, or keys in them, that running pods read and that are not there: no kubelet would start these."""
+    there = {
+        (secret["metadata"]["namespace"], secret["metadata"]["name"]): set(secret.get("data") or {})
+        for secret in control_plane.api.items("/api/v1/secrets")
+    }
+    missing = set()
+    for pod in pods(control_plane):
+        namespace, spec = pod["metadata"]["namespace"], pod["spec"]
+        for pull in spec.get("imagePullSecrets") or []:
+            if (namespace, pull["name"]) not in there:
+                missing.add(f"{namespace}/{pull['name']}")
+        for variable in (variable for container in spec["containers"] for variable in container.get("env") or []):
+            wanted = (variable.get("valueFrom") or {}).get("secretKeyRef")
+            if wanted and wanted["key"] not in there.get((namespace, wanted["name"]), set()):
+                missing.add(f"{namespace}/{wanted['name']}:{wanted['key']}")
+    return missing
+
+
+def dead_urls(control_plane):
+    """In-cluster URLs in the values of any release that lead to no Service, or to a port that it does not have."""
+    services = {
+        (service["metadata"]["name"], service["metadata"]["namespace"]): {
+            port["port"] for port in service["spec"]["ports"]
+        }
+        for service in control_plane.api.items("/api/v1/services")
+    }
+    found, dead = 0, set()
+    for shown in control_plane.api.items("/api/v1/configmaps"):
+        if "nemostack.dev/stand-in" not in (shown["metadata"].get("labels") or {}):
+            continue
+        for text in shown["data"]["values.yaml"].replace('"', " ").split():
+            if text.startswith("http://") and ".svc" in text:
+                found += 1
+                host, _, port = text.removeprefix("http://").split("/")[0].partition(":")
+                name, namespace = host.split(".")[:2]
+                if int(port or 80) not in services.get((name, namespace), set()):
+                    dead.add(text)
+    assert found > 5, "the values hold URLs"
+    return dead
+
+
+def assert_healthy(control_plane):
+    """Every pod runs on a node, every claim has a volume, what pods read is there, URLs lead somewhere."""
+    phases = Counter(pod["status"]["phase"] for pod in pods(control_plane))
+    assert phases["Running"] > 10
+    assert phases.keys() <= {"Running", "Succeeded"}, phases
+    claims = control_plane.api.items("/api/v1/persistentvolumeclaims")
+    assert {claim["status"]["phase"] for claim in claims} == {"Bound"}
+    assert missing_secrets(control_plane) == set()
+    assert dead_urls(control_plane) == set()
+
+
+def test_up_does_what_preview_said_and_everything_is_healthy(standing, control_plane):
+    assert standing.previewed.changes.keys() == {"create"}
+    assert standing.made.changes == standing.previewed.changes
+    assert_healthy(control_plane)
+    assert namespaces(control_plane) >= {
+        "nemo-datastore", "nemo-entity-store", "nemo-evaluator", "nemo-customizer", LLAMA, "mlflow",
+    }, "the namespaces of the guide"  # fmt: skip
+    (nim,) = pods(control_plane, LLAMA)
+    assert nim["spec"]["nodeName"].startswith("gpu-")
+    assert nim["spec"]["containers"][0]["resources"]["limits"] == {"nvidia.com/gpu": "1"}
+
+
+def test_outputs_name_what_is_there(standing, control_plane):
+    found = standing.outputs()
+    assert (found["target"], found["base_model"]) == ("existing", NIM["model"])
+    for place in found["cluster"]["services"].values():
+        path, port = place.split(":")
+        namespace, name = path.split("/")
+        service = control_plane.api.get(f"/api/v1/namespaces/{namespace}/services/{name}")
+        assert int(port) in {entry["port"] for entry in service["spec"]["ports"]}
+    for namespace, secrets in found["cluster"]["secrets"].items():
+        for secret in secrets:
+            assert control_plane.api.exists(f"/api/v1/namespaces/{namespace}/secrets/{secret}"), (namespace, secret)
+
+
+def test_the_key_is_in_secrets_of_the_cluster_and_readable_nowhere_else(standing, control_plane):
+    assert KEY not in json.dumps(standing.export())
+    assert KEY not in standing.made.output + standing.previewed.output
+    shown = json.dumps(control_plane.api.items("/api/v1/configmaps")) + json.dumps(pods(control_plane))
+    assert KEY not in shown
+
+
+def test_up_and_refresh_find_nothing_to_do(standing):
+    assert standing.up().changes == {}
+    assert standing.refresh().changes == {}
+    assert standing.up().changes == {}
+
+
+def test_one_changed_value_changes_one_release(standing, control_plane):
+    standing.configure(customizer={"max_pending_minutes": 77})
+    assert standing.preview().touched == {"update": {"nemo-customizer/nemo"}}
+    assert standing.up().touched == {"update": {"nemo-customizer/nemo"}}
+    assert values(control_plane, "nemo-customizer", "nemo")["customizer"]["env"]["MAX_PENDING_JOB_MINUTES"] == "77"
+
+
+def test_what_was_deleted_by_hand_comes_back(standing, control_plane):
+    secret = f"/api/v1/namespaces/{LLAMA}/secrets/{names.NGC_SECRET}"
+    control_plane.api.delete(secret)
+    assert standing.refresh().changes == {"delete": 1}
+    assert standing.up().changes == {"create": 1}
+    assert control_plane.api.exists(secret)
+
+
+def test_the_state_of_an_older_plugin_is_taken_over(standing):
+    state = standing.export()
+    for resource in state["deployment"]["resources"]:
+        if resource["type"] == "pulumi:providers:kubernetes":
+            resource["inputs"]["version"] = resource["outputs"]["version"] = "4.18.0"
+    standing.load(state)
+    assert standing.preview().changes.keys() <= {"update"}, "the provider itself, at most"
+    standing.up()
+    assert standing.up().changes == {}
+
+
+def test_a_release_that_fails_is_told_and_mended(standing, control_plane):
+    """The chart takes a variable's name that the API server does not; the release before still serves."""
+    standing.configure(nims=[{**NIM, "env": {"NOT=A=NAME": "1"}}])
+    failed = standing.up(fails=True)
+    assert f"Helm release {LLAMA}/{LLAMA} failed" in failed.errors
+    assert "NOT=A=NAME" in failed.errors
+    assert "Traceback" not in failed.errors
+    assert [pod["status"]["phase"] for pod in pods(control_plane, LLAMA)] == ["Running"]
+
+    standing.configure(nims=[NIM])
+    assert standing.up().touched == {"update": {f"{LLAMA}/{LLAMA}"}}
+    assert standing.up().changes == {}
+    assert_healthy(control_plane)
+
+
+def test_everything_goes(standing, control_plane):
+    standing.destroy()
+    assert namespaces(control_plane) == SYSTEM_NAMESPACES
+    assert control_plane.api.items("/api/v1/persistentvolumes") == []
+
+
+def test_layout_single_with_a_nim_by_the_operator_gateway_and_certificates(make, control_plane):
+    stack = make(
+        layout="single",
+        prerequisites={"nim_operator": "install"},
+        nims=[{**NIM, "deploy": "operator"}],
+        services={"guardrails": True, "nim_proxy": True, "deployment_management": True},
+        routes={"kind": "gateway", "domain": "nemo.example.com", "tls": {"kind": "self-signed"}},
+        observability={"prometheus": "install"},
+    )
+    stack.up()
+    assert_healthy(control_plane)
+    nim = control_plane.api.get(f"/apis/apps.nvidia.com/v1alpha1/namespaces/{names.RELEASE}/nimservices/{LLAMA}")
+    assert nim["status"]["state"] == "Ready"
+    assert control_plane.api.exists(f"/api/v1/namespaces/{names.RELEASE}/services/{LLAMA}")
+    assert control_plane.api.items("/apis/gateway.networking.k8s.io/v1/httproutes")
+    assert stack.up().changes == {}
+    stack.destroy()
+    assert namespaces(control_plane) == SYSTEM_NAMESPACES
+    kept = control_plane.api.items(DEFINITIONS)
+    assert {definition["spec"]["group"] for definition in kept} == {
+        "gateway.networking.k8s.io", "gateway.envoyproxy.io", "apps.nvidia.com",
+    }, "kept on purpose: others may use these kinds"  # fmt: skip
+    forget_definitions(control_plane)
+
+
+def test_a_cluster_that_is_too_small_is_refused_before_anything_is_made(make, control_plane):
+    stack = make(existing={"min_gpus": 64})
+    said = stack.up(fails=True).errors
+    assert "64" in said
+    assert "Traceback" not in said
+    assert namespaces(control_plane) == SYSTEM_NAMESPACES
