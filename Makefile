@@ -90,7 +90,8 @@ up: $(STACK_NEEDS) ## Bring the stack up (pulumi up)
 
 .PHONY: down
 down: $(STACK_NEEDS) ## Stop the stack (pulumi destroy); data and reports stay
-	@$(LIGHT) -m tools down --stack $(STACK)
+	@# on a cluster plain `pulumi destroy` takes the volumes along with their namespaces; teardown keeps them and tells
+	@$(if $(filter-out local,$(TARGET_OF_STACK)),.venv/bin/nemostack teardown,$(LIGHT) -m tools down) --stack $(STACK)
 
 .PHONY: smoke
 smoke: .venv/.ready ## Prove a running stack end to end
