@@ -30,10 +30,3 @@ Quantity = Annotated[str, Field(pattern=r"^[1-9]\d*(Mi|Gi|Ti)$")]
 
 ModelId = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
 """namespace/name as clients of NIM and the Customizer write it, e.g. meta/llama-3.2-3b-instruct."""
-
-UNITS = {"Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
-
-
-def size_in_bytes(quantity: str) -> int:
-    """Bytes of a Quantity."""
-    return int(quantity[:-2]) * UNITS[quantity[-2:]]

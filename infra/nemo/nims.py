@@ -44,11 +44,10 @@ class NimsArgs:
 class Nims(pulumi.ComponentResource):
     """One release, or NIMCache and NIMService, for each NIM; a service account and a disruption budget where wanted.
 
-    `of`: name of a NIM -> the resource that is there when it answers. `ready`: all of them.
+    `of`: name of a NIM -> the resource that is there when it answers.
     """
 
     of: dict[str, pulumi.Resource]
-    ready: list[pulumi.Resource]
 
     def __init__(self, name: str, args: NimsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("nemostack:nemo:Nims", name, None, opts)
@@ -60,7 +59,6 @@ class Nims(pulumi.ComponentResource):
         for nim in args.config.nims:
             if nim.disruption_budget is not None:
                 self._budget(nim, nim.disruption_budget)
-        self.ready = list(self.of.values())
         self.register_outputs({"nims": sorted(self.of)})
 
     def _metadata(self, nim: Nim, annotations: dict[str, str] | None = None) -> kubernetes.meta.v1.ObjectMetaArgs:

@@ -78,12 +78,10 @@ class MonitoringArgs:
 class Monitoring(pulumi.ComponentResource):
     """Monitors and the dashboard."""
 
-    ready: list[pulumi.Resource]
-
     def __init__(self, name: str, args: MonitoringArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("nemostack:platform:Monitoring", name, None, opts)
         said, below = args.config.observability, pulumi.ResourceOptions(parent=self, depends_on=[*args.after])
-        self.ready = [
+        for monitor in monitors(args.config):
             kubernetes.apiextensions.CustomResource(
                 f"{said.namespace}/{monitor['metadata']['name']}",
                 api_version=monitor["apiVersion"],
@@ -92,16 +90,12 @@ class Monitoring(pulumi.ComponentResource):
                 spec=monitor["spec"],
                 opts=below,
             )
-            for monitor in monitors(args.config)
-        ]
         if said.dashboard and said.prometheus != "skip":
-            self.ready.append(
-                kubernetes.core.v1.ConfigMap(
-                    DASHBOARD,
-                    metadata={"name": DASHBOARD, "namespace": said.namespace, "labels": SIDECAR_LABEL},
-                    data={f"{DASHBOARD}.json": dashboard()},
-                    opts=below,
-                )
+            kubernetes.core.v1.ConfigMap(
+                DASHBOARD,
+                metadata={"name": DASHBOARD, "namespace": said.namespace, "labels": SIDECAR_LABEL},
+                data={f"{DASHBOARD}.json": dashboard()},
+                opts=below,
             )
         self.register_outputs({})
 

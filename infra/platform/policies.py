@@ -32,12 +32,10 @@ class NetworkPoliciesArgs:
 class NetworkPolicies(pulumi.ComponentResource):
     """default-deny, allow-dns or allow-dns-mlflow, allow-egress and allow-ingress in each namespace."""
 
-    ready: list[pulumi.Resource]
-
     def __init__(self, name: str, args: NetworkPoliciesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("nemostack:platform:NetworkPolicies", name, None, opts)
         found = policies(args.config) if args.config.security.network_policies else {}
-        self.ready = [
+        for (namespace, policy), spec in found.items():
             kubernetes.apiextensions.CustomResource(  # the typed class renames `from`, which this need not
                 f"{namespace}/{policy}",
                 api_version="networking.k8s.io/v1",
@@ -46,8 +44,6 @@ class NetworkPolicies(pulumi.ComponentResource):
                 spec=spec,
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[args.namespaces[namespace]]),
             )
-            for (namespace, policy), spec in found.items()
-        ]
         self.register_outputs({})
 
 

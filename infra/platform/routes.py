@@ -15,7 +15,6 @@ from infra.platform import ingress
 from infra.platform.certificates import certificate_objects
 from infra.platform.gateway import Object, gateway_objects
 from infra.platform.helm import ChartStore
-from infra.platform.route_table import public_urls
 
 ENVOY_VALUES: Object = {"crds": {"enabled": False}}
 """All definitions come with the prerequisites; the chart would bring Gateway API's experimental ones along."""
@@ -32,22 +31,16 @@ class RoutesArgs:
 
 
 class Routes(pulumi.ComponentResource):
-    """Gateway or Ingresses. `urls`: nemo_url, nim_url, data_store_url, mlflow_url."""
-
-    urls: dict[str, str]
-    ready: list[pulumi.Resource]
+    """Gateway or Ingresses."""
 
     def __init__(self, name: str, args: RoutesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("nemostack:platform:Routes", name, None, opts)
         config = args.config
-        self.urls = public_urls(config)
-        self.ready = []
         controller: list[pulumi.Resource] = []
         objects: list[Object] = []
         if config.routes.kind == "gateway":
             if names.ENVOY_NAMESPACE in names.foundation(config):
                 controller = [self._envoy(args)]
-                self.ready += controller
             objects = [*certificate_objects(config, None), *gateway_objects(config)]
         elif config.routes.kind == "ingress":
             if config.routes.ingress.controller == "nginx":
@@ -59,8 +52,8 @@ class Routes(pulumi.ComponentResource):
             objects = [*certificate_objects(config, ingress.class_name(config)), *ingress.ingress_objects(config)]
         for manifest in objects:
             there = args.namespaces.get(manifest["metadata"].get("namespace", ""))
-            self.ready.append(self._make(manifest, [*args.after, *controller, *([there] if there else [])]))
-        self.register_outputs({"urls": self.urls})
+            self._make(manifest, [*args.after, *controller, *([there] if there else [])])
+        self.register_outputs({})
 
     def _envoy(self, args: RoutesArgs) -> pulumi.Resource:
         return args.charts.release(
@@ -71,9 +64,9 @@ class Routes(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*args.after, args.namespaces[names.ENVOY_NAMESPACE]]),
         )
 
-    def _make(self, manifest: Object, after: Sequence[pulumi.Resource]) -> pulumi.Resource:
+    def _make(self, manifest: Object, after: Sequence[pulumi.Resource]) -> None:
         metadata = manifest["metadata"]
-        return kubernetes.apiextensions.CustomResource(
+        kubernetes.apiextensions.CustomResource(
             "/".join(filter(None, (metadata.get("namespace"), metadata["name"]))),
             api_version=manifest["apiVersion"],
             kind=manifest["kind"],
