@@ -9,7 +9,6 @@ import textwrap
 import pytest
 
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.provider import plugin
 from tests.cluster.pulumi_stack import PulumiStack
 
 pytestmark = pytest.mark.slow
@@ -401,9 +400,3 @@ def test_many_objects_need_few_processes(stack, write, control_plane, namespace)
     assert len(made) == 301, "and the one that every namespace has"
     assert stack.up().changes == {}
     stack.destroy("--parallel", "64")
-
-
-def test_the_choice_of_a_plugin_is_checked(monkeypatch):
-    monkeypatch.setenv(plugin.CHOICE, "mine")
-    with pytest.raises(ValueError, match="expected own or official"):
-        plugin.is_own()

@@ -31,7 +31,6 @@ class ChartStore:
     """Finds charts, and remembers what it pulled."""
 
     helm: Helm
-    _folder: tempfile.TemporaryDirectory[str] = field(default_factory=lambda: tempfile.TemporaryDirectory("charts"))
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _pulled: dict[tuple[str, ...], Path] = field(default_factory=dict)
 
@@ -52,7 +51,7 @@ class ChartStore:
         return chart
 
     def _pull(self, source: str, version: str, repository: dict[str, Any]) -> Path:
-        target = Path(tempfile.mkdtemp(dir=self._folder.name))
+        target = Path(tempfile.mkdtemp(dir=self.helm.folder))
         arguments = ["--destination", str(target), *(["--version", version] if version else [])]
         if repository.get("repo"):
             entry = {"name": "source", "url": repository["repo"]}

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,12 +22,12 @@ class HelmError(Exception):
 class Helm:
     """Runs helm against one cluster."""
 
-    def __init__(self, kubeconfig: Kubeconfig | None, cancelled: threading.Event) -> None:
+    def __init__(self, kubeconfig: Kubeconfig | None, cancelled: threading.Event, folder: Path) -> None:
+        """Keep what helm keeps, and a kubeconfig that is no file, in `folder`, which is the caller's to remove."""
         self._binary = shutil.which("helm")
         self._slots = threading.BoundedSemaphore(SLOTS)
         self._cancelled = cancelled
-        self._folder = tempfile.TemporaryDirectory(prefix="helm-")
-        home = Path(self._folder.name)
+        self.folder = home = folder
         self._environment = os.environ | {
             "HELM_CACHE_HOME": str(home / "cache"),
             "HELM_CONFIG_HOME": str(home / "config"),
@@ -74,7 +73,8 @@ class Helm:
                 process.communicate()
                 raise HelmError(f"helm {command[1]} did not end within {timeout:.0f} s") from None
         if process.returncode:
-            lines = [line for line in errors.splitlines() if line and not line.startswith(("WARNING:", "level="))]
+            said = f"{output}\n{errors}" if command[1] == "repo" else errors  # which says only there what went wrong
+            lines = [line for line in said.splitlines() if line and not line.startswith(("WARNING:", "level="))]
             message = "\n".join(lines).removeprefix("Error: ")
             raise HelmError(message or f"helm {command[1]} ended with exit code {process.returncode}")
         return output

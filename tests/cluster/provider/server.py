@@ -6,14 +6,18 @@ Unary calls run in threads, so thousands of objects need neither processes nor a
 """
 # ruff: noqa: N802, D102 - the protocol gives the methods their names and meaning
 
+import contextlib
 import functools
 import json
 import os
+import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import grpc  # type: ignore[import-untyped]
@@ -81,7 +85,8 @@ def _keep(context: grpc.ServicerContext, error: PartialError) -> NoReturn:
 class Provider(provider_pb2_grpc.ResourceProviderServicer):
     """One configured provider: a cluster, and what is done on it."""
 
-    def __init__(self, engine_address: str) -> None:
+    def __init__(self, engine_address: str, folder: Path) -> None:
+        self.folder = folder
         self.engine = Engine(engine_address)
         self.cancelled = threading.Event()
         self._objects: Objects | None = None
@@ -140,7 +145,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         except (kubeconfig.KubeconfigError, OSError, KeyError, ValueError, yaml.YAMLError) as error:
             self._unusable = f"no cluster: {error}"  # some programs only invoke functions
         else:
-            helm = Helm(config, self.cancelled)
+            helm = Helm(config, self.cancelled, self.folder)
             cluster = Cluster(config)
             self._objects = Objects(cluster, self.engine, self.cancelled)
             self._releases = Releases(cluster, helm, ChartStore(helm))
@@ -248,10 +253,12 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
 def serve(engine_address: str) -> None:
     """Serve one engine until it ends this process; tells it the port in one line, as plugins do."""
-    server = grpc.server(ThreadPoolExecutor(max_workers=THREADS), options=_GRPC_CHANNEL_OPTIONS)
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(engine_address), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    sys.stdout.write(f"{port}\n")
-    sys.stdout.flush()
-    server.wait_for_termination()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    with contextlib.suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="nemostack-provider-") as folder:
+        server = grpc.server(ThreadPoolExecutor(max_workers=THREADS), options=_GRPC_CHANNEL_OPTIONS)
+        provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(engine_address, Path(folder)), server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        sys.stdout.write(f"{port}\n")
+        sys.stdout.flush()
+        server.wait_for_termination()
