@@ -67,7 +67,7 @@ class ChartStore:
             timeout=timeout_s,
             skip_await=skip_await,
             wait_for_jobs=wait_for_jobs,
-            # a failed first install is removed, a failed upgrade stays for `helm history`, and the next `up` mends it
+            # an upgrade that fails takes back what it had newly made; the release stays, and the next `up` mends it
             cleanup_on_fail=True,
             opts=opts,
             **self.reference(chart),
