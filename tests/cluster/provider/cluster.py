@@ -136,15 +136,6 @@ class Cluster:
             json=obj,
         )
 
-    def set_status(self, obj: Json, status: Json) -> Json:
-        """Merge into an object's status, as its controller would."""
-        return self._request(
-            "PATCH",
-            f"{self._path(obj)}/status",
-            headers={"Content-Type": "application/merge-patch+json"},
-            json={"status": status},
-        )
-
     def delete(self, obj: Json, *, propagation: str = "Foreground") -> None:
         """Ask for an object's deletion; it is no error if it is gone. Raises ApiError otherwise."""
         try:
@@ -170,10 +161,6 @@ class Cluster:
                     return _answer(response)
             time.sleep(0.2 * 2**attempt)
         raise AssertionError("unreachable")
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._http.close()
 
 
 def _answer(response: httpx.Response) -> Json:
