@@ -1,0 +1,94 @@
+"""NIMCache and NIMService, as the program makes them, judged by the NIM operator's own definitions: dry runs, strict.
+
+The definitions are NVIDIA's and not kept here: the tests read them from the folder that NEMOSTACK_NIM_CRDS names, else
+from ../shared/contract/crds beside the clone, and are skipped where there is none.
+"""
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from infra.nemo.nim_values import cache_spec, service_spec
+from infra.nemo.values import Surroundings
+from infra.platform.credentials import CredentialNames
+from tests.cluster.api import ApiError, wait
+from tests.cluster.control_plane import ControlPlane
+from tests.unit.infra.cluster_support import ROOT, config_for
+
+FOLDER = Path(os.environ.get("NEMOSTACK_NIM_CRDS", ROOT.parent / "shared" / "contract" / "crds"))
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+GROUP = "/apis/apps.nvidia.com/v1alpha1/namespaces/default"
+STRICT = "?dryRun=All&fieldValidation=Strict"
+AROUND = Surroundings(credentials=CredentialNames(ngc="ngc-api", pull="pull", hf=None), rwx_storage_class="shared")
+KINDS = {"NIMCache": ("nimcaches", cache_spec), "NIMService": ("nimservices", service_spec)}
+NIM = {
+    "name": "llama", "model": "meta/llama-3.2-3b-instruct", "image": "nvcr.io/nim/meta/llama-3.2-3b-instruct",
+    "tag": "1.8.3", "deploy": "operator",
+}  # fmt: skip
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not FOLDER.is_dir(), reason=f"no definitions of the NIM operator: NEMOSTACK_NIM_CRDS={FOLDER}"),
+]
+
+
+@pytest.fixture
+def defined(control_plane: ControlPlane):
+    """The two definitions, gone afterwards."""
+    found = [yaml.safe_load((FOLDER / f"apps.nvidia.com_{plural}.yaml").read_text()) for plural, _ in KINDS.values()]
+    try:
+        for definition in found:
+            control_plane.api.create(DEFINITIONS, definition)
+        for plural, _ in KINDS.values():
+            wait(f"{plural} are served", partial(served, control_plane, plural))
+        yield
+    finally:
+        for definition in found:
+            control_plane.api.delete(f"{DEFINITIONS}/{definition['metadata']['name']}")
+
+
+def served(plane: ControlPlane, plural: str) -> bool:
+    """Whether objects of the kind can be made. At first the API server has no path for it, then no storage."""
+    try:
+        plane.api.get(f"{GROUP}/{plural}")
+    except ApiError as error:
+        if error.code in (404, 429):
+            return False
+        raise
+    return True
+
+
+def take(plane: ControlPlane, kind: str, spec: dict[str, Any]) -> None:
+    plural, _ = KINDS[kind]
+    made = {"apiVersion": "apps.nvidia.com/v1alpha1", "kind": kind, "metadata": {"name": "llama"}, "spec": spec}
+    plane.api.create(f"{GROUP}/{plural}{STRICT}", made)
+
+
+@pytest.mark.usefixtures("defined")
+def test_every_way_to_say_a_nim_is_valid(control_plane: ControlPlane) -> None:
+    ways: list[dict[str, Any]] = [
+        {},
+        {"lora": None, "relax_memory": True, "env": {"NIM_LOG_LEVEL": "INFO"}},
+        {"replicas": 3, "disruption_budget": 2, "topology_spread": "zone", "cache": {"access_mode": "ReadWriteMany"}},
+        {"autoscaling": {"max": 4}, "topology_spread": "node", "cache": {"access_mode": "ReadWriteMany"}},
+        {"cache": {"existing_claim": "weights"}},
+    ]
+    for way in ways:
+        for target in ("existing", "minikube", "gke"):
+            config = config_for(
+                target, nims=[NIM | way], prerequisites={"nim_operator": "install"},
+                observability={"prometheus": "install"},
+            )  # fmt: skip
+            for kind, (_, spec) in KINDS.items():
+                take(control_plane, kind, spec(config, config.nims[0], AROUND))
+
+
+@pytest.mark.usefixtures("defined")
+def test_a_wrong_field_is_refused(control_plane: ControlPlane) -> None:
+    config = config_for("existing", nims=[NIM], prerequisites={"nim_operator": "install"})
+    with pytest.raises(ApiError, match="unknown field"):
+        take(control_plane, "NIMService", service_spec(config, config.nims[0], AROUND) | {"replica": 1})
