@@ -124,10 +124,12 @@ contract: .venv-embedded/.ready ## Official clients against the embedded service
 
 .PHONY: engine
 engine: .venv/.ready ## The slow ones: real Pulumi engine and processes on a small stack, the load test's client
+	@$(LIGHT) -m tools ensure pulumi >/dev/null
 	$(LIGHT) -m pytest tests/unit tests/local -n 2 -m slow
 
 .PHONY: cluster
 cluster: .venv/.ready ## Targets on Kubernetes: real control plane with simulated GPU nodes, real Pulumi engine (first time builds it, 15 min)
+	@$(LIGHT) -m tools ensure pulumi kubernetes etcd kwok helm >/dev/null
 	$(LIGHT) -m pytest tests/cluster -n 2 --dist loadfile
 
 .PHONY: test
