@@ -18,6 +18,7 @@ from tests.unit.infra.cluster_support import (
     CLOUDS,
     ROOT,
     SECRETS,
+    TARGETS,
     Registration,
     Registrations,
     config_for,
@@ -70,9 +71,16 @@ EVERYTHING: dict[str, Any] = {
     "observability": {"prometheus": "install"},
     "storage": {"rwx_class_name": "shared"},
 }
-READY = ("gke", "eks", "aks", "existing", "minikube")
 CASES = [
-    (target, layout, extent) for target in READY for layout in ("per-service", "single") for extent in ("least", "all")
+    pytest.param(
+        (target, layout, extent),
+        id=f"{target}-{layout}-{extent}",
+        # the SDKs of clouds are slow; the rest of the program is the same for all targets
+        marks=[pytest.mark.slow] if target in CLOUDS and extent == "all" else [],
+    )
+    for target in TARGETS
+    for layout in ("per-service", "single")
+    for extent in ("least", "all")
 ]
 Made = tuple[Registrations, dict[str, Any], Any]
 
@@ -86,7 +94,7 @@ def cluster_is_there() -> Iterator[None]:
     patch.undo()
 
 
-@pytest.fixture(scope="module", params=CASES, ids="-".join)
+@pytest.fixture(scope="module", params=CASES)
 def made(request: Any, cluster_is_there: None) -> Made:
     target, layout, extent = request.param
     config = config_for(target, layout=layout, **(EVERYTHING if extent == "all" else {}))
