@@ -128,7 +128,10 @@ def prerequisites(config: ClusterStackConfig) -> Iterator[str]:
     """Software that others of the stack need."""
     said = config.prerequisites
     if said.volcano == "skip" and config.services.customizer:
-        yield "prerequisites.volcano: the Customizer crashes without it: install or adopt, or customizer: false"
+        yield (
+            "prerequisites.volcano: the Customizer crashes without it: install or adopt, or switch it off by "
+            "services.customizer: false"
+        )
     users = [f"nims.{index}.deploy: operator" for index, nim in enumerate(config.nims) if nim.deploy == "operator"]
     users += ["services.deployment_management"] if config.services.deployment_management else []
     if said.nim_operator == "skip" and users:
