@@ -19,6 +19,8 @@ COMPILE  := .venv/bin/uv pip compile pyproject.toml --universal --python-version
 LIGHT_CODE := infra workflows smoke_tests load_tests tools tests/unit tests/local tests/cluster examples benchmarks/cluster_scale.py
 CLOUDS     := gke eks aks
 CLOUD_SDKS := infra/clusters/requirements
+# Unit tests run the program of every cloud, under mocks.
+UNIT_NEEDS := .venv/.ready $(CLOUDS:%=.venv/.cloud-%)
 
 # What a stack needs follows from its target; a name without a stack file is a stack of this machine.
 TARGET_OF_STACK := $(shell sed -n 's/^ *nemostack:target: *//p' Pulumi.$(STACK).yaml 2>/dev/null)
@@ -111,7 +113,7 @@ clean: ## Destroy the local stack with its data; remove environments and caches 
 # --- proof --------------------------------------------------------------------------------------------------------
 
 .PHONY: check
-check: .venv/.ready .venv-embedded/.ready $(CLOUDS:%=.venv/.cloud-%) lock-check ## Format, lint, types, unit tests (under 2 min)
+check: $(UNIT_NEEDS) .venv-embedded/.ready lock-check ## Format, lint, types, unit tests (under 2 min)
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	$(LIGHT) -m mypy $(LIGHT_CODE)
@@ -123,7 +125,7 @@ contract: .venv-embedded/.ready ## Official clients against the embedded service
 	$(EMBEDDED) -m pytest tests/contract tests/unit/base_model
 
 .PHONY: engine
-engine: .venv/.ready ## The slow ones: real Pulumi engine and processes on a small stack, the load test's client
+engine: $(UNIT_NEEDS) ## The slow ones: real Pulumi engine and processes on a small stack, the load test's client
 	@$(LIGHT) -m tools ensure pulumi >/dev/null
 	$(LIGHT) -m pytest tests/unit tests/local -n 2 -m slow
 
