@@ -142,8 +142,8 @@ test: check contract engine cluster ## Everything that CI proves: check to clust
 	$(LIGHT) -m load_tests --stack $(TEST_STACK) --slo examples/slo.local.yaml --users 4 --duration 10s
 
 .PHONY: bench
-bench: .venv/.ready .venv-embedded/.ready ## Ratios, each measured within one run (about 10 min, on a quiet machine)
+bench: .venv/.ready .venv-embedded/.ready ## Ratios, each measured within one run (about 25 min, on a quiet machine)
 	$(LIGHT) -m benchmarks.load_client --others
-	$(LIGHT) -m benchmarks.cluster_scale
+	$(LIGHT) -m benchmarks.cluster_scale --rounds 1 --skip-checkpoints
 	$(EMBEDDED) -m benchmarks.customizer
 	$(EMBEDDED) -m benchmarks.nim
