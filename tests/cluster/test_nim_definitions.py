@@ -47,8 +47,10 @@ def defined(control_plane: ControlPlane):
             wait(f"{plural} are served", partial(served, control_plane, plural))
         yield
     finally:
-        for definition in found:
-            control_plane.api.delete(f"{DEFINITIONS}/{definition['metadata']['name']}")
+        for path in [f"{DEFINITIONS}/{definition['metadata']['name']}" for definition in found]:
+            control_plane.api.delete(path)
+            # other tests make kinds of these names: they must not meet one that is on its way out
+            wait(f"{path} is gone", partial(control_plane.api.exists, path), lambda there: not there)
 
 
 def served(plane: ControlPlane, plural: str) -> bool:
