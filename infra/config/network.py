@@ -1,11 +1,15 @@
 """How the services are reached and what may reach them: routes, policies, pod security; and what watches them."""
 
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
 from infra.config.platform import Mode
 from infra.config.section import DnsLabel, Hostname, Section
+
+HostKey = Literal["nemo", "nim", "data_store", "mlflow"]
+HOSTS: tuple[HostKey, ...] = get_args(HostKey)
+"""The hosts of a stack with routes, keys of the section `hosts`."""
 
 
 class Hosts(Section):
@@ -83,7 +87,7 @@ class Routes(Section):
         default=3600, ge=60, le=86400, description="Longest request: streams, long evaluations, uploads"
     )
 
-    def host(self, key: Literal["nemo", "nim", "data_store", "mlflow"]) -> str | None:
+    def host(self, key: HostKey) -> str | None:
         """The host name of one of the four, None where no domain is set."""
         said: str | None = getattr(self.hosts, key)
         if said or not self.domain:

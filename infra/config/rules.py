@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from infra.config.clusters import AksSettings, CloudCluster, EksSettings, GkeSettings
 from infra.config.gpus import GIB_PER_GPU, MACHINES, MIG_CAPABLE, Machine, accelerator
+from infra.config.network import HOSTS
 from infra.config.pools import GpuPool
 from infra.config.stack import ClusterStackConfig
 
@@ -158,7 +159,7 @@ def routes(config: ClusterStackConfig) -> Iterator[str]:
     said = config.routes
     if said.kind == "none":
         return
-    for key in ("nemo", "nim", "data_store", "mlflow"):
+    for key in HOSTS:
         if said.host(key) is None:
             yield f"routes.hosts.{key}: missing: set routes.domain, or the host"
     if said.host("nemo") and said.host("nemo") == said.host("nim"):
@@ -166,7 +167,7 @@ def routes(config: ClusterStackConfig) -> Iterator[str]:
             "routes.hosts.nim: the same host as nemo, but /v1/models is the Entity Store's on one and NIM's on the "
             "other: give NIM a host of its own"
         )
-    hosts = {key: said.host(key) for key in ("nemo", "nim", "data_store", "mlflow")}
+    hosts = {key: said.host(key) for key in HOSTS}
     if hosts["nim"] == hosts["nemo"]:
         del hosts["nim"]
     for host in repeated([host for host in hosts.values() if host]):
@@ -191,7 +192,7 @@ def routes(config: ClusterStackConfig) -> Iterator[str]:
 def nim_hosts(config: ClusterStackConfig) -> Iterator[str]:
     """Each NIM has a host of its own below the domain."""
     said = config.routes
-    taken = {said.host(key): key for key in ("nemo", "nim", "data_store", "mlflow")}
+    taken = {said.host(key): key for key in HOSTS}
     for index, nim in enumerate(config.nims):
         host = f"{nim.name}.{said.domain}"
         if said.domain and host in taken:

@@ -5,13 +5,12 @@ NIMs are in no route.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 from infra import names
+from infra.config.network import HOSTS
 from infra.config.stack import ClusterStackConfig
 
 EVERYTHING = ("/",)
-HOSTS: tuple[Literal["nemo", "nim", "data_store", "mlflow"], ...] = ("nemo", "nim", "data_store", "mlflow")
 STREAMS = ("customizer", "evaluator", "core", "guardrails", "nim_proxy")
 """Services whose answers may take long: event streams, logs, live evaluations."""
 
