@@ -19,6 +19,7 @@ from infra.clusters.cluster import Cluster
 from infra.config import ClusterStackConfig
 from infra.config.platform import Charts
 from infra.platform.helm import ChartStore
+from infra.platform.namespaces import Namespaces, NamespacesArgs
 
 ROOT = Path(__file__).resolve().parents[3]
 SECRETS = {"ngc_api_key": "nvapi-of-the-test", "hf_token": "hf_of-the-test"}
@@ -71,6 +72,11 @@ def cluster(**changes: Any) -> Cluster:
         "rwx_storage_class": "shared",
     }
     return Cluster(**(facts | changes))
+
+
+def namespaces(settings: ClusterStackConfig, opts: pulumi.ResourceOptions) -> dict[str, kubernetes.core.v1.Namespace]:
+    """Make the namespaces of a stack, for use inside `run`."""
+    return Namespaces("namespaces", NamespacesArgs(config=settings, secrets=secret_outputs()), opts).of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,10 +21,9 @@ from infra.nemo.wiring import wiring
 from infra.platform import endpoints
 from infra.platform.credentials import CredentialNames
 from infra.platform.mlflow import mlflow_values
-from infra.platform.namespaces import Namespaces, NamespacesArgs
 from infra.platform.policies import NetworkPolicies, NetworkPoliciesArgs, policies
 from infra.platform.policy_table import destination, edges, policed, private_parts
-from tests.unit.infra.cluster_support import TARGETS, cluster, config_for, of_type, run, secret_outputs
+from tests.unit.infra.cluster_support import TARGETS, cluster, config_for, namespaces, of_type, run
 
 Policies = dict[tuple[str, str], dict[str, Any]]
 ALL = {"guardrails": True, "deployment_management": True, "nim_proxy": True}
@@ -433,7 +432,7 @@ def test_component(target: str, layout: str) -> None:
 
     def make() -> None:
         opts = pulumi.ResourceOptions(provider=cluster().provider)
-        there = Namespaces("namespaces", NamespacesArgs(config=config, secrets=secret_outputs()), opts).of
+        there = namespaces(config, opts)
         NetworkPolicies("policies", NetworkPoliciesArgs(config=config, namespaces=there), opts)
 
     made = of_type(run(make), ":NetworkPolicy")
@@ -447,7 +446,7 @@ def test_none_where_none_are_wanted() -> None:
 
     def make() -> None:
         opts = pulumi.ResourceOptions(provider=cluster().provider)
-        there = Namespaces("namespaces", NamespacesArgs(config=config, secrets=secret_outputs()), opts).of
+        there = namespaces(config, opts)
         NetworkPolicies("policies", NetworkPoliciesArgs(config=config, namespaces=there), opts)
 
     assert not of_type(run(make), ":NetworkPolicy")

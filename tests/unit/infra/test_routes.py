@@ -10,10 +10,9 @@ from infra import names
 from infra.config import ConfigError
 from infra.platform import gateway, ingress
 from infra.platform.certificates import certificate_objects
-from infra.platform.namespaces import Namespaces, NamespacesArgs
 from infra.platform.route_table import backends, public_urls, route_table
 from infra.platform.routes import Routes, RoutesArgs
-from tests.unit.infra.cluster_support import TARGETS, chart_store, cluster, config_for, of_type, run, secret_outputs
+from tests.unit.infra.cluster_support import TARGETS, chart_store, cluster, config_for, namespaces, of_type, run
 
 ALL = {"guardrails": True, "deployment_management": True, "nim_proxy": True}
 WITH_OPERATOR = {"nim_operator": "install"}
@@ -497,7 +496,7 @@ def test_vpc_of_ours_is_known() -> None:
 def made_by(config: Any) -> Any:
     def make() -> None:
         opts = cluster_options()
-        there = Namespaces("namespaces", NamespacesArgs(config=config, secrets=secret_outputs()), opts).of
+        there = namespaces(config, opts)
         Routes("routes", RoutesArgs(config=config, charts=chart_store(), namespaces=there), opts)
 
     return run(make)
