@@ -8,6 +8,7 @@ import os
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -166,3 +167,14 @@ class PulumiStack:
     def kinds(self) -> Counter[str]:
         """How many resources of which type are in the state."""
         return Counter(resource["type"] for resource in self.resources())
+
+
+@contextmanager
+def begun(folder: Path, kubeconfig: Path, program: str) -> Iterator[PulumiStack]:
+    """A stack with a program. What a test leaves in it is destroyed, unless the test failed in between."""
+    made = PulumiStack(folder, kubeconfig)
+    made.program(program)
+    made.init()
+    yield made
+    if made.resources():
+        made.destroy()

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.pulumi_stack import ROOT, PulumiStack
+from tests.cluster.pulumi_stack import ROOT, begun
 
 IMPORTS = f"""
 import sys
@@ -39,12 +39,8 @@ pulumi.export("password", GeneratedPassword("login", length=24).value)
 
 @pytest.fixture
 def stack(control_plane: ControlPlane, tmp_path):
-    made = PulumiStack(tmp_path / "program", control_plane.kubeconfig)
-    made.program(IMPORTS)
-    made.init()
-    yield made
-    if made.resources():
-        made.destroy()
+    with begun(tmp_path / "program", control_plane.kubeconfig, IMPORTS) as made:
+        yield made
 
 
 NONE = {"volcano": "skip", "cert_manager": "skip"}

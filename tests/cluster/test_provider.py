@@ -9,7 +9,7 @@ import textwrap
 import pytest
 
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.pulumi_stack import PulumiStack
+from tests.cluster.pulumi_stack import PulumiStack, begun
 
 pytestmark = pytest.mark.slow
 IMPORTS = "import pulumi\nimport pulumi_kubernetes as k8s\nfrom pathlib import Path\n"
@@ -17,13 +17,9 @@ IMPORTS = "import pulumi\nimport pulumi_kubernetes as k8s\nfrom pathlib import P
 
 @pytest.fixture
 def stack(control_plane: ControlPlane, tmp_path):
-    """A stack with an empty program. What a test leaves in it is destroyed, unless the test failed in between."""
-    made = PulumiStack(tmp_path / "program", control_plane.kubeconfig)
-    made.program(IMPORTS)
-    made.init()
-    yield made
-    if made.resources():
-        made.destroy()
+    """A stack with an empty program."""
+    with begun(tmp_path / "program", control_plane.kubeconfig, IMPORTS) as made:
+        yield made
 
 
 @pytest.fixture
