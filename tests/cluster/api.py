@@ -32,7 +32,7 @@ class Api:
     def __init__(self, url: str, *, authority: Path, certificate: Path, key: Path) -> None:
         context = ssl.create_default_context(cafile=str(authority))
         context.load_cert_chain(certificate, key)
-        self._client = httpx.Client(base_url=url, verify=context, timeout=30.0, trust_env=False)
+        self._client = httpx.Client(base_url=url, verify=context, timeout=60.0, trust_env=False)
 
     def close(self) -> None:
         """Close the connections."""
@@ -106,7 +106,7 @@ class Api:
 
 
 def wait(
-    what: str, look: Callable[[], Seen], until: Callable[[Seen], object] = bool, *, timeout_s: float = 30.0
+    what: str, look: Callable[[], Seen], until: Callable[[Seen], object] = bool, *, timeout_s: float = 90.0
 ) -> Seen:
     """Look again and again `until` what is seen will do; what was seen. Raises TimeoutError with the last sight."""
     deadline = time.monotonic() + timeout_s

@@ -10,7 +10,7 @@ import pytest
 from tests.cluster.api import wait
 from tests.cluster.control_plane import SYSTEM_NAMESPACES, ControlPlane
 
-CLEAN_S = 60.0
+CLEAN_S = 120.0
 PLANE = pytest.StashKey[ControlPlane]()
 
 

@@ -28,7 +28,7 @@ from tests.cluster.processes import Process, tail
 from tests.cluster.volumes import Provisioner
 from tools import kubernetes, programs
 
-START_S = 60.0
+START_S = 120.0
 NODES_S = 120.0
 POLL_S = 0.05
 # Below the ports that the kernel gives to outgoing connections, so that none takes one between choice and use.

@@ -103,7 +103,7 @@ def test_nim_follows_its_spec_and_its_owner(control_plane: ControlPlane, namespa
     )
     control_plane.api.delete(service)
     # the garbage collector looks for new kinds of owners every 30 s
-    wait("all goes with it", lambda: control_plane.api.exists(deployment), lambda there: not there, timeout_s=60)
+    wait("all goes with it", lambda: control_plane.api.exists(deployment), lambda there: not there)
 
 
 def test_postgres(control_plane: ControlPlane, namespace: str, define: Any) -> None:

@@ -69,7 +69,7 @@ class Stack:
         ours = [v for v in self.api.items(VOLUMES) if v["spec"]["claimRef"]["namespace"] in self.namespaces]
         return {v["spec"]["claimRef"]["name"] for v in ours}
 
-    def destroy(self, patience_s: float = 30.0) -> int:
+    def destroy(self, patience_s: float = 90.0) -> int:
         for name in self.namespaces:
             self.api.delete(f"/api/v1/namespaces/{name}")
         deadline = time.monotonic() + patience_s

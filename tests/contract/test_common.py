@@ -24,7 +24,7 @@ from embedded import serve
 from embedded.common import errors, listing, names
 from embedded.common.files_url import FilesUrl, FilesUrlError
 from embedded.common.service import HEALTH_PATHS, ServiceSettings, create_service
-from tests.contract.conftest import ROOT, free_port, wait_until
+from tests.contract.conftest import ROOT, STOPPED_S, free_port, wait_until
 
 # -- names
 
@@ -281,8 +281,8 @@ def test_a_signal_stops_a_service_within_5_s(start_process, name: str, stop: sig
         assert client.get(f"{running.url}/health").status_code == 200
         started = time.monotonic()
         running.process.send_signal(stop)
-        wait_until(lambda: running.process.poll() is not None, "the end", 10)
-    assert time.monotonic() - started < 5
+        wait_until(lambda: running.process.poll() is not None, "the end", STOPPED_S)
+    assert time.monotonic() - started < STOPPED_S
     assert running.process.returncode == 0, running.log.read_text()
 
 
@@ -312,8 +312,8 @@ def test_a_stuck_service_is_cut_off_within_5_s() -> None:
     wait_until(up, "its start")
     started = time.monotonic()
     process.terminate()
-    _, told = process.communicate(timeout=15)
-    assert time.monotonic() - started < 5
+    _, told = process.communicate(timeout=60)
+    assert time.monotonic() - started < STOPPED_S
     assert process.returncode == 1
     assert "did not stop within" in told
 

@@ -21,7 +21,7 @@ from nemo_microservices import NeMoMicroservices
 from embedded.customizer import stores, worker
 from embedded.customizer.schemas import Hyperparameters
 from embedded.customizer.spec import JobFolder, JobSpec
-from tests.contract.conftest import ROOT, free_port, wait_until
+from tests.contract.conftest import ROOT, STOPPED_S, free_port, wait_until
 from tests.contract.customizer_support import MODEL_ID, finished, jsonl, make_model, pairs, put_dataset
 
 LORA = {"finetuning_type": "lora"}
@@ -126,7 +126,7 @@ def test_cancel_ends_a_running_job_at_once_and_one_in_the_queue_never_starts(
     begun = time.monotonic()
     assert client.customization.jobs.cancel(first.id).status in {"cancelling", "cancelled"}
     job = finished(client, first.id)
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < STOPPED_S, "it was left to train"
     assert job.status == "cancelled"
     assert job.status_details.error_message is None
     assert job.status_details.percentage_done < 100
@@ -178,9 +178,9 @@ def test_a_restart_of_the_service_resumes_the_job(  # noqa: PLR0917
         pid = _worker_pid(first, job.id)
         begun = time.monotonic()
         first.process.send_signal(how)
-        first.process.wait(10)
-        assert time.monotonic() - begun < 5
-        wait_until(lambda: _ended(pid), "the worker to end with its service", seconds=20)
+        first.process.wait(STOPPED_S)
+        assert time.monotonic() - begun < STOPPED_S
+        wait_until(lambda: _ended(pid), "the worker to end with its service")
         second = start_process("customizer", port=port, data_dir=data_dir, **settings)
         assert client.customization.jobs.retrieve(job.id).status == "running"
         job, queued = finished(client, job.id), finished(client, queued.id)
@@ -207,7 +207,7 @@ def test_a_cancellation_asked_for_before_a_crash_is_carried_out(start_process, s
         # As if the crash came just after the request was recorded.
         subprocess.run(["python3", "-c", _SET_CANCELLING, str(data_dir / "customizer.sqlite")], check=True, timeout=20)
         first.process.kill()
-        first.process.wait(10)
+        first.process.wait(STOPPED_S)
         second = start_process("customizer", port=port, data_dir=data_dir, **settings)
         assert finished(client, job.id).status == "cancelled"
         second.stop()
@@ -331,7 +331,7 @@ def test_a_full_disk_ends_the_worker_with_the_code_for_it(settings, hub, unique,
 def test_health_answers_before_the_warm_process_is_ready(start_process, settings):
     begun = time.monotonic()
     service = start_process("customizer", **settings)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 30, "it waits for the warm process"
     service.stop()
 
 

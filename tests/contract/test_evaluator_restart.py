@@ -11,7 +11,7 @@ import httpx
 import pytest
 from huggingface_hub import HfApi
 
-from tests.contract.conftest import Running, wait_until
+from tests.contract.conftest import STOPPED_S, Running, wait_until
 from tests.contract.scripted_model import ScriptedModel
 
 
@@ -54,8 +54,8 @@ def test_running_job_goes_on_after_a_restart(  # noqa: PLR0917 - fixtures
     assert first.process is not None
     began = time.monotonic()
     first.process.send_signal(how)
-    first.process.wait(10)
-    assert time.monotonic() - began < 5
+    first.process.wait(STOPPED_S)
+    assert time.monotonic() - began < STOPPED_S
     records = [json.loads(line) for line in outputs.read_bytes().split(b"\n")[:-1]]
     answered = {f"p{record['index']}" for record in records if "sample" in record}
     judged = {f"judge p{record['index']}" for record in records if "judge" in record}
@@ -79,11 +79,11 @@ def test_running_job_goes_on_after_a_restart(  # noqa: PLR0917 - fixtures
 
 
 def test_starts_fast_and_light(start_process: Callable[..., Running]) -> None:
-    """The heavy libraries wait for the first job: healthy within 3 s (10 s here, for a busy machine), below 200 MB."""
+    """The heavy libraries wait for the first job: healthy within 3 s (30 s here, for a busy machine), below 200 MB."""
     urls = {f"{name}_url": "http://127.0.0.1:9" for name in ("data_store", "entity_store", "nim", "judge")}
     began = time.monotonic()
     service = start_process("evaluator", **urls, judge_model="m")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert service.process is not None
     status = Path(f"/proc/{service.process.pid}/status").read_text()
     rss = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))

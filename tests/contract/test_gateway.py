@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 
 from embedded.gateway import Settings
-from tests.contract.conftest import Running, free_port, wait_until
+from tests.contract.conftest import STOPPED_S, Running, free_port, wait_until
 
 
 class Upstream:
@@ -117,7 +117,7 @@ def test_events_come_one_by_one_and_a_leaving_reader_stops_the_upstream(gateway:
         lines = answer.iter_lines()
         assert next(lines) == "data: 0"
         assert time.monotonic() - started < 5, "the whole stream takes 10 s: it was buffered"
-    assert upstream[0].left.wait(5), "the upstream still writes to nobody"
+    assert upstream[0].left.wait(60), "the upstream still writes to nobody"
 
 
 def test_uploads_are_not_buffered(gateway: str, upstream) -> None:
@@ -125,10 +125,10 @@ def test_uploads_are_not_buffered(gateway: str, upstream) -> None:
 
     def body():
         yield b"x" * 1_000_000
-        assert up.first_chunk.wait(5), "the upstream has seen nothing while the client still writes"
+        assert up.first_chunk.wait(30), "the upstream has seen nothing while the client still writes"
         yield b"y" * 500_000
 
-    assert httpx.put(f"{gateway}/v1/models/upload", content=body(), timeout=20).json() == {"size": 1_500_000}
+    assert httpx.put(f"{gateway}/v1/models/upload", content=body(), timeout=60).json() == {"size": 1_500_000}
 
 
 def test_dead_upstream_is_502_naming_it(gateway: str, dead: str) -> None:
@@ -159,6 +159,6 @@ def test_sigterm_ends_a_gateway_with_an_open_stream_within_5_s(start_process, up
         next(answer.iter_lines())
         started = time.monotonic()
         running.process.terminate()
-        wait_until(lambda: running.process.poll() is not None, "the gateway's end", 10)
-    assert time.monotonic() - started < 5
+        wait_until(lambda: running.process.poll() is not None, "the gateway's end")
+    assert time.monotonic() - started < STOPPED_S
     assert running.process.returncode == 0, running.log.read_text()

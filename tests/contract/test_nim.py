@@ -65,7 +65,7 @@ def served(stores: Stores, client: openai.OpenAI, adapters: list[Path]) -> list[
     """Ids of four adapters, as many as fill all three slots and one more."""
     names = [f"legal-{number}@cust-{number}" for number in range(4)]
     ids = [stores.publish("served", name, folder) for name, folder in zip(names, adapters, strict=True)]
-    wait_until(lambda: set(ids) <= listed(client), "the adapters in /v1/models", seconds=30)
+    wait_until(lambda: set(ids) <= listed(client), "the adapters in /v1/models")
     return ids
 
 
@@ -360,7 +360,7 @@ def test_life_of_an_adapter(
     assert answer.choices[0].text == same.choices[0].text
     assert adapter in listed(client)
     stores.sdk.models.delete(name, namespace="default")
-    wait_until(lambda: adapter not in listed(client), "the adapter's removal", seconds=10)
+    wait_until(lambda: adapter not in listed(client), "the adapter's removal")
     with pytest.raises(openai.NotFoundError):
         client.completions.create(model=adapter, prompt="a", max_tokens=1)
 

@@ -19,7 +19,7 @@ import pytest
 from huggingface_hub import HfApi
 from nemo_microservices import NeMoMicroservices
 
-from tests.contract.conftest import Running, free_port, wait_until
+from tests.contract.conftest import STOPPED_S, Running, free_port, wait_until
 from tests.contract.nim_support import BASE, MODEL, ROOT, Stores, make_adapter
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -64,9 +64,9 @@ def test_sigterm_ends_all_of_it_while_requests_run(start_process: Callable[..., 
     assert received.wait(60)
     started = time.monotonic()
     nim.process.send_signal(signal.SIGTERM)
-    assert nim.process.wait(30) == 0
-    assert time.monotonic() - started < 5
-    wait_until(lambda: all_gone(processes), "the engine's end", seconds=5)
+    assert nim.process.wait(STOPPED_S) == 0
+    assert time.monotonic() - started < STOPPED_S
+    wait_until(lambda: all_gone(processes), "the engine's end")
     reader.join(10)
     assert not reader.is_alive(), "the open request was ended too"
 
@@ -92,7 +92,7 @@ def test_killed_and_started_again(
 
         nim.process.kill()
         nim.process.wait()
-        wait_until(lambda: all_gone(processes), "the engine's end after SIGKILL of its parent", seconds=5)
+        wait_until(lambda: all_gone(processes), "the engine's end after SIGKILL of its parent")
         stores.sdk.models.delete("gone@cust-2", namespace=unique)
         shelf = tmp_path / "data" / "adapters"
         (shelf / "partial-of-a-download").mkdir()
@@ -126,7 +126,7 @@ def test_a_dead_engine_ends_the_server(start_process: Callable[..., Running]) ->
     assert nim.process is not None
     engine = next(process for process in family(nim.process) if "EngineCore" in " ".join(process.cmdline()))
     os.kill(engine.pid, signal.SIGKILL)
-    assert nim.process.wait(30) == 1, "so that whoever runs it starts it again"
+    assert nim.process.wait(STOPPED_S) == 1, "so that whoever runs it starts it again"
     assert nim.log is not None
     assert "engine has died" in nim.log.read_text()
 
@@ -138,8 +138,8 @@ def test_sigterm_while_the_model_loads(tmp_path: Path) -> None:
         time.sleep(4)
         processes = family(process)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
-    wait_until(lambda: all_gone(processes), "the engine's end", seconds=5)
+        assert process.wait(STOPPED_S) == 0
+    wait_until(lambda: all_gone(processes), "the engine's end")
 
 
 def test_port_in_use(tmp_path: Path) -> None:

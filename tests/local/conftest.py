@@ -21,7 +21,9 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT_S = 120
+TIMEOUT_S = 240
+PORTS_PER_STACK = 8
+SECOND_STACK = PORTS_PER_STACK  # how far from the first stack's ports a second one's begin
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class Clone:
 
     def listening(self) -> Any:
         taken = []
-        for port in range(self.base_port, self.base_port + 8):
+        for port in range(self.base_port, self.base_port + PORTS_PER_STACK):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     taken.append(port)
@@ -116,8 +118,13 @@ class Clone:
 
 
 def free_ports(count: int) -> int:
-    """The first of `count` free ports in a row."""
-    for base in range(21100 + os.getpid() % 400 * 10, 32000, 10):
+    """The first of `count` free ports in a row, out of a thousand that no other worker of this run looks at.
+
+    They are free again for a while when a stack stops, so two workers that chose from the same ones could meet.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 21000 + worker % 10 * 1000
+    for base in range(first + os.getpid() % 20 * count, first + 1000 - count, count):
         try:
             for port in range(base, base + count):
                 with socket.socket() as probe:
@@ -139,7 +146,7 @@ def clone(tmp_path: Path) -> Iterator[Any]:
     (path / "orders").mkdir()
     for venv in (".venv", ".venv-embedded"):
         (path / venv).symlink_to(Path(sys.prefix))
-    made = Clone(path, free_ports(8))
+    made = Clone(path, free_ports(2 * PORTS_PER_STACK))
     made.setting("base_port: 18080", f"base_port: {made.base_port}")
     made.git("init", "--quiet")
     made.git(

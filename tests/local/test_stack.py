@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from infra.outputs import StackOutputs
-from tests.local.conftest import Clone
+from tests.local.conftest import SECOND_STACK, TIMEOUT_S, Clone
 
 pytestmark = pytest.mark.slow
 
@@ -20,10 +20,20 @@ SERVICES = {"gateway", "data_store", "nim", "mlflow", "judge", "entity_store", "
 ALL_UNCHANGED = "19 unchanged"
 
 
-def wait_for(condition: Any, timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+def wait_until_written(record: Path, run: Any, output: Path) -> None:
+    """Wait until the started `run` has written `record`; if it ends before, or takes too long, tell what it said."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while not record.exists():
+        assert run.poll() is None, f"ended with {run.returncode} before {record.name}:\n{output.read_text()}"
+        assert time.monotonic() < deadline, f"no {record.name} within {TIMEOUT_S} s:\n{output.read_text()}"
+        time.sleep(0.05)
+
+
+def wait_until_gone(clone: Clone) -> None:
+    """Wait for the last processes of an interrupted run, which end on their own."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while left := clone.processes():
+        assert time.monotonic() < deadline, f"still there after {TIMEOUT_S} s: {left}"
         time.sleep(0.05)
 
 
@@ -153,12 +163,12 @@ def test_wrong_setting(clone: Clone) -> None:
 @pytest.mark.parametrize("how", ["ctrl-c", "ctrl-c twice", "kill"])
 def test_interrupted_up(clone: Clone, how: str, tmp_path: Path) -> None:
     clone.order("nim.slow")
-    record = clone.stack / "supervisor" / "programs" / "nim.pid.json"
+    record, said = clone.stack / "supervisor" / "programs" / "nim.pid.json", tmp_path / "output"
     with (
-        (tmp_path / "output").open("w") as output,
+        said.open("w") as output,
         clone.popen("up", "--color", "never", stdout=output, stderr=output) as run,
     ):
-        wait_for(record.exists)
+        wait_until_written(record, run, said)
         if how == "kill":
             clone.kill_engine()
         else:
@@ -166,32 +176,32 @@ def test_interrupted_up(clone: Clone, how: str, tmp_path: Path) -> None:
             if how == "ctrl-c twice":
                 time.sleep(1)
                 os.killpg(run.pid, signal.SIGINT)
-        assert run.wait(60) != 0
-    assert "Traceback" not in (tmp_path / "output").read_text()
+        assert run.wait(TIMEOUT_S) != 0
+    assert "Traceback" not in said.read_text()
     clone.countermand()
     clone.up()
     assert len(clone.listening()) == 8
     assert resources(clone.up()) == [ALL_UNCHANGED]
     clone.down()
-    wait_for(lambda: clone.processes() == [])
+    wait_until_gone(clone)
     assert_nothing_left(clone)
 
 
 def test_destroy_after_an_interruption(clone: Clone, tmp_path: Path) -> None:
     clone.order("data_store.slow")
-    record = clone.stack / "supervisor" / "programs" / "data_store.pid.json"
-    with (tmp_path / "output").open("w") as output, clone.popen("up", stdout=output, stderr=output) as run:
-        wait_for(record.exists)
+    record, said = clone.stack / "supervisor" / "programs" / "data_store.pid.json", tmp_path / "output"
+    with said.open("w") as output, clone.popen("up", stdout=output, stderr=output) as run:
+        wait_until_written(record, run, said)
         clone.kill_engine()
-        run.wait(60)
+        run.wait(TIMEOUT_S)
     clone.down()
-    wait_for(lambda: clone.processes() == [])
+    wait_until_gone(clone)
     assert_nothing_left(clone)
 
 
 def test_second_stack_beside_the_first(clone: Clone) -> None:
     clone.up()
-    second = clone.base_port + 8
+    second = clone.base_port + SECOND_STACK
     clone.up("--stack", "test", "--config", f"local.base_port={second}")
     outputs = json.loads(clone.tools("run", "--", "pulumi", "stack", "output", "--json", "-s", "test"))
     assert outputs["nemo_url"] == f"http://127.0.0.1:{second}"

@@ -52,7 +52,7 @@ def test_ctrl_c_is_the_commands_to_handle(tmp_path: Path) -> None:
             assert wrapper.poll() is None
             time.sleep(0.02)
         os.killpg(wrapper.pid, signal.SIGINT)
-        output, _ = wrapper.communicate(timeout=10)
+        output, _ = wrapper.communicate(timeout=60)
     assert (wrapper.returncode, output) == (3, "state saved\n")
 
 

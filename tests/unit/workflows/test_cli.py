@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -222,7 +221,5 @@ def test_help_needs_no_heavy_library() -> None:
         "heavy = ('mlflow', 'openai', 'nemo_microservices', 'huggingface_hub', 'numpy', 'httpx')\n"
         "print([m for m in heavy if m in sys.modules])"
     )
-    started = time.monotonic()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-    assert time.monotonic() - started < 10  # generous: the list above is the real test

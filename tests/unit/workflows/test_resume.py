@@ -198,13 +198,13 @@ def test_real_process_killed_in_training(harness: Harness, settings: Settings, k
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     os.kill(process.pid, kill)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=90)
     if kill == signal.SIGINT:
         assert process.returncode == 130
         assert "Run the same command again to resume" in said
         assert "Traceback" not in said
     stack.looks_needed = 0
-    done = subprocess.run(argv, cwd=root, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(argv, cwd=root, capture_output=True, text=True, timeout=120, check=True)
     assert "resuming" in done.stderr
     assert "picking up customization job cust-1 again" in done.stderr
     assert stack.count(STARTS) == 4
