@@ -1,17 +1,16 @@
 """Combinations of settings that cannot work, each refused before anything is created.
 
 A rule reads the whole configuration and yields problems, `path: what is wrong: what to do`. What one section can
-judge alone is in its own model.
+judge alone is in its own model. Rules about GPUs are in rules_gpu.py, about routes in rules_routes.py.
 """
 
 import ipaddress
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from infra.config.clusters import AksSettings, CloudCluster, EksSettings, GkeSettings
-from infra.config.gpus import GIB_PER_GPU, MACHINES, MIG_CAPABLE, Machine, accelerator
-from infra.config.network import HOSTS
-from infra.config.pools import GpuPool
+from infra.config.rules_gpu import gpu_rules
+from infra.config.rules_routes import route_rules
+from infra.config.section import repeated
 from infra.config.stack import ClusterStackConfig
 
 RESERVED = frozenset(
@@ -26,9 +25,12 @@ RESERVED_PREFIXES = ("nemo-", "kube-")
 
 def broken_rules(config: ClusterStackConfig, secrets: set[str]) -> list[str]:
     """All problems of a configuration. `secrets`: names of the secret settings that have a value."""
-    pool_problems = list(pools(config))
-    found = [*pool_problems, *names(config), *credentials(config, secrets), *prerequisites(config), *routes(config)]
-    found += [
+    return [
+        *gpu_rules(config),
+        *names(config),
+        *credentials(config, secrets),
+        *prerequisites(config),
+        *route_rules(config),
         *volumes(config),
         *shared_caches(config),
         *services(config),
@@ -36,64 +38,6 @@ def broken_rules(config: ClusterStackConfig, secrets: set[str]) -> list[str]:
         *observability(config),
         *security(config),
     ]
-    return found if pool_problems else [*found, *gpus(config)]  # GPUs of broken pools cannot be judged
-
-
-def machines(config: ClusterStackConfig) -> list[tuple[GpuPool, Machine]]:
-    """The pools with the machine types they resolve to. Raises ValueError for a pool that has none."""
-    return [(pool, pool.resolve(config.target)) for pool in config.pools]
-
-
-def pools(config: ClusterStackConfig) -> Iterator[str]:
-    """GPU pools that the cloud would refuse."""
-    cluster = config.cluster
-    if not isinstance(cluster, CloudCluster):
-        return
-    for index, pool in enumerate(cluster.gpu_pools):
-        path = f"{config.target}.gpu_pools.{index}"
-        try:
-            machine = pool.resolve(config.target)
-        except ValueError as error:
-            yield f"{path}: {error}"
-            continue
-        if pool.mig and machine.gpu not in MIG_CAPABLE:
-            yield f"{path}.mig: {machine.gpu} has no MIG: take one of {', '.join(sorted(MIG_CAPABLE))}, or time_slicing"
-        if isinstance(cluster, GkeSettings):
-            if accelerator(machine.gpu) is None:
-                there = sorted({known.gpu for known in MACHINES["gke"]})
-                yield f"{path}.gpu: GKE has no {machine.gpu}: take one of {', '.join(there)}"
-            if pool.mig and pool.mig.strategy == "mixed" and pool.driver == "cloud":
-                yield f"{path}.mig.strategy: GKE offers partitions as nvidia.com/gpu: single, or driver: none"
-        if isinstance(cluster, AksSettings) and len(pool.name.replace("-", "")) > 12:
-            yield f"{path}.name: AKS allows 12 letters and digits, {pool.name!r} has more: shorten it"
-        sliced = "time_slicing" if pool.time_slicing else "mig"
-        by_operator = (isinstance(cluster, EksSettings) and pool.mig) or (
-            isinstance(cluster, EksSettings | AksSettings) and pool.time_slicing
-        )
-        if by_operator and config.prerequisites.gpu.software != "gpu-operator":
-            yield f"{path}.{sliced}: the GPU operator sets it here: prerequisites.gpu.software: gpu-operator"
-        if isinstance(cluster, EksSettings) and pool.driver == "none":
-            yield f"{path}.driver: the NVIDIA images of EKS bring it, the GPU operator must not: driver: cloud"
-        if pool.name == "system" and not isinstance(cluster, EksSettings):
-            yield f"{path}.name: 'system' is the pool without GPU: take another name"
-    if isinstance(cluster, AksSettings):
-        for name in repeated({pool.name: pool.name.replace("-", "") for pool in cluster.gpu_pools}.values()):
-            yield f"aks.gpu_pools: two names are both {name!r} on AKS, which knows no hyphens: rename one"
-    for name in repeated(pool.name for pool in cluster.gpu_pools):
-        yield f"{config.target}.gpu_pools: {name!r} is there twice: give each pool a name of its own"
-    if isinstance(cluster, AksSettings):
-        yield from aks_drivers(config, cluster)
-
-
-def aks_drivers(config: ClusterStackConfig, cluster: AksSettings) -> Iterator[str]:
-    """On AKS either the node image or the GPU operator installs the driver, never both, never neither."""
-    operator = config.prerequisites.gpu.software == "gpu-operator"
-    for index, pool in enumerate(cluster.gpu_pools):
-        path = f"aks.gpu_pools.{index}.driver"
-        if operator and pool.driver != "none":
-            yield f"{path}: the GPU operator on AKS brings the driver and collides with the cloud's: driver: none"
-        if not operator and pool.driver == "none":
-            yield f"{path}: nothing installs the driver: driver: cloud, or prerequisites.gpu.software: gpu-operator"
 
 
 def names(config: ClusterStackConfig) -> Iterator[str]:
@@ -151,88 +95,6 @@ def prerequisites(config: ClusterStackConfig) -> Iterator[str]:
         yield (
             f"{path}: the kinds come from manifests, which charts.source, a registry, does not hold: apply them "
             f"yourself and set {remedy}, or name a folder in charts.source"
-        )
-
-
-def routes(config: ClusterStackConfig) -> Iterator[str]:
-    """Hosts that collide, controllers that are not of this cloud, missing names."""
-    said = config.routes
-    if said.kind == "none":
-        return
-    for key in HOSTS:
-        if said.host(key) is None:
-            yield f"routes.hosts.{key}: missing: set routes.domain, or the host"
-    if said.host("nemo") and said.host("nemo") == said.host("nim"):
-        yield (
-            "routes.hosts.nim: the same host as nemo, but /v1/models is the Entity Store's on one and NIM's on the "
-            "other: give NIM a host of its own"
-        )
-    hosts = {key: said.host(key) for key in HOSTS}
-    if hosts["nim"] == hosts["nemo"]:
-        del hosts["nim"]
-    for host in repeated([host for host in hosts.values() if host]):
-        yield f"routes.hosts: {host!r} is there twice, and each takes the whole path space: a host of its own for each"
-    own = {"gke": "gke", "aws-lbc": "eks"}
-    if said.kind == "gateway":
-        needed = own.get(said.gateway.controller)
-        if needed and config.target not in (needed, "existing"):
-            yield f"routes.gateway.controller: {said.gateway.controller} is on {needed} only: envoy works everywhere"
-        if said.gateway.controller == "other" and not (said.gateway.class_name or said.gateway.existing):
-            yield "routes.gateway.class_name: controller: other needs it, or routes.gateway.existing"
-    if said.kind == "ingress":
-        if said.ingress.controller == "alb" and config.target not in ("eks", "existing"):
-            yield "routes.ingress.controller: alb is there on eks only: traefik works everywhere"
-        if said.ingress.controller == "other" and not said.ingress.class_name:
-            yield "routes.ingress.class_name: controller: other needs it"
-    yield from nim_hosts(config)
-    yield from certificates(config)
-    yield from load_balancers(config)
-
-
-def nim_hosts(config: ClusterStackConfig) -> Iterator[str]:
-    """Each NIM has a host of its own below the domain."""
-    said = config.routes
-    taken = {said.host(key): key for key in HOSTS}
-    for index, nim in enumerate(config.nims):
-        host = f"{nim.name}.{said.domain}"
-        if said.domain and host in taken:
-            yield f"nims.{index}.name: its host {host} is routes.hosts.{taken[host]} already: another name or host"
-
-
-def certificates(config: ClusterStackConfig) -> Iterator[str]:
-    """Certificates that the load balancer cannot use, or that nobody would issue."""
-    said = config.routes
-    controller = said.gateway.controller if said.kind == "gateway" else said.ingress.controller
-    kind = said.tls.kind
-    on_aws = controller in ("alb", "aws-lbc")
-    if kind == "acm" and not on_aws:
-        yield f"routes.tls.kind: acm is for alb and aws-lbc only, not {controller}: another kind"
-    if kind not in ("none", "acm") and on_aws:
-        yield f"routes.tls.kind: {controller} takes certificates from ACM only, not {kind}: acm, or another controller"
-    if kind == "letsencrypt" and said.internal:
-        yield (
-            "routes.tls.kind: Let's Encrypt cannot reach an internal load balancer: routes.internal: false, or an "
-            "issuer of yours that proves ownership by DNS"
-        )
-    if said.kind == "gateway" and said.gateway.existing and kind not in ("none", "secret"):
-        yield (
-            f"routes.tls.kind: the Gateway {said.gateway.existing} has its certificate already, {kind} makes one: "
-            "secret if it speaks https, else none"
-        )
-
-
-def load_balancers(config: ClusterStackConfig) -> Iterator[str]:
-    """Policies must let load balancers in that reach pods directly, and only the user knows their networks."""
-    said = config.routes
-    controller = said.gateway.controller if said.kind == "gateway" else said.ingress.controller
-    made_vpc = isinstance(config.cluster, EksSettings) and config.cluster.create and config.cluster.vpc_id is None
-    if not config.security.network_policies or said.load_balancer_cidrs:
-        return
-    if controller == "gke" or (controller in ("alb", "aws-lbc") and not made_vpc):
-        where = "the proxy-only subnet" if controller == "gke" else "the subnets of the load balancer"
-        yield (
-            f"routes.load_balancer_cidrs: missing: {controller} reaches pods from {where}, which policies must let in: "
-            "name it, or security.network_policies: false"
         )
 
 
@@ -340,44 +202,3 @@ def observability(config: ClusterStackConfig) -> Iterator[str]:
     for index, nim in enumerate(config.nims):
         if nim.autoscaling and config.observability.prometheus == "skip":
             yield f"nims.{index}.autoscaling: scales by Prometheus: observability.prometheus: install or adopt"
-
-
-def gpus(config: ClusterStackConfig) -> Iterator[str]:
-    """GPUs that are too few on a node, or too small."""
-    there = [(pool.name, machine.count, GIB_PER_GPU[machine.gpu]) for pool, machine in machines(config)]
-    cluster = config.cluster
-    if not isinstance(cluster, CloudCluster):
-        if cluster.gpu_memory_gb is None:
-            return  # judged by node labels while the program runs
-        there = [("the cluster", 16, cluster.gpu_memory_gb)]
-    for index, nim in enumerate(config.nims):
-        fits = [(name, count, memory) for name, count, memory in there if nim.pool in (None, name)]
-        if not fits:
-            continue  # names() says that there is no such pool
-        if all(count < nim.gpus for _, count, _ in fits):
-            most = max(count for _, count, _ in fits)
-            yield f"nims.{index}.gpus: no node has {nim.gpus} GPUs, the most is {most}: fewer gpus, or a bigger machine"
-        elif all(memory < nim.min_gpu_memory_gb for _, _, memory in fits):
-            most = max(memory for _, _, memory in fits)
-            yield f"nims.{index}: needs {nim.min_gpu_memory_gb} GB on a GPU, the most is {most}: a bigger GPU"
-    if not config.services.customizer:
-        return
-    fits = [(name, count, memory) for name, count, memory in there if config.customizer.pool in (None, name)]
-    if not fits:
-        return
-    for number, target in enumerate(config.customizer.targets):
-        for index, template in enumerate(target.templates):
-            path = f"customizer.targets.{number}.templates.{index}"
-            if all(memory < template.gpu_memory_gb for _, _, memory in fits):
-                most = max(memory for _, _, memory in fits)
-                yield (
-                    f"{path}.gpu_memory_gb: LoRA needs {template.gpu_memory_gb} GB on a GPU, the most is {most}: "
-                    "a pool with a bigger GPU"
-                )
-            elif all(count < template.gpus for _, count, _ in fits):
-                yield f"{path}.gpus: no node has {template.gpus} GPUs: fewer gpus, or a bigger machine"
-
-
-def repeated(values: Iterable[str]) -> list[str]:
-    """Values that are there more than once."""
-    return [value for value, times in Counter(values).items() if times > 1]

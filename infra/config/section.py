@@ -1,5 +1,7 @@
 """What all parts of the settings share: a section that refuses unknown keys, and the constrained types they use."""
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -30,3 +32,8 @@ Quantity = Annotated[str, Field(pattern=r"^[1-9]\d*(Mi|Gi|Ti)$")]
 
 ModelId = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
 """namespace/name as clients of NIM and the Customizer write it, e.g. meta/llama-3.2-3b-instruct."""
+
+
+def repeated(values: Iterable[str]) -> list[str]:
+    """Values that are there more than once."""
+    return [value for value, times in Counter(values).items() if times > 1]

@@ -1,0 +1,100 @@
+"""Combinations of routes that cannot work: hosts that collide, controllers and certificates that do not fit.
+
+Rules as in rules.py: each yields problems, `path: what is wrong: what to do`.
+"""
+
+from collections.abc import Iterator
+
+from infra.config.clusters import EksSettings
+from infra.config.network import HOSTS
+from infra.config.section import repeated
+from infra.config.stack import ClusterStackConfig
+
+
+def route_rules(config: ClusterStackConfig) -> Iterator[str]:
+    """All rules about routes; none where nothing is routed."""
+    if config.routes.kind != "none":
+        for rule in (hosts, controllers, nim_hosts, certificates, load_balancers):
+            yield from rule(config)
+
+
+def hosts(config: ClusterStackConfig) -> Iterator[str]:
+    """Hosts that collide or are missing."""
+    said = config.routes
+    for key in HOSTS:
+        if said.host(key) is None:
+            yield f"routes.hosts.{key}: missing: set routes.domain, or the host"
+    if said.host("nemo") and said.host("nemo") == said.host("nim"):
+        yield (
+            "routes.hosts.nim: the same host as nemo, but /v1/models is the Entity Store's on one and NIM's on the "
+            "other: give NIM a host of its own"
+        )
+    taken = {key: said.host(key) for key in HOSTS}
+    if taken["nim"] == taken["nemo"]:
+        del taken["nim"]
+    for host in repeated([host for host in taken.values() if host]):
+        yield f"routes.hosts: {host!r} is there twice, and each takes the whole path space: a host of its own for each"
+
+
+def controllers(config: ClusterStackConfig) -> Iterator[str]:
+    """Controllers that are not of this cloud, or that need a name."""
+    said = config.routes
+    own = {"gke": "gke", "aws-lbc": "eks"}
+    if said.kind == "gateway":
+        needed = own.get(said.gateway.controller)
+        if needed and config.target not in (needed, "existing"):
+            yield f"routes.gateway.controller: {said.gateway.controller} is on {needed} only: envoy works everywhere"
+        if said.gateway.controller == "other" and not (said.gateway.class_name or said.gateway.existing):
+            yield "routes.gateway.class_name: controller: other needs it, or routes.gateway.existing"
+    if said.kind == "ingress":
+        if said.ingress.controller == "alb" and config.target not in ("eks", "existing"):
+            yield "routes.ingress.controller: alb is there on eks only: traefik works everywhere"
+        if said.ingress.controller == "other" and not said.ingress.class_name:
+            yield "routes.ingress.class_name: controller: other needs it"
+
+
+def nim_hosts(config: ClusterStackConfig) -> Iterator[str]:
+    """Each NIM has a host of its own below the domain."""
+    said = config.routes
+    taken = {said.host(key): key for key in HOSTS}
+    for index, nim in enumerate(config.nims):
+        host = f"{nim.name}.{said.domain}"
+        if said.domain and host in taken:
+            yield f"nims.{index}.name: its host {host} is routes.hosts.{taken[host]} already: another name or host"
+
+
+def certificates(config: ClusterStackConfig) -> Iterator[str]:
+    """Certificates that the load balancer cannot use, or that nobody would issue."""
+    said = config.routes
+    controller = said.gateway.controller if said.kind == "gateway" else said.ingress.controller
+    kind = said.tls.kind
+    on_aws = controller in ("alb", "aws-lbc")
+    if kind == "acm" and not on_aws:
+        yield f"routes.tls.kind: acm is for alb and aws-lbc only, not {controller}: another kind"
+    if kind not in ("none", "acm") and on_aws:
+        yield f"routes.tls.kind: {controller} takes certificates from ACM only, not {kind}: acm, or another controller"
+    if kind == "letsencrypt" and said.internal:
+        yield (
+            "routes.tls.kind: Let's Encrypt cannot reach an internal load balancer: routes.internal: false, or an "
+            "issuer of yours that proves ownership by DNS"
+        )
+    if said.kind == "gateway" and said.gateway.existing and kind not in ("none", "secret"):
+        yield (
+            f"routes.tls.kind: the Gateway {said.gateway.existing} has its certificate already, {kind} makes one: "
+            "secret if it speaks https, else none"
+        )
+
+
+def load_balancers(config: ClusterStackConfig) -> Iterator[str]:
+    """Policies must let load balancers in that reach pods directly, and only the user knows their networks."""
+    said = config.routes
+    controller = said.gateway.controller if said.kind == "gateway" else said.ingress.controller
+    made_vpc = isinstance(config.cluster, EksSettings) and config.cluster.create and config.cluster.vpc_id is None
+    if not config.security.network_policies or said.load_balancer_cidrs:
+        return
+    if controller == "gke" or (controller in ("alb", "aws-lbc") and not made_vpc):
+        where = "the proxy-only subnet" if controller == "gke" else "the subnets of the load balancer"
+        yield (
+            f"routes.load_balancer_cidrs: missing: {controller} reaches pods from {where}, which policies must let in: "
+            "name it, or security.network_policies: false"
+        )
