@@ -2,6 +2,9 @@
 
 `huggingface_hub` keeps one HTTP client for the whole process and sets no timeout on it; this module gives it one that
 does. The token is False: an empty one makes an illegal header, and the user's Hugging Face token is nobody's business.
+
+A Data Store builds the links to large files from the one root URL it is configured with. On a stack without routes that
+is its name inside the cluster, which does not resolve here, so requests to such names go to the URL we were given.
 """
 
 import os
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from workflows.clients import Timeouts
 
 _SERVICE = "Data Store"
+_IN_CLUSTER = ".svc.cluster.local"
 RepoType = Literal["dataset", "model"]
 
 
@@ -28,9 +32,16 @@ class DataStore:
         from huggingface_hub import HfApi, set_client_factory
 
         timeout = httpx2.Timeout(timeouts.upload, connect=timeouts.connect)
+        reachable = httpx2.URL(url)
+
+        def follow_into_the_cluster(request: httpx2.Request) -> None:
+            if request.url.host.endswith(_IN_CLUSTER):
+                request.url = request.url.copy_with(scheme=reachable.scheme, host=reachable.host, port=reachable.port)
+                request.headers["host"] = reachable.netloc.decode()
 
         def client() -> httpx2.Client:
-            return httpx2.Client(timeout=timeout, transport=transport, follow_redirects=True)
+            hooks = {"request": [follow_into_the_cluster]}
+            return httpx2.Client(timeout=timeout, transport=transport, follow_redirects=True, event_hooks=hooks)
 
         set_client_factory(client)
         self._url = url
