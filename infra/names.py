@@ -3,10 +3,14 @@
 Pure: everything here follows from the settings, so that URLs can be wired across namespaces before anything exists.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-from infra.config.nemo import Nim
-from infra.config.stack import ClusterStackConfig
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the rules of the settings ask for names, so names know the settings by type only
+    from infra.config.nemo import Nim
+    from infra.config.stack import ClusterStackConfig
 
 RELEASE = "nemo"
 """Helm release of the umbrella chart in layout single, and the prefix of its Services in any layout."""
@@ -74,6 +78,13 @@ NIM_PREFIXES = ("/v1/completions", "/v1/chat", "/v1/embeddings", "/v1/classify",
 NIM_HEALTH = "/v1/health/ready"
 POOL_LABEL = "nemostack.io/pool"
 """Label of the nodes of a GPU pool that we make; its value is the pool's name."""
+GPU_RESOURCE = "nvidia.com/gpu"
+"""What a pod asks for; partitions by MIG under strategy mixed have a resource for each profile instead."""
+MIG_RESOURCE_PREFIX = "nvidia.com/mig-"
+GPU_TAINT_KEY = GPU_RESOURCE
+"""Taint of GPU nodes, called like the resource, by which clouds and NVIDIA keep other pods away."""
+NFD_LABEL = "feature.node.kubernetes.io/pci-10de.present"
+"""Label of Node Feature Discovery: the node has a PCI device of NVIDIA."""
 MLFLOW_NAMESPACE = "mlflow"
 MLFLOW_SERVICE = "mlflow-tracking"
 MLFLOW_PORT = 80

@@ -10,11 +10,9 @@ from infra import names
 from infra.config.clusters import AdoptedCluster
 from infra.config.gpus import GIB_PER_GPU
 from infra.config.nemo import Nim
-from infra.config.pools import GPU_TAINT_KEY, GpuPool, Taint
+from infra.config.pools import GpuPool, Taint
 from infra.config.stack import ClusterStackConfig
 
-GPU_RESOURCE = "nvidia.com/gpu"
-NFD_LABEL = "feature.node.kubernetes.io/pci-10de.present"  # Node Feature Discovery: a PCI device of NVIDIA
 ANY_NODE = {"kubernetes.io/os": "linux"}
 AKS_SPOT = Taint(key="kubernetes.azure.com/scalesetpriority", value="spot")  # which AKS puts on spot nodes by itself
 
@@ -22,13 +20,13 @@ AKS_SPOT = Taint(key="kubernetes.azure.com/scalesetpriority", value="spot")  # w
 def tolerations(config: ClusterStackConfig) -> list[dict[str, Any]]:
     """Tolerations of a pod that may run on any GPU pool."""
     spot = config.target == "aks" and any(pool.spot for pool in config.pools)
-    taints = [Taint(key=GPU_TAINT_KEY), *config.gpu_taints, *([AKS_SPOT] if spot else [])]
+    taints = [Taint(key=names.GPU_TAINT_KEY), *config.gpu_taints, *([AKS_SPOT] if spot else [])]
     return list({str(found): found for found in map(toleration, taints)}.values())
 
 
 def toleration(taint: Taint) -> dict[str, Any]:
     """Return what tolerates a taint: any value of nvidia.com/gpu, whose values differ by cloud, else exactly it."""
-    if taint.key == GPU_TAINT_KEY:
+    if taint.key == names.GPU_TAINT_KEY:
         return {"key": taint.key, "operator": "Exists", "effect": taint.effect}
     return {"key": taint.key, "operator": "Equal", "value": taint.value, "effect": taint.effect}
 
@@ -42,7 +40,7 @@ def gpu_resource(config: ClusterStackConfig, pool: str | None) -> str:
     """Name of the resource that a pod asks for; MIG partitions have their own under strategy `mixed`."""
     found = next((known for known in config.pools if known.name == pool), None)
     mixed = found is not None and found.mig is not None and found.mig.strategy == "mixed"
-    return f"nvidia.com/mig-{found.mig.profile}" if mixed and found and found.mig else GPU_RESOURCE
+    return f"{names.MIG_RESOURCE_PREFIX}{found.mig.profile}" if mixed and found and found.mig else names.GPU_RESOURCE
 
 
 def cache_node_selector(config: ClusterStackConfig, nim: Nim) -> dict[str, str] | None:
@@ -54,7 +52,7 @@ def cache_node_selector(config: ClusterStackConfig, nim: Nim) -> dict[str, str] 
     """
     if config.pools:
         return node_selector(nim.pool or next((pool.name for pool in config.pools if carries(config, pool, nim)), None))
-    labelled = isinstance(config.cluster, AdoptedCluster) and NFD_LABEL in config.cluster.label_nodes
+    labelled = isinstance(config.cluster, AdoptedCluster) and names.NFD_LABEL in config.cluster.label_nodes
     return None if labelled or config.gpu_software == "gpu-operator" else ANY_NODE
 
 

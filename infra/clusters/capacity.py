@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from infra.config.pools import GPU_TAINT_KEY, Taint
+from infra.config.pools import Taint
 from infra.config.stack import ClusterStackConfig
+from infra.names import GPU_TAINT_KEY
 
 GPU = "nvidia.com/gpu"
 MIG_PREFIX = "nvidia.com/mig-"

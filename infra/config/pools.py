@@ -6,8 +6,8 @@ from pydantic import Field, model_validator
 
 from infra.config.gpus import MACHINES, MIG_CAPABLE, GpuKind, Machine, machine_for, machine_named
 from infra.config.section import DnsLabel, Section
+from infra.names import GPU_TAINT_KEY
 
-GPU_TAINT_KEY = "nvidia.com/gpu"
 RESERVED_DOMAINS = ("kubernetes.io", "k8s.io")
 
 

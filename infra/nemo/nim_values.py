@@ -16,7 +16,6 @@ from infra.placement import cache_node_selector, gpu_resource, node_selector, to
 Values = dict[str, Any]
 
 PROXY_LABELS = {"app.nvidia.com/nim-type": "inference"}
-READY_PATH = "/v1/health/ready"
 PROBE_PERIOD_S = 10
 TOPOLOGY = {"zone": "topology.kubernetes.io/zone", "node": "kubernetes.io/hostname"}
 REQUESTS = {"cpu": "2", "memory": "8Gi"}
@@ -118,7 +117,7 @@ def cache_spec(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> Va
 def service_spec(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> Values:
     """Spec of the NIMService. `replicas` is absent where the autoscaler decides: the operator refuses both."""
     probe = {
-        "httpGet": {"path": READY_PATH, "port": "api"},  # the operator's name of the port
+        "httpGet": {"path": names.NIM_HEALTH, "port": "api"},  # the operator's name of the port
         "initialDelaySeconds": 40, "periodSeconds": PROBE_PERIOD_S, "timeoutSeconds": 1,
         "failureThreshold": startup_failures(nim),
     }  # fmt: skip

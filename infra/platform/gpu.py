@@ -7,8 +7,9 @@ import json
 from typing import Any
 
 from infra.config.clusters import EksSettings, GkeSettings
-from infra.config.pools import GPU_TAINT_KEY, GpuPool
+from infra.config.pools import GpuPool
 from infra.config.stack import ClusterStackConfig
+from infra.names import GPU_RESOURCE
 from infra.placement import tolerations
 
 PLUGIN_CONFIG_LABEL = "nvidia.com/device-plugin.config"
@@ -48,7 +49,7 @@ def entry(pool: GpuPool) -> str:
     """Configuration of the device plugin on one pool's nodes."""
     said: dict[str, Any] = {"version": "v1", "flags": {"migStrategy": pool.mig.strategy if pool.mig else "none"}}
     if pool.time_slicing:
-        shared = {"name": GPU_TAINT_KEY, "replicas": pool.time_slicing.replicas}
+        shared = {"name": GPU_RESOURCE, "replicas": pool.time_slicing.replicas}
         said["sharing"] = {"timeSlicing": {"resources": [shared]}}
     return json.dumps(said)
 
