@@ -20,7 +20,7 @@ PATHS: dict[Api, str] = {"completions": "/v1/completions", "chat": "/v1/chat/com
 def read_prompts(path: Path, column: str = "prompt") -> list[str | list[dict[str, Any]]]:
     """Prompts (text, the rows' `column`) or message lists, in file order. Raises PreflightError."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines(): U+2028 may stand inside JSON text
     except (OSError, UnicodeDecodeError) as error:
         raise PreflightError(f"cannot read prompts from {path}: {error}; name another file with --prompts") from error
     prompts: list[str | list[dict[str, Any]]] = []

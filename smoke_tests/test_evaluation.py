@@ -82,7 +82,7 @@ def test_zero_shot(clients: Clients, shared: Shared, evaluate: Callable[..., Eva
     shared.evaluated(job.id)
     scores = clients.evaluator.scores(job.id)[evaluation.TASK]
     samples = _samples(clients, job)
-    rows = clients.data_store.read(repo, "testing/test.jsonl").decode().splitlines()
+    rows = clients.data_store.read(repo, "testing/test.jsonl").decode().strip("\n").split("\n")
     assert len(samples) == ITEMS < len(rows) == TEST_ROWS
     expected = [_rouge_l(s.output, s.item["completion"]) for s in samples]
     assert scores["rouge.rouge_L_score"].mean == pytest.approx(sum(expected) / ITEMS, abs=0.02)

@@ -26,8 +26,8 @@ def test_nemostack_run(
     data = tmp_path / "legal"
     data.mkdir()
     for split, rows in ROWS.items():
-        lines = (DEFAULT_DATASET / f"{split}.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-        (data / f"{split}.jsonl").write_text("".join(lines[:rows]), encoding="utf-8")
+        lines = (DEFAULT_DATASET / f"{split}.jsonl").read_text(encoding="utf-8").split("\n")
+        (data / f"{split}.jsonl").write_text("\n".join(lines[:rows]) + "\n", encoding="utf-8")
     outputs = tmp_path / "outputs.json"
     outputs.write_text(smoke.outputs.model_dump_json())
     made("namespace", smoke.namespace)
@@ -51,7 +51,9 @@ def test_nemostack_run(
         assert 0 <= rouge["low"] <= rouge["mean"] <= rouge["high"] <= 1
         if approach["per_item"]:
             items = [
-                json.loads(line) for line in (run / "samples" / f"{approach['name']}.jsonl").read_text().splitlines()
+                json.loads(line)
+                for line in (run / "samples" / f"{approach['name']}.jsonl").read_text().split("\n")
+                if line
             ]
             assert rouge["mean"] == pytest.approx(sum(i["scores"]["rouge_l"] for i in items) / len(items))
     page = (run / "report.html").read_text()

@@ -127,7 +127,8 @@ class Evaluator:
         if text is None:
             return None
         try:
-            samples = [_sample(json.loads(line)) for line in text.decode("utf-8").splitlines() if line.strip()]
+            lines = text.decode("utf-8").split("\n")  # not splitlines(): U+2028 may stand inside JSON text
+            samples = [_sample(json.loads(line)) for line in lines if line.strip()]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ServiceError(
                 f"samples of evaluation job {job_id} cannot be read: {type(error).__name__} {error}"

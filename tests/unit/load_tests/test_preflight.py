@@ -86,6 +86,12 @@ def test_prompts_name_the_bad_line(tmp_path: Path) -> None:
         read_prompts(path)
 
 
+def test_a_prompt_may_hold_what_some_take_for_the_end_of_a_line(tmp_path: Path) -> None:
+    path, prompt = tmp_path / "p.jsonl", "one\u2028two\u2029three\u0085four"
+    path.write_text(json.dumps({"prompt": prompt}, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert read_prompts(path) == [prompt]
+
+
 def test_prompts_may_have_another_column(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     path.write_text('{"question": "a", "prompt": "not this"}\n{"question": "b"}\n')

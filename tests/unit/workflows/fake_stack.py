@@ -187,7 +187,7 @@ class FakeStack:
         address = re.fullmatch(r"hf://datasets/([^/]+)/([^/]+)/(.+)", task["dataset"]["files_url"])
         assert address is not None
         namespace, name, path = address.groups()
-        lines = self.repos["dataset", f"{namespace}/{name}"][path].decode().splitlines()
+        lines = self.repos["dataset", f"{namespace}/{name}"][path].decode().strip("\n").split("\n")
         model = job["target"]["model"]["api_endpoint"]["model_id"]
         shots = len(task["params"]["template"]["messages"]) > 1
         level = 0.7 if model != BASE else 0.5 if shots else 0.3
@@ -213,8 +213,12 @@ class FakeStack:
             raise Answer(404, {"detail": "nothing to download"})
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:
-            archive.writestr("answers/samples.jsonl", "".join(f"{json.dumps(s)}\n" for s in self.item_scores(job)))
+            archive.writestr("answers/samples.jsonl", self.samples_file(job))
         return buffer.getvalue()
+
+    def samples_file(self, job: dict[str, Any]) -> str:
+        # characters as they are, not escaped: the Evaluator writes them so
+        return "".join(f"{json.dumps(sample, ensure_ascii=False)}\n" for sample in self.item_scores(job))
 
     def results(self, job_id: str) -> Any:
         job = _found(self.evaluations, job_id)

@@ -10,6 +10,7 @@ from tests.unit.workflows.conftest import Harness
 from tests.unit.workflows.fake_stack import BASE
 from workflows.comparison import Comparison
 from workflows.errors import JobFailed, RunLocked, Unhealthy
+from workflows.evaluation import ItemResult
 from workflows.settings import Settings
 
 
@@ -98,6 +99,18 @@ def test_without_samples_the_summary_is_used_and_said(harness: Harness, settings
     assert (score.low, score.high) == pytest.approx((mean - half, mean + half), abs=1e-4)
     assert score.missing == 1
     assert "gave no scores per item" in (run.path / "report.html").read_text()
+
+
+def test_characters_that_some_take_for_the_end_of_a_line_cut_none(harness: Harness, settings: Settings) -> None:
+    text = "one\u2028two\u2029three\u0085four"
+    for split in ("train", "validation", "test"):
+        rows = [{"prompt": f"{split} {number} {text}", "completion": text} for number in range(9)]
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (settings.dataset / f"{split}.jsonl").write_text(lines, encoding="utf-8")
+    run = harness.run(settings)
+    comparison = Comparison.model_validate_json((run.path / "comparison.json").read_text())
+    assert [approach.items for approach in comparison.approaches] == [8, 8, 8]
+    assert {item.reference for item in run.load_samples("lora", ItemResult)} == {text}
 
 
 def test_shots_zero_skips_in_context(harness: Harness, settings: Settings) -> None:
