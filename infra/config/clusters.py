@@ -1,4 +1,4 @@
-"""Where the cluster comes from: one section a target. Clouds make it or take an existing one; others are adopted."""
+"""Where the cluster comes from: one section per target. Cloud targets create or adopt it, the others adopt it."""
 
 from typing import Literal, Self
 
@@ -9,30 +9,35 @@ from infra.config.section import DnsLabel, Section
 
 
 class CloudCluster(Section):
-    """What the three clouds share."""
+    """Settings that the three clouds share."""
 
-    cluster_name: DnsLabel = Field(default="nemostack", description="Of the cluster that is made or adopted")
+    cluster_name: DnsLabel = Field(default="nemostack", description="Name of the cluster to create or adopt")
     create: bool = Field(
         default=True,
-        description="false: adopt the cluster of that name; only GPU pools and the class of shared volumes are made",
+        description="false: adopt the existing cluster of that name, and create only GPU pools and the shared storage "
+        "class",
     )
-    kubernetes_version: str = Field(default="1.34", pattern=r"^1\.\d{2}$", description="Minor version of a new cluster")
+    kubernetes_version: str = Field(
+        default="1.34", pattern=r"^1\.\d{2}$", description="Kubernetes version of a new cluster"
+    )
     authorized_networks: tuple[str, ...] = Field(
-        default=(), description="CIDRs that may reach the API server of a new cluster; empty: the cloud's default"
+        default=(),
+        description="CIDRs that may reach the API server of a new cluster. []: reachable from the whole internet, "
+        "authentication required",
     )
-    gpu_pools: tuple[GpuPool, ...] = Field(min_length=1, description="Any number of GPU node pools")
+    gpu_pools: tuple[GpuPool, ...] = Field(min_length=1, description="GPU node pools, one or more")
     rwx: str
 
 
 class GkeSettings(CloudCluster):
     """Google Kubernetes Engine."""
 
-    project: str = Field(min_length=4, description="Google Cloud project id")
+    project: str = Field(min_length=4, description="Google Cloud project ID")
     location: str = Field(pattern=r"^[a-z]+-[a-z]+\d(-[a-z])?$", description="Region or zone, e.g. us-central1")
     network: str | None = Field(default=None, description="Existing VPC network; default: a new one")
-    subnetwork: str | None = Field(default=None, description="Existing subnetwork in `network`")
+    subnetwork: str | None = Field(default=None, description="Existing subnetwork of `network`")
     system_pool: SystemPool = SystemPool(machine="e2-standard-8")
-    rwx: Literal["filestore", "none"] = Field(default="filestore", description="ReadWriteMany storage class to make")
+    rwx: Literal["filestore", "none"] = Field(default="filestore", description="ReadWriteMany storage class to create")
 
     @property
     def region(self) -> str:
@@ -49,19 +54,20 @@ class GkeSettings(CloudCluster):
 class EksSettings(CloudCluster):
     """Amazon Elastic Kubernetes Service."""
 
-    region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="e.g. us-east-1")
+    region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="AWS region, e.g. us-east-1")
     vpc_id: str | None = Field(default=None, pattern=r"^vpc-", description="Existing VPC; default: a new one")
-    subnet_ids: tuple[str, ...] = Field(default=(), description="Private subnets in two zones or more, with `vpc_id`")
+    subnet_ids: tuple[str, ...] = Field(default=(), description="Private subnets of `vpc_id` in at least two zones")
     vpc_cidr: str = Field(
         default="10.40.0.0/16",
         pattern=r"^(\d{1,3}\.){3}\d{1,3}/(16|17|18|19|20)$",
-        description="Of a new VPC, /16 to /20",
+        description="CIDR of a new VPC, /16 to /20",
     )
     system_pool: SystemPool = SystemPool(machine="m6i.2xlarge")
     ami: Literal["AL2023_x86_64_NVIDIA", "BOTTLEROCKET_x86_64_NVIDIA"] = Field(
-        default="AL2023_x86_64_NVIDIA", description="AL2023 needs a device plugin, Bottlerocket has one"
+        default="AL2023_x86_64_NVIDIA",
+        description="Node image. AL2023 needs a device plugin, Bottlerocket includes one",
     )
-    rwx: Literal["efs", "none"] = Field(default="efs", description="ReadWriteMany storage class to make")
+    rwx: Literal["efs", "none"] = Field(default="efs", description="ReadWriteMany storage class to create")
 
     @model_validator(mode="after")
     def _network(self) -> Self:
@@ -75,35 +81,42 @@ class EksSettings(CloudCluster):
 class AksSettings(CloudCluster):
     """Azure Kubernetes Service."""
 
-    location: str = Field(pattern=r"^[a-z0-9]+$", description="e.g. eastus2")
-    resource_group: str = Field(min_length=1, description="Made together with a new cluster, read with an existing one")
-    subnet_id: str | None = Field(default=None, description="Resource id of an existing subnet; default: a new one")
+    location: str = Field(pattern=r"^[a-z0-9]+$", description="Azure region, e.g. eastus2")
+    resource_group: str = Field(
+        min_length=1, description="Created with a new cluster; an adopted cluster is looked up in it"
+    )
+    subnet_id: str | None = Field(default=None, description="Resource ID of an existing subnet; default: a new one")
     system_pool: SystemPool = SystemPool(machine="Standard_D8s_v5")
-    rwx: Literal["azurefile", "none"] = Field(default="azurefile", description="ReadWriteMany storage class to make")
+    rwx: Literal["azurefile", "none"] = Field(default="azurefile", description="ReadWriteMany storage class to create")
 
 
 class AdoptedCluster(Section):
-    """A cluster that is there: nothing of it is made, its GPUs are verified."""
+    """An existing cluster. The stack does not change its nodes, except for `label_nodes`, and checks its GPUs."""
 
-    kubeconfig: str | None = Field(default=None, description="Path; default: KUBECONFIG, else ~/.kube/config")
-    context: str | None = Field(default=None, description="Context in it; default: the current one")
-    min_gpus: int = Field(default=2, ge=0, description="Allocatable GPUs that must be there; fewer are an error")
+    kubeconfig: str | None = Field(
+        default=None, description="Path of the kubeconfig; default: KUBECONFIG, else ~/.kube/config"
+    )
+    context: str | None = Field(default=None, description="Context in the kubeconfig; default: the current one")
+    min_gpus: int = Field(default=2, ge=0, description="Minimum number of allocatable GPUs; fewer is an error")
     gpu_memory_gb: int | None = Field(
-        default=None, ge=1, description="Memory of one GPU, checked against what models need; default: node labels"
+        default=None,
+        ge=1,
+        description="Memory of one GPU in GB, checked against what models need; default: node labels",
     )
     gpu_taints: tuple[Taint, ...] = Field(
-        default=(), description="Taints of the GPU nodes besides nvidia.com/gpu, to be tolerated"
+        default=(), description="Taints of the GPU nodes, other than nvidia.com/gpu, that GPU pods must tolerate"
     )
     label_nodes: dict[str, str] = Field(
-        default={}, description="Labels put on every node with allocatable GPUs, e.g. NFD's where NFD is missing"
+        default={},
+        description="Labels to put on every node with allocatable GPUs, e.g. NFD labels where NFD is missing",
     )
 
 
 class ExistingSettings(AdoptedCluster):
-    """An existing cluster: any Kubernetes 1.29 or later, K3s included."""
+    """An existing cluster: any Kubernetes 1.29 or later, including K3s."""
 
 
 class MinikubeSettings(AdoptedCluster):
     """minikube on one machine with GPUs (`minikube start --driver=docker --container-runtime=docker --gpus=all`)."""
 
-    context: str | None = Field(default="minikube", description="Name of the profile")
+    context: str | None = Field(default="minikube", description="Name of the minikube profile")

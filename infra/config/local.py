@@ -1,4 +1,4 @@
-"""Settings of the local stack: real services of this machine, on loopback."""
+"""Settings of the local stack: real services on this machine, on loopback."""
 
 from pathlib import Path
 from typing import Literal
@@ -9,27 +9,31 @@ from infra.config.section import Section
 
 
 class BaseModelSettings(Section):
-    """The model that NIM serves and the Customizer tunes."""
+    """The model that NIM serves and the Customizer fine-tunes."""
 
     id: str = Field(
-        default="nemostack/tiny-instruct", pattern=r"^[\w.-]+/[\w.-]+$", description="namespace/name for clients"
+        default="nemostack/tiny-instruct",
+        pattern=r"^[\w.-]+/[\w.-]+$",
+        description="Model name that clients use, namespace/name",
     )
     path: str = Field(
         default="embedded/base_model/weights",
         min_length=1,
-        description="Folder in Hugging Face layout (relative to the clone), or a Hub id",
+        description="Directory in Hugging Face layout, relative to the repository, or a Hugging Face Hub ID",
     )
 
 
 class LocalNim(Section):
-    """Limits of the embedded NIM; the defaults suit 2 cores and 8 GiB."""
+    """Limits of the embedded NIM. The defaults suit 2 cores and 8 GiB of memory."""
 
-    max_loras: int = Field(default=4, ge=1, description="Adapters in one batch")
-    max_cpu_loras: int = Field(default=16, ge=1, description="Adapters in memory")
-    max_lora_rank: Literal[8, 16, 32, 64, 128, 256] = Field(default=32, description="Adapters above it are refused")
-    max_model_len: int = Field(default=2048, ge=16, description="Prompt and completion together, tokens")
-    max_num_seqs: int = Field(default=64, ge=1, description="Requests decoded at the same time")
-    refresh_interval_s: float = Field(default=2.0, gt=0, description="Seconds between two looks for new adapters")
+    max_loras: int = Field(default=4, ge=1, description="Maximum number of adapters in one batch")
+    max_cpu_loras: int = Field(default=16, ge=1, description="Maximum number of adapters in memory")
+    max_lora_rank: Literal[8, 16, 32, 64, 128, 256] = Field(
+        default=32, description="Maximum adapter rank; adapters of a higher rank are refused"
+    )
+    max_model_len: int = Field(default=2048, ge=16, description="Maximum length of prompt plus completion, in tokens")
+    max_num_seqs: int = Field(default=64, ge=1, description="Maximum number of requests decoded concurrently")
+    refresh_interval_s: float = Field(default=2.0, gt=0, description="Seconds between checks for new adapters")
 
     @model_validator(mode="after")
     def _adapters_fit(self) -> "LocalNim":
@@ -41,15 +45,17 @@ class LocalNim(Section):
 class LocalCustomizer(Section):
     """Limits of the embedded Customizer."""
 
-    max_concurrent_jobs: int = Field(default=1, ge=1, description="Further jobs wait in the queue")
-    threads: int | None = Field(default=None, ge=1, description="CPU threads of a job; default: all cores")
+    max_concurrent_jobs: int = Field(default=1, ge=1, description="Jobs that run concurrently; further jobs are queued")
+    threads: int | None = Field(default=None, ge=1, description="CPU threads per job; default: all cores")
 
 
 class LocalSettings(Section):
     """The local stack: real services on this machine, on loopback."""
 
-    base_port: int = Field(default=18080, ge=1024, le=65528, description="First of eight ports in a row")
-    data_dir: str | None = Field(default=None, description="Folder of the stack; default .nemostack/<stack>")
+    base_port: int = Field(default=18080, ge=1024, le=65528, description="First of eight consecutive ports")
+    data_dir: str | None = Field(
+        default=None, description="Directory of the stack's configuration, logs and data; default: .nemostack/<stack>"
+    )
     base_model: BaseModelSettings = BaseModelSettings()
     nim: LocalNim = LocalNim()
     customizer: LocalCustomizer = LocalCustomizer()

@@ -8,42 +8,44 @@ from infra.config.section import DnsLabel, ModelId, Quantity, Section
 
 
 class Services(Section):
-    """Which services of the platform run. Data Store, Entity Store, Customizer and Evaluator make the pipeline."""
+    """Which NeMo services run. The pipeline needs Data Store, Entity Store, Customizer and Evaluator."""
 
-    data_store: bool = Field(default=True, description="Datasets and adapters, as a Hugging Face hub")
-    entity_store: bool = Field(default=True, description="Namespaces, projects, datasets, models")
-    customizer: bool = Field(default=True, description="LoRA and full tuning")
-    evaluator: bool = Field(default=True, description="Benchmarks, metrics, judges")
-    guardrails: bool = Field(default=False, description="Rails around a model")
-    deployment_management: bool = Field(default=False, description="Starts NIMs on request, by the NIM operator")
+    data_store: bool = Field(default=True, description="Datasets and adapters, through the Hugging Face Hub API")
+    entity_store: bool = Field(default=True, description="Registry of namespaces, projects, datasets and models")
+    customizer: bool = Field(default=True, description="Fine-tuning jobs (LoRA)")
+    evaluator: bool = Field(default=True, description="Benchmarks, metrics and LLM-as-a-judge evaluations")
+    guardrails: bool = Field(default=False, description="Guardrails around a model")
+    deployment_management: bool = Field(default=False, description="Starts NIMs on request; needs the NIM operator")
     nim_proxy: bool = Field(default=False, description="One address for all NIMs")
 
 
 class CustomizationTemplate(Section):
-    """How jobs train a target on one kind of GPU."""
+    """How jobs train a target on one type of GPU."""
 
     name: str = Field(
         pattern=r"^[\w.-]+/[\w.-]+@[\w.+-]+$", description="Name of the job config, namespace/name@version"
     )
-    gpus: int = Field(default=1, ge=1, description="On each node")
-    nodes: int = Field(default=1, ge=1, description="More than one needs a fast network between them")
-    gpu_memory_gb: int = Field(default=40, ge=16, description="A GPU must have at least this much")
-    micro_batch_size: int = Field(default=1, ge=1, description="Examples on a GPU at a time")
-    max_seq_length: int = Field(default=4096, ge=64, description="Tokens")
+    gpus: int = Field(default=1, ge=1, description="GPUs per node")
+    nodes: int = Field(default=1, ge=1, description="Nodes per job; more than one needs a fast network between them")
+    gpu_memory_gb: int = Field(default=40, ge=16, description="Minimum memory of each GPU in GB")
+    micro_batch_size: int = Field(default=1, ge=1, description="Examples per GPU in one forward pass")
+    max_seq_length: int = Field(default=4096, ge=64, description="Maximum sequence length in tokens")
     prompt_template: str = Field(
-        default="{prompt} {completion}", description="How the fields of an example become a text"
+        default="{prompt} {completion}", description="How the fields of an example are combined into text"
     )
 
 
 class CustomizationTarget(Section):
-    """A base model that can be tuned."""
+    """A base model that can be fine-tuned."""
 
     name: str = Field(pattern=r"^[\w.-]+/[\w.-]+@[\w.-]+$", description="namespace/name@version")
-    base_model: ModelId = Field(description="As NIM serves it, e.g. meta/llama-3.2-3b-instruct")
-    model_uri: str = Field(pattern=r"^(ngc|hf)://", description="Where the checkpoint is downloaded from")
-    model_path: str = Field(min_length=1, description="Folder on the models volume")
+    base_model: ModelId = Field(description="Model name as NIM serves it, e.g. meta/llama-3.2-3b-instruct")
+    model_uri: str = Field(pattern=r"^(ngc|hf)://", description="URI of the checkpoint to download")
+    model_path: str = Field(min_length=1, description="Directory of the checkpoint on the models volume")
     parameters: int = Field(ge=1_000_000, description="Number of parameters")
-    precision: Literal["bf16-mixed", "bf16", "fp16", "fp32"] = Field(default="bf16-mixed", description="Of training")
+    precision: Literal["bf16-mixed", "bf16", "fp16", "fp32"] = Field(
+        default="bf16-mixed", description="Training precision"
+    )
     templates: tuple[CustomizationTemplate, ...] = Field(min_length=1)
 
 
@@ -58,30 +60,34 @@ LLAMA_3_2_3B = CustomizationTarget(
 
 
 class CustomizerSettings(Section):
-    """The Customizer's jobs."""
+    """Fine-tuning targets and jobs of the Customizer."""
 
     targets: tuple[CustomizationTarget, ...] = (LLAMA_3_2_3B,)
-    models_size: Quantity = Field(default="100Gi", description="Volume of base checkpoints")
-    job_size: Quantity = Field(default="200Gi", description="Volume of a job; the chart's 5Gi fills up at once")
+    models_size: Quantity = Field(default="100Gi", description="Size of the volume for base checkpoints")
+    job_size: Quantity = Field(
+        default="200Gi", description="Volume size per job; the chart's default of 5Gi is too small"
+    )
     max_pending_minutes: int = Field(
         default=60,
         ge=1,
-        description="A job that waits longer for a GPU is cancelled: above the autoscaler's cold start",
+        description="Jobs that wait longer for a GPU are cancelled; allow time for the autoscaler to add a node",
     )
-    pool: DnsLabel | None = Field(default=None, description="GPU pool of training jobs; default: any")
+    pool: DnsLabel | None = Field(default=None, description="GPU pool for training jobs; default: any")
 
 
 class NimLora(Section):
-    """Adapters of a NIM."""
+    """LoRA adapters of a NIM."""
 
     peft_source: str = Field(
         default="entity-store",
-        description="entity-store (NIM 1.x only), an http URL, or an absolute folder in the container",
+        description="Adapter source: entity-store (NIM 1.x only), an HTTP URL, or an absolute path in the container",
     )
-    refresh_interval_s: int = Field(default=30, ge=1, description="Between two looks for new adapters")
-    max_gpu_loras: int = Field(default=8, ge=1, description="Adapters in one batch")
-    max_cpu_loras: int = Field(default=16, ge=1, description="Adapters in memory")
-    max_rank: Literal[8, 16, 32, 64, 128, 256] = Field(default=32, description="Adapters above it are refused")
+    refresh_interval_s: int = Field(default=30, ge=1, description="Seconds between checks for new adapters")
+    max_gpu_loras: int = Field(default=8, ge=1, description="Maximum number of adapters in one batch")
+    max_cpu_loras: int = Field(default=16, ge=1, description="Maximum number of adapters in memory")
+    max_rank: Literal[8, 16, 32, 64, 128, 256] = Field(
+        default=32, description="Maximum adapter rank; adapters of a higher rank are refused"
+    )
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
@@ -93,24 +99,24 @@ class NimLora(Section):
 
 
 class NimCache(Section):
-    """The volume that keeps a NIM's weights over restarts."""
+    """The volume that keeps a NIM's weights across restarts."""
 
-    size: Quantity = Field(default="50Gi", description="Twice the weights and more")
+    size: Quantity = Field(default="50Gi", description="Size of the volume, at least twice that of the weights")
     access_mode: Literal["ReadWriteOnce", "ReadWriteMany"] = Field(
-        default="ReadWriteOnce", description="ReadWriteMany: replicas share one volume, which needs an RWX class"
+        default="ReadWriteOnce", description="ReadWriteMany: replicas share one volume; needs an RWX storage class"
     )
-    existing_claim: DnsLabel | None = Field(default=None, description="PersistentVolumeClaim to use instead")
+    existing_claim: DnsLabel | None = Field(default=None, description="Existing PersistentVolumeClaim to use instead")
 
 
 class NimAutoscaling(Section):
-    """Replicas by load. The metric comes through a custom-metrics adapter, which is yours."""
+    """Scale replicas with load. Needs a custom-metrics adapter, which you install."""
 
-    min: int = Field(default=1, ge=1, description="Replicas at least")
-    max: int = Field(ge=1, description="Replicas at most")
+    min: int = Field(default=1, ge=1, description="Minimum number of replicas")
+    max: int = Field(ge=1, description="Maximum number of replicas")
     metric: Literal["num_requests_running", "num_requests_waiting", "gpu_cache_usage_perc"] = Field(
-        default="num_requests_running", description="What tells the load"
+        default="num_requests_running", description="Metric to scale by"
     )
-    target: str = Field(default="100", pattern=r"^\d+m?$", description="Average of the metric a replica")
+    target: str = Field(default="100", pattern=r"^\d+m?$", description="Target average of the metric per replica")
 
     @model_validator(mode="after")
     def _range(self) -> Self:
@@ -120,29 +126,39 @@ class NimAutoscaling(Section):
 
 
 class Nim(Section):
-    """One NIM for one base model, with its adapters."""
+    """One NIM: a base model and its adapters."""
 
-    name: DnsLabel = Field(description="Release or NIMService, and its namespace in layout per-service")
-    model: ModelId = Field(description="Name by which clients ask for it")
+    name: DnsLabel = Field(
+        description="Name of the Helm release or NIMService, and of its namespace in layout per-service"
+    )
+    model: ModelId = Field(description="Model name that clients use")
     deploy: Literal["chart", "operator"] = Field(
-        default="chart", description="chart: nim-llm; operator: NIMCache and NIMService"
+        default="chart", description="chart: Helm chart nim-llm; operator: NIMCache and NIMService of the NIM operator"
     )
-    image: str = Field(description="Repository without tag, e.g. nvcr.io/nim/meta/llama-3.2-3b-instruct")
-    tag: str = Field(pattern=r"^\d+(\.\d+)*([.-][\w.-]+)?$", description="A version; latest is refused")
-    gpus: int = Field(default=1, ge=1, description="GPUs of one replica")
-    min_gpu_memory_gb: int = Field(default=6, ge=1, description="Less memory than this is refused")
+    image: str = Field(description="Image without tag, e.g. nvcr.io/nim/meta/llama-3.2-3b-instruct")
+    tag: str = Field(pattern=r"^\d+(\.\d+)*([.-][\w.-]+)?$", description="Image version; latest is refused")
+    gpus: int = Field(default=1, ge=1, description="GPUs per replica")
+    min_gpu_memory_gb: int = Field(
+        default=6, ge=1, description="Minimum memory of one GPU in GB; smaller GPUs are refused"
+    )
     relax_memory: bool = Field(
-        default=False, description="Start below the recommended memory (NIM_RELAX_MEM_CONSTRAINTS)"
+        default=False, description="Start with less than the recommended memory (NIM_RELAX_MEM_CONSTRAINTS)"
     )
-    replicas: int = Field(default=1, ge=1, description="Copies, each with GPUs of its own")
+    replicas: int = Field(default=1, ge=1, description="Number of replicas, each with its own GPUs")
     lora: NimLora | None = NimLora()
     cache: NimCache = NimCache()
     autoscaling: NimAutoscaling | None = None
-    disruption_budget: int | None = Field(default=None, ge=1, description="Replicas that must stay in a drain")
-    topology_spread: Literal["zone", "node"] | None = Field(default=None, description="Where replicas must differ")
+    disruption_budget: int | None = Field(
+        default=None, ge=1, description="Minimum number of replicas kept running while nodes are drained"
+    )
+    topology_spread: Literal["zone", "node"] | None = Field(
+        default=None, description="Prefer to spread replicas across zones or nodes"
+    )
     pool: DnsLabel | None = Field(default=None, description="GPU pool; default: any")
-    startup_minutes: int = Field(default=30, ge=1, description="Download and load; longer counts as failed")
-    env: dict[str, str] = Field(default={}, description="Further environment of the container, no secrets")
+    startup_minutes: int = Field(
+        default=30, ge=1, description="Time allowed to download and load the model before the start counts as failed"
+    )
+    env: dict[str, str] = Field(default={}, description="Additional environment variables of the container; no secrets")
 
     @property
     def major(self) -> int:
@@ -171,10 +187,14 @@ LLAMA_NIM = Nim(
 
 
 class Judge(Section):
-    """The model that rates answers. Default: the first NIM rates, which is partial to its own answers."""
+    """The model that rates answers. Default: the first NIM, which tends to favour its own answers."""
 
-    url: str | None = Field(default=None, pattern=r"^https?://", description="OpenAI API without /v1, as pods reach it")
-    model: str | None = Field(default=None, description="Model id there")
+    url: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="Base URL of an OpenAI-compatible API, without /v1, as pods reach it",
+    )
+    model: str | None = Field(default=None, description="Model ID at that URL")
 
     @model_validator(mode="after")
     def _both(self) -> Self:

@@ -13,32 +13,38 @@ HOSTS: tuple[HostKey, ...] = get_args(HostKey)
 
 
 class Hosts(Section):
-    """Host names; default: nemo., nim., data-store., mlflow. before `routes.domain`."""
+    """Host names. Default: nemo., nim., data-store. and mlflow. in front of `routes.domain`."""
 
-    nemo: Hostname | None = Field(default=None, description="Entity Store, Customizer, Evaluator share its path space")
-    nim: Hostname | None = Field(default=None, description="The NIM proxy if it runs, else the first NIM")
+    nemo: Hostname | None = Field(
+        default=None, description="Entity Store, Customizer, Evaluator and the others, told apart by path"
+    )
+    nim: Hostname | None = Field(default=None, description="The NIM proxy if it is enabled, else the first NIM")
     data_store: Hostname | None = Field(default=None, description="The Data Store")
-    mlflow: Hostname | None = Field(default=None, description="The tracking server, to be named to MLflow clients")
+    mlflow: Hostname | None = Field(default=None, description="The MLflow tracking server")
 
 
 class Gateway(Section):
-    """Gateway API."""
+    """Routes through Gateway API."""
 
     controller: Literal["envoy", "gke", "istio", "traefik", "aws-lbc", "other"] = Field(
-        default="envoy", description="Whose GatewayClass serves the routes"
+        default="envoy", description="Controller whose GatewayClass serves the routes"
     )
-    install: bool = Field(default=True, description="Envoy Gateway only: a release of ours; others must be there")
+    install: bool = Field(
+        default=True,
+        description="Envoy Gateway only: install it with this stack. Other controllers must already be installed",
+    )
     class_name: DnsLabel | None = Field(default=None, description="GatewayClass; default: the controller's usual one")
     existing: str | None = Field(
-        default=None, pattern=r"^[a-z0-9-]+/[a-z0-9-]+$", description="namespace/name of a Gateway to attach to"
+        default=None, pattern=r"^[a-z0-9-]+/[a-z0-9-]+$", description="Existing Gateway to attach to, namespace/name"
     )
 
 
 class Ingress(Section):
-    """Ingress, for clusters without Gateway API."""
+    """Routes through Ingress, for clusters without Gateway API."""
 
     controller: Literal["traefik", "alb", "nginx-f5", "nginx", "other"] = Field(
-        default="traefik", description="nginx: the retired ingress-nginx, for existing installations and minikube only"
+        default="traefik",
+        description="nginx is the retired ingress-nginx: for existing installations and minikube only",
     )
     class_name: DnsLabel | None = Field(default=None, description="IngressClass; default: the controller's usual one")
 
@@ -48,11 +54,11 @@ class Tls(Section):
 
     kind: Literal["none", "self-signed", "letsencrypt", "issuer", "secret", "acm"] = Field(
         default="none",
-        description="issuer: an existing ClusterIssuer; secret: a certificate you bring; acm: AWS load balancers find "
-        "it in ACM by host name",
+        description="issuer: an existing ClusterIssuer; secret: an existing Secret with a certificate; acm: AWS load "
+        "balancers find the certificate in ACM by host name",
     )
-    email: str | None = Field(default=None, description="For Let's Encrypt")
-    name: DnsLabel | None = Field(default=None, description="Of the ClusterIssuer or Secret")
+    email: str | None = Field(default=None, description="E-mail address for Let's Encrypt")
+    name: DnsLabel | None = Field(default=None, description="Name of the ClusterIssuer or Secret")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -64,27 +70,31 @@ class Tls(Section):
 
 
 class Routes(Section):
-    """The way in."""
+    """External access: Gateway API or Ingress, host names, TLS."""
 
     kind: Literal["gateway", "ingress", "none"] = Field(
-        default="none", description="none: by `nemostack port-forward` only"
+        default="none", description="none: access by `nemostack port-forward` only"
     )
-    domain: Hostname | None = Field(default=None, description="Hosts are made from it, e.g. nemo.<domain>")
+    domain: Hostname | None = Field(default=None, description="Domain of the default host names, e.g. nemo.<domain>")
     hosts: Hosts = Hosts()
     gateway: Gateway = Gateway()
     ingress: Ingress = Ingress()
     tls: Tls = Tls()
     proxy_namespace: DnsLabel | None = Field(
-        default=None, description="Where the controller's proxies run, for network policies; default: the usual one"
+        default=None,
+        description="Namespace of the controller's proxies, for network policies; default: the controller's usual one",
     )
     load_balancer_cidrs: tuple[str, ...] = Field(
         default=(),
-        description="Networks of load balancers that reach pods directly (gke: proxy-only subnet, alb: its subnets), "
-        "for network policies",
+        description="Networks from which load balancers reach pods directly (gke: proxy-only subnet, alb: its "
+        "subnets), for network policies",
     )
-    internal: bool = Field(default=True, description="Load balancer with a private address only")
+    internal: bool = Field(default=True, description="Give the load balancer a private address only")
     stream_timeout_s: int = Field(
-        default=3600, ge=60, le=86400, description="Longest request: streams, long evaluations, uploads"
+        default=3600,
+        ge=60,
+        le=86400,
+        description="Maximum duration of a request in seconds: streams, long evaluations, uploads",
     )
 
     def host(self, key: HostKey) -> str | None:
@@ -96,31 +106,44 @@ class Routes(Section):
 
 
 class Security(Section):
-    """Walls inside the cluster."""
+    """Network isolation and pod security."""
 
-    network_policies: bool = Field(default=True, description="Default deny a namespace, with the ways the stack needs")
+    network_policies: bool = Field(
+        default=True,
+        description="Deny all traffic of each namespace by default, and allow the connections that the stack needs",
+    )
     pod_security: Literal["privileged", "baseline", "restricted"] = Field(
-        default="baseline", description="Enforced on our namespaces; restricted is warned about in any case"
+        default="baseline",
+        description="Pod Security level enforced on the stack's namespaces; restricted is always warned about",
     )
     internet_cidrs: tuple[str, ...] = Field(
         default=("0.0.0.0/0",),
-        description="Where downloads of models may go (private ranges are left out); empty: nowhere",
+        description="Networks that may be reached for model downloads, private ranges excluded; []: none",
     )
     api_server_cidrs: tuple[str, ...] = Field(
         default=("0.0.0.0/0",),
-        description="Where the API server is, which controllers among the services call; policies cannot name it",
+        description="Addresses of the API server, which some services call; network policies cannot select it by name",
     )
-    node_local_dns: bool = Field(default=False, description="Also allow DNS to 169.254.20.10")
-    clients: tuple[DnsLabel, ...] = Field(default=(), description="Further namespaces whose pods may call the services")
+    node_local_dns: bool = Field(default=False, description="Also allow DNS to NodeLocal DNSCache, 169.254.20.10")
+    clients: tuple[DnsLabel, ...] = Field(
+        default=(), description="Additional namespaces whose pods may call the services"
+    )
 
 
 class Observability(Section):
-    """Metrics and dashboard."""
+    """Metrics and the dashboard."""
 
-    prometheus: Mode = Field(default="skip", description="kube-prometheus-stack: install it, or use one that is there")
-    namespace: DnsLabel = Field(default="monitoring", description="Where Prometheus and Grafana run")
-    dcgm_exporter: bool = Field(default=True, description="ServiceMonitor of the GPU operator's DCGM exporter")
-    dashboard: bool = Field(default=True, description="Grafana dashboard as a ConfigMap that its sidecar finds")
+    prometheus: Mode = Field(
+        default="skip", description="install kube-prometheus-stack, adopt an existing Prometheus operator, or skip"
+    )
+    namespace: DnsLabel = Field(default="monitoring", description="Namespace of Prometheus and Grafana")
+    dcgm_exporter: bool = Field(
+        default=True, description="Create a ServiceMonitor for the GPU operator's DCGM exporter"
+    )
+    dashboard: bool = Field(
+        default=True, description="Create a ConfigMap with the Grafana dashboard, which Grafana's sidecar loads"
+    )
     release_label: DnsLabel = Field(
-        default="kube-prometheus-stack", description="Release of Prometheus, whose name is the label it selects by"
+        default="kube-prometheus-stack",
+        description="Label `release` by which Prometheus selects monitors; also the name of an installed release",
     )

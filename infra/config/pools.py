@@ -1,4 +1,4 @@
-"""Node pools as data: what a GPU pool and the system pool of a cluster that we make look like."""
+"""Node pools as data: the GPU pools and the system pool of a cluster that the program creates."""
 
 from typing import Literal, Self
 
@@ -12,54 +12,58 @@ RESERVED_DOMAINS = ("kubernetes.io", "k8s.io")
 
 
 class Taint(Section):
-    """A taint of a pool's nodes. Everything of ours that needs a GPU tolerates the taints of the GPU pools."""
+    """A taint on the nodes of a pool. All GPU pods of the stack tolerate the taints of the GPU pools."""
 
-    key: str = Field(min_length=1, description="e.g. nvidia.com/gpu")
-    value: str = Field(default="", description="e.g. present")
+    key: str = Field(min_length=1, description="Taint key, e.g. nvidia.com/gpu")
+    value: str = Field(default="", description="Taint value, e.g. present")
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(
-        default="NoSchedule", description="What happens to pods that do not tolerate it"
+        default="NoSchedule", description="Effect on pods that do not tolerate the taint"
     )
 
 
 class Mig(Section):
-    """Partitions of each GPU, for GPUs that can (A100 and later)."""
+    """Multi-Instance GPU: split each GPU of the pool into partitions (A100 and later)."""
 
-    profile: str = Field(pattern=r"^\d+g\.\d+gb$", description="e.g. 3g.40gb; every GPU is cut into these")
+    profile: str = Field(pattern=r"^\d+g\.\d+gb$", description="Profile of all partitions, e.g. 3g.40gb")
     strategy: Literal["single", "mixed"] = Field(
-        default="single", description="single: resources stay nvidia.com/gpu; mixed: nvidia.com/mig-<profile>"
+        default="single", description="single: pods request nvidia.com/gpu; mixed: nvidia.com/mig-<profile>"
     )
 
 
 class TimeSlicing(Section):
-    """Several pods take turns on a GPU, without isolation of memory. Not for NIM and training on one pool."""
+    """Pods take turns on a GPU, without memory isolation. Not for a pool that runs both NIM and training."""
 
-    replicas: int = Field(ge=2, le=48, description="Pods that share one GPU")
+    replicas: int = Field(ge=2, le=48, description="Number of pods that share one GPU")
 
 
 class GpuPool(Section):
-    """A pool of equal GPU nodes that scales between min and max.
+    """A pool of identical GPU nodes that scales between `min` and `max`.
 
-    Either `machine` (a machine type of the cloud), or `gpu` and `count`, which the table in gpus.py resolves.
-    A machine type that is not in the table needs all three.
+    Set either `machine`, a machine type of the cloud, or `gpu` and `count`, from which infra/config/gpus.py chooses
+    one. A machine type that is not in that file needs all three.
     """
 
-    name: DnsLabel = Field(description="Name of the pool, at most 12 characters on AKS")
+    name: DnsLabel = Field(description="Name of the pool, at most 12 letters and digits on AKS")
     machine: str | None = Field(default=None, description="Machine type, e.g. g2-standard-8, g6.2xlarge")
-    gpu: GpuKind | None = Field(default=None, description="Kind of GPU, instead of a machine type")
-    count: int | None = Field(default=None, ge=1, le=16, description="GPUs of one node")
-    min: int = Field(default=0, ge=0, description="Nodes at least, in all zones together; 0: the pool may sleep")
-    max: int = Field(default=1, ge=1, description="Nodes at most")
-    zones: tuple[str, ...] = Field(default=(), description="Zones; empty: all of the cluster")
-    spot: bool = Field(default=False, description="Cheaper nodes that may be taken away at any time")
-    disk_gib: int = Field(default=200, ge=100, description="Boot disk; images of NIM and training exceed 50 GiB")
-    labels: dict[str, str] = Field(default={}, description="Labels of the nodes")
+    gpu: GpuKind | None = Field(default=None, description="GPU type, instead of a machine type")
+    count: int | None = Field(default=None, ge=1, le=16, description="GPUs per node")
+    min: int = Field(
+        default=0, ge=0, description="Minimum number of nodes over all zones; 0: the pool may scale to zero"
+    )
+    max: int = Field(default=1, ge=1, description="Maximum number of nodes over all zones")
+    zones: tuple[str, ...] = Field(default=(), description="Zones of the nodes; []: all zones of the cluster")
+    spot: bool = Field(default=False, description="Use spot nodes, which are cheaper and may be reclaimed at any time")
+    disk_gib: int = Field(default=200, ge=100, description="Boot disk size; NIM and training images exceed 50 GiB")
+    labels: dict[str, str] = Field(default={}, description="Node labels")
     taints: tuple[Taint, ...] = Field(
-        default=(Taint(key=GPU_TAINT_KEY, value="present"),), description="Keeps pods without a GPU away"
+        default=(Taint(key=GPU_TAINT_KEY, value="present"),),
+        description="Node taints; the default keeps pods without a GPU away",
     )
     mig: Mig | None = None
     time_slicing: TimeSlicing | None = None
     driver: Literal["cloud", "none"] = Field(
-        default="cloud", description="none: the GPU operator installs it (prerequisites.gpu.software: gpu-operator)"
+        default="cloud",
+        description="none: the GPU operator installs the driver (prerequisites.gpu.software: gpu-operator)",
     )
 
     @model_validator(mode="after")
@@ -101,12 +105,12 @@ class GpuPool(Section):
 
 
 class SystemPool(Section):
-    """The pool of nodes without GPU that carries everything else."""
+    """The node pool without GPUs, which runs everything else."""
 
     machine: str = Field(description="Machine type")
-    min: int = Field(default=2, ge=1, description="Nodes at least, in all zones together")
-    max: int = Field(default=4, ge=1, description="Nodes at most")
-    disk_gib: int = Field(default=100, ge=50, description="Boot disk")
+    min: int = Field(default=2, ge=1, description="Minimum number of nodes over all zones")
+    max: int = Field(default=4, ge=1, description="Maximum number of nodes over all zones")
+    disk_gib: int = Field(default=100, ge=50, description="Boot disk size")
 
     @model_validator(mode="after")
     def _range(self) -> Self:

@@ -1,4 +1,4 @@
-"""The settings of a whole stack, one class a target, and the table of targets."""
+"""The settings of a whole stack, one class per target, and the table of targets."""
 
 from typing import Literal
 
@@ -25,7 +25,8 @@ class ClusterStackConfig(Section):
 
     target: str
     layout: Literal["per-service", "single"] = Field(
-        default="per-service", description="A namespace and release for each service, or one release `nemo` for all"
+        default="per-service",
+        description="per-service: one namespace and one Helm release per service; single: one release `nemo` for all",
     )
     charts: Charts = Charts()
     credentials: Credentials = Credentials()
@@ -49,7 +50,7 @@ class ClusterStackConfig(Section):
 
     @property
     def pools(self) -> tuple[GpuPool, ...]:
-        """GPU pools that we make; none on an adopted cluster."""
+        """GPU pools that the program creates; none on an adopted cluster."""
         return self.cluster.gpu_pools if isinstance(self.cluster, CloudCluster) else ()
 
     @property
@@ -106,7 +107,7 @@ class AksStackConfig(ClusterStackConfig):
 
 
 class ExistingStackConfig(ClusterStackConfig):
-    """A stack on a cluster that is there."""
+    """A stack on an existing cluster."""
 
     target: Literal["existing"]
     existing: ExistingSettings = ExistingSettings()
@@ -139,7 +140,7 @@ TARGETS: dict[str, type[LocalStackConfig] | type[ClusterStackConfig]] = {
 }
 
 SECRET_KEYS = {
-    "ngc_api_key": "NGC key: charts and images of NVIDIA, model downloads",
+    "ngc_api_key": "NGC API key: NVIDIA charts and images, model downloads",
     "hf_token": "Hugging Face token, for gated models and datasets",
     "object_store_access_key": "Access key of an external object store",
     "object_store_secret_key": "Secret key of an external object store",

@@ -41,12 +41,12 @@ def test_the_page_has_every_section_and_key() -> None:
 @pytest.mark.parametrize(
     ("name", "key", "said"),
     [
-        ("GpuPool", "disk_gib", "| `disk_gib` | whole number, 100 or more | `200` |"),
-        ("GpuPool", "zones", "| `zones` | list of texts | `[]` |"),
-        ("GpuPool", "name", "| `name` | text | required |"),
+        ("GpuPool", "disk_gib", "| `disk_gib` | integer, 100 or more | `200` |"),
+        ("GpuPool", "zones", "| `zones` | list of strings | `[]` |"),
+        ("GpuPool", "name", "| `name` | string | required |"),
         ("NimLora", "max_rank", "| `max_rank` | `8`, `16`, `32`, `64`, `128`, `256` | `32` |"),
-        ("Nim", "env", "| `env` | mapping of text to text | `{}` |"),
-        ("Storage", "class_name", "| `class_name` | text |  |"),
+        ("Nim", "env", "| `env` | map of string to string | `{}` |"),
+        ("Storage", "class_name", "| `class_name` | string |  |"),
     ],
 )
 def test_rows(name: str, key: str, said: str) -> None:
