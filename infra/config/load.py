@@ -25,9 +25,9 @@ def load(raw: Mapping[str, str]) -> LocalStackConfig | ClusterStackConfig:
     target = settings.get("target")
     if target is None:
         raise ConfigError(f"{PROJECT}:target: missing; one of {', '.join(TARGETS)}")
-    if target not in TARGETS:
+    if not isinstance(target, str) or target not in TARGETS:
         raise ConfigError(f"{PROJECT}:target: {target!r} is unknown; choose one of {', '.join(TARGETS)}")
-    model = TARGETS[str(target)]
+    model = TARGETS[target]
     secrets = {key for key in SECRET_KEYS if settings.pop(key, None) is not None}
     try:
         config = model.model_validate(settings)

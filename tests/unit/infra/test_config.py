@@ -69,6 +69,10 @@ def test_unknown_section() -> None:
             {"nemostack:target": "lokal"},
             "nemostack:target: 'lokal' is unknown; choose one of local, minikube, existing, gke, eks, aks",
         ),
+        (
+            {"nemostack:target": '["gke"]'},
+            "nemostack:target: ['gke'] is unknown; choose one of local, minikube, existing, gke, eks, aks",
+        ),
     ],
 )
 def test_targets(raw: dict[str, str], message: str) -> None:
