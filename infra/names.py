@@ -108,6 +108,17 @@ OBJECT_STORE_PORT = 8333
 ENVOY_NAMESPACE = "envoy-gateway-system"
 GATEWAY_NAMESPACE = "nemo-gateway"
 GATEWAY = "nemo"
+PROXY_NAMESPACES = {"traefik": "traefik", "nginx-f5": "nginx-ingress", "nginx": "ingress-nginx"}
+"""Controller of routes -> the namespace in which its own instructions put it; proxies of others run elsewhere."""
+
+OWN_NAMESPACES = frozenset(
+    {
+        RELEASE, *(service.namespace for service in PLATFORM), MLFLOW_NAMESPACE, GPU_NAMESPACE, VOLCANO_NAMESPACE,
+        CERT_MANAGER_NAMESPACE, NIM_OPERATOR_NAMESPACE, POSTGRES_OPERATOR_NAMESPACE, POSTGRES_NAMESPACE,
+        OBJECT_STORE_NAMESPACE, ENVOY_NAMESPACE, GATEWAY_NAMESPACE,
+    }
+)  # fmt: skip
+"""Every namespace that stacks make, whichever their settings, besides those that the settings name."""
 
 LOCAL_PORTS = {"nemo": 18080, "data_store": 18081, "nim": 18082, "mlflow": 18083}
 """Ports on 127.0.0.1 that `nemostack port-forward` listens on: those of the local stack."""

@@ -7,27 +7,19 @@ judge alone is in its own model. Rules about GPUs are in rules_gpu.py, about rou
 import ipaddress
 from collections.abc import Iterator
 
+from infra import names
 from infra.config.clusters import AksSettings, CloudCluster, EksSettings, GkeSettings
 from infra.config.rules_gpu import gpu_rules
 from infra.config.rules_routes import route_rules
 from infra.config.section import repeated
 from infra.config.stack import ClusterStackConfig
 
-RESERVED = frozenset(
-    {
-        "nemo", "mlflow", "postgres", "object-store", "volcano-system", "cert-manager", "cnpg-system", "gpu-operator",
-        "nim-operator", "envoy-gateway-system", "default",
-    }
-)  # fmt: skip
-RESERVED_PREFIXES = ("nemo-", "kube-")
-"""Namespaces of others, which a NIM's name, and so its namespace, must not be."""
-
 
 def broken_rules(config: ClusterStackConfig, secrets: set[str]) -> list[str]:
     """All problems of a configuration. `secrets`: names of the secret settings that have a value."""
     return [
         *gpu_rules(config),
-        *names(config),
+        *naming(config),
         *credentials(config, secrets),
         *prerequisites(config),
         *route_rules(config),
@@ -40,19 +32,39 @@ def broken_rules(config: ClusterStackConfig, secrets: set[str]) -> list[str]:
     ]
 
 
-def names(config: ClusterStackConfig) -> Iterator[str]:
+def naming(config: ClusterStackConfig) -> Iterator[str]:
     """Names that must differ, or must exist."""
+    yield from namespaces(config)
     for name in repeated(nim.name for nim in config.nims):
         yield f"nims: {name!r} is there twice: give each NIM a name of its own"
-    for index, nim in enumerate(config.nims):
-        if nim.name in RESERVED or nim.name.startswith(RESERVED_PREFIXES):
-            yield f"nims.{index}.name: {nim.name!r} is the namespace of another service: take another name"
     known = [pool.name for pool in config.pools]
     wanted = [(f"nims.{index}.pool", nim.pool) for index, nim in enumerate(config.nims)]
     for path, pool in [*wanted, ("customizer.pool", config.customizer.pool)]:
         if pool is not None and pool not in known:
             there = f"one of {', '.join(known)}" if known else "leave it out: an adopted cluster has no pools of ours"
             yield f"{path}: there is no GPU pool {pool!r}: {there}"
+
+
+def namespaces(config: ClusterStackConfig) -> Iterator[str]:
+    """Namespaces of NIMs and of Prometheus must not be those of something else, whether or not that runs today."""
+    routes, watched = config.routes, config.observability
+    others = [watched.namespace, routes.proxy_namespace, (routes.gateway.existing or "").split("/")[0]]
+    taken = {*names.OWN_NAMESPACES, *names.PROXY_NAMESPACES.values(), *others, *config.security.clients}
+    for index, nim in enumerate(config.nims):
+        # the Services of the platform begin with the release's name, and share a namespace in layout single
+        if nim.name in taken or of_kubernetes(nim.name) or nim.name.startswith(f"{names.RELEASE}-"):
+            yield f"nims.{index}.name: {nim.name!r} is the namespace of something else: take another name"
+    made = watched.prometheus == "install"
+    if watched.namespace in names.OWN_NAMESPACES or (made and of_kubernetes(watched.namespace)):
+        yield (
+            f"observability.namespace: {watched.namespace!r} is the namespace of something else: take one that is for "
+            "Prometheus and Grafana alone"
+        )
+
+
+def of_kubernetes(namespace: str) -> bool:
+    """Whether every cluster has the namespace from the start."""
+    return namespace == "default" or namespace.startswith("kube-")
 
 
 def credentials(config: ClusterStackConfig, secrets: set[str]) -> Iterator[str]:

@@ -28,8 +28,6 @@ API_SERVER_PORTS = (443, 6443, 8443)
 POSTGRES_PORT, INSTANCE_PORT, POSTGRES_METRICS = 5432, 8000, 9187
 NIM_PROXY_METRICS = 8001
 GOOGLE_HEALTH_CHECKS = ("35.191.0.0/16", "130.211.0.0/22")
-PROXIES = {"traefik": "traefik", "nginx-f5": "nginx-ingress", "nginx": "ingress-nginx"}
-"""Where the controllers' own instructions put them."""
 
 CALLS: dict[str, tuple[str, ...]] = {
     "entity_store": ("data_store", "nim_entry"),
@@ -263,7 +261,7 @@ def proxy_peers(config: ClusterStackConfig) -> list[Peer]:
         return [Peer(namespace=names.ENVOY_NAMESPACE)]
     existing = routes.gateway.existing if routes.kind == "gateway" else None
     beside = existing.split("/")[0] if existing else names.GATEWAY_NAMESPACE
-    return [Peer(namespace=PROXIES.get(controller, beside))]
+    return [Peer(namespace=names.PROXY_NAMESPACES.get(controller, beside))]
 
 
 def destination(url: str) -> tuple[Peer, tuple[int, ...]]:

@@ -113,6 +113,29 @@ def test_least_settings_work(target: str, layout: str) -> None:
         ("gke", {"nims": [NIM | {"tag": "1.8.3", "pool": "l4"}]}, "nims.0.pool", "a100"),
         ("existing", {"nims": [NIM | {"tag": "1.8.3", "pool": "l4"}]}, "nims.0.pool", "leave it out"),
         ("gke", {"nims": [NIM | {"tag": "1.8.3", "name": "mlflow"}]}, "nims.0.name", "another name"),
+        ("gke", {"nims": [NIM | {"tag": "1.8.3", "name": "monitoring"}]}, "nims.0.name", "another name"),
+        (
+            "gke", {"nims": [NIM | {"tag": "1.8.3", "name": "watch"}], "observability": {"namespace": "watch"}},
+            "nims.0.name", "another name",
+        ),
+        (
+            "gke", {"nims": [NIM | {"tag": "1.8.3", "name": "edge"}], "routes": {"proxy_namespace": "edge"}},
+            "nims.0.name", "another name",
+        ),
+        (
+            "gke", {"nims": [NIM | {"tag": "1.8.3", "name": "gateways"}],
+                    "routes": {"gateway": {"existing": "gateways/public"}}},
+            "nims.0.name", "another name",
+        ),
+        (
+            "gke", {"nims": [NIM | {"tag": "1.8.3", "name": "notebooks"}], "security": {"clients": ["notebooks"]}},
+            "nims.0.name", "another name",
+        ),
+        ("gke", {"observability": {"namespace": "postgres"}}, "observability.namespace", "Prometheus and Grafana alone"),
+        (
+            "gke", {"observability": {"namespace": "kube-system", "prometheus": "install"}},
+            "observability.namespace", "Prometheus and Grafana alone",
+        ),
         ("gke", {"nims": [NIM | {"tag": "1.8.3", "model": "meta/other"}]}, "customizer.targets.0.base_model", "add a NIM"),
         (
             "gke", {"nims": [NIM | {"tag": "1.8.3", "autoscaling": {"max": 3}}]},
@@ -162,6 +185,24 @@ def test_impossible_combinations(target: str, sections: dict[str, Any], path: st
     found = [line for line in lines if line.startswith(f"nemostack:{path}: ")]
     assert found, lines
     assert remedy in found[0]
+
+
+@pytest.mark.parametrize(
+    "taken",
+    sorted(
+        {service.namespace for service in names.PLATFORM}
+        | {value for key, value in vars(names).items() if key.endswith("_NAMESPACE")}
+        | {*names.PROXY_NAMESPACES.values(), names.RELEASE, "nemo-anything", "default", "kube-system"}
+    ),
+)
+def test_a_nim_cannot_take_the_namespace_of_something_else(taken: str) -> None:
+    [line] = refusal("gke", nims=[NIM | {"tag": "1.8.3", "name": taken}])
+    assert line.startswith("nemostack:nims.0.name: ")
+
+
+def test_prometheus_of_others_may_be_anywhere() -> None:
+    watched = {"prometheus": "adopt", "namespace": "kube-system"}
+    assert load("existing", observability=watched).observability.namespace == "kube-system"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import pytest
 from infra import names
 from infra.config import ClusterStackConfig
 from infra.config.platform import ObjectStore
-from infra.config.rules import RESERVED, RESERVED_PREFIXES
 from infra.nemo.values import ALIASES, Surroundings, releases, values
 from infra.platform.credentials import CredentialNames
 from tests.cluster.charts import shapes
@@ -430,9 +429,3 @@ def test_the_chart_knows_every_value(sections: Any) -> None:
 
 def test_release_names_make_service_names() -> None:
     assert names.RELEASE == "nemo"  # bundled databases and the jobs service's names are built from it
-
-
-def test_nims_cannot_take_the_namespace_of_something_else() -> None:
-    taken = {service.namespace for service in names.PLATFORM}
-    taken |= {value for key, value in vars(names).items() if key.endswith("_NAMESPACE")} | {names.RELEASE}
-    assert {name for name in taken if not name.startswith(RESERVED_PREFIXES)} <= RESERVED
