@@ -37,8 +37,7 @@ class LocalNim(Section):
 
     @model_validator(mode="after")
     def _adapters_fit(self) -> "LocalNim":
-        if self.max_cpu_loras < self.max_loras:
-            raise ValueError(f"max_cpu_loras ({self.max_cpu_loras}) must not be below max_loras ({self.max_loras})")
+        self._in_order("max_loras", "max_cpu_loras")
         return self
 
 

@@ -91,10 +91,7 @@ class NimLora(Section):
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
-        if self.max_cpu_loras < self.max_gpu_loras:
-            raise ValueError(
-                f"max_cpu_loras ({self.max_cpu_loras}) must not be below max_gpu_loras ({self.max_gpu_loras})"
-            )
+        self._in_order("max_gpu_loras", "max_cpu_loras")
         return self
 
 
@@ -120,8 +117,7 @@ class NimAutoscaling(Section):
 
     @model_validator(mode="after")
     def _range(self) -> Self:
-        if self.max < self.min:
-            raise ValueError(f"max ({self.max}) must not be below min ({self.min})")
+        self._in_order("min", "max")
         return self
 
 

@@ -70,8 +70,7 @@ class GpuPool(Section):
     def _consistent(self) -> Self:
         if self.machine is None and (self.gpu is None or self.count is None):
             raise ValueError("says neither machine nor gpu and count: name one of the two")
-        if self.max < self.min:
-            raise ValueError(f"max ({self.max}) must not be below min ({self.min})")
+        self._in_order("min", "max")
         if self.mig and self.time_slicing:
             raise ValueError("mig and time_slicing exclude each other: keep one")
         for label in self.labels:
@@ -114,6 +113,5 @@ class SystemPool(Section):
 
     @model_validator(mode="after")
     def _range(self) -> Self:
-        if self.max < self.min:
-            raise ValueError(f"max ({self.max}) must not be below min ({self.min})")
+        self._in_order("min", "max")
         return self

@@ -18,6 +18,12 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    def _in_order(self, low: str, high: str) -> None:
+        """Raise ValueError where the setting `high` is below the setting `low`."""
+        least, most = getattr(self, low), getattr(self, high)
+        if most < least:
+            raise ValueError(f"{high} ({most}) must not be below {low} ({least})")
+
 
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")]
 """Name of a Kubernetes object that must serve as a DNS label, e.g. a namespace or Service."""

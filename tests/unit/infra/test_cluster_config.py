@@ -221,6 +221,18 @@ def test_prometheus_of_others_may_be_anywhere() -> None:
             "gke", {"nims": [NIM | {"tag": "1.8.3", "replicas": 2, "disruption_budget": 2}]},
             "nemostack:nims.0: disruption_budget (2) must be below the replicas (2): else no node can be drained",
         ),
+        (
+            "gke", {"gke": {"system_pool": {"machine": "e2-standard-8", "min": 5}}},
+            "nemostack:gke.system_pool: max (4) must not be below min (5)",
+        ),
+        (
+            "gke", {"nims": [NIM | {"tag": "1.8.3", "autoscaling": {"min": 3, "max": 2}}]},
+            "nemostack:nims.0.autoscaling: max (2) must not be below min (3)",
+        ),
+        (
+            "gke", {"nims": [NIM | {"tag": "1.8.3", "lora": {"max_gpu_loras": 20}}]},
+            "nemostack:nims.0.lora: max_cpu_loras (16) must not be below max_gpu_loras (20)",
+        ),
         ("gke", {"routes": {"tls": {"kind": "letsencrypt"}}}, "nemostack:routes.tls: kind: letsencrypt needs email"),
         ("gke", {"gke": {"gpu_pools": []}}, "nemostack:gke.gpu_pools: tuple should have at least 1 item after validation, not 0"),
     ],
