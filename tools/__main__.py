@@ -4,8 +4,10 @@ python -m tools ensure                         install what is missing, print wh
 python -m tools ensure kubernetes etcd kwok    the same for what tests/cluster starts
 eval "$(python -m tools env)"                  make plain `pulumi up -s local` work in this shell
 python -m tools run -- pulumi up -s local      the same for one command
-python -m tools up --stack local               make the stack if need be, bring it up, no questions
+python -m tools up --stack local               make the stack if need be, bring it up
 python -m tools down --stack local             destroy it
+
+On a stack of this machine up and down ask nothing. On any other Pulumi shows what it will do and asks, unless --yes.
 """
 
 import argparse
@@ -33,7 +35,11 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--config", action="append", default=[], metavar="KEY=VALUE", help="e.g. local.base_port=19080")
     down = sub.add_parser("down", help="destroy a stack; unknown arguments go to `pulumi destroy`")
     down.add_argument("--stack", default="local")
-    down.add_argument("--purge", action="store_true", help="also forget the stack and remove its data")
+    down.add_argument(
+        "--purge", action="store_true", help="also forget the stack and remove its data (this machine only)"
+    )
+    for changing in (up, down):
+        changing.add_argument("--yes", "-y", action="store_true", help="no question, on a stack elsewhere either")
     outputs = sub.add_parser("outputs", help="print a stack's outputs as JSON")
     outputs.add_argument("--stack", default="local")
     return root
@@ -53,9 +59,9 @@ def dispatch(args: argparse.Namespace, extra: list[str]) -> int:
                 raise ToolError("run: which command? e.g. python -m tools run -- pulumi preview -s local")
             return commands.run(argv)[0]
         case "up":
-            return stacks.up(args.stack, args.config, extra)
+            return stacks.up(args.stack, args.config, extra, yes=args.yes)
         case "down":
-            return stacks.down(args.stack, extra, purge=args.purge)
+            return stacks.down(args.stack, extra, purge=args.purge, yes=args.yes)
         case "outputs":
             return stacks.outputs(args.stack)
     return 0

@@ -62,7 +62,7 @@ def destroy(stack: str) -> int:
     """Run `pulumi destroy`, whose progress goes to the terminal; its exit code."""
     sys.stdout.flush()
     try:
-        return stacks.down(stack, [], purge=False)
+        return stacks.down(stack, [], purge=False, yes=True)
     except ToolError as error:
         raise NemostackError(str(error)) from error
 
