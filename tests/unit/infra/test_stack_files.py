@@ -16,7 +16,7 @@ from infra.config.stack import SECRET_KEYS, TARGETS
 from tests.unit.infra.cluster_support import CLOUDS, ROOT
 
 CLUSTERS = [target for target in TARGETS if target != "local"]
-SHARED = "===== From here on the same in every stack file"
+SHARED = "===== Identical in all Kubernetes stack files from here on"
 KEY = re.compile(r"^\s*(?:# )?\s*(?:- |- \{ )?(?:nemostack:)?(\w+):(?: |$)", re.MULTILINE)
 INLINE = re.compile(r"[{,] (\w+): ")
 SECRET = {"nemostack:ngc_api_key": "key-of-the-test"}
