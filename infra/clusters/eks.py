@@ -125,7 +125,7 @@ class EksCluster(pulumi.ComponentResource):
         self.ready = pools
         if not args.found:
             system = system_pool(nodes, [subnet.id for subnet in network.subnets], first)
-            made = services(name, args, addons, system=system, child=child, in_cluster=in_cluster)
+            made = services(args, addons, system=system, in_cluster=in_cluster)
             self.ready += [system, *made]
         if args.shared_files:
             self.ready += eks_addons.shared_files(name, network, place.security_group, child, in_cluster)
@@ -133,23 +133,13 @@ class EksCluster(pulumi.ComponentResource):
 
 
 def services(
-    name: str,
-    args: EksArgs,
-    addons: eks_addons.Addons,
-    *,
-    system: pulumi.Resource,
-    child: pulumi.ResourceOptions,
-    in_cluster: pulumi.ResourceOptions,
+    args: EksArgs, addons: eks_addons.Addons, *, system: pulumi.Resource, in_cluster: pulumi.ResourceOptions
 ) -> list[pulumi.Resource]:
     """Make what a new cluster needs on its system pool: add-ons, the default class, the autoscaler."""
     settings = args.settings
     made = addons.after_nodes([system], shared_files=args.shared_files)
     after = pulumi.ResourceOptions.merge(in_cluster, pulumi.ResourceOptions(depends_on=made))
-    made.append(
-        eks_addons.autoscaler(
-            name, settings.region, settings.kubernetes_version, args.charts, opts=child, in_cluster=after
-        )
-    )
+    made.append(eks_addons.autoscaler(addons, settings.region, settings.kubernetes_version, args.charts, after))
     if args.config.storage.class_name is None:
         made.append(eks_addons.disks(in_cluster))
     return made

@@ -28,9 +28,9 @@ SYSTEM_NAMESPACE = "kube-system"
 
 @dataclass(frozen=True, kw_only=True)
 class Addons:
-    """Makes add-ons of one cluster."""
+    """Makes add-ons of one cluster. `opts` wait for it: its name is known before it is there."""
 
-    cluster: pulumi.Input[str]
+    cluster: str
     opts: pulumi.ResourceOptions
 
     def addon(
@@ -161,29 +161,28 @@ def autoscaler_values(cluster: str, region: str, kubernetes_version: str) -> dic
 
 
 def autoscaler(
-    cluster: str,
+    addons: Addons,
     region: str,
     kubernetes_version: str,
     charts: ChartStore,
-    *,
-    opts: pulumi.ResourceOptions,
     in_cluster: pulumi.ResourceOptions,
 ) -> kubernetes.helm.v3.Release:
     """Install what changes the numbers of nodes: managed groups do not do it by themselves."""
-    role, _ = eks_roles.role(AUTOSCALER, eks_roles.POD_IDENTITY, (), opts)
-    policy = iam.RolePolicy(AUTOSCALER, role=role.id, policy=eks_roles.autoscaler_policy(cluster), opts=opts)
+    role, _ = eks_roles.role(AUTOSCALER, eks_roles.POD_IDENTITY, (), addons.opts)
+    allowed = eks_roles.autoscaler_policy(addons.cluster)
+    policy = iam.RolePolicy(AUTOSCALER, role=role.id, policy=allowed, opts=addons.opts)
     identity = eks.PodIdentityAssociation(
         AUTOSCALER,
-        cluster_name=cluster,
+        cluster_name=addons.cluster,
         namespace=SYSTEM_NAMESPACE,
         service_account=AUTOSCALER,
         role_arn=role.arn,
-        opts=opts,
+        opts=addons.opts,
     )
     return charts.release(
         AUTOSCALER,
         versions.CLUSTER_AUTOSCALER,
         namespace=SYSTEM_NAMESPACE,
-        values=autoscaler_values(cluster, region, kubernetes_version),
+        values=autoscaler_values(addons.cluster, region, kubernetes_version),
         opts=pulumi.ResourceOptions.merge(in_cluster, pulumi.ResourceOptions(depends_on=[policy, identity])),
     )

@@ -128,7 +128,12 @@ class GkeCluster(pulumi.ComponentResource):
         if args.shared_files:
             opts = pulumi.ResourceOptions(parent=self, provider=self.provider)
             self.ready.append(shared_files(place.network, opts))
-        self.annotations = bucket_access(name, args, child) if place.workload_identity else {}
+        self.annotations = {}
+        if place.workload_identity:
+            # the first cluster with workload identity is what makes the project's pool of identities
+            after = pulumi.ResourceOptions(parent=self, depends_on=[*place.made])
+            self.annotations, grants = bucket_access(name, args, after)
+            self.ready += grants
         self.register_outputs({"kubeconfig": self.kubeconfig})
 
 
@@ -151,17 +156,19 @@ def node_account(
     return account, granted
 
 
-def bucket_access(name: str, args: GkeArgs, opts: pulumi.ResourceOptions) -> dict[str, pulumi.Input[str]]:
-    """Let MLflow's pods into the bucket; return the annotations of their service account.
+def bucket_access(
+    name: str, args: GkeArgs, opts: pulumi.ResourceOptions
+) -> tuple[dict[str, pulumi.Input[str]], list[pulumi.Resource]]:
+    """Let MLflow's pods into the bucket; return the annotations of their service account, and the grants.
 
     The Data Store speaks S3 to it, which takes keys: those of the settings.
     """
     if args.config.object_store.kind != "gcs" or args.config.mlflow.mode != "install":
-        return {}
+        return {}, []
     account = gcp.serviceaccount.Account(
         "mlflow", account_id=f"{name[:23].rstrip('-')}-mlflow", display_name=f"MLflow of {name}", opts=opts
     )
-    gcp.storage.BucketIAMMember(
+    bucket = gcp.storage.BucketIAMMember(
         "mlflow",
         bucket=args.config.object_store.bucket,
         role="roles/storage.objectUser",
@@ -169,14 +176,14 @@ def bucket_access(name: str, args: GkeArgs, opts: pulumi.ResourceOptions) -> dic
         opts=opts,
     )
     pods = f"{args.settings.project}.svc.id.goog[{names.MLFLOW_NAMESPACE}/{names.MLFLOW_SERVICE}]"
-    gcp.serviceaccount.IAMMember(
+    identity = gcp.serviceaccount.IAMMember(
         "mlflow",
         service_account_id=account.name,
         role="roles/iam.workloadIdentityUser",
         member=f"serviceAccount:{pods}",
         opts=opts,
     )
-    return {"iam.gke.io/gcp-service-account": account.email}
+    return {"iam.gke.io/gcp-service-account": account.email}, [bucket, identity]
 
 
 def make(

@@ -195,6 +195,19 @@ def of_type(registrations: Registrations, kind: str) -> dict[str, Registration]:
     return {name: found for (typ, name), found in registrations.items() if typ.endswith(kind)}
 
 
+def comes_after(registrations: Registrations, one: Registration) -> set[tuple[str, str]]:
+    """All that must be there before `one`, by type and name: what it and its provider wait for, and so on."""
+    found: set[tuple[str, str]] = set()
+    left = [one]
+    while left:
+        options = left.pop().options
+        urns = {*options.dependencies, options.provider.rpartition("::")[0]} - {""}
+        keys = {(urn.split("::")[2].rpartition("$")[2], urn.split("::")[3]) for urn in urns} - found
+        found |= keys
+        left += [registrations[key] for key in keys]
+    return found
+
+
 LEAVES: dict[str, Any] = {
     "string": str, "number": int | float | str, "bool": bool, "list": list, "map": dict, "any": object,
 }  # fmt: skip

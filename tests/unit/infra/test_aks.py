@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from infra import clusters, names
-from tests.unit.infra.cluster_support import CLOUDS, ROOT, Registrations, config_for, of_type, run
+from tests.unit.infra.cluster_support import CLOUDS, ROOT, Registrations, comes_after, config_for, of_type, run
 
 CLUSTER = "azure-native:containerservice:ManagedCluster"
 POOL = ":AgentPool"
@@ -246,6 +246,19 @@ def test_mlflow_gets_into_the_storage_account_by_its_identity() -> None:
     blobs = role(registered, "mlflow-blobs")
     account = "/subscriptions/sub-1/resourceGroups/data/providers/Microsoft.Storage/storageAccounts/blobs"
     assert (blobs["scope"], blobs["principalId"]) == (account, "principal-1")
+
+
+def test_what_names_the_cluster_waits_for_it() -> None:
+    _, registered = connect(object_store={"kind": "azure", "account": "blobs", "resource_group": "data"})
+    naming = {
+        key: one
+        for key, one in registered.items()
+        if (one.inputs.get("resourceName") == "nemostack" and key[0] != CLUSTER)
+        or one.inputs.get("issuer") or key[0].startswith("kubernetes:")
+    }  # fmt: skip
+    assert {typ.rpartition(":")[2] for typ, _ in naming} == {"AgentPool", "FederatedIdentityCredential", "StorageClass"}
+    for key, one in naming.items():
+        assert (CLUSTER, "nemostack") in comes_after(registered, one), key
 
 
 def test_a_cluster_that_is_there_only_gets_pools_and_a_class() -> None:

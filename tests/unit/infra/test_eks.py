@@ -11,7 +11,16 @@ import pytest
 
 from infra import clusters, versions
 from infra.clusters import eks_network, eks_roles
-from tests.unit.infra.cluster_support import CLOUDS, L4, ROOT, Registrations, config_for, of_type, run
+from tests.unit.infra.cluster_support import (
+    CLOUDS,
+    L4,
+    ROOT,
+    Registrations,
+    comes_after,
+    config_for,
+    of_type,
+    run,
+)
 
 CLUSTER = "aws:eks/cluster:Cluster"
 GROUP = ":NodeGroup"
@@ -139,6 +148,19 @@ def test_nodes_come_after_what_makes_them_ready() -> None:
     addons = of_type(registered, ":Addon")
     assert "system" in addons["coredns"].dependencies
     assert "eks-pod-identity-agent" in addons["aws-efs-csi-driver"].dependencies
+
+
+def test_what_names_the_cluster_waits_for_it() -> None:
+    """Its name is in the settings, so that nothing waits by itself."""
+    _, registered = as_shipped()
+    naming = {
+        key: one for key, one in registered.items() if "clusterName" in one.inputs or key[0].startswith("kubernetes:")
+    }
+    assert {typ.rpartition(":")[2] for typ, _ in naming} == {
+        "NodeGroup", "Addon", "PodIdentityAssociation", "Release", "StorageClass",
+    }  # fmt: skip
+    for key, one in naming.items():
+        assert (CLUSTER, "nemostack") in comes_after(registered, one), key
 
 
 def test_network_policies_are_enforced() -> None:

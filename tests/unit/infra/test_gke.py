@@ -9,7 +9,16 @@ import pytest
 
 from infra import clusters
 from infra.config.clusters import GkeSettings
-from tests.unit.infra.cluster_support import CLOUDS, L4, ROOT, Registrations, config_for, of_type, run
+from tests.unit.infra.cluster_support import (
+    CLOUDS,
+    L4,
+    ROOT,
+    Registrations,
+    comes_after,
+    config_for,
+    of_type,
+    run,
+)
 
 CLUSTER = "gcp:container/cluster:Cluster"
 OUTPUTS: dict[str, dict[str, Any]] = {
@@ -253,6 +262,21 @@ def test_mlflow_gets_into_the_bucket_by_its_identity() -> None:
     pods = registered["gcp:serviceaccount/iAMMember:IAMMember", "mlflow"].inputs
     assert pods["member"] == "serviceAccount:project-1.svc.id.goog[mlflow/mlflow-tracking]"
     assert pods["role"] == "roles/iam.workloadIdentityUser"
+    assert len(cluster.ready) == 6  # MLflow waits for both grants, besides three pools and the class
+
+
+def test_what_names_the_cluster_waits_for_it() -> None:
+    """Its name, and the name of its pool of identities, are in the settings, so that nothing waits by itself."""
+    store = {"kind": "gcs", "bucket": "mine"}
+    _, registered = connect(object_store=store, secrets={"ngc_api_key": "x", **KEYS})
+    naming = {
+        key: one
+        for key, one in registered.items()
+        if "cluster" in one.inputs or ".svc.id.goog" in one.inputs.get("member", "") or key[0].startswith("kubernetes:")
+    }
+    assert {typ.rpartition(":")[2] for typ, _ in naming} == {"NodePool", "IAMMember", "StorageClass"}
+    for key, one in naming.items():
+        assert (CLUSTER, "nemostack") in comes_after(registered, one), key
 
 
 def test_no_bucket_no_access() -> None:
