@@ -111,7 +111,7 @@ def verify(config: ClusterStackConfig, settings: AdoptedCluster, kubectl: Kubect
     else:
         problems += gpu_problems(found, config, settings.min_gpus)
     if problems:
-        raise pulumi.RunError("\n".join([f"the cluster ({kubectl.place}) cannot carry the stack:", *problems]))
+        raise pulumi.RunError("\n".join([f"the cluster ({kubectl.place}) does not meet the requirements:", *problems]))
     return found
 
 

@@ -189,7 +189,7 @@ def test_a_cluster_without_default_class(there: dict[str, list[Any]]) -> None:
 def test_all_problems_at_once(there: dict[str, list[Any]]) -> None:
     there["nodes"], there["storageclasses"] = [], []
     lines = refused(existing={"context": "prod"})
-    assert lines[0] == "the cluster (context prod of KUBECONFIG (~/.kube/config)) cannot carry the stack:"
+    assert lines[0] == "the cluster (context prod of KUBECONFIG (~/.kube/config)) does not meet the requirements:"
     assert [line.split(":")[0] for line in lines[1:]] == [
         "storage.rwx_class_name",
         "storage.class_name",

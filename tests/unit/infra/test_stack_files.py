@@ -142,5 +142,5 @@ def test_the_page_of_a_target_is_about_its_stack_file(target: str) -> None:
             assert re.search(rf"ool {pool.name}|gpu-{pool.name}", page), pool.name
             assert f"{machine}, {pool.min} to {pool.max} node" in page, machine
         assert f"{cluster.system_pool.machine}, {cluster.system_pool.min} to {cluster.system_pool.max} nodes" in page  # type: ignore[attr-defined]
-    for needed in ("```mermaid", "## Cleanup", f"pulumi up -s {target}", "ot tried"):
+    for needed in ("```mermaid", "## Cleanup", f"pulumi up -s {target}", "## Verification status"):
         assert needed in page, needed
