@@ -23,9 +23,13 @@ CLOUD_SDKS := infra/clusters/requirements
 UNIT_NEEDS := .venv/.ready $(CLOUDS:%=.venv/.cloud-%)
 
 # What a stack needs follows from its target; a name without a stack file is a stack of this machine.
-TARGET_OF_STACK := $(shell sed -n 's/^ *nemostack:target: *//p' Pulumi.$(STACK).yaml 2>/dev/null)
+TARGET_OF_STACK := $(shell sed -nE "s/^ *nemostack:target: *['\"]?([a-z]*).*/\1/p" Pulumi.$(STACK).yaml 2>/dev/null)
 STACK_NEEDS     := .venv/.ready $(if $(filter-out local,$(TARGET_OF_STACK)),,.venv-embedded/.ready) \
                    $(patsubst %,.venv/.cloud-%,$(filter $(CLOUDS),$(TARGET_OF_STACK)))
+# GPUs are held to other objectives than the CPUs of this machine.
+SLO ?= examples/$(if $(filter-out local,$(TARGET_OF_STACK)),slo.yaml,slo.local.yaml)
+# States of the stacks of this clone, as Pulumi lays them out.
+STATES := .nemostack/pulumi/.pulumi/stacks
 
 .PHONY: help
 help: ## Show this help
@@ -40,15 +44,18 @@ help: ## Show this help
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) lacks the venv module:" \
 	  "install it (Debian, Ubuntu: apt install python3-venv) and try again"; exit 1; }
 	@echo "==> .venv: Pulumi, harness, load tests (about 1 min, 1 GB)"
-	@[ -x $(LIGHT) ] || $(PYTHON) -m venv .venv
-	@[ -x .venv/bin/uv ] || $(LIGHT) -m pip install --quiet --disable-pip-version-check --require-hashes -r tools/bootstrap.txt
+	@rm -f $@
+	@# uv comes last: a .venv without it was interrupted half-way, and may have a Python but no pip
+	@[ -x .venv/bin/uv ] || { rm -rf .venv && $(PYTHON) -m venv .venv && \
+	  $(LIGHT) -m pip install --quiet --disable-pip-version-check --require-hashes -r tools/bootstrap.txt; }
 	@.venv/bin/uv pip sync --quiet --python .venv --require-hashes requirements.txt
 	@.venv/bin/uv pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv-embedded/.ready: embedded/requirements.txt | .venv/.ready
 	@echo "==> .venv-embedded: vLLM, PyTorch, lm-eval, MLflow server (1 to 5 min, 7 GB)"
-	@[ -x $(EMBEDDED) ] || .venv/bin/uv venv --quiet --python $(LIGHT) .venv-embedded
+	@rm -f $@
+	@[ -f .venv-embedded/pyvenv.cfg ] || .venv/bin/uv venv --quiet --clear --python $(LIGHT) .venv-embedded
 	@.venv/bin/uv pip sync --python .venv-embedded --compile-bytecode --require-hashes embedded/requirements.txt 2>&1 \
 	  | grep -vE '^ [+~-] ' || exit $${PIPESTATUS[0]}
 	@.venv/bin/uv pip install --quiet --python .venv-embedded --no-deps --no-build-isolation --editable .
@@ -83,7 +90,7 @@ lock-check: .venv/.ready
 .PHONY: demo
 demo: $(STACK_NEEDS) ## Bring the local stack up, run the whole pipeline and a load test, write the report
 	@$(LIGHT) -m tools up --stack $(STACK)
-	@.venv/bin/nemostack run --stack $(STACK) --load-slo examples/slo.local.yaml
+	@.venv/bin/nemostack run --stack $(STACK) --load-slo $(SLO)
 	@echo; echo "The stack is still up. Stop it with 'make down', run again with 'make demo'."
 
 .PHONY: up
@@ -101,19 +108,25 @@ smoke: .venv/.ready ## Prove a running stack end to end
 
 .PHONY: load
 load: .venv/.ready ## Load-test NIM of a running stack, base model and adapters mixed
-	$(LIGHT) -m load_tests --stack $(STACK) --slo examples/slo.local.yaml
+	$(LIGHT) -m load_tests --stack $(STACK) --slo $(SLO)
 
 .PHONY: clean
 clean: ## Destroy the local stack with its data; remove environments and caches of this clone
-	@[ ! -x $(LIGHT) ] || $(LIGHT) -m tools down --stack $(STACK) --purge
-	@# state and passphrase go with the last stack: another one may still need them
-	[ -n "$$(find .nemostack -mindepth 1 -maxdepth 1 -type d ! -name pulumi 2>/dev/null)" ] || rm -rf .nemostack
+	@[ -z "$(filter-out local,$(TARGET_OF_STACK))" ] || { echo "make clean is for stacks of this machine, and $(STACK)" \
+	  "is on $(TARGET_OF_STACK): .venv/bin/nemostack teardown --stack $(STACK)" >&2; exit 1; }
+	@[ ! -e $(STATES)/nemostack/$(STACK).json ] || $(MAKE) .venv/.ready
+	@[ ! -e .venv/.ready ] || $(LIGHT) -m tools down --stack $(STACK) --purge
+	@# without state and passphrase nobody could destroy another stack, or read its secrets
+	@shopt -s nullglob; left=$$(for kept in $(STATES)/{,*/}*.json{,.gz} .nemostack/*/; do basename "$$kept"; done \
+	  | sed -E '/^pulumi$$/d; s/\.json(\.gz)?$$//' | sort -u | xargs); \
+	if [ -z "$$left" ]; then rm -rf .nemostack; \
+	else echo "==> kept .nemostack, which has the state or the data of other stacks: $$left"; fi
 	rm -rf .venv .venv-embedded .mypy_cache .ruff_cache .pytest_cache
 
 # --- proof --------------------------------------------------------------------------------------------------------
 
 .PHONY: check
-check: $(UNIT_NEEDS) .venv-embedded/.ready lock-check ## Format, lint, types, unit tests (under 2 min)
+check: $(UNIT_NEEDS) .venv-embedded/.ready lock-check ## Format, lint, types, unit tests (about 3 min)
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	$(LIGHT) -m mypy $(LIGHT_CODE)
