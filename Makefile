@@ -55,7 +55,7 @@ help: ## Show this help
 .venv-embedded/.ready: embedded/requirements.txt | .venv/.ready
 	@echo "==> .venv-embedded: vLLM, PyTorch, lm-eval, MLflow server (1 to 5 min, 7 GB)"
 	@rm -f $@
-	@[ -f .venv-embedded/pyvenv.cfg ] || .venv/bin/uv venv --quiet --clear --python $(LIGHT) .venv-embedded
+	@[ -f .venv-embedded/pyvenv.cfg ] || { rm -rf .venv-embedded && .venv/bin/uv venv --quiet --python $(LIGHT) .venv-embedded; }
 	@.venv/bin/uv pip sync --python .venv-embedded --compile-bytecode --require-hashes embedded/requirements.txt 2>&1 \
 	  | grep -vE '^ [+~-] ' || exit $${PIPESTATUS[0]}
 	@.venv/bin/uv pip install --quiet --python .venv-embedded --no-deps --no-build-isolation --editable .

@@ -100,6 +100,17 @@ def test_interrupted_update_does_not_count_as_ready(clone: Clone) -> None:
     assert not (clone.path / ".venv" / ".ready").exists()
 
 
+def test_embedded_environment_that_was_interrupted_is_made_again(clone: Clone) -> None:
+    clone.environment()
+    clone.file("embedded/requirements.txt")
+    clone.file(
+        ".venv/bin/uv", '#!/bin/sh\n[ "$1" != venv ] || mkdir .venv-embedded\n', 0o755
+    )  # as uv: not if it is there
+    clone.file(".venv-embedded/bin/python", BROKEN, 0o755)
+    clone.make(".venv-embedded/.ready")
+    assert not (clone.path / ".venv-embedded" / "bin").exists()
+
+
 # --- clean --------------------------------------------------------------------------------------------------------
 
 
