@@ -51,7 +51,9 @@ class GpuPool(Section):
         default=0, ge=0, description="Minimum number of nodes over all zones; 0: the pool may scale to zero"
     )
     max: int = Field(default=1, ge=1, description="Maximum number of nodes over all zones")
-    zones: tuple[str, ...] = Field(default=(), description="Zones of the nodes; []: all zones of the cluster")
+    zones: tuple[str, ...] = Field(
+        default=(), description="Zones of the nodes; []: all zones of the cluster; required on a regional GKE cluster"
+    )
     spot: bool = Field(default=False, description="Use spot nodes, which are cheaper and may be reclaimed at any time")
     disk_gib: int = Field(default=200, ge=100, description="Boot disk size; NIM and training images exceed 50 GiB")
     labels: dict[str, str] = Field(default={}, description="Node labels")

@@ -38,6 +38,7 @@ def pools(config: ClusterStackConfig) -> Iterator[str]:
                 yield f"{path}.gpu: GKE has no {machine.gpu}: take one of {', '.join(there)}"
             if pool.mig and pool.mig.strategy == "mixed" and pool.driver == "cloud":
                 yield f"{path}.mig.strategy: GKE offers partitions as nvidia.com/gpu: single, or driver: none"
+            yield from gke_zones(path, cluster, pool, machine)
         if isinstance(cluster, AksSettings) and len(pool.name.replace("-", "")) > 12:
             yield f"{path}.name: AKS allows 12 letters and digits, {pool.name!r} has more: shorten it"
         sliced = "time_slicing" if pool.time_slicing else "mig"
@@ -57,6 +58,17 @@ def pools(config: ClusterStackConfig) -> Iterator[str]:
         yield f"{config.target}.gpu_pools: {name!r} is there twice: give each pool a name of its own"
     if isinstance(cluster, AksSettings):
         yield from aks_drivers(config, cluster)
+
+
+def gke_zones(path: str, cluster: GkeSettings, pool: GpuPool, machine: Machine) -> Iterator[str]:
+    """GKE refuses a pool in a zone that lacks its GPU, even asleep, and hardly any GPU is in every zone of a region."""
+    if cluster.location == cluster.region and not pool.zones:
+        listed = f"gcloud compute accelerator-types list --filter=name={accelerator(machine.gpu)}"
+        lacks = f"missing, and not every zone of {cluster.region} has {machine.gpu}"
+        yield f"{path}.zones: {lacks}: name those that do, `{listed}`"
+    for zone in pool.zones:
+        if not zone.startswith(f"{cluster.region}-"):
+            yield f"{path}.zones: {zone} is not in {cluster.region}, the cluster's region: name zones of it"
 
 
 def aks_drivers(config: ClusterStackConfig, cluster: AksSettings) -> Iterator[str]:

@@ -26,7 +26,7 @@ SECRETS = {"ngc_api_key": "nvapi-of-the-test", "hf_token": "hf_of-the-test"}
 L4 = {"name": "l4", "gpu": "L4", "count": 1, "max": 2}
 A100 = {"name": "train", "gpu": "A100-80GB", "count": 1}
 CLOUDS: dict[str, dict[str, Any]] = {
-    "gke": {"project": "project-1", "location": "us-central1", "gpu_pools": [L4, A100]},
+    "gke": {"project": "project-1", "location": "us-central1-a", "gpu_pools": [L4, A100]},
     "eks": {
         "region": "us-east-1",
         "gpu_pools": [L4, {"name": "train", "gpu": "A100-80GB", "count": 8}],

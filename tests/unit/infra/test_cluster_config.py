@@ -12,7 +12,7 @@ from infra.platform.endpoints import bucket, databases
 A100 = {"name": "a100", "gpu": "A100-80GB", "count": 1}
 L4 = {"name": "l4", "gpu": "L4", "count": 1}
 CLOUDS: dict[str, dict[str, Any]] = {
-    "gke": {"project": "acme-1", "location": "us-central1", "gpu_pools": [A100]},
+    "gke": {"project": "acme-1", "location": "us-central1-a", "gpu_pools": [A100]},
     "eks": {"region": "us-east-1", "gpu_pools": [{"name": "p5", "machine": "p5.4xlarge"}]},
     "aks": {"location": "eastus2", "resource_group": "acme", "gpu_pools": [A100]},
 }
@@ -57,6 +57,8 @@ def test_least_settings_work(target: str, layout: str) -> None:
         ("gke", {"gke": {"gpu_pools": [L4]}}, "customizer.targets.0.templates.0.gpu_memory_gb", "bigger GPU"),
         ("gke", {"gke": {"gpu_pools": [A100 | {"count": 3}]}}, "gke.gpu_pools.0", "2xA100-80GB"),
         ("gke", {"gke": {"gpu_pools": [A100, A100]}}, "gke.gpu_pools", "a name of its own"),
+        ("gke", {"gke": {"location": "us-central1"}}, "gke.gpu_pools.0.zones", "--filter=name=nvidia-a100-80gb"),
+        ("gke", {"gke": {"gpu_pools": [A100 | {"zones": ["us-east5-b"]}]}}, "gke.gpu_pools.0.zones", "us-central1"),
         ("gke", {"gke": {"gpu_pools": [{"name": "x", "machine": "g9-new-8"}]}}, "gke.gpu_pools.0", "gpu and count"),
         (
             "gke", {"gke": {"gpu_pools": [{"name": "x", "machine": "g2-standard-8", "gpu": "H100"}]}},

@@ -122,18 +122,22 @@ def test_a_machine_that_the_table_does_not_know() -> None:
 @pytest.mark.parametrize(
     ("location", "zones", "least", "most", "each"),
     [
-        ("us-central1", (), 0, 4, 0),
-        ("us-central1", (), 2, 4, 1),
-        ("us-central1", (), 1, 1, 0),  # one in each zone would be three
-        ("us-central1", ("us-central1-a",), 2, 2, 2),
-        ("us-central1-a", (), 3, 3, 3),
+        ("us-central1", "abc", 0, 4, 0),
+        ("us-central1", "abc", 2, 4, 1),
+        ("us-central1", "abc", 1, 1, 0),  # one in each zone would be three
+        ("us-central1", "a", 2, 2, 2),
+        ("us-central1-a", "", 3, 3, 3),
     ],
 )
 def test_first_nodes_keep_to_the_limits_of_all_zones(
-    location: str, zones: tuple[str, ...], least: int, most: int, each: int
+    location: str, zones: str, least: int, most: int, each: int
 ) -> None:
-    said = L4 | {"min": least, "max": most, "zones": zones}
-    assert pool(said, gke={"location": location})["initialNodeCount"] == each
+    said = L4 | {"min": least, "max": most, "zones": [f"us-central1-{zone}" for zone in zones]}
+    beside = CLOUDS["gke"]["gpu_pools"][1] | {"zones": ["us-central1-a"]}
+    _, registered = connect(gke={"location": location, "gpu_pools": [said, beside]})
+    assert of_type(registered, ":NodePool")["gpu-l4"].inputs["initialNodeCount"] == each
+    everywhere = 1 if location == "us-central1" else 2  # two at least, and a region gives three zones
+    assert of_type(registered, ":NodePool")["system"].inputs["initialNodeCount"] == everywhere
 
 
 def test_the_autoscalers_work_is_no_drift() -> None:
