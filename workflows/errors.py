@@ -3,6 +3,7 @@
     NemostackError            1   anything below, not told apart further
     ├── BadInput              2   an option, a dataset or a run directory that cannot be used (Typer's usage errors too)
     ├── TargetError           3   the outputs of the stack cannot be had
+    │   └── NoOutputs             there are none: the stack never came up, or nothing of it is deployed
     ├── ServiceError          4   a service refused a request or answered nonsense
     │   ├── Unreachable           no answer at all: refused, reset, timed out
     │   ├── Forbidden             401, 403; the cluster does not let us
@@ -40,6 +41,10 @@ class TargetError(NemostackError):
     """Which services to talk to cannot be found out."""
 
     exit_code = 3
+
+
+class NoOutputs(TargetError):
+    """The stack has none: it never came up, or nothing of it is deployed."""
 
 
 class ServiceError(NemostackError):

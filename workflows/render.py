@@ -68,12 +68,11 @@ def teardown_plan(console: Console, plan: Plan) -> None:
         "uninstall release": plan.releases,
         "delete namespace": plan.namespaces,
         "keep volume": plan.retains,
-        "delete data": plan.deletes,
+        "delete volume with its data": plan.deletes,
     }
     for step, things in steps.items():
         for thing in things:
             _say(console, f"{step}\t{thing}")
-    _say(console, "Nothing was done (--dry-run).")
 
 
 def plan(console: Console, settings: Settings) -> None:

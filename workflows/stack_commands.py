@@ -67,25 +67,30 @@ def port_forward(
 def teardown(
     *,
     stack: o.StackOption = "local",
-    outputs: o.OutputsOption = None,
     delete_data: Annotated[
-        bool, typer.Option("--delete-data", help="Also delete volumes that are kept otherwise. Asks first.")
+        bool,
+        typer.Option(
+            "--delete-data",
+            help="Also delete the volumes that charts keep (Data Store, NIM models). Databases and the object store in "
+            "the cluster are always deleted.",
+        ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would go and what would stay, do nothing.")
+        bool, typer.Option("--dry-run", help="Show what would be destroyed and what would be kept; change nothing.")
     ] = False,
     report: Annotated[
         Path | None,
         typer.Option("--report", help="JSON file of what is left. Default: .nemostack/STACK-teardown.json."),
     ] = None,
 ) -> None:
-    """Destroy a stack in order, then say what is left of it. Exit code 9 when something is."""
+    """Destroy a stack in a safe order and report anything left behind. Exit code 9 when something is.
+
+    On a cluster it first lists what will be deleted, volumes with their data included, and asks.
+    """
     from workflows import teardown_command
 
-    teardown_command.run(
-        stack, outputs, report, teardown_command.Choices(delete_data=delete_data, yes=yes, dry_run=dry_run)
-    )
+    teardown_command.run(stack, report, teardown_command.Choices(delete_data=delete_data, yes=yes, dry_run=dry_run))
 
 
 def _look(outputs: "StackOutputs", settings: Settings, progress: "Progress") -> "list[Finding]":

@@ -1,8 +1,8 @@
 """Which services to talk to: the outputs of a stack, from where the user says they are.
 
 In order: single flags win over everything; `--outputs FILE` or NEMOSTACK_OUTPUTS names a JSON file; otherwise the
-Pulumi stack is asked. When the flags alone say everything, nobody is asked. This is all that workflows/ knows of
-infrastructure. Refuses unknown and missing keys, and URLs that are none.
+Pulumi stack is asked. When the flags alone say everything, nobody is asked. Refuses unknown and missing keys, and URLs
+that are none. What destroys asks the stack itself (`of_stack`): neither a file nor a variable can mislead it.
 """
 
 import json
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from infra.outputs import StackOutputs
-from workflows.errors import TargetError
+from workflows.errors import NoOutputs, TargetError
 from workflows.redact import redact
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,6 +25,7 @@ URL_KEYS = ("nemo_url", "data_store_url", "nim_url", "nim_internal_url", "mlflow
 OPTIONAL_KEYS = ("mlflow_url",)  # empty: a stack without it
 FLAG_KEYS = (*URL_KEYS, "judge_model", "base_model", "customization_config")
 _PULUMI_TIMEOUT_S = 600.0  # the first call may have to fetch or build the toolchain
+_HINT = f"is the stack up? `make up` starts the local one; or name the services with --outputs FILE or {ENV_OUTPUTS}"
 
 
 def resolve(stack: str, outputs_file: Path | None, flags: dict[str, str | None]) -> StackOutputs:
@@ -37,7 +38,16 @@ def resolve(stack: str, outputs_file: Path | None, flags: dict[str, str | None])
         given.setdefault("nim_internal_url", given["nim_url"])
     if set(FLAG_KEYS) <= given.keys():
         return _validated({"target": "given", "log_commands": {}, **given}, "the options given")
-    return _validated({**_from_stack(stack), **given}, f"stack {stack!r}")
+    try:
+        found = _from_stack(stack)
+    except TargetError as error:
+        raise TargetError(f"{error}; {_HINT}") from error
+    return _validated({**found, **given}, f"stack {stack!r}")
+
+
+def of_stack(stack: str) -> StackOutputs:
+    """Find the outputs of this stack and no other. Raises NoOutputs when it has none, else TargetError."""
+    return _validated(_from_stack(stack), f"stack {stack!r}")
 
 
 def _from_file(file: Path) -> dict[str, Any]:
@@ -53,7 +63,6 @@ def _from_file(file: Path) -> dict[str, Any]:
 def _from_stack(stack: str) -> dict[str, Any]:
     command = ["pulumi", "stack", "output", "--json", "--show-secrets", "-s", stack]
     argv = [sys.executable, "-m", "tools", "run", "--", *command]
-    how = f"is the stack up? `make up` starts the local one; or name the services with --outputs FILE or {ENV_OUTPUTS}"
     try:
         done = subprocess.run(
             argv,
@@ -65,16 +74,18 @@ def _from_stack(stack: str) -> dict[str, Any]:
             stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise TargetError(f"asking for the outputs of stack {stack!r} failed: {error}; {how}") from error
+        raise TargetError(f"asking for the outputs of stack {stack!r} failed: {error}") from error
     if done.returncode != 0:
         said = " ".join((done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1:])
-        raise TargetError(redact(f"`{' '.join(command)}` failed (exit {done.returncode}): {said}; {how}"))
+        raise TargetError(redact(f"`{' '.join(command)}` failed (exit {done.returncode}): {said}"))
     try:
         loaded = json.loads(done.stdout)
     except ValueError as error:
-        raise TargetError(f"stack {stack!r} answered no JSON: {redact(done.stdout[:200])!r}; {how}") from error
-    if not isinstance(loaded, dict) or not loaded:
-        raise TargetError(f"stack {stack!r} has no outputs yet: {how}")
+        raise TargetError(f"stack {stack!r} answered no JSON: {redact(done.stdout[:200])!r}") from error
+    if not isinstance(loaded, dict):
+        raise TargetError(f"stack {stack!r} answered no JSON object: {redact(done.stdout[:200])!r}")
+    if not loaded:
+        raise NoOutputs(f"stack {stack!r} has no outputs")
     return loaded
 
 

@@ -1,7 +1,8 @@
 """`nemostack teardown`: which way a stack goes down, what is asked before, what is said after.
 
-A stack without a cluster goes down as by `python -m tools down`. One whose outputs are gone already is known by the
-report of an earlier teardown, so that `--delete-data` can still finish the job.
+A stack without a cluster goes down as by `python -m tools down`. One on a cluster shows what goes with its data, and
+asks. One whose outputs are gone already is known by the report of an earlier teardown, so that `--delete-data` can
+still finish the job. Refuses to destroy a stack whose outputs cannot be read: nobody could tell what would be lost.
 """
 
 import sys
@@ -17,8 +18,8 @@ from workflows import render
 from workflows.cluster import teardown
 from workflows.cluster.teardown import Report
 from workflows.console import Progress, stdout
-from workflows.errors import BadInput, LeftBehind, NemostackError, TargetError
-from workflows.target import resolve
+from workflows.errors import BadInput, LeftBehind, NemostackError, NoOutputs, TargetError
+from workflows.target import of_stack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +31,18 @@ class Choices:
     dry_run: bool
 
 
-def run(stack: str, outputs_file: Path | None, report_file: Path | None, choices: Choices) -> None:
+def run(stack: str, report_file: Path | None, choices: Choices) -> None:
     """Take a stack down. Raises LeftBehind when something is left, NemostackError when destroying failed."""
     path = report_file or environment.STATE / f"{stack}-teardown.json"
     try:
-        outputs = resolve(stack, outputs_file, {})
-    except TargetError as error:
-        _without_outputs(stack, path, choices, error)
+        there = stacks.Stack(name=stack)
+        outputs = of_stack(stack) if there.exists() else None
+    except NoOutputs:
+        outputs = None
+    except (TargetError, ToolError) as error:
+        raise TargetError(f"{error}; nothing was destroyed, since without outputs nobody knows what goes") from error
+    if outputs is None:
+        _without_outputs(there, path, choices)
         return
     if outputs.cluster is None:
         if choices.dry_run:
@@ -48,9 +54,16 @@ def run(stack: str, outputs_file: Path | None, report_file: Path | None, choices
         return
     if choices.dry_run:
         render.teardown_plan(stdout(), teardown.plan(outputs, delete_data=choices.delete_data))
+        stdout().print("Nothing was done (--dry-run).")
         return
-    if choices.delete_data:
-        _confirm(f"Delete stack {stack} with the data of its volumes?", choices)
+    try:
+        there.settle()  # refuses a stack that was interrupted, before anything of it is touched
+    except ToolError as error:
+        raise NemostackError(str(error)) from error
+    if not choices.yes:
+        _needs_terminal(stack)
+        render.teardown_plan(stdout(), teardown.plan(outputs, delete_data=choices.delete_data))
+        typer.confirm(f"Destroy stack {stack}?", abort=True, err=True)
     with Progress() as progress:
         report = teardown.teardown(
             stack, outputs, lambda: destroy(stack), progress.line, delete_data=choices.delete_data
@@ -62,7 +75,7 @@ def destroy(stack: str) -> int:
     """Run `pulumi destroy`, whose progress goes to the terminal; its exit code."""
     sys.stdout.flush()
     try:
-        return stacks.down(stack, [], purge=False, yes=True)
+        return stacks.down(stack, [], purge=False, yes=True)  # who is to be asked was asked before
     except ToolError as error:
         raise NemostackError(str(error)) from error
 
@@ -72,19 +85,26 @@ def _checked(stack: str, code: int) -> None:
         raise NemostackError(f"`pulumi destroy` of stack {stack} failed (exit {code}), see above; run teardown again")
 
 
-def _without_outputs(stack: str, path: Path, choices: Choices, error: TargetError) -> None:
+def _without_outputs(stack: stacks.Stack, path: Path, choices: Choices) -> None:
     """Destroy what there is of a stack that tells nothing, then look at the cluster that an earlier report names."""
-    if choices.dry_run:
-        raise error
+    there = stack.exists()
+    state = f"stack {stack.name} has no outputs" if there else f"there is no stack {stack.name}"
     earlier = _earlier(path)
+    if choices.dry_run:
+        raise NoOutputs(f"{state}: what a teardown would do cannot be told")
+    lost = ["destroy what is deployed of it with the data of its volumes"] if there else []
+    lost += ["delete the volumes that it left"] if earlier and choices.delete_data else []
+    if lost and not choices.yes and (earlier or not stack.is_local):
+        _needs_terminal(stack.name)
+        typer.confirm(f"{state}. {', and '.join(lost).capitalize()}?", abort=True, err=True)
     with Progress() as progress:
-        progress.line(f"{error}; destroying what there is")
-        _checked(stack, destroy(stack))
+        progress.line(f"{state}; destroying what is deployed of it" if there else state)
+        if there:
+            _checked(stack.name, destroy(stack.name))
         if earlier is None:
-            progress.line("No outputs and no earlier report: what is left on a cluster cannot be looked for.")
+            if there and not stack.is_local:
+                progress.line("There is no report of an earlier teardown: what is left on a cluster cannot be told.")
             return
-        if choices.delete_data:
-            _confirm(f"Delete the volumes that stack {stack} left?", choices)
         report = teardown.look_again(earlier, _outputs_of(earlier), progress.line, delete_data=choices.delete_data)
     _finish(report, path)
 
@@ -106,12 +126,12 @@ def _outputs_of(report: Report) -> StackOutputs:
     )
 
 
-def _confirm(question: str, choices: Choices) -> None:
-    if choices.yes:
-        return
+def _needs_terminal(stack: str) -> None:
     if not sys.stdin.isatty():
-        raise BadInput("--delete-data asks before it deletes, and there is no terminal: say --yes")
-    typer.confirm(question, abort=True)
+        raise BadInput(
+            f"teardown asks before it destroys stack {stack}, and there is no terminal to ask at: see what goes with "
+            "--dry-run, then say --yes"
+        )
 
 
 def _finish(report: Report, path: Path) -> None:

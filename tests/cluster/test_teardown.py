@@ -17,6 +17,7 @@ from infra.outputs import ClusterOutputs, StackOutputs
 from tests.cluster.api import ApiError, Object, wait
 from tests.cluster.control_plane import ControlPlane
 from tests.unit.workflows import healthy_cluster as h
+from tools import stacks
 from workflows import cli, teardown_command
 from workflows.cluster import teardown
 from workflows.cluster.leftovers import KEEP
@@ -235,13 +236,15 @@ def test_finalizer_that_nobody_takes_away(stack: Stack, jobs: str, monkeypatch: 
 
 def test_dry_run_changes_nothing(stack: Stack, jobs: str) -> None:
     stack.claim("datastore-shared-storage", kept=True)
+    stack.claim("postgres", kept=False)
     stack.api.create(jobs, job("cust-1"))
     before = stack.api.get("/api/v1/persistentvolumes")["items"]
     planned = teardown.plan(stack.outputs, delete_data=False)
     assert planned.stops == [f"NemoTrainingJob {stack.namespaces[0]}/cust-1"]
     assert set(planned.namespaces) == set(stack.namespaces)
-    assert planned.retains == [stack.volume_of("datastore-shared-storage")["metadata"]["name"]]
-    assert planned.deletes == []
+    kept, lost = (stack.volume_of(name)["metadata"]["name"] for name in ("datastore-shared-storage", "postgres"))
+    assert planned.retains == [f"{kept} (1Gi, of {stack.namespaces[0]}/datastore-shared-storage)"]
+    assert planned.deletes == [f"{lost} (1Gi, of {stack.namespaces[0]}/postgres)"]
     assert len(teardown.plan(stack.outputs, delete_data=True).deletes) == 2
     assert stack.api.get("/api/v1/persistentvolumes")["items"] == before
     assert len(stack.api.items(jobs)) == 1
@@ -269,15 +272,40 @@ def test_cluster_that_went_with_the_stack(stack: Stack, tmp_path: Path) -> None:
     assert "cloud" in disk.remove
 
 
+class Pulumi:
+    """Stands for what is asked of Pulumi: a stack that is gone once it was destroyed."""
+
+    is_local = False
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack, self.there, self.name = stack, True, "x"
+
+    def __call__(self, *, name: str) -> "Pulumi":
+        assert name == self.name
+        return self
+
+    def exists(self) -> bool:
+        return self.there
+
+    def settle(self) -> None:
+        """Nothing was interrupted."""
+
+    def destroy(self, _name: str) -> int:
+        self.there = False
+        return self.stack.destroy()
+
+
 def test_command(
     stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Exit codes, table, file; and `--delete-data` when the outputs are gone."""
     stack.claim("datastore-shared-storage", kept=True)
     kept = stack.volume_of("datastore-shared-storage")["metadata"]["name"]
-    monkeypatch.setattr(teardown_command, "destroy", lambda _stack: stack.destroy())
-    outputs, file = tmp_path / "outputs.json", tmp_path / "report.json"
-    outputs.write_text(stack.outputs.model_dump_json())
+    pulumi = Pulumi(stack)
+    monkeypatch.setattr(stacks, "Stack", pulumi)
+    monkeypatch.setattr(teardown_command, "of_stack", lambda _name: stack.outputs)
+    monkeypatch.setattr(teardown_command, "destroy", pulumi.destroy)
+    file = tmp_path / "report.json"
     common = ["teardown", "--stack", "x", "--report", str(file)]
 
     def run(*arguments: str) -> tuple[int, str, str]:
@@ -286,19 +314,19 @@ def test_command(
         out, err = capfd.readouterr()
         return int(caught.value.code or 0), out, err
 
-    code, out, _ = run("--outputs", str(outputs), "--dry-run")
+    code, out, _ = run("--dry-run")
     assert (code, file.exists()) == (0, False)
     assert f"keep volume\t{kept}" in out
-    code, _, err = run("--outputs", str(outputs), "--delete-data")
+    code, _, err = run()
     assert (code, "say --yes" in err) == (2, True)
     assert stack.volumes() == {"datastore-shared-storage"}
-    code, out, err = run("--outputs", str(outputs))
+    code, out, err = run("--yes")
     assert code == 9
     assert re.search(rf"^left\tPersistentVolume\t{kept}\t1Gi, Released, Retain", out, re.MULTILINE)
     assert "error: 1 thing is left of stack x" in err
     written = json.loads(file.read_text())
     assert [one["name"] for one in written["left"] if one["data"]] == [kept]
-    code, out, _ = run("--delete-data", "--yes", "--outputs", "/nowhere.json")
+    code, out, _ = run("--delete-data", "--yes")
     assert code == 0
     assert stack.volumes() == set()
     assert [one for one in json.loads(file.read_text())["left"] if one["data"]] == []

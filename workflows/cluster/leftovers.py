@@ -82,6 +82,12 @@ def volumes(remains: Remains, ours: frozenset[str]) -> Iterator[Object]:
             yield volume
 
 
+def claim_of(volume: Object) -> str:
+    """`namespace/name` of the claim that a volume was made for."""
+    claim = volume["spec"]["claimRef"]
+    return f"{claim['namespace']}/{claim['name']}"
+
+
 def handle(volume: Object) -> str:
     """Return what the storage behind a volume is called there."""
     spec = volume["spec"]
@@ -100,14 +106,14 @@ def is_kept(claim: Object) -> bool:
 
 def _volumes(remains: Remains, ours: frozenset[str]) -> Iterator[Leftover]:
     for volume in volumes(remains, ours):
-        claim, spec = volume["spec"]["claimRef"], volume["spec"]
+        spec = volume["spec"]
         size = (spec.get("capacity") or {}).get("storage", "?")
         phase = (volume.get("status") or {}).get("phase", "?")
         policy = spec.get("persistentVolumeReclaimPolicy", "?")
         yield Leftover(
             kind="PersistentVolume",
             name=ident(volume),
-            detail=f"{size}, {phase}, {policy}, of {claim['namespace']}/{claim['name']}, storage {handle(volume)}",
+            detail=f"{size}, {phase}, {policy}, of {claim_of(volume)}, storage {handle(volume)}",
             remove="nemostack teardown --delete-data",
             data=True,
         )

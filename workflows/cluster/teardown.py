@@ -3,7 +3,7 @@
 1. The outputs are read while there are any: afterwards nobody knows the cluster.
 2. Jobs and NIMs made at run time go while their operators live; without them their finalizers would hold namespaces.
 3. Volumes of claims that a chart wants kept are set to Retain, since their namespace goes and takes the claims along.
-   Not with `delete_data`.
+   Not with `delete_data`. All other volumes go with their namespace, data included, unless their policy is Retain.
 4. `pulumi destroy`.
 5. A look at what is left, as a table and a JSON file. With `delete_data` volumes and claims that are left go too.
 
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from infra.outputs import ClusterOutputs, StackOutputs
 from workflows.cluster.check import ident
-from workflows.cluster.leftovers import Leftover, Remains, gone_with_the_cluster, is_kept, left, volumes
+from workflows.cluster.leftovers import Leftover, Remains, claim_of, gone_with_the_cluster, is_kept, left, volumes
 from workflows.cluster.snapshot import parse_releases, release_table
 from workflows.errors import NemostackError, ServiceError, Unreachable
 from workflows.kubectl import Kubectl, Object
@@ -61,7 +61,7 @@ class Report(Model):
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a teardown would do, and what it would leave."""
+    """What a teardown would do. `retains`, `deletes`: volumes that outlive the stack, and that go with their data."""
 
     stops: list[str]
     releases: list[str]
@@ -93,15 +93,15 @@ def run_time(kubectl: Kubectl, cluster: ClusterOutputs, before: Remains) -> list
     return [thing for thing in found if thing["metadata"]["namespace"] in cluster.namespaces]
 
 
-def to_retain(before: Remains, cluster: ClusterOutputs) -> list[str]:
-    """Names of volumes that would be deleted although a chart wants their claim kept."""
+def split(before: Remains, cluster: ClusterOutputs, *, delete_data: bool) -> tuple[list[Object], list[Object]]:
+    """Volumes of the stack that outlive it (a chart wants the claim kept, or Retain), and those that go with it."""
     kept = {ident(claim) for claim in before.all("PersistentVolumeClaim") if is_kept(claim)}
-    return [
-        ident(volume)
-        for volume in volumes(before, frozenset(cluster.namespaces))
-        if f"{volume['spec']['claimRef']['namespace']}/{volume['spec']['claimRef']['name']}" in kept
-        and volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete"
-    ]
+    stay: list[Object] = []
+    go: list[Object] = []
+    for volume in volumes(before, frozenset(cluster.namespaces)):
+        keep = claim_of(volume) in kept or volume["spec"].get("persistentVolumeReclaimPolicy") == "Retain"
+        (stay if keep and not delete_data else go).append(volume)
+    return stay, go
 
 
 def plan(outputs: StackOutputs, *, delete_data: bool) -> Plan:
@@ -109,13 +109,13 @@ def plan(outputs: StackOutputs, *, delete_data: bool) -> Plan:
     with Kubectl.opened(outputs) as kubectl:
         cluster = _cluster(outputs)
         before = observe(kubectl)
-        data = [f"{one.kind} {one.where}" for one in left(before, cluster) if one.data]
+        stay, go = split(before, cluster, delete_data=delete_data)
         return Plan(
             stops=[f"{thing['kind']} {ident(thing)}" for thing in run_time(kubectl, cluster, before)],
             releases=[f"{r.namespace}/{r.name}" for r in before.releases if r.namespace in cluster.namespaces],
             namespaces=[ident(n) for n in before.all("Namespace") if ident(n) in cluster.namespaces],
-            retains=[] if delete_data else to_retain(before, cluster),
-            deletes=data if delete_data else [],
+            retains=[_described(volume) for volume in stay],
+            deletes=[_described(volume) for volume in go],
         )
 
 
@@ -128,7 +128,8 @@ def teardown(stack: str, outputs: StackOutputs, destroy: Callable[[], int], say:
     with Kubectl.opened(outputs) as kubectl:
         before = observe(kubectl)
         _stop(kubectl, run_time(kubectl, cluster, before), say)
-        retained = [] if delete_data else to_retain(before, cluster)
+        stay, _ = split(before, cluster, delete_data=delete_data)
+        retained = [ident(volume) for volume in stay]
         for name in retained:
             _reclaim(kubectl, name, "Retain")
             say(f"volume {name} is kept: its disk outlives the stack")
@@ -156,6 +157,11 @@ def _cluster(outputs: StackOutputs) -> ClusterOutputs:
     if outputs.cluster is None:
         raise NemostackError(f"target {outputs.target} has no cluster")
     return outputs.cluster
+
+
+def _described(volume: Object) -> str:
+    size = (volume["spec"].get("capacity") or {}).get("storage", "?")
+    return f"{ident(volume)} ({size}, of {claim_of(volume)})"
 
 
 def _stop(kubectl: Kubectl, things: Iterable[Object], say: Say) -> None:

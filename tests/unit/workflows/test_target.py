@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.workflows.fake_stack import FakeStack
-from workflows.errors import TargetError
-from workflows.target import FLAG_KEYS, resolve
+from workflows import target
+from workflows.errors import NoOutputs, TargetError
+from workflows.target import FLAG_KEYS, of_stack, resolve
 
 NO_FLAGS: dict[str, str | None] = dict.fromkeys(FLAG_KEYS)
 
@@ -64,9 +65,9 @@ def test_stack_is_asked_through_tools(monkeypatch: pytest.MonkeyPatch, tmp_path:
     ("script", "said"),
     [
         ("print('error: no stack named x', file=sys.stderr); sys.exit(255)", r"exit 255.*no stack named x.*make up"),
-        ("print('{}')", "has no outputs yet"),
+        ("print('{}')", "has no outputs.*make up"),
         ("print('building...')", "answered no JSON"),
-        ("print('[1]')", "has no outputs yet"),
+        ("print('[1]')", "answered no JSON object"),
     ],
 )
 def test_stack_that_cannot_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, said: str) -> None:
@@ -74,6 +75,43 @@ def test_stack_that_cannot_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
     with pytest.raises(TargetError, match=said) as caught:
         resolve("local", None, NO_FLAGS)
     assert "\n" not in str(caught.value)
+
+
+def test_of_stack_asks_the_stack_whatever_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: Path, stack: FakeStack
+) -> None:
+    other = tmp_path / "other.json"
+    other.write_text(stack.outputs.model_copy(update={"target": "other"}).model_dump_json())
+    monkeypatch.setenv("NEMOSTACK_OUTPUTS", str(other))
+    fake_pulumi(monkeypatch, tmp_path, f"print(open({str(file)!r}).read())")
+    assert of_stack("staging").target == "fake"
+
+
+@pytest.mark.parametrize(
+    ("script", "kind"),
+    [
+        ("print('{}')", NoOutputs),
+        ("print('[1]')", TargetError),
+        ("print('building...')", TargetError),
+        ('print(\'{"target": "gke"}\')', TargetError),  # as of another version of the program
+        ("print('{}'); sys.exit(1)", TargetError),
+    ],
+)
+def test_only_a_stack_without_outputs_has_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, kind: type[TargetError]
+) -> None:
+    fake_pulumi(monkeypatch, tmp_path, script)
+    with pytest.raises(TargetError) as caught:
+        of_stack("staging")
+    assert type(caught.value) is kind
+
+
+def test_a_stack_that_takes_too_long(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fake_pulumi(monkeypatch, tmp_path, "import time; time.sleep(60)")
+    monkeypatch.setattr(target, "_PULUMI_TIMEOUT_S", 0.2)
+    with pytest.raises(TargetError, match="timed out") as caught:
+        of_stack("staging")
+    assert type(caught.value) is TargetError
 
 
 @pytest.mark.parametrize(
