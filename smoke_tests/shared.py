@@ -18,6 +18,7 @@ from workflows.clients.evaluator import EvaluationJob
 from workflows.clients.jobs import Job
 from workflows.clients.polling import Pace, wait_for
 from workflows.errors import JobFailed, NemostackError
+from workflows.serving import wait_until_served
 from workflows.settings import Hyperparameters, Settings
 
 TRAIN_ROWS, VALIDATION_ROWS, TEST_ROWS = 128, 16, 16
@@ -90,15 +91,7 @@ class Shared:
         """Model id of the session's adapter, once NIM serves it."""
         model = self.adapter_job().output_model
         assert model is not None
-        wait_for(
-            self._clients.nim.models,
-            done=lambda served: model in served,
-            describe=lambda served: f"served: {', '.join(served)}",
-            what=f"adapter {model} in NIM",
-            deadline_s=self.job_timeout_s,
-            outage_s=OUTAGE_S,
-            pace=PACE,
-        )
+        wait_until_served(self._clients.nim, model, deadline_s=self.job_timeout_s, outage_s=OUTAGE_S, pace=PACE)
         return model
 
     def _remember(self, kind: Any, name: str) -> None:
@@ -113,7 +106,7 @@ class Shared:
             config=self._clients.outputs.customization_config,
             dataset=data,
             output_model=output_model,
-            asked=asked,
+            asked=asked.suited_to(self._clients.outputs.base_model),
             seed=0,
             run_id=self.namespace,
             stage=output_model.partition("/")[2],

@@ -14,7 +14,7 @@ from workflows import dataset, evaluation, in_context
 from workflows.clients import Clients
 from workflows.clients.evaluator import EvaluationJob, Sample
 from workflows.dataset import Row
-from workflows.pipeline import judge_key
+from workflows.evaluation import judge_key
 from workflows.settings import Settings
 
 Make = Callable[[Kind, str], str]

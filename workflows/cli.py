@@ -4,11 +4,13 @@ Progress goes to stderr, results to stdout. Exit codes are listed in workflows/e
 Commands parse, call, render and exit; what they call is imported when they run, so that --help is quick.
 """
 
+import os
 import sys
 from typing import Annotated
 
 import typer
 
+from infra import proxies
 from workflows import run_commands, stack_commands
 from workflows.errors import EXIT_INTERRUPTED, NemostackError
 
@@ -41,6 +43,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if argv is None else argv
     end = arguments.index("--") if "--" in arguments else len(arguments)  # what follows is another program's
     debug = "--debug" in arguments[:end]
+    proxies.prepare(os.environ)
     try:
         app(args=[*(a for a in arguments[:end] if a != "--debug"), *arguments[end:]], prog_name="nemostack")
     except NemostackError as error:
@@ -53,7 +56,9 @@ def main(argv: list[str] | None = None) -> None:
     except Exception as error:
         if debug:
             raise
-        _complain(f"unexpected {type(error).__name__}: {error}; --debug shows where, a bug report would be kind")
+        _complain(
+            f"unexpected {type(error).__name__}: {error}; rerun with --debug for a traceback, and please report it"
+        )
         raise SystemExit(1) from error
 
 

@@ -95,7 +95,7 @@ def load(settings: Settings) -> Dataset:
     """Read and check the dataset folder. BadInput lists what is wrong, line by line."""
     problems: list[str] = []
     if not settings.dataset.is_dir():
-        raise BadInput(f"dataset {settings.dataset} is no folder; expected one with {_files()}")
+        raise BadInput(f"dataset {settings.dataset} is not a directory; expected one with {_files()}")
     rows = {split: _read(settings.dataset / f"{split}.jsonl", settings, problems) for split in SPLITS}
     if problems:
         more = len(problems) - _PROBLEMS_SHOWN

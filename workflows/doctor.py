@@ -71,11 +71,14 @@ def library_versions() -> dict[str, str]:
 
 def _checks(clients: Clients, settings: Settings, *, write: bool) -> Iterator[_Check]:
     outputs = clients.outputs
-    running = "see the service's log (`log_commands` of the stack outputs), then bring the stack up again"
+    log = "see the service's log (`log_commands` of the stack outputs)"
+    running = f"{log}, then bring the stack up again"
+    if outputs.target == "local":
+        running = f"{log}, then bring the stack up again: `make up`"
     if outputs.cluster is not None:
         loopback = urlsplit(outputs.nemo_url).hostname in {"127.0.0.1", "localhost"}
         running = "these URLs need a running `nemostack port-forward`; otherwise " if loopback else ""
-        running += "see the findings about the cluster, then the service's log (`log_commands` of the stack outputs)"
+        running += f"look at the findings about the cluster, then {log}"
     yield _Check("Data Store", "answers", lambda: clients.data_store.ping(), running)
     if write:
         yield _Check("Data Store", "stores and returns a file", lambda: _round_trip(clients, settings), running)
@@ -84,7 +87,7 @@ def _checks(clients: Clients, settings: Settings, *, write: bool) -> Iterator[_C
         fix = "choose one of these as customization_config of the stack, or enable its target in the Customizer"
         yield _Check("Customizer", "offers the config", lambda: _config(clients), fix)
     yield _Check("Evaluator", "answers", lambda: clients.evaluator.ping(), running)
-    yield _Check("NIM", "is ready", lambda: _ready(clients), "it may still be loading: wait, then look at its log")
+    yield _Check("NIM", "is ready", lambda: _ready(clients), f"if it is still loading, wait; otherwise {running}")
     fix = "check base_model of the stack outputs against the list"
     yield _Check("NIM", "serves the model", lambda: _served(clients, settings.model or outputs.base_model), fix)
     if write:

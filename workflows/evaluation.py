@@ -3,6 +3,7 @@
 Scores per item where the Evaluator hands out its samples; otherwise the summary it gives, which is said in the result.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from workflows.settings import Model, Settings
 from workflows.statistics import Estimate, of_items, of_summary
 
 TASK = "answers"
+JUDGE_KEY_ENV = "NEMOSTACK_JUDGE_API_KEY"
 
 
 class ItemResult(Model):
@@ -41,6 +43,11 @@ class Approach(Model):
     items: int
     per_item: bool
     scores: dict[str, Estimate]
+
+
+def judge_key() -> str | None:
+    """Key for the judge's endpoint, from the environment, where no process list shows it."""
+    return os.environ.get(JUDGE_KEY_ENV) or None
 
 
 def target(outputs: StackOutputs, model: str) -> dict[str, Any]:

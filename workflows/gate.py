@@ -10,8 +10,8 @@ from workflows.comparison import Comparison, compare
 from workflows.errors import BadInput
 from workflows.evaluation import Approach, ItemResult
 from workflows.metrics import BY_KEY
-from workflows.pipeline import LABELS
 from workflows.run_directory import RunDirectory
+from workflows.stages.evaluation import LABELS
 
 
 def compare_runs(paths: Sequence[Path], *, metric: str, margin: float) -> Comparison:

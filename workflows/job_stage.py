@@ -47,7 +47,8 @@ class JobRun(Generic[J]):
             if not (self._away and self.restarts > 0):
                 said = f": {job.message}" if job.message else ""
                 raise JobFailed(
-                    f"{self.what} {job.id} ended as {job.status}{said}; see the service's log, then run again to retry"
+                    f"{self.what} {job.id} ended as {job.status}{said}; look at the service's log, check all "
+                    "services with `nemostack doctor`, then run again to retry"
                 )
             self._spend_restart(context, f"{self.what} {job.id} {job.status} after its service had been away")
             job = self._begin(context)

@@ -20,10 +20,12 @@ from workflows.clients import Clients
 from workflows.clients.polling import Pace
 from workflows.console import LOG, Progress
 from workflows.doctor import library_versions
-from workflows.pipeline import CLEANUP, Compared, judge_key, plan
+from workflows.evaluation import judge_key
+from workflows.pipeline import CLEANUP, plan
 from workflows.run_directory import RunDirectory, RunInfo, find_unfinished, new_id, now
 from workflows.settings import Settings
 from workflows.stage import Context, run_stages
+from workflows.stages.comparison import Compared
 from workflows.tracking import Tracker
 
 
@@ -39,6 +41,8 @@ class Launch:
 
 def prepare(root: Path, settings: Settings, outputs: StackOutputs, *, new: bool) -> Launch:
     """Find the unfinished run of the same identity, unless `new`; else make a new one."""
+    suited = settings.hyperparameters.suited_to(outputs.base_model)
+    settings = settings.model_copy(update={"hyperparameters": suited})
     if settings.benchmark is None:
         dataset.load(settings)  # a dataset that cannot be used leaves no run behind
     identity = settings.identity(outputs, dataset.digest(settings))

@@ -15,7 +15,7 @@ import typer
 
 from infra.outputs import StackOutputs
 from workflows.errors import BadInput
-from workflows.settings import Hyperparameters, Settings
+from workflows.settings import SAMPLE_MODEL_SUITS, Hyperparameters, Settings
 from workflows.target import ENV_OUTPUTS, FLAG_KEYS, resolve
 
 _PANEL = "Which services"
@@ -127,13 +127,25 @@ JudgeOption = Annotated[
     bool,
     typer.Option("--judge/--no-judge", help="Let the stack's judge rate the answers (key: NEMOSTACK_JUDGE_API_KEY)."),
 ]
-NamespaceOption = Annotated[str, typer.Option("--namespace", help="Of datasets, models and jobs on the stack.")]
+NamespaceOption = Annotated[
+    str, typer.Option("--namespace", help="Namespace for the datasets, models and jobs that this command creates.")
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="For examples, training and resampling.")]
-EpochsOption = Annotated[int, typer.Option("--epochs", min=1, help="Of the LoRA job.")]
-BatchOption = Annotated[int, typer.Option("--batch-size", min=1, help="Of the LoRA job.")]
-RateOption = Annotated[float, typer.Option("--learning-rate", help="Of the LoRA job.")]
-RankOption = Annotated[int, typer.Option("--adapter-dim", min=1, help="Rank of the adapter.")]
-AlphaOption = Annotated[int, typer.Option("--alpha", min=1, help="The adapter is scaled by alpha / rank.")]
+
+
+def _left(name: str) -> str:
+    return f"Default: the Customizer's own ({SAMPLE_MODEL_SUITS[name]:g} for the sample model of the local stack)."
+
+
+EpochsOption = Annotated[int, typer.Option("--epochs", min=1, help="Training epochs.")]
+BatchOption = Annotated[
+    int | None, typer.Option("--batch-size", min=1, help=f"Training batch size. {_left('batch_size')}")
+]
+RateOption = Annotated[float | None, typer.Option("--learning-rate", help=f"Learning rate. {_left('learning_rate')}")]
+RankOption = Annotated[int, typer.Option("--adapter-dim", min=1, max=256, help="Rank of the adapter.")]
+AlphaOption = Annotated[
+    int | None, typer.Option("--alpha", min=1, help=f"The adapter is scaled by alpha / rank. {_left('alpha')}")
+]
 RunsOption = Annotated[Path, typer.Option("--runs", envvar="NEMOSTACK_RUNS", help="Where the directories of runs are.")]
 NewOption = Annotated[bool, typer.Option("--new", help="Start another run instead of resuming an unfinished one.")]
 KeepOption = Annotated[bool, typer.Option("--keep-adapter", help="Leave the tuned model on the stack, served by NIM.")]
@@ -188,7 +200,7 @@ class TrainingOptions(Bundle):
 
     def hyperparameters(self) -> Hyperparameters:
         """Raises BadInput."""
-        if not self.learning_rate > 0:
+        if self.learning_rate is not None and not self.learning_rate > 0:
             raise BadInput(f"--learning-rate {self.learning_rate:g}: expected a number above 0")
         return Hyperparameters(**self.chosen())
 

@@ -107,7 +107,7 @@ def finished(console: Console, run: RunDirectory) -> None:
 
 def evaluated(console: Console, run: RunDirectory) -> None:
     """Print the result of `evaluate`."""
-    from workflows.pipeline import Benchmarked
+    from workflows.stages.evaluation import Benchmarked
 
     record = run.stage("benchmark")
     if record.status == "done":
@@ -121,7 +121,7 @@ def evaluated(console: Console, run: RunDirectory) -> None:
 
 def customized(console: Console, run: RunDirectory) -> None:
     """Print the result of `customize`."""
-    from workflows.pipeline import Trained
+    from workflows.stages.customization import Trained
 
     trained = Trained.model_validate(run.stage("customization").outputs)
     _say(console, f"Model: {trained.model}")

@@ -51,7 +51,9 @@ def run(
     data: o.DataOptions,
     evaluation: o.EvaluationOptions,
     training: o.TrainingOptions,
-    experiment: Annotated[str, typer.Option("--experiment", help="Of MLflow.")] = Settings().experiment,
+    experiment: Annotated[
+        str, typer.Option("--experiment", help="MLflow experiment to log to.")
+    ] = Settings().experiment,
     load_slo: o.LoadOption = None,
     keep_adapter: o.KeepOption = False,
     run: o.RunOptions,
@@ -105,7 +107,7 @@ def cleanup(
     target: o.TargetOptions,
     keep_adapter: o.KeepOption = False,
 ) -> None:
-    """Stop and remove what a run left on the stack, also one that was given up half-way."""
+    """Stop and remove what a run left on the stack. Also works on unfinished runs."""
     from workflows.clients import Clients
     from workflows.console import Progress, stdout
     from workflows.launch import Launch, clean_up

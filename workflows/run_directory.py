@@ -150,7 +150,9 @@ class RunDirectory:
         try:
             return kind.model_validate_json(file.read_text())
         except OSError as error:
-            raise BadInput(f"{self.path} is no run directory: {file.name} cannot be read ({error.strerror})") from error
+            raise BadInput(
+                f"{self.path} is not a run directory: {file.name} cannot be read ({error.strerror})"
+            ) from error
         except ValidationError as error:
             raise BadInput(
                 f"{file} was not written by this version of nemostack: {error.errors()[0]['msg']}"

@@ -41,12 +41,16 @@ class Tracker:
         self._experiment = experiment
         self._run_id = run_id
 
-    def log(self, settings: Settings, comparison: Comparison, curves: Curves) -> Logged:
+    def log(
+        self, settings: Settings, hyperparameters: Mapping[str, float], comparison: Comparison, curves: Curves
+    ) -> Logged:
         """Parent and children. Never raises for what MLflow does or does not do."""
         try:
             client = self._client()
             experiment = self._experiment_id(client)
-            parent = self._write(client, experiment, _PARENT, self._run_id, _parent_data(settings, comparison, {}))
+            parent = self._write(
+                client, experiment, _PARENT, self._run_id, _parent_data(settings, hyperparameters, comparison)
+            )
             for approach in comparison.approaches:
                 tags = {"mlflow.parentRunId": parent}
                 data = _approach_data(approach, tags, curves if approach.name == "lora" else {})
@@ -121,9 +125,9 @@ def _probe(uri: str) -> None:
         httpx.get(f"{uri}/health", timeout=10.0, follow_redirects=True).raise_for_status()
 
 
-def _parent_data(settings: Settings, comparison: Comparison, tags: dict[str, str]) -> dict[str, Any]:
+def _parent_data(settings: Settings, hyperparameters: Mapping[str, float], comparison: Comparison) -> dict[str, Any]:
     asked = settings.model_dump(mode="json", exclude={"hyperparameters", "deadlines", "model", "benchmark"})
-    params = {**asked, **settings.hyperparameters.model_dump()}
+    params = {**asked, **hyperparameters}
     metrics = [
         (f"{d.better}_minus_{d.worse}_{d.metric}{suffix}", 0, value)
         for d in comparison.differences
@@ -131,7 +135,7 @@ def _parent_data(settings: Settings, comparison: Comparison, tags: dict[str, str
         if value is not None
     ]
     decision = {} if comparison.decision is None else {"nemostack.decision": comparison.decision.outcome}
-    return {"params": params, "metrics": metrics, "tags": tags | decision}
+    return {"params": params, "metrics": metrics, "tags": decision}
 
 
 def _approach_data(approach: Approach, tags: dict[str, str], curves: Curves) -> dict[str, Any]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from nemo_microservices import NeMoMicroservices
 
 _SERVICE = "Customizer"
+_OF_LORA = {"adapter_dim", "alpha", "adapter_dropout"}
 
 
 class LossPoint(Model):
@@ -22,10 +23,10 @@ class LossPoint(Model):
 
 
 class CustomizationJob(Job):
-    """A training job as last seen. `percentage` is of epochs and says nothing about success."""
+    """A training job as last seen. `hyperparameters`: those of `settings.Hyperparameters` that the service names."""
 
     output_model: str | None = None
-    percentage: float | None = None
+    hyperparameters: dict[str, int | float] = Field(default_factory=dict)
     epochs_completed: int | None = None
     steps_completed: int | None = None
     steps_per_epoch: int | None = None
@@ -57,27 +58,21 @@ class Customizer:
         run_id: str,
         stage: str,
     ) -> CustomizationJob:
-        """Start a LoRA job on dataset `namespace/name`."""
+        """Start a LoRA job on dataset `namespace/name`. What `asked` leaves open is not sent."""
+        hyperparameters: Any = {  # the SDK's type is a TypedDict of the same shape
+            "training_type": "sft",
+            "finetuning_type": "lora",
+            "seed": seed,
+            "log_every_n_steps": 1,
+            **asked.model_dump(exclude=_OF_LORA, exclude_none=True),
+            "lora": asked.model_dump(include=_OF_LORA, exclude_none=True),
+        }
         with calling(_SERVICE, self._url, f"starting a LoRA job on {dataset} with config {config}"):
             job = self._sdk.customization.jobs.create(
                 config=config,
                 dataset=dataset,
                 output_model=output_model,
-                hyperparameters={
-                    "training_type": "sft",
-                    "finetuning_type": "lora",
-                    "epochs": asked.epochs,
-                    "batch_size": asked.batch_size,
-                    "learning_rate": asked.learning_rate,
-                    "seed": seed,
-                    "log_every_n_steps": 1,
-                    "val_check_interval": asked.val_check_interval,
-                    "lora": {
-                        "adapter_dim": asked.adapter_dim,
-                        "alpha": asked.alpha,
-                        "adapter_dropout": asked.adapter_dropout,
-                    },
-                },
+                hyperparameters=hyperparameters,
                 custom_fields=marks(run_id, stage),
             )
             return _job(job)
@@ -109,13 +104,22 @@ def _job(raw: Any) -> CustomizationJob:
         status=data.get("status") or details.get("status") or "unknown",
         message=details.get("error_message") or _last_message(details.get("status_logs") or []),
         output_model=data.get("output_model"),
-        percentage=details.get("percentage_done"),
+        hyperparameters=_numbers(data.get("hyperparameters") or {}),
         epochs_completed=details.get("epochs_completed"),
         steps_completed=details.get("steps_completed"),
         steps_per_epoch=details.get("steps_per_epoch"),
         train_loss=_points(metrics.get("train_loss")),
         val_loss=_points(metrics.get("val_loss")),
     )
+
+
+def _numbers(raw: dict[str, Any]) -> dict[str, int | float]:
+    values = {**raw, **(raw.get("lora") or {})}
+    return {
+        name: value
+        for name in Hyperparameters.model_fields
+        if isinstance(value := values.get(name), int | float) and not isinstance(value, bool)
+    }
 
 
 def _last_message(logs: list[dict[str, Any]]) -> str:

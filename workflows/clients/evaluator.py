@@ -28,7 +28,6 @@ class EvaluationJob(Job):
     """An evaluation job as last seen."""
 
     progress: float | None = None
-    samples_processed: int | None = None
 
 
 class Score(Model):
@@ -144,7 +143,6 @@ def _job(raw: Any) -> EvaluationJob:
         status=data.get("status") or "unknown",
         message=details.get("message") or "",
         progress=details.get("progress"),
-        samples_processed=details.get("samples_processed"),
     )
 
 

@@ -35,6 +35,11 @@ class Nim:
         with calling(_SERVICE, self._url, "listing models"):
             return [model.id for model in self._api.models.list().data]
 
+    def model(self, model: str) -> None:
+        """NotFound unless NIM serves it; its text may say why not."""
+        with calling(_SERVICE, self._url, f"asking for the model {model}"):
+            self._api.models.retrieve(model)
+
     def chat(self, model: str, text: str, *, max_tokens: int = 8) -> str:
         """One answer."""
         with calling(_SERVICE, self._url, f"asking {model} something"):

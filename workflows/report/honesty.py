@@ -4,17 +4,17 @@ from collections.abc import Sequence
 
 from workflows.evaluation import Approach
 from workflows.run_directory import RunInfo
+from workflows.settings import SAMPLE_MODEL
 
-_SMALL_MODEL = "nemostack/tiny-instruct"
 _SIMILARITY_JUDGE = "nemostack/similarity-judge"
 
 
 def what_was_reduced(info: RunInfo, approaches: Sequence[Approach]) -> list[str]:
     """One sentence each; empty when there is nothing to confess."""
     notes = []
-    if info.outputs.get("base_model") == _SMALL_MODEL:
+    if info.outputs.get("base_model") == SAMPLE_MODEL:
         notes.append(
-            f"The base model {_SMALL_MODEL} is a small model made for this repository and trained on generated text. "
+            f"The base model {SAMPLE_MODEL} is a small model made for this repository and trained on generated text. "
             "It shows that the pipeline works; its scores say nothing about a production model."
         )
     judged = any("judge" in approach.scores for approach in approaches)

@@ -12,10 +12,13 @@ from workflows.errors import BadInput
 from workflows.evaluation import Approach, ItemResult
 from workflows.load_test import LoadTested
 from workflows.metrics import BY_KEY, METRICS, PRIMARY
-from workflows.pipeline import LABELS, Compared, Trained, Uploaded
 from workflows.report.charts import Bar, Group, intervals, losses
 from workflows.report.honesty import what_was_reduced
 from workflows.run_directory import RunDirectory, write_atomically
+from workflows.stages.comparison import Compared
+from workflows.stages.customization import Trained
+from workflows.stages.evaluation import LABELS
+from workflows.stages.upload import Uploaded
 
 M = TypeVar("M", bound=BaseModel)
 _WORDS = {"zero_shot": "zero-shot", "in_context": "in-context learning", "lora": "LoRA", "evaluation": "the other"}

@@ -51,6 +51,10 @@ class FakeStack:
         self.samples = True
         self.empty_commit_url = False
         self.down: set[str] = set()
+        self.target = "fake"
+        self.base_model = BASE
+        self.sent_hyperparameters: dict[str, Any] = {}
+        self.refusal = ""  # why NIM does not serve an adapter; it says so in its answer on the model
         self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
@@ -64,7 +68,7 @@ class FakeStack:
     @property
     def outputs(self) -> StackOutputs:
         return StackOutputs(
-            target="fake",
+            target=self.target,
             nemo_url=self.url,
             data_store_url=f"{self.url}/ds",
             nim_url=f"{self.url}/nim",
@@ -72,7 +76,7 @@ class FakeStack:
             mlflow_url=f"{self.url}/mlflow",
             judge_url=f"{self.url}/judge",
             judge_model="a/judge",
-            base_model=BASE,
+            base_model=self.base_model,
             customization_config=CONFIG,
             log_commands={},
         )
@@ -92,7 +96,10 @@ class FakeStack:
             self.on(after, lambda: self.interrupt_on(pattern))
 
     def served(self) -> list[str]:
-        return [BASE, *(m for m, e in self.models.items() if e["artifact"]["status"] == "upload_completed")]
+        return [self.base_model, *([] if self.refusal else self._uploaded())]
+
+    def _uploaded(self) -> list[str]:
+        return [m for m, e in self.models.items() if e["artifact"]["status"] == "upload_completed"]
 
     # --- routes ---
 
@@ -145,7 +152,17 @@ class FakeStack:
     def add_customization(self, body: bytes) -> Any:
         raw = json.loads(body)
         job_id = f"cust-{len(self.customizations) + 1}"
-        job = {**raw, "id": job_id, "status": "created", "looks": 0, "output_model": f"{raw['output_model']}@{job_id}"}
+        self.sent_hyperparameters = raw["hyperparameters"]
+        own = {"learning_rate": 1e-4, "batch_size": 8, **raw["hyperparameters"]}  # says what it chose, as NVIDIA's does
+        own["lora"] = {"alpha": 16, **own["lora"]}
+        job = {
+            **raw,
+            "hyperparameters": own,
+            "id": job_id,
+            "status": "created",
+            "looks": 0,
+            "output_model": f"{raw['output_model']}@{job_id}",
+        }
         self.customizations[job_id] = job
         self.models[job["output_model"]] = {"artifact": {"status": "created", "files_url": "hf://x"}}
         return job
@@ -190,7 +207,7 @@ class FakeStack:
         lines = self.repos["dataset", f"{namespace}/{name}"][path].decode().strip("\n").split("\n")
         model = job["target"]["model"]["api_endpoint"]["model_id"]
         shots = len(task["params"]["template"]["messages"]) > 1
-        level = 0.7 if model != BASE else 0.5 if shots else 0.3
+        level = 0.7 if model != self.base_model else 0.5 if shots else 0.3
         samples = []
         for index, line in enumerate(lines[: task["dataset"]["limit"]]):
             score = level + (index % 7 - 3) / 100
@@ -281,6 +298,12 @@ class FakeStack:
             raise Answer(404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound"})
         return repo[path]
 
+    def nim_model(self, name: str) -> Any:
+        if name in self.served():
+            return {"id": name, "object": "model", "created": 1, "owned_by": "x"}
+        why = f" It is announced, but {self.refusal}" if name in self._uploaded() else ""
+        raise Answer(404, {"error": {"message": f"The model `{name}` does not exist.{why}"}})
+
     def chat(self, body: bytes) -> Any:
         raw = json.loads(body)
         message = {"role": "assistant", "content": "Hello you"}
@@ -331,6 +354,7 @@ _ROUTES: tuple[tuple[str, Callable[..., Any]], ...] = (
     (f"GET {_HF}/api/datasets/([^/]+/[^/]+)/tree/main", lambda s, _b, name: s.tree(name)),
     (f"GET {_HF}/datasets/([^/]+/[^/]+)/resolve/main/(.+)", lambda s, _b, name, path: s.resolve(name, path)),
     ("GET /nim/v1/models", _model_list),
+    ("GET /nim/v1/models/(.+)", lambda s, _b, name: s.nim_model(name)),
     ("GET /nim/v1/health/ready", lambda _s, _b: {"message": "ready"}),
     ("POST /nim/v1/chat/completions", FakeStack.chat),
     ("GET /judge/v1/models", lambda _s, _b: {"data": []}),

@@ -178,10 +178,10 @@ def test_dry_run_touches_nothing(
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["compare", "/nowhere"], 2, "/nowhere is no run directory"),
+        (["compare", "/nowhere"], 2, "/nowhere is not a run directory"),
         (["compare", ".", "--metric", "x"], 2, "--metric x: choose one of rouge_l"),
         (["doctor", "--outputs", "/nowhere.json"], 3, "reading stack outputs from /nowhere.json failed"),
-        (["run", "--dataset", "/nowhere", "--outputs", "OUTPUTS"], 2, "/nowhere is no folder"),
+        (["run", "--dataset", "/nowhere", "--outputs", "OUTPUTS"], 2, "/nowhere is not a directory"),
         (["run", "--namespace", "../x", "--outputs", "OUTPUTS"], 2, "--namespace"),
         (["run", "--learning-rate", "0"], 2, "expected a number above 0"),
     ],
@@ -197,7 +197,7 @@ def test_failures_are_one_line(
 
 
 def test_debug_shows_the_traceback() -> None:
-    with pytest.raises(Exception, match="is no run directory"):
+    with pytest.raises(Exception, match="is not a run directory"):
         cli.main(["--debug", "compare", "/nowhere"])
 
 

@@ -61,7 +61,7 @@ def test_all_problems_at_once_but_not_too_many(tmp_path: Path) -> None:
 
 
 def test_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"is no folder; expected one with train.jsonl, validation.jsonl, test.jsonl"):
+    with pytest.raises(BadInput, match=r"is not a directory; expected one with train.jsonl, valid"):
         dataset.load(Settings(dataset=tmp_path / "nowhere"))
 
 

@@ -9,9 +9,9 @@ import pytest
 from tests.unit.workflows.conftest import Harness
 from tests.unit.workflows.fake_stack import BASE
 from workflows.comparison import Comparison
-from workflows.errors import JobFailed, RunLocked, Unhealthy
+from workflows.errors import DeadlineExceeded, JobFailed, RunLocked, ServiceError, Unhealthy
 from workflows.evaluation import ItemResult
-from workflows.settings import Settings
+from workflows.settings import SAMPLE_MODEL, Settings
 
 
 def test_full_run_climbs_the_ladder(harness: Harness, settings: Settings) -> None:
@@ -72,9 +72,28 @@ def test_what_is_sent(harness: Harness, settings: Settings) -> None:
     assert {m["content"].partition(" ")[0] for m in templates[1][:6]} == {"train"}
     assert templates[0] == templates[1][-1:] == [{"role": "user", "content": "{{ item.prompt }}"}]
     assert lora["target"]["model"]["api_endpoint"]["model_id"].startswith("default/my-data-")
-    hyper = stack.customizations["cust-1"]["hyperparameters"]
-    assert hyper["lora"] == {"adapter_dim": 8, "alpha": 32, "adapter_dropout": 0.0}
     assert context["custom_fields"]["nemostack_stage"] == "in_context"
+
+
+def test_hyperparameters_that_nobody_chose_are_the_customizers(harness: Harness, settings: Settings) -> None:
+    chosen = settings.hyperparameters.model_copy(update={"batch_size": 4})
+    run = harness.run(settings.model_copy(update={"hyperparameters": chosen}))
+    sent = harness.stack.sent_hyperparameters
+    assert (sent["epochs"], sent["batch_size"], sent["lora"]) == (1, 4, {"adapter_dim": 8})
+    assert "learning_rate" not in sent
+    said = "rank 8, alpha 16, learning rate 0.0001, batch size 4, epochs 1 (chosen by the Customizer: alpha, learning"
+    assert said in harness.said
+    assert said in (run.path / "report.html").read_text()
+
+
+def test_the_sample_model_gets_what_suits_it(harness: Harness, settings: Settings) -> None:
+    harness.stack.base_model = SAMPLE_MODEL
+    chosen = settings.hyperparameters.model_copy(update={"batch_size": 4})
+    run = harness.run(settings.model_copy(update={"hyperparameters": chosen}))
+    sent = harness.stack.sent_hyperparameters
+    assert (sent["epochs"], sent["batch_size"], sent["learning_rate"]) == (1, 4, 5e-3)
+    assert sent["lora"] == {"adapter_dim": 8, "alpha": 32, "adapter_dropout": 0.0}
+    assert "rank 8, alpha 32, learning rate 0.005, batch size 4, epochs 1." in (run.path / "report.html").read_text()
 
 
 def test_csv_agrees_with_samples(harness: Harness, settings: Settings) -> None:
@@ -141,6 +160,47 @@ def test_failed_job_says_why_and_how_to_go_on(harness: Harness, settings: Settin
     assert len(harness.stack.customizations) == 2
     assert run.stage("cleanup").status == "done"
     assert harness.stack.models == {}  # the adapter of the failed job too
+
+
+def test_an_adapter_that_nim_refuses_ends_the_run_with_its_reason(harness: Harness, settings: Settings) -> None:
+    harness.stack.refusal = "rank 64 is above max_lora_rank 32"
+    with pytest.raises(ServiceError, match=r"NIM refuses to serve .*: rank 64 is above max_lora_rank 32; change"):
+        harness.run(settings)
+    assert harness.stack.count(r"GET /nim/v1/models$") < 5  # at once, not after the deadline
+    harness.stack.refusal = ""
+    run = harness.run(settings)
+    assert run.stage("customization").attempts == 1
+    assert run.info().finished_at is not None
+
+
+def test_an_adapter_that_nim_still_tries_for_is_waited_for(harness: Harness, settings: Settings) -> None:
+    harness.stack.refusal = "the Data Store does not answer; trying again"
+    impatient = settings.model_copy(update={"deadlines": settings.deadlines.model_copy(update={"adapter": 0.2})})
+    with pytest.raises(DeadlineExceeded, match=r"last: NIM serves base/model; the Data Store does not answer; trying"):
+        harness.run(impatient)
+
+
+def test_nim_killed_in_mid_run(harness: Harness, settings: Settings) -> None:
+    stack = harness.stack
+    stack.target = "local"
+
+    def kill() -> None:
+        stack.down.add("/nim")
+        stack.evaluations["eval-2"] |= {"status": "failed", "status_details": {"message": "ConnectError: refused"}}
+
+    stack.on(r"GET /v1/evaluation/jobs/eval-2$", kill)
+    with pytest.raises(JobFailed, match=r"eval-2 ended as failed: ConnectError: refused; .*`nemostack doctor`") as job:
+        harness.run(settings)
+    assert job.value.exit_code == 5
+    with pytest.raises(Unhealthy) as check:  # nothing restarts a NIM that was killed: the user has to know
+        harness.run(settings)
+    assert check.value.exit_code == 8
+    assert re.search(r"NIM: is ready: .* -> .*`make up`", harness.said)
+    stack.down.clear()
+    run = harness.run(settings)
+    assert [run.stage(name).attempts for name in ("zero_shot", "in_context", "lora")] == [1, 2, 1]
+    assert stack.count(r"POST /v1/customization/jobs$") == 1
+    assert run.info().finished_at is not None
 
 
 def test_mlflow_away_is_visible_not_fatal(harness: Harness, settings: Settings) -> None:

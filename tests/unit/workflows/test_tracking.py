@@ -9,6 +9,7 @@ from workflows.comparison import Comparison
 from workflows.settings import Settings
 from workflows.tracking import Tracker
 
+LORA = {"adapter_dim": 8, "learning_rate": 0.0001}
 CURVES = {"train_loss": [(0, 4.0), (1, 3.0)], "val_loss": [(1, 3.5)]}
 
 
@@ -31,7 +32,7 @@ def test_runs_are_logged_once_and_completely(
 
     client = MlflowClient(tracking_uri=store)
     tracker = Tracker(store, "legal", "run-1")
-    logged = tracker.log(settings, comparison, CURVES)
+    logged = tracker.log(settings, LORA, comparison, CURVES)
     assert logged.problem is None
     assert logged.run_id is not None
 
@@ -45,15 +46,16 @@ def test_runs_are_logged_once_and_completely(
     history = client.get_metric_history(lora.info.run_id, "train_loss")
     assert [(point.step, point.value) for point in history] == [(0, 4.0), (1, 3.0)]
     assert runs["run-1"].data.params["adapter_dim"] == "8"
+    assert runs["run-1"].data.params["learning_rate"] == "0.0001"
     assert runs["run-1"].data.tags["nemostack.decision"] == "GO"
     assert runs["in_context"].data.params["shots"] == "3"
 
-    assert tracker.log(settings, comparison, CURVES) == logged  # nothing twice
+    assert tracker.log(settings, LORA, comparison, CURVES) == logged  # nothing twice
     assert len(client.search_runs([experiment.experiment_id])) == 4
     assert len(client.get_metric_history(lora.info.run_id, "train_loss")) == 2
 
     client.set_terminated(lora.info.run_id, status="FAILED")  # as if we had been killed in its midst
-    tracker.log(settings, comparison, CURVES)
+    tracker.log(settings, LORA, comparison, CURVES)
     again = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
     assert len(again) == 4
     assert again["lora"].info.run_id != lora.info.run_id
@@ -66,16 +68,16 @@ def test_runs_are_logged_once_and_completely(
     assert "failed" in (tracker.attach("no-such-run", [report]) or "")
 
     client.delete_experiment(experiment.experiment_id)
-    assert "is deleted" in (tracker.log(settings, comparison, CURVES).problem or "")
+    assert "is deleted" in (tracker.log(settings, LORA, comparison, CURVES).problem or "")
 
 
 def test_no_server_is_a_problem_not_an_error(settings: Settings, comparison: Comparison) -> None:
-    logged = Tracker("http://me:pw@127.0.0.1:9", "legal", "run-1").log(settings, comparison, CURVES)
+    logged = Tracker("http://me:pw@127.0.0.1:9", "legal", "run-1").log(settings, LORA, comparison, CURVES)
     assert logged.run_id is None
     assert "are complete" in (logged.problem or "")
     assert "pw" not in (logged.problem or "")
 
 
 def test_a_stack_without_mlflow(settings: Settings, comparison: Comparison) -> None:
-    logged = Tracker("", "legal", "run-1").log(settings, comparison, CURVES)
+    logged = Tracker("", "legal", "run-1").log(settings, LORA, comparison, CURVES)
     assert logged.problem == "this stack has no MLflow; the results in the run directory are complete"

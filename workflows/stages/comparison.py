@@ -1,0 +1,46 @@
+"""All approaches side by side, in the run directory and in MLflow."""
+
+from workflows import comparison
+from workflows.evaluation import Approach, ItemResult
+from workflows.run_directory import write_atomically
+from workflows.settings import Model
+from workflows.stage import Context, Stage
+from workflows.stages.customization import Trained
+from workflows.stages.evaluation import LABELS
+from workflows.tracking import Logged, Tracker
+
+
+class Compared(Model):
+    """Outputs of the stage."""
+
+    decision: comparison.Decision | None
+    mlflow: Logged
+
+
+def _run(context: Context) -> Compared:
+    done = [context.given(name, Approach) for name in LABELS if context.run.stage(name).status == "done"]
+    items = {approach.name: context.run.load_samples(approach.name, ItemResult) for approach in done}
+    result = comparison.compare(done, items, seed=context.settings.seed)
+    write_atomically(context.run.path / "comparison.json", result.model_dump_json(indent=2) + "\n")
+    write_atomically(context.run.path / "comparison.csv", comparison.to_csv(result))
+    context.progress.update("logging to MLflow")
+    trained = context.given("customization", Trained)
+    curves = {
+        name: [(point.step, point.value) for point in points]
+        for name, points in (("train_loss", trained.train_loss), ("val_loss", trained.val_loss))
+    }
+    tracker = Tracker(context.outputs.mlflow_url, context.settings.experiment, context.run_id)
+    logged = tracker.log(context.settings, trained.hyperparameters, result, curves)
+    if logged.problem:
+        context.progress.line(f"  warning: {logged.problem}")
+    return Compared(decision=result.decision, mlflow=logged)
+
+
+COMPARISON = Stage(
+    name="comparison",
+    title="Comparison",
+    run=_run,
+    gives=Compared,
+    needs=("zero_shot", "in_context", "customization", "lora"),
+    summary=lambda compared: "no decision" if compared.decision is None else compared.decision.outcome,
+)

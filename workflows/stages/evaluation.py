@@ -1,0 +1,143 @@
+"""Evaluations as stages: of a model on the test items (zero-shot, in-context, tuned), or on a benchmark."""
+
+from workflows import dataset, evaluation, in_context
+from workflows.clients.evaluator import EvaluationJob
+from workflows.comparison import interval_text
+from workflows.errors import JobFailed
+from workflows.evaluation import Approach
+from workflows.job_stage import JobRun
+from workflows.serving import wait_until_served
+from workflows.settings import Model
+from workflows.stage import Context, Stage
+from workflows.stages.customization import Trained
+from workflows.stages.upload import Uploaded
+
+LABELS = {"zero_shot": "Zero-shot", "in_context": "In-context", "lora": "LoRA", "evaluation": "Evaluation"}
+
+
+class Benchmarked(Model):
+    """Outputs of `benchmark`: `task metric.score` -> value."""
+
+    job_id: str
+    scores: dict[str, float]
+
+
+def of_model(name: str, title: str) -> Stage:
+    """Make the stage of one of `LABELS`."""
+    return Stage(
+        name=name,
+        title=title,
+        run=lambda context: _approach(context, name),
+        gives=Approach,
+        needs=("dataset", "customization") if name == "lora" else ("dataset",),
+        skip=lambda context: _no_examples(context) if name == "in_context" else None,
+        summary=_summary,
+    )
+
+
+def _no_examples(context: Context) -> str | None:
+    return "no examples asked for (--shots 0)" if context.settings.shots == 0 else None
+
+
+def _summary(approach: Approach) -> str:
+    shown = approach.scores.get("rouge_l")
+    return f"ROUGE-L {interval_text(shown)}" if shown else f"{approach.items} items"
+
+
+def _approach(context: Context, name: str) -> Approach:
+    settings = context.settings
+    uploaded = context.given("dataset", Uploaded)
+    model = _model(context, name)
+    shots = {"in_context": settings.shots, "evaluation": settings.shots}.get(name, 0)
+    data = dataset.load(settings)
+    examples = in_context.choose(data.train, data.test, shots, settings.seed)
+    config = evaluation.config(
+        settings,
+        context.outputs,
+        name=f"{name}-{context.run_id}",
+        test_url=uploaded.test_url,
+        max_tokens=uploaded.max_tokens,
+        examples=examples,
+        judge_key=context.judge_key,
+    )
+    job = _evaluate(context, name, config, model)
+    samples = context.clients.evaluator.samples(job.id, evaluation.TASK)
+    items = evaluation.item_results(samples or [])
+    if items:
+        context.run.save_samples(name, items)
+        scores = evaluation.estimates_of_items(items, settings.seed)
+    else:
+        context.progress.line("  this Evaluator hands out no samples: intervals come from its summary")
+        summary = context.clients.evaluator.scores(job.id).get(evaluation.TASK, {})
+        scores = evaluation.estimates_of_summary(summary, min(settings.limit, len(data.test)))
+    evaluation.require_scores(scores, job.id)
+    return Approach(
+        name=name,
+        label=LABELS[name],
+        model=model,
+        shots=len(examples),
+        job_id=job.id,
+        items=len(items) or max(score.n for score in scores.values()),
+        per_item=bool(items),
+        scores=scores,
+    )
+
+
+def _model(context: Context, name: str) -> str:
+    if name != "lora":
+        return context.settings.model or context.outputs.base_model
+    model = context.given("customization", Trained).model
+    context.progress.update(f"waiting until NIM serves {model}")
+    wait_until_served(
+        context.clients.nim,
+        model,
+        deadline_s=context.settings.deadlines.adapter,
+        outage_s=context.settings.deadlines.outage,
+        pace=context.pace,
+        tell=context.progress.update,
+    )
+    return model
+
+
+def _evaluate(context: Context, stage: str, config: dict[str, object], model: str) -> EvaluationJob:
+    evaluator = context.clients.evaluator
+
+    def describe(job: EvaluationJob) -> str:
+        done = "" if job.progress is None else f" {job.progress:.0f} %"
+        said = f", {job.message}" if job.message not in {"", job.status, "completed"} else ""
+        return f"{job.status}{done}{said}"
+
+    return JobRun[EvaluationJob](
+        what="evaluation job",
+        start=lambda: evaluator.start(
+            config=config,
+            target=evaluation.target(context.outputs, model),
+            namespace=context.settings.namespace,
+            run_id=context.run_id,
+            stage=stage,
+        ),
+        find=lambda: evaluator.find(context.run_id, stage),
+        get=evaluator.get,
+        describe=describe,
+        deadline_s=context.settings.deadlines.evaluation,
+        outage_s=context.settings.deadlines.outage,
+    ).complete(context)
+
+
+def _benchmark(context: Context) -> Benchmarked:
+    settings = context.settings
+    assert settings.benchmark is not None
+    config = evaluation.benchmark_config(settings, settings.benchmark)
+    job = _evaluate(context, "benchmark", config, settings.model or context.outputs.base_model)
+    scores = {
+        f"{task} {name}": score.value
+        for task, named in context.clients.evaluator.scores(job.id).items()
+        for name, score in named.items()
+        if score.value is not None
+    }
+    if not scores:
+        raise JobFailed(f"evaluation job {job.id} completed without scores; see the Evaluator's log")
+    return Benchmarked(job_id=job.id, scores=scores)
+
+
+BENCHMARK = Stage(name="benchmark", title="Benchmark", run=_benchmark, gives=Benchmarked)

@@ -1,0 +1,63 @@
+"""The dataset: validated, uploaded to the Data Store as chats and pairs, registered in the Entity Store."""
+
+from workflows import dataset
+from workflows.settings import Model
+from workflows.stage import Context, Stage
+
+PROJECT = "nemostack"
+
+
+class Uploaded(Model):
+    """Outputs of the stage. `repo` is `namespace/name`, the same in Data Store and Entity Store."""
+
+    repo: str
+    test_url: str
+    max_tokens: int
+    facts: dataset.DatasetFacts
+
+
+def _run(context: Context) -> Uploaded:
+    settings = context.settings
+    data = dataset.load(settings)
+    for warning in data.facts.warnings:
+        context.progress.line(f"  warning: {warning}")
+    name = f"{data.facts.name}-{context.run_id}".lower()
+    repo = f"{settings.namespace}/{name}"
+    context.note(repo=repo)
+    files = {
+        "training/train.jsonl": dataset.as_chat(data.train),
+        "validation/validation.jsonl": dataset.as_chat(data.validation),
+        "testing/test.jsonl": dataset.as_pairs(data.test),
+    }
+    context.clients.entity_store.ensure_namespace(settings.namespace)
+    context.clients.data_store.ensure_namespace(settings.namespace)
+    context.progress.update(f"uploading {sum(map(len, files.values())) / 1e6:.1f} MB to {repo}")
+    context.clients.data_store.upload(repo, files, message=f"nemostack run {context.run_id}")
+    files_url = context.clients.entity_store.register_dataset(settings.namespace, name, project=PROJECT)
+    return Uploaded(
+        repo=repo,
+        test_url=f"{files_url}/testing/test.jsonl",
+        max_tokens=settings.max_tokens or data.max_tokens(),
+        facts=data.facts,
+    )
+
+
+def _gone(context: Context) -> str | None:
+    repo = context.given("dataset", Uploaded).repo
+    namespace, _, name = repo.partition("/")
+    if not context.clients.entity_store.has_dataset(namespace, name):
+        return f"dataset {repo} is not in the Entity Store any more"
+    return None if context.clients.data_store.has(repo) else f"repository {repo} is not in the Data Store any more"
+
+
+DATASET = Stage(
+    name="dataset",
+    title="Dataset validation and upload",
+    run=_run,
+    gives=Uploaded,
+    gone=_gone,
+    summary=lambda uploaded: (
+        ", ".join(f"{split} {facts.rows}" for split, facts in uploaded.facts.splits.items())
+        + f" rows in {uploaded.repo}"
+    ),
+)
