@@ -3,6 +3,12 @@
 Helm installs what is in a chart's crds/ once and never upgrades it, hence not by Helm. A manifest comes from its
 address and is kept in a cache folder, or from `charts.source` where clusters have no internet. Refuses a file whose
 digest is not the pinned one.
+
+Definitions outlive their stack, so they may be there when one comes. They are applied, not created: under a field
+manager whose name is the same in every stack, so that one follows another, with other versions too. What somebody else
+has made of them is never overwritten: the API server answers with a conflict that names the other. A new version shows
+as a replacement, of the resource in the state only: an update would put the definition by another operation, which to
+the API server is another owner, and the next stack would meet a conflict with this one.
 """
 
 import hashlib
@@ -22,6 +28,7 @@ from infra.versions import Manifest
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, ten times as fast, where PyYAML has it
 DOWNLOAD_S = 30
+FIELD_MANAGER = "pulumi.com/patchFieldManager"
 OWN = "apply it yourself and set prerequisites.gateway_api: adopt and routes.gateway.install: false"
 
 
@@ -41,16 +48,23 @@ class Definitions(pulumi.ComponentResource):
     def __init__(self, name: str, args: DefinitionsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("nemostack:platform:Definitions", name, None, opts)
         self.ready = [
-            kubernetes.apiextensions.v1.CustomResourceDefinition(
+            kubernetes.apiextensions.v1.CustomResourceDefinitionPatch(
                 definition["metadata"]["name"],
-                metadata=definition["metadata"],
+                metadata=managed(definition["metadata"]),
                 spec=definition["spec"],
-                opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
+                opts=pulumi.ResourceOptions(
+                    parent=self, retain_on_delete=True, replace_on_changes=["metadata", "spec"]
+                ),
             )
             for manifest in args.manifests
             for definition in definitions(read(manifest, args.folder))
         ]
         self.register_outputs({})
+
+
+def managed(metadata: dict[str, Any]) -> Any:
+    """Say in an object's metadata under which name its fields are owned."""
+    return metadata | {"annotations": {**(metadata.get("annotations") or {}), FIELD_MANAGER: "nemostack"}}
 
 
 def read(manifest: Manifest, folder: Path | None = None) -> bytes:

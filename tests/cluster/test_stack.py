@@ -242,7 +242,7 @@ def test_everything_goes(standing, control_plane):
     assert control_plane.api.items("/api/v1/persistentvolumes") == []
 
 
-def test_layout_single_with_a_nim_by_the_operator_gateway_and_certificates(make, control_plane):
+def test_layout_single_with_a_nim_by_the_operator_gateway_and_certificates_twice(make, control_plane):
     stack = make(
         layout="single",
         prerequisites={"nim_operator": "install"},
@@ -258,6 +258,11 @@ def test_layout_single_with_a_nim_by_the_operator_gateway_and_certificates(make,
     assert control_plane.api.exists(f"/api/v1/namespaces/{names.RELEASE}/services/{LLAMA}")
     assert control_plane.api.items("/apis/gateway.networking.k8s.io/v1/httproutes")
     assert stack.up().changes == {}
+    stack.destroy()
+    assert namespaces(control_plane) == SYSTEM_NAMESPACES
+
+    stack.up()  # on a cluster that still has the kinds
+    assert_healthy(control_plane)
     stack.destroy()
     assert namespaces(control_plane) == SYSTEM_NAMESPACES
     kept = control_plane.api.items(DEFINITIONS)

@@ -25,6 +25,7 @@ MANAGERS = "pulumi-kubernetes"  # what each resource's name begins with
 OWNER = re.compile(r'conflicts? with "([^"]+)"')
 POLL = (0.1, 1.0)  # first and longest pause while waiting, seconds
 FORCE = "pulumi.com/patchForce"
+FIELD_MANAGER = "pulumi.com/patchFieldManager"
 PROPAGATION = "pulumi.com/deletionPropagationPolicy"
 TIMEOUT = "pulumi.com/timeoutSeconds"
 
@@ -116,12 +117,12 @@ class Objects:
 
         Returns id and state. Raises ResourceError if it was not created, PartialError if it is not ready.
         """
-        manager = f"{MANAGERS}-{secrets.token_hex(4)}"
-        obj = difference.normalized(_kubernetes(plain(new)))
+        obj, patch = difference.normalized(_kubernetes(plain(new))), names.is_patch(urn)
+        manager = _manager(obj, {})
         if preview:
-            return "", self._previewed(obj, new, manager)
+            return "", new if patch else self._previewed(obj, new, manager)
         try:
-            live = self._with_retries(urn, lambda: self._create(obj, manager, patch=names.is_patch(urn)))
+            live = self._with_retries(urn, lambda: self._create(obj, manager, patch=patch))
         except UnknownKindError as error:
             raise ResourceError(f"{_title(obj)} cannot be created: {error}; is its CRD installed?") from error
         except ApiError as error:
@@ -129,12 +130,12 @@ class Objects:
         return self._awaited(urn, new, live, manager, timeout=timeout)
 
     def _create(self, obj: Json, manager: str, *, patch: bool) -> Json:
+        """Create what is not there yet. A patch is applied to what is there, and makes it where it is not."""
         metadata = obj["metadata"]
-        if patch:
-            self.cluster.get(obj["apiVersion"], obj["kind"], metadata.get("namespace"), metadata["name"])
-        elif self.cluster.find(obj["apiVersion"], obj["kind"], metadata.get("namespace"), metadata["name"]):
+        there = (obj["apiVersion"], obj["kind"], metadata.get("namespace"), metadata["name"])
+        if not patch and self.cluster.find(*there):
             raise ApiError(409, "AlreadyExists", "it already exists in the cluster; adopt it with `pulumi import`")
-        return self.cluster.apply(obj, manager=manager)
+        return self.cluster.apply(obj, manager=manager, force=patch and _forced(obj))
 
     def _with_retries(self, urn: str, action: Callable[[], Json]) -> Json:
         for pause in CREATE_PAUSES:
@@ -217,7 +218,7 @@ class Objects:
             read_inputs = difference.normalized(live)
             read_inputs.pop("status", None)
         read_inputs = with_secrets_of(_pulumi(read_inputs), _data_of(inputs or state.get(INPUTS) or {}))
-        fresh = _state(read_inputs, live, plain(state).get(MANAGER) or f"{MANAGERS}-{secrets.token_hex(4)}")
+        fresh = _state(read_inputs, live, _manager(live, state))
         try:
             lack = readiness.lacking(live, self.cluster)
         except readiness.FailedError as error:
@@ -228,16 +229,18 @@ class Objects:
 
     def update(self, urn: str, state: Json, new: Json, *, timeout: float, preview: bool) -> Json:
         """Apply the new inputs and wait; returns the state. Raises ResourceError or PartialError."""
-        manager = plain(state).get(MANAGER) or f"{MANAGERS}-{secrets.token_hex(4)}"
         obj = difference.normalized(_kubernetes(plain(new)))
+        manager = _manager(obj, state)
         if preview:
             return self._previewed(obj, new, manager)
         metadata = obj["metadata"]
-        force = readiness.annotations(obj).get(FORCE) == "true"
         try:
             if not self.cluster.find(obj["apiVersion"], obj["kind"], metadata.get("namespace"), metadata["name"]):
                 raise ResourceError(f"{_title(obj)} is gone from the cluster; run `pulumi refresh` first")
-            live = self._apply(obj, manager, force=force)
+            if obj["kind"] == "CustomResourceDefinition":
+                live = self.cluster.replace(obj, manager=manager)
+            else:
+                live = self._apply(obj, manager, force=_forced(obj))
         except ApiError as error:
             raise ResourceError(f"{_title(obj)} was not updated: {_told(error)}") from error
         return self._awaited(urn, new, live, manager, timeout=timeout)[1]
@@ -298,6 +301,16 @@ class _NotReadyError(Exception):
 
 def _title(obj: Json) -> str:
     return f"{obj['kind']} {names.identity(obj['metadata'])}"
+
+
+def _manager(obj: Json, state: Json) -> str:
+    """The name under which fields are owned: as the object says, as it was, or a new one."""
+    said = readiness.annotations(obj).get(FIELD_MANAGER)
+    return str(said or plain(state).get(MANAGER) or f"{MANAGERS}-{secrets.token_hex(4)}")
+
+
+def _forced(obj: Json) -> bool:
+    return readiness.annotations(obj).get(FORCE) == "true"
 
 
 def _told(error: ApiError) -> str:

@@ -144,9 +144,12 @@ def test_kinds_of_envoy_gateway_come_where_it_is_installed_and_only_there():
 
 def test_definitions_survive_the_stack():
     found, _ = registered("gke", **GATEWAY)
-    definitions = of_type(found, ":CustomResourceDefinition")
+    definitions = of_type(found, ":CustomResourceDefinitionPatch")
     assert len(definitions) == 18
     assert all(made.options.retainOnDelete for made in definitions.values())
+    assert {
+        made.inputs["metadata"]["annotations"]["pulumi.com/patchFieldManager"] for made in definitions.values()
+    } == {"nemostack"}, "under another name the next stack could not bring them to another version"
 
 
 def test_volcano_hooks_into_no_pod():
