@@ -60,7 +60,7 @@ def test_hosts_and_paths() -> None:
 
 
 def test_every_controller_and_kind_of_certificate_is_there() -> None:
-    header = "| `controller` | class | long answers | uploads | health checks | private address |"
+    header = "| `controller` | class | long responses | uploads | health checks | private address |"
     table = {cells[0].split("(")[0].strip().replace("`", ""): cells[1] for cells in rows("routes.md", header)}
     controllers = {
         f"{kind} {name}"
@@ -73,7 +73,7 @@ def test_every_controller_and_kind_of_certificate_is_there() -> None:
         assert f"`{usual.external_class}`" in table[f"gateway {name}"] or name == "other"
     for name, usual_class in ingress.CLASSES.items():
         assert f"`{usual_class}`" in table[f"ingress {name}"]
-    kinds = {cells[0].strip("`") for cells in rows("routes.md", "| `tls.kind` | what happens |")}
+    kinds = {cells[0].strip("`") for cells in rows("routes.md", "| `tls.kind` | effect |")}
     assert kinds == set(get_args(Tls.model_fields["kind"].annotation))
 
 
