@@ -1,8 +1,11 @@
 """Who may speak to whom: the ways that the stack needs between namespaces and to the outside, as data. Pure.
 
-An edge is from namespace to namespace, on ports of pods (policies see packets after Services were resolved). Inside a
-namespace everything may speak: the labels of the pods of jobs are made up by the services at run time and are written
-down nowhere, so a rule by label could cut a job off. Operators' own namespaces are left as their charts make them.
+An edge is from namespace to namespace, on ports of pods: most network plugins look at a packet after its Service was
+resolved. The one of EKS looks before, so MLflow's edges, whose Service has a port of its own, carry both.
+
+Inside a namespace everything may speak: the labels of the pods of jobs are made up by the services at run time and are
+written down nowhere, so a rule by label could cut a job off. Operators' own namespaces are left as their charts make
+them.
 """
 
 import ipaddress
@@ -27,6 +30,8 @@ API_SERVER_PORTS = (443, 6443, 8443)
 """On which API servers listen: of clouds, of kubeadm and K3s, of minikube."""
 POSTGRES_PORT, INSTANCE_PORT, POSTGRES_METRICS = 5432, 8000, 9187
 NIM_PROXY_METRICS = 8001
+GOOGLE_METADATA = (("169.254.169.254/32", 80), ("169.254.169.252/32", 988))
+"""Address and port of GKE's metadata server as policies see it: with Dataplane V2, and with Calico."""
 GOOGLE_HEALTH_CHECKS = ("35.191.0.0/16", "130.211.0.0/22")
 
 CALLS: dict[str, tuple[str, ...]] = {
@@ -99,6 +104,7 @@ def all_edges(config: ClusterStackConfig) -> Iterator[Edge]:
     yield from of_nims(config)
     yield from to_stores(config)
     yield from to_the_outside(config)
+    yield from to_identities(config)
     yield from of_operators(config)
     yield from from_clients(config)
 
@@ -129,7 +135,7 @@ def between_services(config: ClusterStackConfig) -> Iterator[Edge]:
 def to_mlflow(config: ClusterStackConfig, consumer: str) -> Iterator[Edge]:
     """Runs and metrics."""
     if config.mlflow.mode == "install":
-        yield edge(consumer, names.MLFLOW_NAMESPACE, (names.MLFLOW_POD_PORT,), "MLflow")
+        yield edge(consumer, names.MLFLOW_NAMESPACE, (names.MLFLOW_PORT, names.MLFLOW_POD_PORT), "MLflow")
     elif config.mlflow.url:
         yield edge(consumer, *destination(config.mlflow.url), "MLflow")
 
@@ -193,6 +199,13 @@ def addresses_of_balancer(config: ClusterStackConfig) -> tuple[str, ...]:
     routes = config.routes
     on_gke = routes.kind == "gateway" and routes.gateway.controller == "gke"
     return routes.load_balancer_cidrs if routes.internal and not on_gke and routes.load_balancer_cidrs else ANYWHERE
+
+
+def to_identities(config: ClusterStackConfig) -> Iterator[Edge]:
+    """Workload identity: the metadata server of GKE hands MLflow a token for the bucket."""
+    if config.target == "gke" and config.object_store.kind == "gcs" and config.mlflow.mode == "install":
+        for address, port in GOOGLE_METADATA:
+            yield edge(names.MLFLOW_NAMESPACE, Peer(cidrs=(address,)), (port,), "identity of pods")
 
 
 def of_operators(config: ClusterStackConfig) -> Iterator[Edge]:

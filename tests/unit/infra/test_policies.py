@@ -181,10 +181,10 @@ BETWEEN_OURS = {
     "nemo-datastore": {("postgres", 5432), ("object-store", 8333)},
     "nemo-entity-store": {("postgres", 5432), ("nemo-datastore", 3000), ("llama3-2-3b-instruct", 8000)},
     "nemo-customizer": {
-        ("postgres", 5432), ("nemo-datastore", 3000), ("nemo-entity-store", 8000), ("mlflow", 5000),
+        ("postgres", 5432), ("nemo-datastore", 3000), ("nemo-entity-store", 8000), ("mlflow", 5000), ("mlflow", 80),
     },
     "nemo-evaluator": {
-        ("postgres", 5432), ("nemo-datastore", 3000), ("nemo-entity-store", 8000), ("mlflow", 5000),
+        ("postgres", 5432), ("nemo-datastore", 3000), ("nemo-entity-store", 8000), ("mlflow", 5000), ("mlflow", 80),
         ("llama3-2-3b-instruct", 8000),
     },
     "llama3-2-3b-instruct": {("nemo-entity-store", 8000), ("nemo-datastore", 3000)},
@@ -232,7 +232,8 @@ def test_dns_and_mlflow_are_in_one_policy_of_those_who_log_runs() -> None:
     spec = found["nemo-customizer", "allow-dns-mlflow"]
     alone = {("nemo-customizer", "allow-dns-mlflow"): spec}
     assert side(alone, "nemo-customizer", "kube-system", 53, "Egress", protocol="UDP")
-    assert side(alone, "nemo-customizer", "mlflow", 5000, "Egress")
+    for port in (5000, 80):  # of the pods and of the Service: EKS looks at a packet before its Service was resolved
+        assert side(alone, "nemo-customizer", "mlflow", port, "Egress")
     assert not side(alone, "nemo-customizer", "nemo-datastore", 3000, "Egress")
 
 
@@ -258,6 +259,18 @@ def test_downloads(namespace: str, internet: bool) -> None:
     assert not side(found, namespace, "52.1.2.3", 80, "Egress")
     for inner in ("10.1.2.3", "169.254.169.254", "192.168.1.1", "172.20.0.1", "100.64.1.1"):
         assert not side(found, namespace, inner, 443, "Egress")
+
+
+def test_google_s_metadata_server_is_mlflow_s_alone_and_only_for_the_bucket() -> None:
+    keys = {"object_store_access_key": "a", "object_store_secret_key": "b"}
+    said: dict[str, Any] = {"security": {"api_server_cidrs": []}, "secrets": {"ngc_api_key": "x", **keys}}
+    bucket = policies(config_for("gke", object_store={"kind": "gcs", "bucket": "mine"}, **said))
+    plain = policies(config_for("gke", **said))
+    for address, port in (("169.254.169.254", 80), ("169.254.169.252", 988)):
+        assert side(bucket, "mlflow", address, port, "Egress")
+        assert not side(plain, "mlflow", address, port, "Egress")
+        assert not side(bucket, "nemo-datastore", address, port, "Egress")
+        assert not side(bucket, "llama3-2-3b-instruct", address, port, "Egress")
 
 
 def test_nowhere_to_download_from() -> None:
