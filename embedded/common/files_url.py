@@ -3,10 +3,13 @@
 Also accepts the older `nds:` scheme and model addresses without `models/`. Refuses paths that leave the repository.
 """
 
+import fnmatch
 import glob
 import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from embedded.common.names import Ref
 
@@ -44,9 +47,13 @@ class FilesUrl:
             raise FilesUrlError(f"files_url {text!r}: {error}") from error
         return cls(kind.removesuffix("s") if kind else default_type, repo, revision or "main", path)
 
-    def download(self, data_store_url: str, to: Path) -> Path:
+    def download(
+        self, data_store_url: str, to: Path, *, only: Collection[str] | None = None, max_bytes: int | None = None
+    ) -> Path:
         """Fetch into folder `to`; returns the folder of the repository's tree, or the one file addressed.
 
+        With `only`, names with wildcards, no other files are fetched, and none from folders below. More bytes than
+        `max_bytes` are refused before the first is fetched.
         Files of the same names in `to` are replaced, others stay: give each download a folder of its own.
         Raises FilesUrlError when the repository or the path does not exist or the Data Store does not answer.
         """
@@ -59,13 +66,16 @@ class FilesUrl:
         try:
             # Asked first, because snapshot_download takes an existing folder for the answer when it gets none.
             info = api.repo_info(str(self.repo), repo_type=self.repo_type, revision=self.revision, files_metadata=True)
+            wanted = self._wanted(getattr(info, "siblings", None) or (), only)
+            size = sum(file.size or 0 for file in wanted)
+            if max_bytes is not None and size > max_bytes:
+                raise FilesUrlError(f"{self} holds {size:,} bytes: at most {max_bytes:,} are fetched")
             api.snapshot_download(
                 str(self.repo),
                 repo_type=self.repo_type,
                 revision=info.sha,
                 local_dir=to,
-                # Patterns, where `[` and `*` would mean something else.
-                allow_patterns=[glob.escape(self.path), f"{glob.escape(self.path)}/*"] if self.path else None,
+                allow_patterns=self._patterns(wanted, only),
             )
         except RepositoryNotFoundError as error:
             raise FilesUrlError(
@@ -78,11 +88,6 @@ class FilesUrl:
         except HUB_ERRORS as error:
             reason = " ".join(str(error).split())
             raise FilesUrlError(f"Data Store at {data_store_url}: fetching {self} failed: {reason}") from error
-        wanted = [
-            file
-            for file in getattr(info, "siblings", None) or ()
-            if not self.path or f"{file.rfilename}/".startswith(f"{self.path}/")
-        ]
         for file in wanted:
             if not (to / file.rfilename).is_file() or (to / file.rfilename).stat().st_size != file.size:
                 raise FilesUrlError(
@@ -92,6 +97,24 @@ class FilesUrl:
         if self.path and not wanted:
             raise FilesUrlError(f"{self.repo_type} repository {self.repo} holds no {self.path!r}")
         return found
+
+    def _wanted(self, files: Iterable[Any], only: Collection[str] | None) -> list[Any]:
+        below = f"{self.path}/" if self.path else ""
+        here = [file for file in files if not below or f"{file.rfilename}/".startswith(below)]
+        if only is None:
+            return here
+        names = {file.rfilename: file.rfilename.removeprefix(below) for file in here}
+        return [
+            file
+            for file in here
+            if "/" not in names[file.rfilename] and any(fnmatch.fnmatchcase(names[file.rfilename], n) for n in only)
+        ]
+
+    def _patterns(self, wanted: list[Any], only: Collection[str] | None) -> list[str] | None:
+        """Make what snapshot_download chooses by: patterns, where `[` and `*` in a name would mean something else."""
+        if only is not None:
+            return [glob.escape(file.rfilename) for file in wanted]
+        return [glob.escape(self.path), f"{glob.escape(self.path)}/*"] if self.path else None
 
     def __str__(self) -> str:
         revision = "" if self.revision == "main" else f"@{self.revision}"

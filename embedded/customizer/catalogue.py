@@ -2,7 +2,7 @@
 
 For each base model in the settings there is a target `NAME@v1.0.0` and a config `NAME@v1.0.0+CPU`, renewed at every
 start. A config shows its target in full. Weights are never taken from a path that a client names: a target is one of
-the settings' base models, or a model repository of the Data Store.
+the settings' base models, or a model repository of the Data Store, which each job fetches (see `stored_model`).
 """
 
 import re
@@ -139,9 +139,12 @@ class Catalogue:
         uri = target["model_uri"]
         if uri and not target["hf_endpoint"]:
             try:
-                return str(FilesUrl.parse(uri, default_type="model"))
+                url = FilesUrl.parse(uri, default_type="model")
             except FilesUrlError as error:
                 raise BadRequest(f"model_uri: {error} (ngc:// is not available here)") from error
+            if url.repo_type != "model":
+                raise BadRequest(f"model_uri {uri!r} names a dataset: expected hf://models/NAMESPACE/NAME")
+            return str(url)
         raise BadRequest(
             f"target: base_model {target['base_model']!r} is not served here (there are: "
             f"{', '.join(self.base_models)}); or give model_uri=hf://models/NAMESPACE/NAME of the Data Store"

@@ -53,7 +53,7 @@ class Creation:
             dataset, url, limit = self._dataset(request, warnings)
         except StoreError as error:
             raise Unavailable(error.message) from error
-        job_id, base = new_id("cust"), target["base_model"] or f"{config['namespace']}/{config['name'] or 'inline'}"
+        job_id, base = new_id("cust"), _base_model(target)
         output = _output(request, Ref.parse(base), url)
         hyper = request.hyperparameters
         if hyper.seed is None:
@@ -93,7 +93,7 @@ class Creation:
             "created_at": at,
             "updated_at": at,
         }
-        model = _model_entity(spec, request)
+        model = _model_entity(spec, request, target["num_parameters"])
         self._jobs.folder(job_id).create(spec)
         try:
             self._entities.register(model)
@@ -146,6 +146,12 @@ class Creation:
             return shown, FilesUrl.parse(entity["files_url"]), wanted.limit or entity.get("limit")
         except FilesUrlError as error:
             raise BadRequest(f"dataset {shown}: {error}") from error
+
+
+def _base_model(target: Document) -> str:
+    """Return the id that the output's entity names as its base; by default that of the target, without a version."""
+    name = str(target["name"] or "inline").partition("@")[0]
+    return target["base_model"] or f"{target['namespace']}/{name}"
 
 
 def _named(text: str) -> DatasetRef:
@@ -206,7 +212,7 @@ def _output(request: JobRequest, base: Ref, dataset: FilesUrl) -> Ref:
     return ref
 
 
-def _model_entity(spec: JobSpec, request: JobRequest) -> Document:
+def _model_entity(spec: JobSpec, request: JobRequest, parameters: int) -> Document:
     hyper, known = spec.hyperparameters, facts(spec.weights)
     peft: Document = {"finetuning_type": hyper.finetuning_type}
     if hyper.lora and hyper.finetuning_type != "all_weights":
@@ -232,7 +238,7 @@ def _model_entity(spec: JobSpec, request: JobRequest) -> Document:
         "spec": {
             "context_size": known.context,
             "is_chat": known.is_chat,
-            "num_parameters": known.parameters,
+            "num_parameters": known.parameters or parameters,
             "num_virtual_tokens": 0,
         },
     }

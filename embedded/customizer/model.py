@@ -16,6 +16,7 @@ from embedded.customizer.spec import JobSpec
 from embedded.customizer.tokens import Example
 
 Tensors = dict[str, torch.Tensor]
+_ADVICE = "Check the files of the target's model_uri or, if it has none, base_models in the Customizer's settings."
 
 
 def load_tokenizer(spec: JobSpec) -> Any:
@@ -23,12 +24,9 @@ def load_tokenizer(spec: JobSpec) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(spec.weights)
+        tokenizer = AutoTokenizer.from_pretrained(spec.weights, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise JobError(
-            f"base model {spec.base_model}: no tokenizer at {spec.weights}: {error}",
-            "Check base_models in the Customizer's settings.",
-        ) from error
+        raise JobError(f"base model {spec.base_model}: no tokenizer at {spec.weights}: {error}", _ADVICE) from error
     if spec.chat_prompt_template:
         tokenizer.chat_template = spec.chat_prompt_template
     return tokenizer
@@ -54,28 +52,33 @@ class TunedModel:
         self._spec = spec
         self._hyper = spec.hyperparameters
         try:
-            config = AutoConfig.from_pretrained(spec.weights)
+            config = AutoConfig.from_pretrained(spec.weights, trust_remote_code=False)
             self._dtype = getattr(config, "dtype", None) or torch.float32
             if self._hyper.sft:
                 _set_dropout(config, self._hyper.sft, reporter)
             adapter = self._hyper.finetuning_type != "all_weights"
             # Frozen weights may be rounded; weights that learn in small steps may not.
             half = adapter and spec.precision in {"bf16", "bf16-mixed"}
-            self.core: Any = AutoModelForCausalLM.from_pretrained(
-                spec.weights, config=config, dtype=torch.bfloat16 if half else torch.float32, attn_implementation="sdpa"
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                spec.weights,
+                config=config,
+                dtype=torch.bfloat16 if half else torch.float32,
+                attn_implementation="sdpa",
+                trust_remote_code=False,
+                output_loading_info=True,
             )
+            self.core: Any = loaded[0]
         except (OSError, ValueError) as error:
-            raise JobError(
-                f"base model {spec.base_model}: cannot load {spec.weights}: {error}",
-                "Check base_models in the Customizer's settings.",
-            ) from error
+            raise JobError(f"base model {spec.base_model}: cannot load {spec.weights}: {error}", _ADVICE) from error
+        if absent := loaded[1]["missing_keys"]:  # transformers would go on with random values
+            raise JobError(f"base model {spec.base_model}: {spec.weights} has no {min(absent)}", _ADVICE)
         self._peft: Any = None
         torch.manual_seed(spec.seed)  # a fresh adapter's values are random
         if adapter:
             self._peft = lora.attach(self.core, self._hyper.lora or Lora(), spec.base_model, fused=fused)
         self._selected = torch.empty(0, dtype=torch.bool)
         # The output layer is a large part of a small model; it is computed only where a token is learned.
-        self.core.get_output_embeddings().register_forward_pre_hook(self._select)  # type: ignore[no-untyped-call]
+        self.core.get_output_embeddings().register_forward_pre_hook(self._select)
 
     def _select(self, _module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor] | None:
         return (inputs[0][self._selected],) if inputs[0].dim() == 3 else None

@@ -121,6 +121,7 @@ class Runner:
 
     def _failed(self, job_id: str, error: dict[str, Any]) -> None:
         self._jobs.move(job_id, "failed", when=("running",), detail=error["message"], error=error)
+        self._jobs.folder(job_id).remove_downloads()
         _log.warning("job %s: failed: %s", job_id, error["message"])
         self._mark_artifact(job_id, "upload_failed")
 

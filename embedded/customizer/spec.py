@@ -45,6 +45,7 @@ class JobFolder:
         self.log = root / "worker.log"
         self.lock = root / "lock"
         self.dataset = root / "dataset"
+        self.base = root / "base"
         self.checkpoint = root / "checkpoint.pt"
         self.best = root / "best.pt"
         self.artifact = root / "artifact"
@@ -62,7 +63,12 @@ class JobFolder:
         """Delete what no one needs once the job is at its end: the artifact is in the Data Store, or incomplete."""
         for file in (self.checkpoint, self.best):
             file.unlink(missing_ok=True)
-        for folder in (self.dataset, self.artifact):
+        shutil.rmtree(self.artifact, ignore_errors=True)
+        self.remove_downloads()
+
+    def remove_downloads(self) -> None:
+        """Delete what came from the Data Store, whole or in part."""
+        for folder in (self.dataset, self.base, self.base.with_name(f"{self.base.name}.partial")):
             shutil.rmtree(folder, ignore_errors=True)
 
     def read_spec(self) -> JobSpec:

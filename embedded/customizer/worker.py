@@ -1,8 +1,8 @@
-"""A job's own process: fetch the dataset, check it, train, upload. It reports to the job's progress file.
+"""A job's own process: fetch the dataset and, if need be, the base model, check them, train, upload.
 
-Cheap checks come before torch is loaded. Everything is repeatable: started again after an interruption, a worker goes
-on from the last checkpoint, or with the upload when training was done. It ends itself when the service is gone, and a
-lock keeps a successor waiting until it has.
+It reports to the job's progress file. Cheap checks come before torch is loaded. Everything is repeatable: started again
+after an interruption, a worker goes on from the last checkpoint, or with the upload when training was done. It ends
+itself when the service is gone, and a lock keeps a successor waiting until it has.
 """
 
 import errno
@@ -20,7 +20,7 @@ from typing import Any
 
 from embedded.common.files_url import FilesUrl, FilesUrlError
 from embedded.common.names import now
-from embedded.customizer import stores
+from embedded.customizer import stored_model, stores
 from embedded.customizer.failures import JobError
 from embedded.customizer.progress import Reporter
 from embedded.customizer.rows import Rows, Template, read_rows
@@ -127,6 +127,7 @@ def run(folder: JobFolder, reporter: Reporter) -> None:
         _train(spec, folder, reporter, rows)
         folder.checkpoint.unlink(missing_ok=True)
         folder.best.unlink(missing_ok=True)
+        folder.remove_downloads()
     reporter.log("uploading", f"to {spec.repo}@{spec.job_id} in the Data Store")
     stores.upload(spec.data_store_url, folder.artifact, spec.repo, spec.job_id)
 
@@ -147,6 +148,9 @@ def _rows(spec: JobSpec, folder: JobFolder, reporter: Reporter) -> Rows:
 
 
 def _train(spec: JobSpec, folder: JobFolder, reporter: Reporter, rows: Rows) -> None:
+    if stored_model.is_stored(spec.weights):
+        reporter.log("reading base model", spec.weights)
+        spec = spec.model_copy(update={"weights": str(stored_model.fetch(spec, folder))})
     import torch
 
     from embedded.customizer.model import TunedModel, load_tokenizer
