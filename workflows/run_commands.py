@@ -108,6 +108,7 @@ def cleanup(
     keep_adapter: o.KeepOption = False,
 ) -> None:
     """Stop and remove what a run left on the stack. Also works on unfinished runs."""
+    from workflows.cleanup import require_same_stack
     from workflows.clients import Clients
     from workflows.console import Progress, stdout
     from workflows.launch import Launch, clean_up
@@ -115,6 +116,7 @@ def cleanup(
 
     found = RunDirectory.open(directory)
     outputs = target.resolve()
+    require_same_stack(found.info(), outputs)
     settings = found.info().settings.model_copy(update={"keep_adapter": keep_adapter, "kind": "run"})
     launch = Launch(run=found, resumed=True, settings=settings, outputs=outputs)
     with Progress() as progress, Clients(outputs) as clients:
