@@ -5,6 +5,7 @@ from typing import get_args
 
 from infra import names
 from infra.config.network import Gateway, Ingress, Tls
+from infra.nemo.wiring import wiring
 from infra.platform import gateway, ingress
 from infra.platform.policy_table import edges
 from infra.platform.route_table import route_table
@@ -35,6 +36,13 @@ def test_edges() -> None:
         for edge in edges(config)
     ]
     assert rows("security.md", "| from | to | pod ports (TCP) | for |") == wanted
+
+
+def test_wiring() -> None:
+    services = {"guardrails": True, "deployment_management": True, "nim_proxy": True}
+    config = config_for("existing", services=services, prerequisites={"nim_operator": "install"})
+    shown = {path.strip("`"): address.strip("`") for path, address in rows("nemo.md", "| chart value | address |")}
+    assert shown == wiring(config)
 
 
 def test_hosts_and_paths() -> None:
