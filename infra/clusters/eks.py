@@ -2,7 +2,8 @@
 
 Private nodes, encrypted disks, metadata that pods do not reach, a role for each thing that speaks to AWS (Pod
 Identity), network policies switched on, a log of the API server. Not made: quotas and capacity reservations, which
-the largest machines need. Of a cluster that is there, its drivers and its autoscaler are its owner's.
+the largest machines need. Of a cluster that is there, its drivers of volumes and its autoscaler are its owner's; the
+driver of EFS must be there.
 """
 
 from dataclasses import dataclass
@@ -128,7 +129,9 @@ class EksCluster(pulumi.ComponentResource):
             made = services(args, addons, system=system, in_cluster=in_cluster)
             self.ready += [system, *made]
         if args.shared_files:
-            self.ready += eks_addons.shared_files(name, network, place.security_group, child, in_cluster)
+            drivers = [eks_addons.adopted_driver(in_cluster)] if args.found else []
+            after = pulumi.ResourceOptions.merge(in_cluster, pulumi.ResourceOptions(depends_on=drivers))
+            self.ready += eks_addons.shared_files(name, network, place.security_group, child, after)
         self.register_outputs({"kubeconfig": self.kubeconfig})
 
 

@@ -21,6 +21,7 @@ from infra.clusters.storage import RWO_CLASS, RWX_CLASS, storage_class
 from infra.platform.helm import ChartStore
 
 NFS_PORT = 2049
+EFS_DRIVER = "efs.csi.aws.com"
 OWNER = "1000"  # user and group that all files of a shared volume belong to, whoever the pod runs as
 AUTOSCALER = "cluster-autoscaler"
 SYSTEM_NAMESPACE = "kube-system"
@@ -83,6 +84,11 @@ def disks(opts: pulumi.ResourceOptions) -> kubernetes.storage.v1.StorageClass:
     return storage_class(RWO_CLASS, "ebs.csi.aws.com", parameters, opts, wait_for_pod=True, default=True)
 
 
+def adopted_driver(opts: pulumi.ResourceOptions) -> pulumi.Resource:
+    """Read the driver of EFS, add-on or not. If it is missing, the message shows this name, so that is the setting."""
+    return kubernetes.storage.v1.CSIDriver.get("eks.rwx", EFS_DRIVER, opts)
+
+
 def shared_files(
     name: str,
     network: Network,
@@ -122,7 +128,7 @@ def shared_files(
     }
     made = storage_class(
         RWX_CLASS,
-        "efs.csi.aws.com",
+        EFS_DRIVER,
         parameters,
         pulumi.ResourceOptions.merge(in_cluster, pulumi.ResourceOptions(depends_on=doors)),
         wait_for_pod=False,

@@ -284,11 +284,23 @@ def test_a_cluster_that_is_there_only_gets_pools_and_shared_files() -> None:
     kinds = {typ.rpartition(":")[2] for typ, _ in registered}
     assert kinds == {
         "Eks", "aws", "kubernetes", "NodeGroup", "LaunchTemplate", "Role", "RolePolicyAttachment", "FileSystem",
-        "SecurityGroup", "SecurityGroupIngressRule", "MountTarget", "StorageClass",
+        "SecurityGroup", "SecurityGroupIngressRule", "MountTarget", "StorageClass", "CSIDriver",
     }  # fmt: skip
     assert set(of_type(registered, GROUP)) == {"gpu-l4", "gpu-train"}
+    driver = registered["kubernetes:storage.k8s.io/v1:CSIDriver", "eks.rwx"]
+    assert driver.inputs == {"id": "efs.csi.aws.com"}, "it is read, which fails where it is missing"
+    made = of_type(registered, ":StorageClass")["nemostack-rwx"]
+    assert made.inputs["provisioner"] == "efs.csi.aws.com"
+    assert "eks.rwx" in made.dependencies
     assert of_type(registered, ":Role").keys() == {"nodes"}
     (rule,) = of_type(registered, ":SecurityGroupIngressRule").values()
     assert rule.inputs["referencedSecurityGroupId"] == "sg-there"
     assert "https://there" in registered["pulumi:providers:kubernetes", "nemostack"].inputs["kubeconfig"]
     assert (cluster.storage_class, cluster.rwx_storage_class) == (None, "nemostack-rwx")
+
+
+def test_the_driver_of_shared_files_is_read_only_where_it_is_needed_and_not_ours() -> None:
+    _, registered = as_shipped()
+    assert not of_type(registered, ":CSIDriver")
+    _, registered = connect(eks=THERE | {"create": False}, storage={"rwx_class_name": "nfs"})
+    assert not of_type(registered, ":CSIDriver")
