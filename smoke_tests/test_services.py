@@ -1,6 +1,7 @@
 """Each service answers, and NIM speaks the OpenAI API as its clients expect it."""
 
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -17,13 +18,31 @@ def openai_client(outputs: StackOutputs) -> OpenAI:
     return OpenAI(base_url=f"{outputs.nim_url}/v1", api_key="none", timeout=60, max_retries=2)
 
 
-@pytest.mark.parametrize("service", ["Data Store", "Entity Store", "Customizer", "Evaluator", "NIM", "Judge", "MLflow"])
-def test_doctor_finds_nothing_wrong(clients: Clients, service: str) -> None:
+def _checked(service: str, *logs: str) -> Any:
+    return pytest.param(service, marks=pytest.mark.services(*logs))
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        _checked("Data Store", "data_store"),
+        _checked("Entity Store", "entity_store", "gateway"),
+        _checked("Customizer", "customizer", "gateway"),
+        _checked("Evaluator", "evaluator", "gateway"),
+        _checked("NIM", "nim"),
+        _checked("Judge", "judge"),
+        _checked("MLflow", "mlflow"),
+    ],
+)
+def test_doctor_finds_nothing_wrong(clients: Clients, outputs: StackOutputs, service: str) -> None:
+    if service == "MLflow" and not outputs.mlflow_url:
+        pytest.skip("this stack has no MLflow: its outputs name no mlflow_url")
     # without writing: test_data.py stores and reads back more than the doctor does
     findings = [f for f in doctor.check(clients, Settings(), write=False) if f.service == service]
     assert findings
-    # the judge's URL is the Evaluator's way to it: it may not be reachable from here, which doctor calls a warning
-    assert [f.line for f in findings if f.level == "bad"] == []
+    # the judge's URL is the Evaluator's way to it: it may not be reachable from here
+    allowed = {"ok", "warn"} if service == "Judge" else {"ok"}
+    assert [f.line for f in findings if f.level not in allowed] == []
 
 
 @pytest.mark.services("nim")
@@ -72,7 +91,7 @@ def test_a_stream_ends_with_done(outputs: StackOutputs) -> None:
 
 @pytest.mark.services("nim")
 @pytest.mark.parametrize("stream", [False, True])
-def test_an_unknown_model_is_404_and_named(outputs: StackOutputs, openai_client: OpenAI, *, stream: bool) -> None:
+def test_an_unknown_model_is_404_and_named(openai_client: OpenAI, *, stream: bool) -> None:
     with pytest.raises(NotFoundError) as caught:
         openai_client.completions.create(model="nobody/no-such-model@v9", prompt="x", max_tokens=1, stream=stream)
     assert "nobody/no-such-model@v9" in str(caught.value)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from smoke_tests.journal import Journal, Made
+from tests.unit.workflows.fake_stack import FakeStack
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -75,6 +76,32 @@ def test_a_failure_shows_the_service_log(dead_stack: Path, workers: str) -> None
     assert "last words of nim" in done.stdout
     # that nothing was left behind could not be found out, which is said
     assert "could not be checked" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("service", "log"), [("NIM", "last words of nim"), ("MLflow", "name no log command for it")])
+def test_a_service_that_is_not_well_fails_its_check(dead_stack: Path, service: str, log: str) -> None:
+    done = _pytest("--outputs", str(dead_stack), "-k", f"finds_nothing_wrong and {service}")
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED
+    assert f"end of the log of {service.lower()}" in done.stdout
+    assert log in done.stdout
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_shows_its_jobs(tmp_path: Path) -> None:
+    stack = FakeStack()
+    stack.on("GET /v1/customization/jobs/cust-1", lambda: stack.customizations["cust-1"].update(status="failed"))
+    path = tmp_path / "outputs.json"
+    path.write_text(stack.outputs.model_copy(update={"mlflow_url": ""}).model_dump_json())
+    try:
+        done = _pytest("--outputs", str(path), "-k", "test_nemostack_run")
+    finally:
+        stack.close()
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED
+    shown = done.stdout.partition("customization job cust-1 ---")[2]
+    assert '"status": "failed"' in shown
+    assert "evaluation job eval-1 ---" in done.stdout
+    assert (stack.datasets, stack.models, stack.repos, stack.evaluations) == ({}, {}, {}, {})
 
 
 def test_the_journal_keeps_order_and_each_thing_once(tmp_path: Path) -> None:
