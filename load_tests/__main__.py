@@ -4,9 +4,12 @@ Exit codes: 0 PASS, 1 crash, 2 wrong usage or failed preflight, 3 FAIL, 4 NOT EN
 """
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+from infra import proxies
 
 USAGE = """usage: python -m load_tests [options]                     load a NIM, report, exit by verdict
        python -m load_tests report DIR [--slo FILE]     make the report of a finished run again
@@ -20,6 +23,7 @@ Exit codes: 0 PASS, 1 crash, 2 usage or preflight, 3 FAIL, 4 NOT ENOUGH, 5 INVAL
 
 def main(argv: list[str]) -> int:
     """Run one of the three; returns the exit code."""
+    proxies.prepare(os.environ)
     match argv:
         case ["mock", *rest]:
             from load_tests.mock_nim import main as mock

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from infra import proxies
 from infra.outputs import StackOutputs
 from smoke_tests.journal import Journal, Kind, Made, Stack
 from smoke_tests.shared import JOB_TIMEOUT_S, Shared
@@ -70,6 +71,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    proxies.prepare(os.environ)
     config.addinivalue_line("markers", "services(*names): whose logs to show when this test fails")
     given = getattr(config, "workerinput", {}).get("smoke")
     if given is not None:

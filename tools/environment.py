@@ -10,6 +10,7 @@ import secrets
 import shlex
 from pathlib import Path
 
+from infra import proxies
 from tools import program_set, programs
 from tools.cache import cache_dir
 from tools.errors import ToolError
@@ -61,6 +62,8 @@ def variables() -> dict[str, str]:
         "PATH": search_path(programs.ensure(["pulumi"])),
         "PULUMI_PYTHON_CMD": str(python),
         "PYTHONPATH": python_path(),
+        # The engine and its plugins talk to each other on loopback, and so do we to the services.
+        **proxies.exclusions(os.environ),
     }
     if backend_of_user() is None:
         STATE.mkdir(mode=0o700, exist_ok=True)

@@ -1,7 +1,8 @@
 """Official Pulumi releases: download, verify against a checksum pinned here, unpack.
 
 The checksums are those that Pulumi publishes for its Homebrew formula (pulumi/homebrew-tap, commit f745989 for
-3.250.0), one a platform. A file with another checksum is thrown away. Proxies of the environment are honoured.
+3.250.0), one a platform. A file with another checksum is thrown away. HTTP proxies of the environment are honoured,
+SOCKS proxies refused.
 """
 
 import hashlib
@@ -68,6 +69,11 @@ def download(folder: Path) -> None:
                     digest = fetch(url, archive)
             except (httpx.HTTPError, OSError) as error:
                 refusals.append(f"{url}: {error or type(error).__name__}")
+                continue
+            except ImportError:  # httpx would need another package for it
+                refusals.append(
+                    f"{url}: no download through a SOCKS proxy; unset ALL_PROXY, set HTTPS_PROXY to an HTTP proxy"
+                )
                 continue
             if digest != SHA256[name]:
                 refusals.append(f"{url}: its SHA-256 is {digest}, pinned is {SHA256[name]}: thrown away")

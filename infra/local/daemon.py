@@ -20,6 +20,7 @@ from typing import Any
 
 from supervisor.xmlrpc import SupervisorTransport
 
+from infra import proxies
 from infra.local import processes
 from infra.local.errors import LocalServiceError
 from infra.local.folders import StackFolder, private, write
@@ -76,10 +77,12 @@ class Daemon:
         self.folder.socket.unlink(missing_ok=True)
         config = self.folder.supervisor / "supervisord.conf"
         write(config, self.config_text())
+        environment = dict(os.environ)  # what services inherit, less what launch.py keeps from them
+        proxies.prepare(environment)
         done = subprocess.run(
             [sys.executable, "-m", "supervisor.supervisord", "--configuration", str(config)],
-            cwd=self.folder.path, umask=0o077, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            check=False, timeout=60,
+            cwd=self.folder.path, env=environment, umask=0o077, stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, check=False, timeout=60,
         )  # fmt: skip
         deadline = time.monotonic() + START_TIMEOUT_S
         while done.returncode == 0 and time.monotonic() < deadline:

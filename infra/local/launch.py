@@ -15,17 +15,15 @@ import psutil
 START_MARK = "==> started"  # begins each run in a service's log
 PASSED_ON = {
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "TZ", "LANG", "LD_LIBRARY_PATH",
-    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy",
+    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
 }  # fmt: skip
 PASSED_ON_PREFIXES = ("LC_", "XDG_", "HF_", "CUDA_")
 
 
 def environment(given: dict[str, str], inherited: dict[str, str]) -> dict[str, str]:
-    """Make what a service sees: the harmless part of `inherited`, then `given`; loopback goes through no proxy."""
+    """Make what a service sees: the harmless part of `inherited`, then `given`."""
     env = {name: value for name, value in inherited.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)}
-    excluded = inherited.get("NO_PROXY") or inherited.get("no_proxy") or ""
-    env["NO_PROXY"] = env["no_proxy"] = ",".join(filter(None, [excluded, "127.0.0.1", "localhost"]))
     return env | given
 
 

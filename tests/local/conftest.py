@@ -22,6 +22,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 240
+DEAD_PROXY = "http://127.0.0.1:9"  # what is asked through it fails: nothing here may be
 PORTS_PER_STACK = 8
 SECOND_STACK = PORTS_PER_STACK  # how far from the first stack's ports a second one's begin
 
@@ -36,6 +37,7 @@ class Clone:
         env = {name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")}
         env.pop("PYTHONPATH", None)
         env["PULUMI_HOME"] = str(self.path / "pulumi-home")
+        env |= dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), DEAD_PROXY)
         return subprocess.Popen(
             [str(self.path / ".venv" / "bin" / "python"), "-m", "tools", *command],
             cwd=self.path, env=env, text=True, start_new_session=True, stdin=subprocess.DEVNULL, **options,

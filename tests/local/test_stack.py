@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from infra.outputs import StackOutputs
@@ -58,6 +59,7 @@ def test_life(clone: Clone) -> None:
     assert "+ 19 created" in clone.up()
     assert len(clone.listening()) == 8
     assert set(clone.pids()) == SERVICES
+    assert "127.0.0.1" in psutil.Process(clone.pid("nim")).environ()["no_proxy"].split(",")
 
     # secrets are nobody else's business, and git sees none of it
     open_to_others = [path for path in clone.stack.rglob("*") if stat.S_IMODE(path.lstat().st_mode) & 0o077]

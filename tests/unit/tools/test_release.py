@@ -57,6 +57,14 @@ def test_wrong_checksum_is_thrown_away_and_the_next_source_asked(serve: Any, tmp
     assert list(tmp_path.iterdir()) == []
 
 
+def test_socks_proxy_is_a_refusal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    with pytest.raises(ToolError, match=r"get\.pulumi\.com.*SOCKS proxy; unset ALL_PROXY"):
+        release.download(tmp_path)
+
+
 def test_every_platform_has_a_checksum() -> None:
     assert {len(digest) for digest in release.SHA256.values()} == {64}
     assert len(set(release.SHA256.values())) == 4
