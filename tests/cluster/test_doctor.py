@@ -245,7 +245,7 @@ def test_user_without_rights(doctor: Doctor) -> None:
     found = look(doctor.outputs(kubeconfig=str(kubeconfig)), lambda _text: None)
     gaps = [f for f in found if f.check == "cluster" and f.level == "warn"]
     assert any("cannot list" in f.evidence and "stranger" in f.evidence for f in gaps)
-    assert not any(f.level == "bad" for f in found if f.check != "NIM as the Evaluator reaches it")
+    assert not any(f.level == "bad" for f in found if f.check != "NIM URL for the Evaluator")
 
 
 def test_cluster_that_is_away(doctor: Doctor) -> None:

@@ -163,28 +163,28 @@ def _mounts(snapshot: Snapshot) -> Iterator[Seen]:
 CHECKS = (
     Check(
         name="image refused", symptom="ImagePullBackOff, 401 or 403 from nvcr.io", look=_refused,
-        looks_at="the message of the pull, the pod's pull secret: there, for nvcr.io, user $oauthtoken",
-        fix="give a valid NGC key with access to this image and `pulumi up`; accept the model's licence on NGC",
+        looks_at="the error of the pull; the pod's pull secret: existence, registry nvcr.io, user $oauthtoken",
+        fix="set a valid NGC key with access to this image and run `pulumi up`; accept the model's licence on NGC",
     ),
     Check(
         name="Bitnami image", symptom="image bitnami/... not found", look=_bitnami,
         looks_at="image references of pods that cannot pull",
-        fix="the free Bitnami images are gone: use CloudNativePG or an external database, or bitnamilegacy/*",
+        fix="the free Bitnami images were withdrawn: use CloudNativePG, an external database, or bitnamilegacy/*",
     ),
     Check(
         name="image missing", symptom="ImagePullBackOff for another reason", look=_no_image,
-        looks_at="the message of the pull",
-        fix="check repository and tag; can the nodes reach the registry?",
+        looks_at="the error of the pull",
+        fix="check repository and tag, and that the nodes can reach the registry",
     ),
     Check(
         name="killed for memory", symptom="customization job failed, exit 137; OOMKilled", look=_out_of_memory,
-        looks_at="last terminated state of containers",
+        looks_at="last terminated state of the containers",
         fix="raise the memory limit of this container",
     ),
     Check(
-        name="startup probe", symptom="NIM killed before it is ready", look=_probe,
+        name="startup probe", symptom="a NIM is killed before it is ready", look=_probe,
         looks_at="events `failed startup probe`",
-        fix="raise startup_minutes of the NIM; a cache volume keeps the download over restarts",
+        fix="raise startup_minutes of the NIM; a cache volume keeps the download across restarts",
     ),
     Check(
         name="GPU memory", symptom="CrashLoop, CUDA out of memory", look=in_log(GPU_MEMORY),
@@ -194,32 +194,32 @@ CHECKS = (
     Check(
         name="GPU driver", symptom="CrashLoop, driver and CUDA do not match", look=in_log(DRIVER),
         looks_at="log of the failed container",
-        fix="nodes with a newer driver (AMI, GPU operator), or an older NIM",
+        fix="use nodes with a newer driver (AMI, GPU operator), or an older NIM",
     ),
     Check(
         name="disk full", symptom="no space left; pod evicted", look=_evicted,
         looks_at="log of the failed container, reason Evicted",
-        fix="grow job_size of the Customizer or the NIM's cache, delete finished jobs, larger node disks",
+        fix="raise job_size of the Customizer or the size of the NIM's cache, delete finished jobs, enlarge node disks",
     ),
     Check(
         name="gated model", symptom="403 from Hugging Face", look=in_log(GATED),
         looks_at="log of the failed container",
-        fix="set hf_token of the stack, and accept the model's licence with that account",
+        fix="set hf_token in the stack's settings, and accept the model's licence with that account",
     ),
     Check(
-        name="training rows", symptom="job fails on its data", look=in_log(ROWS, training=True),
+        name="training rows", symptom="a job fails on its data", look=in_log(ROWS, training=True),
         looks_at="log of the failed training container",
-        fix="one JSON object a line, with prompt and completion (or messages), as the prompt_template asks",
+        fix="write one JSON object per line, with prompt and completion (or messages), as the prompt_template requires",
     ),
     Check(
-        name="cannot be mounted", symptom="ContainerCreating for ever", look=_mounts,
+        name="cannot be mounted", symptom="pods stay in ContainerCreating", look=_mounts,
         looks_at="events FailedMount and FailedAttachVolume, reason CreateContainerConfigError",
-        fix="the Secret, ConfigMap or volume that is named must exist in this namespace; a webhook's certificate comes "
-        "from cert-manager",
+        fix="the Secret, ConfigMap or volume that it names must exist in this namespace; cert-manager creates "
+        "certificates of webhooks",
     ),
     Check(
         name="crash", symptom="CrashLoop for another reason", look=_crash,
         looks_at="exit code, restarts, last line of the log",
-        fix="`kubectl logs --previous` of this pod; check its Secrets and the services that it needs",
+        fix="read `kubectl logs --previous` of this pod; check its Secrets and the services that it needs",
     ),
 )  # fmt: skip

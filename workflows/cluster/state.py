@@ -211,58 +211,58 @@ def _internal_url(snapshot: Snapshot) -> Iterator[Seen]:
 CHECKS = (
     Check(
         name="cluster", symptom="nothing works", look=_version,
-        looks_at="the API server's version, and what these credentials may not list",
-        fix="check kubeconfig and context of the stack's outputs; log in to the cloud again",
+        looks_at="version of the API server; objects that these credentials may not list",
+        fix="check the kubeconfig and context in the stack's outputs; log in to the cloud again",
     ),
     Check(
-        name="nodes", symptom="pods stay Pending or vanish", look=_nodes,
+        name="nodes", symptom="pods stay Pending or disappear", look=_nodes,
         looks_at="conditions Ready, DiskPressure, MemoryPressure, PIDPressure",
-        fix="look at the node (`kubectl describe node`); replace it, or give it more disk",
+        fix="inspect the node (`kubectl describe node`); replace it, or give it a larger disk",
     ),
     Check(
         name="GPUs", symptom="NIMs and training jobs do not start", look=_gpus,
-        looks_at="allocatable nvidia.com/gpu and MIG slices of all nodes, against what running pods hold",
+        looks_at="allocatable nvidia.com/gpu and MIG partitions of all nodes; those that running pods use",
         fix="add GPU nodes to a pool, or wait for the autoscaler; see `device plugin`",
     ),
     Check(
-        name="Secrets", symptom="images, models or databases are refused", look=_secrets,
-        looks_at="every Secret of the outputs in its namespace: type, key, registry and user of the pull secret",
-        fix="set ngc_api_key (or the existing Secret's name) in the stack's settings and `pulumi up`; in a shell quote "
-        "'$oauthtoken'",
+        name="Secrets", symptom="access to images, models or databases is denied", look=_secrets,
+        looks_at="every Secret in the outputs: namespace, type, keys, registry and user of the pull secret",
+        fix="set ngc_api_key (or the name of an existing Secret) in the stack's settings and run `pulumi up`; in a "
+        "shell quote '$oauthtoken'",
     ),
     Check(
-        name="volumes", symptom="pods wait for their volumes", look=_volumes,
+        name="volumes", symptom="pods wait for volumes", look=_volumes,
         looks_at="phase of every PersistentVolumeClaim",
-        fix="see `volume pending`; a lost volume must be restored from your backup",
+        fix="see `volume pending`; restore a lost volume from your backup",
     ),
     Check(
         name="services", symptom="connection refused, HTTP 502 or 503", look=_services,
-        looks_at="every Service of the outputs: there, with its port, with ready pods",
-        fix="see what is said of its pods below; `pulumi up` puts a missing Service back",
+        looks_at="every Service in the outputs: whether it exists, has its port, has ready pods",
+        fix="see the findings about its pods; `pulumi up` recreates a missing Service",
     ),
     Check(
-        name="routes", symptom="host names lead nowhere, HTTP 404", look=_routes,
+        name="routes", symptom="host names do not resolve or answer HTTP 404", look=_routes,
         looks_at="Gateways (Accepted, Programmed, address), HTTPRoutes (Accepted, ResolvedRefs), Ingresses (address)",
-        fix="check that the controller of the class runs; a load balancer's quota or subnet tags may be missing",
+        fix="check that the controller of the class runs, and quota and subnet tags for its load balancer",
     ),
     Check(
-        name="releases", symptom="an upgrade hangs or is refused", look=_releases,
+        name="releases", symptom="an upgrade hangs or is rejected", look=_releases,
         looks_at="status of the latest revision of each Helm release",
-        fix="solve what its pods say, then `pulumi up`; one that stays pending-* was interrupted: `helm rollback`",
+        fix="fix what its pods report, then `pulumi up`; if it stays pending-*, it was interrupted: `helm rollback`",
     ),
     Check(
-        name="workloads", symptom="a service is there in part", look=_workloads,
-        looks_at="ready against wanted pods of Deployments, StatefulSets and DaemonSets",
-        fix="the causes below say why; `kubectl describe` of the pod says the rest",
+        name="workloads", symptom="a service runs only partly", look=_workloads,
+        looks_at="ready and desired pods of Deployments, StatefulSets and DaemonSets",
+        fix="see the known failures; `kubectl describe` of the pod shows more",
     ),
     Check(
-        name="NIMs", symptom="NIM is not ready", look=_nims,
+        name="NIMs", symptom="a NIM is not ready", look=_nims,
         looks_at="state of NIMService and NIMCache, ready pods behind each NIM's Service",
-        fix="the first start downloads the weights and may take long; otherwise the causes below say why",
+        fix="a first start downloads the weights and may take long; otherwise see the known failures",
     ),
     Check(
-        name="NIM as the Evaluator reaches it", symptom="evaluations cannot reach NIM", look=_internal_url,
-        looks_at="nim_internal_url of the outputs: names a Service that is there",
+        name="NIM URL for the Evaluator", symptom="evaluations cannot reach NIM", look=_internal_url,
+        looks_at="nim_internal_url in the outputs: whether the Service exists",
         fix="use the in-cluster URL http://NIM.NAMESPACE.svc.cluster.local:8000",
     ),
 )  # fmt: skip

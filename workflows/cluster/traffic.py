@@ -1,4 +1,4 @@
-"""What keeps services from each other: network policies, host checks, adapters' source, limits of the way in.
+"""What keeps services from each other: network policies, host checks, adapters' source, limits of routes.
 
 Policies are judged by their rules alone: whether the network plugin enforces them is not asked.
 """
@@ -273,26 +273,26 @@ CHECKS = (
     Check(
         name="DNS policy", symptom="name resolution fails", look=_dns,
         looks_at="egress rules of the NetworkPolicies that select a pod: UDP 53",
-        fix="allow UDP and TCP 53 to kube-dns in this namespace; `pulumi up` puts the stack's policies back",
+        fix="allow UDP and TCP 53 to kube-dns in this namespace; `pulumi up` restores the stack's policies",
     ),
     Check(
-        name="MLflow policy", symptom="no MLflow runs", look=_mlflow_way,
-        looks_at="egress rules of the Customizer's and the Evaluator's namespaces, ingress rules of MLflow's",
-        fix="allow TCP to MLflow on both sides; `pulumi up` puts the stack's policies back",
+        name="MLflow policy", symptom="MLflow shows no runs", look=_mlflow_way,
+        looks_at="egress rules of the Customizer's and the Evaluator's namespaces; ingress rules of MLflow's",
+        fix="allow TCP to MLflow on both sides; `pulumi up` restores the stack's policies",
     ),
     Check(
         name="MLflow hosts", symptom="MLflow answers 403, Invalid Host header", look=_hosts,
         looks_at=f"{ALLOWED_HOSTS} and --allowed-hosts of MLflow's pods; the end of its log",
-        fix="list the in-cluster name and the public host in the stack's settings of MLflow",
+        fix="add the in-cluster name and the public host to mlflow.allowed_hosts in the stack's settings",
     ),
     Check(
-        name="adapter source", symptom="the tuned model is not found in NIM", look=_adapters,
-        looks_at=f"{PEFT_SOURCE} of the NIMs: major version of the image, the Service it names",
-        fix="the Entity Store must be ready; an adapter shows after one refresh interval; its rank must fit max_rank",
+        name="adapter source", symptom="NIM does not find the fine-tuned model", look=_adapters,
+        looks_at=f"{PEFT_SOURCE} of the NIMs: the Service it names, and the major version of the image",
+        fix="the Entity Store must be ready; an adapter appears after one refresh interval; its rank must fit max_rank",
     ),
     Check(
-        name="way in", symptom="HTTP 413 on upload, streams cut at 15 or 60 s", look=_limits,
-        looks_at="annotations of Ingresses (nginx, ALB), timeouts of HTTPRoutes and policies of Envoy Gateway",
-        fix="no body limit and long timeouts on this route; `pulumi up` puts the stack's settings back",
+        name="route limits", symptom="HTTP 413 on upload, streams cut at 15 or 60 s", look=_limits,
+        looks_at="annotations of Ingresses (nginx, ALB); timeouts in HTTPRoutes and policies of Envoy Gateway",
+        fix="set no body limit and long timeouts on this route; `pulumi up` restores the stack's settings",
     ),
 )  # fmt: skip

@@ -387,7 +387,7 @@ CASES: list[tuple[Callable[[Broken], None], str, str, str]] = [
     (half_installed, "releases", "Helm release is pending-install (revision 1)", "helm rollback"),
     (pods_missing, "workloads", "Deployment: 1 of 3 pods ready", ""),
     (cache_loading, "NIMs", "NIMCache is InProgress", "first start"),
-    (nim_of_another_cluster, "NIM as the Evaluator reaches it", "there is no Service elsewhere/nim", "in-cluster URL"),
+    (nim_of_another_cluster, "NIM URL for the Evaluator", "there is no Service elsewhere/nim", "in-cluster URL"),
     (no_gpu_left, "GPUs short", "wants 1 nvidia.com/gpu; the cluster has 4, at most 2 on a node", "autoscaler"),
     (no_node_large_enough, "GPUs short", "wants 4 nvidia.com/gpu", "no node is that large"),
     (device_plugin_missing, "device plugin", "has a GPU by its labels, but no allocatable", "device plugin"),
@@ -409,10 +409,10 @@ CASES: list[tuple[Callable[[Broken], None], str, str, str]] = [
     (old_driver, "GPU driver", "unsupported display driver", "newer driver"),
     (disk_full, "disk full", "No space left on device", "job_size"),
     (gated, "gated model", "GatedRepoError", "hf_token"),
-    (bad_rows, "training rows", "KeyError: 'completion'", "JSON object a line"),
+    (bad_rows, "training rows", "KeyError: 'completion'", "JSON object per line"),
     (secret_not_there, "cannot be mounted", 'secret "webhook-server-cert" not found', "cert-manager"),
     (crash, "crash", "main ended with 3, 7 restarts: ValueError: DATABASE_URL is not set", "logs --previous"),
-    (no_pod_groups, "Volcano's kinds", "the API has no podgroups.scheduling.volcano.sh", "install Volcano"),
+    (no_pod_groups, "Volcano CRDs", "the API has no podgroups.scheduling.volcano.sh", "install Volcano"),
     (webhook_x509, "webhook call", "mutatepod.volcano.sh", "volcano-admission-init"),
     (webhook_without_service, "webhook dead", "volcano-system/volcano-admission does not exist", "kubectl delete"),
     (webhook_without_certificate, "webhook dead", "has no caBundle", "cainjector"),
@@ -427,8 +427,8 @@ CASES: list[tuple[Callable[[Broken], None], str, str, str]] = [
     (mlflow_says_so, "MLflow hosts", "Invalid Host header", ""),
     (nim_2, "adapter source", "takes adapters from a folder only", "pin NIM 1.x"),
     (adapters_from_nowhere, "adapter source", "there is no Service nemo/entity-store", "Entity Store must be ready"),
-    (small_uploads, "way in", "proxy-body-size is not set: larger uploads get 413", ""),
-    (short_streams, "way in", "Envoy ends streams and slow requests at 15 s", ""),
+    (small_uploads, "route limits", "proxy-body-size is not set: larger uploads get 413", ""),
+    (short_streams, "route limits", "Envoy ends streams and slow requests at 15 s", ""),
 ]  # fmt: skip
 # Sums that rightly change with the thing that is broken.
 FOLLOWS = {"volumes", "workloads", "nodes"}

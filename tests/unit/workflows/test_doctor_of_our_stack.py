@@ -67,7 +67,7 @@ def test_routes(said: dict[str, Any]) -> None:
     config = config_for("existing", routes={"domain": "ai.example.com", **said})
     made = gateway.gateway_objects(config) if said["kind"] == "gateway" else ingress.ingress_objects(config)
     found = snapshot(config, *made)
-    assert seen(found, "way in") == []
+    assert seen(found, "route limits") == []
     kind = "HTTPRoute" if said["kind"] == "gateway" else "Ingress"
     assert len(found.ours(kind)) > 2
     # ... and without its settings it is
@@ -76,7 +76,7 @@ def test_routes(said: dict[str, Any]) -> None:
         for rule in one["spec"].get("rules") or []:
             rule.pop("timeouts", None)
     found.all("BackendTrafficPolicy").clear()
-    assert seen(found, "way in")
+    assert seen(found, "route limits")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
