@@ -1,22 +1,21 @@
-"""kubectl, as the stack's outputs say: their kubeconfig and context, JSON in, dicts out, and a limit on every wait.
+"""kubectl, as the stack's outputs say: their kubeconfig and context, JSON in, dicts out.
 
-The program is the one installed beside Python, so that its version is pinned. A kubeconfig that is a secret output is
-written to a private file (0600 in a folder 0700) for as long as the `with` block lasts. Failures become the errors of
-workflows/errors.py: not reachable, not allowed, not found, anything else. Never prints an object it was given.
+A kubeconfig that is a secret output is written to a private file (0600 in a folder 0700) for as long as the `with`
+block lasts. Failures become the errors of workflows/errors.py: not reachable, not allowed, not found, anything else.
+Never prints an object it was given.
 """
 
 import json
 import os
 import re
 import shlex
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from infra.kubectl import Access, Answer, NoAnswer, NotInstalled, call, gist
 from infra.outputs import StackOutputs
 from workflows.errors import Forbidden, NotFound, ServiceError, TargetError, Unreachable
 from workflows.redact import redact
@@ -55,23 +54,13 @@ _MEANINGS: tuple[tuple[re.Pattern[str], type[ServiceError], str], ...] = (
         "is the cluster up, and reachable from here (VPN, authorized networks)?",
     ),
 )
-_NOISE = re.compile(r"^[EWI]\d{4} ")
-
-
-def program() -> str:
-    """Path of kubectl. Raises TargetError when it is not installed."""
-    found = Path(sys.executable).with_name("kubectl")
-    if not found.exists():
-        raise TargetError(f"{found} is missing: `make env` installs it")
-    return str(found)
 
 
 class Kubectl:
     """kubectl on one cluster. Make one with `opened`."""
 
-    def __init__(self, kubeconfig: Path | None, context: str | None) -> None:
-        self._program = program()
-        self.kubeconfig, self.context = kubeconfig, context
+    def __init__(self, access: Access) -> None:
+        self._access = access
 
     @classmethod
     @contextmanager
@@ -84,28 +73,29 @@ class Kubectl:
             path = Path(outputs.cluster.kubeconfig).expanduser()
             if not path.is_file():
                 raise TargetError(f"the kubeconfig of the stack's outputs, {path}, is not there")
-            yield cls(path, context)
+            yield cls(Access(kubeconfig=path, context=context))
         elif outputs.kubeconfig:
             with tempfile.TemporaryDirectory(prefix="nemostack-") as folder:
                 path = Path(folder) / "kubeconfig"
                 with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                     file.write(outputs.kubeconfig)
-                yield cls(path, context)
+                yield cls(Access(kubeconfig=path, context=context))
         else:
-            yield cls(None, context)
+            yield cls(Access(context=context))
 
     def argv(self, *arguments: str) -> list[str]:
-        """Return the whole command."""
-        where = ["--kubeconfig", str(self.kubeconfig)] if self.kubeconfig else []
-        where += ["--context", self.context] if self.context else []
-        return [self._program, *where, *arguments]
+        """Return the whole command. Raises TargetError when kubectl is not installed."""
+        try:
+            return self._access.argv(*arguments)
+        except NotInstalled as error:
+            raise TargetError(str(error)) from error
 
-    def run(self, *arguments: str, stdin: str | None = None, timeout_s: float = TIMEOUT_S) -> str:
+    def run(self, *arguments: str, timeout_s: float = TIMEOUT_S) -> str:
         """Return what kubectl prints. Raises ServiceError and its kinds when it fails or does not end."""
-        code, out, err = self._call(arguments, stdin, timeout_s)
-        if code:
-            raise failure(arguments, code, err or out)
-        return out
+        answer = self._call(arguments, timeout_s)
+        if answer.code:
+            raise failure(arguments, answer.code, answer.err or answer.out)
+        return answer.out
 
     def objects(self, resources: Sequence[str], *flags: str, timeout_s: float = TIMEOUT_S) -> tuple[list[Object], str]:
         """Objects of all `resources`, and what was refused (empty: nothing): the rest of them is still an answer.
@@ -113,29 +103,22 @@ class Kubectl:
         Raises ServiceError when there is no answer at all.
         """
         arguments = ("get", ",".join(resources), "-o", "json", *flags)
-        code, out, err = self._call(arguments, None, timeout_s)
+        answer = self._call(arguments, timeout_s)
         try:
-            answer = json.loads(out)
+            shown = json.loads(answer.out)
         except ValueError:
-            raise failure(arguments, code, err or out) from None
-        found = answer["items"] if answer.get("kind", "").endswith("List") else [answer]
-        return found, _gist(err) if code else ""
+            raise failure(arguments, answer.code, answer.err or answer.out) from None
+        found = shown["items"] if shown.get("kind", "").endswith("List") else [shown]
+        return found, redact(gist(answer.err)) if answer.code else ""
 
-    def _call(self, arguments: Sequence[str], stdin: str | None, timeout_s: float) -> tuple[int, str, str]:
-        argv = self.argv(*arguments, f"--request-timeout={timeout_s:g}s")
+    def _call(self, arguments: Sequence[str], timeout_s: float) -> Answer:
         try:
-            done = subprocess.run(
-                argv,
-                input=stdin if stdin is not None else "",
-                capture_output=True,
-                text=True,
-                timeout=timeout_s + _KILL_AFTER_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            said = f"`{spoken(arguments)}` did not end within {error.timeout:g} s"
+            return call(self._access, arguments, request_s=timeout_s, within_s=timeout_s + _KILL_AFTER_S)
+        except NotInstalled as error:
+            raise TargetError(str(error)) from error
+        except NoAnswer as error:
+            said = f"`{spoken(arguments)}` did not end within {error.seconds:g} s"
             raise Unreachable(said, hint="is the cluster reachable from here?") from error
-        return done.returncode, done.stdout, done.stderr
 
 
 @contextmanager
@@ -146,13 +129,12 @@ def log_command(outputs: StackOutputs, command: Sequence[str]) -> Iterator[list[
         return
     with Kubectl.opened(outputs) as kubectl:
         known = {"--kubeconfig", "--context"}.intersection(command)
-        yield [program(), *command[1:]] if known else kubectl.argv(*command[1:])
+        yield (Kubectl(Access()) if known else kubectl).argv(*command[1:])
 
 
 def failure(arguments: Sequence[str], code: int, said: str) -> ServiceError:
     """Return the error that kubectl's exit code and words mean."""
-    gist = _gist(said) or "no message"
-    message = f"`{spoken(arguments)}` failed (exit {code}): {gist}"
+    message = f"`{spoken(arguments)}` failed (exit {code}): {redact(gist(said)) or 'no message'}"
     for pattern, kind, hint in _MEANINGS:
         if pattern.search(said):
             return kind(message, hint=hint)
@@ -162,10 +144,3 @@ def failure(arguments: Sequence[str], code: int, said: str) -> ServiceError:
 def spoken(arguments: Sequence[str]) -> str:
     """Return the command as someone would type it: without paths of this machine."""
     return redact(shlex.join(["kubectl", *arguments]))
-
-
-def _gist(said: str) -> str:
-    """What kubectl said, without the log lines of its libraries, in one line."""
-    lines = [line.strip() for line in said.strip().splitlines() if line.strip()]
-    lines = [line for line in lines if not _NOISE.match(line)] or lines[-1:]
-    return redact("; ".join(dict.fromkeys(lines)))[:600]

@@ -4,23 +4,32 @@ What is verified (capacity.py): GPUs and their memory, storage classes. Refuses 
 stack with all that is missing at once. Labels of nodes are the one thing that is put on it, if the settings ask.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra.clusters.capacity import GpuNode, gpu_nodes, gpu_problems, storage_problems
 from infra.clusters.cluster import Cluster
-from infra.clusters.kubectl import Kubectl, KubectlError
 from infra.config.clusters import AdoptedCluster
 from infra.config.stack import ClusterStackConfig
+from infra.kubectl import Access, NoAnswer, NotInstalled, call, gist
 
+REQUEST_S = 20.0
+READ_S = 90.0
+"""A thousand nodes are read in chunks, each within REQUEST_S, all within READ_S."""
 START = {
     "minikube": "minikube start --driver=docker --container-runtime=docker --gpus=all",
     "existing": "start the cluster, or name another in existing.kubeconfig and existing.context",
 }
+
+
+class KubectlError(Exception):
+    """kubectl is missing, did not reach the API server, or was refused: one line with what it said."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +70,14 @@ def adopt(config: ClusterStackConfig, root: Path, opts: pulumi.ResourceOptions |
     """Verify the cluster of the settings and connect to it. Raises RunError with all that is missing."""
     settings = config.cluster
     assert isinstance(settings, AdoptedCluster)
-    kubectl = Kubectl(kubeconfig=kubeconfig_path(config.target, settings, root), context=settings.context)
-    nodes = verify(config, settings, kubectl)
+    access = Access(kubeconfig=kubeconfig_path(config.target, settings, root), context=settings.context)
+    nodes = verify(config, settings, access)
+    kubeconfig = str(access.kubeconfig) if access.kubeconfig else None
     made = Adopted(
         "cluster",
         AdoptedArgs(
-            kubeconfig=kubectl.kubeconfig,
-            context=kubectl.context,
+            kubeconfig=kubeconfig,
+            context=access.context,
             nodes=[node.name for node in nodes],
             labels=settings.label_nodes,
         ),
@@ -76,31 +86,43 @@ def adopt(config: ClusterStackConfig, root: Path, opts: pulumi.ResourceOptions |
     return Cluster(
         provider=made.provider,
         kubeconfig=pulumi.Output.secret(""),
-        kubeconfig_path=kubectl.kubeconfig,
-        context=kubectl.context,
+        kubeconfig_path=kubeconfig,
+        context=access.context,
         storage_class=config.storage.class_name,
         rwx_storage_class=config.storage.rwx_class_name,
         ready=tuple(made.ready),
     )
 
 
-def kubeconfig_path(target: str, settings: AdoptedCluster, root: Path) -> str | None:
+def kubeconfig_path(target: str, settings: AdoptedCluster, root: Path) -> Path | None:
     """Resolve the kubeconfig's path: `~`, or relative to the clone."""
     if settings.kubeconfig is None:
         return None
     path = root / Path(settings.kubeconfig).expanduser()
     if not path.is_file():
         raise pulumi.RunError(f"{target}.kubeconfig: {path} is not a file: name a kubeconfig, or leave it out")
-    return str(path)
+    return path
 
 
-def verify(config: ClusterStackConfig, settings: AdoptedCluster, kubectl: Kubectl) -> list[GpuNode]:
+def read(access: Access, kind: str) -> list[dict[str, Any]]:
+    """Read all cluster-wide objects of a kind, e.g. `nodes`. Raises KubectlError."""
+    try:
+        answer = call(access, ["get", kind, "-o", "json"], request_s=REQUEST_S, within_s=READ_S)
+    except (NotInstalled, NoAnswer) as error:
+        raise KubectlError(str(error)) from None
+    if answer.code:
+        raise KubectlError(gist(answer.err).removeprefix("error: ") or f"kubectl ended with {answer.code}")
+    items: list[dict[str, Any]] = json.loads(answer.out)["items"]
+    return items
+
+
+def verify(config: ClusterStackConfig, settings: AdoptedCluster, access: Access) -> list[GpuNode]:
     """Return the nodes with GPUs. Raises RunError with all problems of the cluster, one a line."""
     try:
-        found = gpu_nodes(kubectl.read("nodes"), settings.gpu_taints)
-        classes = kubectl.read("storageclasses")
+        found = gpu_nodes(read(access, "nodes"), settings.gpu_taints)
+        classes = read(access, "storageclasses")
     except KubectlError as error:
-        message = f"{config.target}: cannot read the cluster ({kubectl.place}): {error}: {START[config.target]}"
+        message = f"{config.target}: cannot read the cluster ({access.place}): {error}: {START[config.target]}"
         raise pulumi.RunError(message) from None
     problems = storage_problems(classes, config)
     if installs_gpu_software(config):
@@ -111,7 +133,7 @@ def verify(config: ClusterStackConfig, settings: AdoptedCluster, kubectl: Kubect
     else:
         problems += gpu_problems(found, config, settings.min_gpus)
     if problems:
-        raise pulumi.RunError("\n".join([f"the cluster ({kubectl.place}) does not meet the requirements:", *problems]))
+        raise pulumi.RunError("\n".join([f"the cluster ({access.place}) does not meet the requirements:", *problems]))
     return found
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pulumi
 import pytest
 
-from infra.clusters.adopted import verify
-from infra.clusters.kubectl import Kubectl, KubectlError
+from infra.clusters.adopted import KubectlError, read, verify
 from infra.config.clusters import ExistingSettings
+from infra.kubectl import Access
 from tests.cluster.control_plane import ControlPlane
 from tests.unit.infra.cluster_support import config_for
 
@@ -19,7 +19,7 @@ def judge(plane: ControlPlane, **existing: Any) -> list[str]:
     config = config_for("existing", existing={"kubeconfig": str(plane.kubeconfig), **existing})
     settings = config.cluster
     assert isinstance(settings, ExistingSettings)
-    return sorted(node.name for node in verify(config, settings, Kubectl(kubeconfig=str(plane.kubeconfig))))
+    return sorted(node.name for node in verify(config, settings, Access(kubeconfig=plane.kubeconfig)))
 
 
 def refused(plane: ControlPlane, **existing: Any) -> str:
@@ -35,8 +35,8 @@ def test_nodes_with_gpus_are_found_and_counted(control_plane: ControlPlane) -> N
     said = refused(control_plane, min_gpus=9)
     assert "existing.min_gpus: 9 allocatable GPUs are needed, there are 8" in said
     cordoned = nodes[0]
-    kubectl = [Kubectl.program(), "--kubeconfig", str(control_plane.kubeconfig)]
-    subprocess.run([*kubectl, "cordon", cordoned], check=True, capture_output=True)
+    cordon = Access(kubeconfig=control_plane.kubeconfig).argv("cordon", cordoned)
+    subprocess.run(cordon, check=True, capture_output=True)
     said = refused(control_plane, min_gpus=8)
     assert "there are 4" in said
     assert f"{cordoned}: 4x" in said
@@ -49,7 +49,7 @@ def test_a_class_that_is_not_there(control_plane: ControlPlane) -> None:
     settings = config.cluster
     assert isinstance(settings, ExistingSettings)
     with pytest.raises(pulumi.RunError, match=r"no storage class 'nfs': there are shared, standard"):
-        verify(config, settings, Kubectl(kubeconfig=str(control_plane.kubeconfig)))
+        verify(config, settings, Access(kubeconfig=control_plane.kubeconfig))
 
 
 def test_a_login_that_is_refused(control_plane: ControlPlane, tmp_path: Path) -> None:
@@ -57,4 +57,4 @@ def test_a_login_that_is_refused(control_plane: ControlPlane, tmp_path: Path) ->
     text = control_plane.kubeconfig.read_text()
     stranger.write_text("\n".join(line for line in text.splitlines() if "client-" not in line and "token" not in line))
     with pytest.raises(KubectlError):
-        Kubectl(kubeconfig=str(stranger)).read("nodes")
+        read(Access(kubeconfig=stranger), "nodes")

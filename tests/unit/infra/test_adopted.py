@@ -9,7 +9,7 @@ import pulumi
 import pytest
 
 from infra import clusters
-from infra.clusters import capacity, kubectl
+from infra.clusters import adopted, capacity
 from infra.config.pools import Taint
 from tests.unit.infra.cluster_support import ROOT, Registrations, config_for, of_type, run
 
@@ -36,7 +36,7 @@ CLASSES = [storage_class("standard", "example.com/disk", default=True), storage_
 def there(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
     """What the API server returns, to be changed by a test."""
     objects: dict[str, list[Any]] = {"nodes": [node("a", 2, memory_mib=81920)], "storageclasses": list(CLASSES)}
-    monkeypatch.setattr(kubectl.Kubectl, "read", lambda _, kind: objects[kind])
+    monkeypatch.setattr(adopted, "read", lambda _access, kind: objects[kind])
     return objects
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from infra import names, versions
 from infra.cluster_stack import ClusterStack, ClusterStackArgs
-from infra.clusters import kubectl
+from infra.clusters import adopted
 from infra.outputs import StackOutputs
 from infra.platform import manifests
 from tests.unit.infra import test_aks, test_eks, test_gke
@@ -88,7 +88,7 @@ Made = tuple[Registrations, dict[str, Any], Any]
 @pytest.fixture(scope="module")
 def cluster_is_there() -> Iterator[None]:
     patch = pytest.MonkeyPatch()
-    patch.setattr(kubectl.Kubectl, "read", lambda _, kind: {"nodes": [NODE], "storageclasses": CLASSES}[kind])
+    patch.setattr(adopted, "read", lambda _access, kind: {"nodes": [NODE], "storageclasses": CLASSES}[kind])
     patch.setattr(manifests, "read", lambda manifest, _folder: (DEFINITION % manifest.file).encode())
     yield
     patch.undo()

@@ -35,7 +35,7 @@ KINDS = {
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKubectl:
     made = FakeKubectl(tmp_path / "kubectl")
-    monkeypatch.setattr(kubectl, "program", lambda: str(made.path))
+    monkeypatch.setattr("infra.kubectl.program", lambda: str(made.path))
     healthy(made)
     return made
 
@@ -151,8 +151,22 @@ def test_a_call_that_hangs(fake: FakeKubectl, monkeypatch: pytest.MonkeyPatch) -
 
 def test_kubectl_that_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
-    with pytest.raises(TargetError, match="make env"):
-        kubectl.program()
+    monkeypatch.setenv("PATH", "")
+    with Kubectl.opened(h.outputs()) as opened:
+        with pytest.raises(TargetError, match="make env"):
+            opened.run("version")
+        with pytest.raises(TargetError, match="make env"):
+            opened.argv("version")
+
+
+def test_kubectl_of_the_path_serves_where_none_is_beside_python(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fake = FakeKubectl(tmp_path / "bin")
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(fake.path.parent))
+    with Kubectl.opened(h.outputs()) as opened:
+        assert opened.argv("version") == [str(fake.path), "version"]
 
 
 # --- a look at the cluster ----------------------------------------------------------------------------------------

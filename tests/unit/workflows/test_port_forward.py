@@ -22,7 +22,7 @@ import pytest
 from infra.outputs import StackOutputs
 from tests.unit.workflows import healthy_cluster as h
 from tests.unit.workflows.fake_kubectl import FakeKubectl
-from workflows import cli, kubectl
+from workflows import cli
 from workflows.cluster import forwarder, port_forward
 from workflows.cluster.port_forward import forwarding, plan, wait_ready
 from workflows.errors import BadInput, DeadlineExceeded, NotFound, TargetError
@@ -119,7 +119,7 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     made = World(tmp_path / "kubectl")
-    monkeypatch.setattr(kubectl, "program", lambda: str(made.fake.path))
+    monkeypatch.setattr("infra.kubectl.program", lambda: str(made.fake.path))
     monkeypatch.setattr(forwarder, "PAUSES_S", (0.05, 0.1))
     yield made
     made.close()
@@ -328,7 +328,7 @@ def test_command_that_does_not_exist(world: World, file: str, capfd: pytest.Capt
 def started(world: World, file: str, *more: str) -> "subprocess.Popen[str]":
     script = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        f"from workflows import cli, kubectl; kubectl.program = lambda: {str(world.fake.path)!r}\n"
+        f"from infra import kubectl; from workflows import cli; kubectl.program = lambda: {str(world.fake.path)!r}\n"
         f"cli.main(['port-forward', '--outputs', {file!r}, *{list(more)!r}])"
     )
     return subprocess.Popen(

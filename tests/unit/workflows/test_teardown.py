@@ -15,7 +15,7 @@ from tests.unit.workflows.fake_stack import FakeStack
 from tests.unit.workflows.test_kubectl import KINDS
 from tools import stacks
 from tools.errors import ToolError
-from workflows import cli, kubectl, teardown_command
+from workflows import cli, teardown_command
 from workflows.cluster import teardown
 from workflows.cluster.leftovers import Leftover, Remains, gone_with_the_cluster, left
 from workflows.cluster.snapshot import Release
@@ -168,7 +168,7 @@ def pulumi(monkeypatch: pytest.MonkeyPatch) -> Pulumi:
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKubectl:
     made = FakeKubectl(tmp_path / "kubectl")
-    monkeypatch.setattr(kubectl, "program", lambda: str(made.path))
+    monkeypatch.setattr("infra.kubectl.program", lambda: str(made.path))
     made.write("kinds.json", KINDS)
     made.fail("get customresourcedefinitions", "", stdout="", code=0)
     return made

