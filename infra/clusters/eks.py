@@ -14,6 +14,7 @@ import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 from pulumi_aws import eks
 
+from infra import names
 from infra.clusters import eks_addons, eks_network, eks_roles, kubeconfig
 from infra.clusters.cluster import Cluster
 from infra.clusters.eks_network import Network
@@ -21,6 +22,7 @@ from infra.clusters.eks_pools import Nodes, gpu_pool, system_pool
 from infra.clusters.storage import RWO_CLASS, RWX_CLASS
 from infra.config.clusters import EksSettings
 from infra.config.stack import ClusterStackConfig
+from infra.platform import identities
 from infra.platform.helm import ChartStore
 
 LOGS = ("api", "audit", "authenticator")
@@ -138,11 +140,14 @@ class EksCluster(pulumi.ComponentResource):
 def services(
     args: EksArgs, addons: eks_addons.Addons, *, system: pulumi.Resource, in_cluster: pulumi.ResourceOptions
 ) -> list[pulumi.Resource]:
-    """Make what a new cluster needs on its system pool: add-ons, the default class, the autoscaler."""
+    """Make what a new cluster needs on its system pool: add-ons, the default class, the autoscaler, identities."""
     settings = args.settings
     made = addons.after_nodes([system], shared_files=args.shared_files)
     after = pulumi.ResourceOptions.merge(in_cluster, pulumi.ResourceOptions(depends_on=made))
     made.append(eks_addons.autoscaler(addons, settings.region, settings.kubernetes_version, args.charts, after))
+    if identities.eks_pod_identity(args.config):  # the Data Store takes keys only: those of the settings
+        policy = eks_roles.artifacts_policy(args.config.object_store.bucket, identities.ARTIFACTS)
+        made += addons.identity("mlflow", namespace=names.MLFLOW_NAMESPACE, account=names.MLFLOW_SERVICE, policy=policy)
     if args.config.storage.class_name is None:
         made.append(eks_addons.disks(in_cluster))
     return made

@@ -60,6 +60,20 @@ class Addons:
             opts=pulumi.ResourceOptions.merge(self.opts, pulumi.ResourceOptions(depends_on=waits)),
         )
 
+    def identity(self, name: str, *, namespace: str, account: str, policy: str) -> list[pulumi.Resource]:
+        """Let the pods of a service account do what a policy says."""
+        role, _ = eks_roles.role(name, eks_roles.POD_IDENTITY, (), self.opts)
+        allowed = iam.RolePolicy(name, role=role.id, policy=policy, opts=self.opts)
+        association = eks.PodIdentityAssociation(
+            name,
+            cluster_name=self.cluster,
+            namespace=namespace,
+            service_account=account,
+            role_arn=role.arn,
+            opts=self.opts,
+        )
+        return [allowed, association]
+
     def before_nodes(self) -> list[pulumi.Resource]:
         """Make what a node needs to become ready, with network policies switched on."""
         return [self.addon("vpc-cni", settings={"enableNetworkPolicy": "true"}), self.addon("kube-proxy")]
@@ -174,21 +188,12 @@ def autoscaler(
     in_cluster: pulumi.ResourceOptions,
 ) -> kubernetes.helm.v3.Release:
     """Install what changes the numbers of nodes: managed groups do not do it by themselves."""
-    role, _ = eks_roles.role(AUTOSCALER, eks_roles.POD_IDENTITY, (), addons.opts)
-    allowed = eks_roles.autoscaler_policy(addons.cluster)
-    policy = iam.RolePolicy(AUTOSCALER, role=role.id, policy=allowed, opts=addons.opts)
-    identity = eks.PodIdentityAssociation(
-        AUTOSCALER,
-        cluster_name=addons.cluster,
-        namespace=SYSTEM_NAMESPACE,
-        service_account=AUTOSCALER,
-        role_arn=role.arn,
-        opts=addons.opts,
-    )
+    policy = eks_roles.autoscaler_policy(addons.cluster)
+    identity = addons.identity(AUTOSCALER, namespace=SYSTEM_NAMESPACE, account=AUTOSCALER, policy=policy)
     return charts.release(
         AUTOSCALER,
         versions.CLUSTER_AUTOSCALER,
         namespace=SYSTEM_NAMESPACE,
         values=autoscaler_values(addons.cluster, region, kubernetes_version),
-        opts=pulumi.ResourceOptions.merge(in_cluster, pulumi.ResourceOptions(depends_on=[policy, identity])),
+        opts=pulumi.ResourceOptions.merge(in_cluster, pulumi.ResourceOptions(depends_on=identity)),
     )

@@ -25,6 +25,10 @@ READ_GROUPS = (
 )  # fmt: skip
 CHANGE_GROUPS = ("autoscaling:SetDesiredCapacity", "autoscaling:TerminateInstanceInAutoScalingGroup")
 
+USE_OBJECTS = (
+    "s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts",
+)  # fmt: skip
+
 
 def trust(service: str) -> str:
     """Let a service take a role; pods take theirs with a session that says which pod it is."""
@@ -37,6 +41,13 @@ def autoscaler_policy(cluster: str) -> str:
     own = {"StringEquals": {f"aws:ResourceTag/k8s.io/cluster-autoscaler/{cluster}": "owned"}}
     read = {"Effect": "Allow", "Action": list(READ_GROUPS), "Resource": "*"}
     return document([read, {"Effect": "Allow", "Action": list(CHANGE_GROUPS), "Resource": "*", "Condition": own}])
+
+
+def artifacts_policy(bucket: str, folder: str) -> str:
+    """Let MLflow into one folder of a bucket, whose other names it may list."""
+    arn = f"arn:aws:s3:::{bucket}"
+    look = {"Effect": "Allow", "Action": ["s3:ListBucket", "s3:GetBucketLocation"], "Resource": arn}
+    return document([look, {"Effect": "Allow", "Action": list(USE_OBJECTS), "Resource": f"{arn}/{folder}/*"}])
 
 
 def document(statements: Sequence[dict[str, Any]]) -> str:

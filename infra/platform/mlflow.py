@@ -13,7 +13,7 @@ import pulumi_kubernetes as kubernetes
 
 from infra import names
 from infra.config.stack import ClusterStackConfig
-from infra.platform import endpoints
+from infra.platform import endpoints, identities
 from infra.platform.helm import ChartStore
 from infra.platform.operators import resources
 from infra.platform.passwords import GeneratedPassword
@@ -184,11 +184,13 @@ def artifacts(config: ClusterStackConfig, annotations: Mapping[str, Any]) -> dic
     proxied: dict[str, Any] = {"proxiedArtifactStorage": True}
     if bucket is None:
         return proxied | {"defaultArtifactsDestination": f"{MOUNT}/artifacts"}
-    place = {"enabled": True, "path": "mlflow"}
+    place = {"enabled": True, "path": identities.ARTIFACTS}
     if bucket.kind == "azure":
         return proxied | {"azureBlob": place | {"container": bucket.name, "storageAccount": bucket.account}}
     if bucket.kind == "gcs" and annotations:
         return proxied | {"gcs": place | {"bucket": bucket.name}}
+    if identities.eks_pod_identity(config):
+        return proxied | {"s3": place | {"bucket": bucket.name}}
     keys = {
         "name": bucket.secret,
         "keyOfAccessKeyId": endpoints.ACCESS_KEY,

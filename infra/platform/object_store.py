@@ -16,7 +16,7 @@ import pulumi_kubernetes as kubernetes
 
 from infra import names
 from infra.config.stack import ClusterStackConfig
-from infra.platform import endpoints
+from infra.platform import endpoints, identities
 from infra.platform.helm import ChartStore
 from infra.platform.operators import resources
 from infra.platform.passwords import GeneratedPassword
@@ -61,7 +61,7 @@ class ObjectStore(pulumi.ComponentResource):
 
     def _server(self, secret_key: pulumi.Output[str]) -> pulumi.Resource:
         config = self.args.config
-        content = secret_key.apply(lambda key: json.dumps(identities(config.object_store.bucket, key)))
+        content = secret_key.apply(lambda key: json.dumps(s3_users(config.object_store.bucket, key)))
         identity = self._secret(names.OBJECT_STORE_NAMESPACE, CONFIG_SECRET, {CONFIG_KEY: content})
         return self.args.charts.release(
             names.OBJECT_STORE,
@@ -75,7 +75,7 @@ class ObjectStore(pulumi.ComponentResource):
         content = {endpoints.ACCESS_KEY: access_key, endpoints.SECRET_KEY: secret_key}
         return [
             self._secret(namespace, names.OBJECT_STORE_SECRET, content)
-            for namespace in endpoints.bucket_readers(self.args.config)
+            for namespace in identities.key_holders(self.args.config)
         ]
 
     def _secret(self, namespace: str, name: str, content: dict[str, pulumi.Output[str]]) -> kubernetes.core.v1.Secret:
@@ -87,7 +87,7 @@ class ObjectStore(pulumi.ComponentResource):
         )
 
 
-def identities(bucket: str, secret_key: str) -> dict[str, Any]:
+def s3_users(bucket: str, secret_key: str) -> dict[str, Any]:
     """SeaweedFS's S3 users: one, for one bucket."""
     may = [f"{action}:{bucket}" for action in ("Admin", "Read", "Write", "List", "Tagging")]
     credentials = [{"accessKey": ACCESS_KEY, "secretKey": secret_key}]

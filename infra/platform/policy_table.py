@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from infra import names
 from infra.config.clusters import EksSettings
 from infra.config.stack import ClusterStackConfig
-from infra.platform import endpoints
+from infra.platform import endpoints, identities
 from infra.platform.certificates import SOLVER_PORT, certificate_namespaces
 from infra.platform.route_table import backends
 
@@ -32,6 +32,7 @@ POSTGRES_PORT, INSTANCE_PORT, POSTGRES_METRICS = 5432, 8000, 9187
 NIM_PROXY_METRICS = 8001
 GOOGLE_METADATA = (("169.254.169.254/32", 80), ("169.254.169.252/32", 988))
 """Address and port of GKE's metadata server as policies see it: with Dataplane V2, and with Calico."""
+EKS_AGENT = "169.254.170.23/32"
 GOOGLE_HEALTH_CHECKS = ("35.191.0.0/16", "130.211.0.0/22")
 
 CALLS: dict[str, tuple[str, ...]] = {
@@ -202,10 +203,12 @@ def addresses_of_balancer(config: ClusterStackConfig) -> tuple[str, ...]:
 
 
 def to_identities(config: ClusterStackConfig) -> Iterator[Edge]:
-    """Workload identity: the metadata server of GKE hands MLflow a token for the bucket."""
+    """Workload identity: what hands MLflow a token for the bucket, GKE's metadata server or EKS's agent on the node."""
     if config.target == "gke" and config.object_store.kind == "gcs" and config.mlflow.mode == "install":
         for address, port in GOOGLE_METADATA:
             yield edge(names.MLFLOW_NAMESPACE, Peer(cidrs=(address,)), (port,), "identity of pods")
+    if identities.eks_pod_identity(config):
+        yield edge(names.MLFLOW_NAMESPACE, Peer(cidrs=(EKS_AGENT,)), (80,), "identity of pods")
 
 
 def of_operators(config: ClusterStackConfig) -> Iterator[Edge]:

@@ -219,6 +219,39 @@ def test_the_autoscaler_changes_only_groups_of_its_cluster() -> None:
         assert reads or statement["Condition"] == {"StringEquals": {tag: "owned"}}
 
 
+S3: dict[str, Any] = {
+    "object_store": {"kind": "s3", "bucket": "mine", "region": "us-east-1"},
+    "secrets": {"ngc_api_key": "x", "object_store_access_key": "a", "object_store_secret_key": "b"},
+}
+
+
+def test_mlflow_gets_into_its_folder_of_the_bucket_by_its_identity() -> None:
+    cluster, registered = connect(**S3)
+    association = registered["aws:eks/podIdentityAssociation:PodIdentityAssociation", "mlflow"]
+    assert association.inputs["namespace"] == "mlflow"
+    assert association.inputs["serviceAccount"] == "mlflow-tracking"
+    assert (CLUSTER, "nemostack") in comes_after(registered, association)
+    policy = json.loads(registered["aws:iam/rolePolicy:RolePolicy", "mlflow"].inputs["policy"])
+    resources = {action: one["Resource"] for one in policy["Statement"] for action in one["Action"]}
+    assert resources["s3:PutObject"] == resources["s3:GetObject"] == "arn:aws:s3:::mine/mlflow/*"
+    assert resources["s3:ListBucket"] == "arn:aws:s3:::mine"
+    plain, _ = as_shipped()
+    assert len(cluster.ready) == len(plain.ready) + 2, "MLflow waits for both"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"object_store": {"kind": "s3", "endpoint": "https://s3.example.com"}},
+        {"mlflow": {"mode": "skip"}},
+        {"eks": THERE | {"create": False}},  # its agent is its owner's
+    ],
+)
+def test_other_buckets_are_opened_by_keys(changed: dict[str, Any]) -> None:
+    _, registered = connect(**S3 | changed)
+    assert "mlflow" not in of_type(registered, ":PodIdentityAssociation")
+
+
 def test_shared_files_have_a_door_in_each_zone_for_nodes_only() -> None:
     _, registered = as_shipped()
     assert of_type(registered, ":FileSystem")["shared"].inputs["encrypted"] is True

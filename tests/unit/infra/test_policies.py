@@ -273,6 +273,16 @@ def test_google_s_metadata_server_is_mlflow_s_alone_and_only_for_the_bucket() ->
         assert not side(bucket, "llama3-2-3b-instruct", address, port, "Egress")
 
 
+def test_eks_s_agent_is_mlflow_s_alone_and_only_for_the_bucket() -> None:
+    store = {"kind": "s3", "bucket": "mine", "region": "us-east-1", "secret": "keys"}
+    said: dict[str, Any] = {"security": {"api_server_cidrs": []}}
+    bucket = policies(config_for("eks", object_store=store, **said))
+    assert side(bucket, "mlflow", "169.254.170.23", 80, "Egress")
+    assert not side(bucket, "nemo-datastore", "169.254.170.23", 80, "Egress")
+    for other in (config_for("eks", **said), config_for("gke", object_store=store, **said)):
+        assert not side(policies(other), "mlflow", "169.254.170.23", 80, "Egress")
+
+
 def test_nowhere_to_download_from() -> None:
     found = policies(config_for("existing", security={"internet_cidrs": []}))
     assert not side(found, "llama3-2-3b-instruct", "52.1.2.3", 443, "Egress")
