@@ -18,6 +18,7 @@ from tools.errors import ToolError
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".nemostack"
 VENV = ROOT / ".venv"
+PASSPHRASES = {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"}
 
 
 def own_backend() -> Path:
@@ -53,6 +54,21 @@ def make_passphrase() -> Path:
     return path
 
 
+def missing_passphrase() -> str | None:
+    """What to do when the user's own backend keeps no secrets by itself and he has set no passphrase; else None.
+
+    Not an error as such: a stack may have another secrets provider, and on a terminal Pulumi asks.
+    """
+    backend = backend_of_user()
+    if backend is None or backend.startswith(("http://", "https://")) or PASSPHRASES & os.environ.keys():
+        return None
+    return (
+        f"the backend {backend} is your own, and Pulumi needs a passphrase for secrets there: set "
+        "PULUMI_CONFIG_PASSPHRASE_FILE (or PULUMI_CONFIG_PASSPHRASE), or keep the state in this clone, which has a "
+        f"passphrase: PULUMI_BACKEND_URL={own_backend().as_uri()}"
+    )
+
+
 def variables() -> dict[str, str]:
     """Return the variables to set, without those that the user set himself. Installs the toolchain if need be."""
     python = VENV / "bin" / "python"
@@ -71,7 +87,7 @@ def variables() -> dict[str, str]:
         chosen["PULUMI_BACKEND_URL"] = own_backend().as_uri()
         # The state remembers the passphrase's salt: stack files need not (docs/adr/0004).
         chosen["PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER"] = "true"
-        if not {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"} & os.environ.keys():
+        if not PASSPHRASES & os.environ.keys():
             chosen["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(make_passphrase())
     chosen.setdefault("PULUMI_SKIP_UPDATE_CHECK", os.environ.get("PULUMI_SKIP_UPDATE_CHECK", "true"))
     return chosen

@@ -106,7 +106,8 @@ class Stack:
             command = ["pulumi", "--cwd", folder, "stack", "init", self.name, "--no-select"]
             code, _ = commands.run(command, self.variables, capture=True)
         if code:
-            raise ToolError(f"`pulumi stack init {self.name}` failed, see above")
+            hint = environment.missing_passphrase()
+            raise ToolError(f"`pulumi stack init {self.name}` failed, see above" + (f"; {hint}" if hint else ""))
 
     def pending(self) -> list[str]:
         """What an interrupted command had begun, one line each: how it ended, Pulumi could not write down."""

@@ -53,6 +53,23 @@ def test_own_backend(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not {"PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE_FILE"} & chosen.keys()
 
 
+@pytest.mark.parametrize("url", ["file://~", "s3://states"])
+def test_own_backend_without_a_passphrase_has_a_remedy(clone: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("PULUMI_BACKEND_URL", url)
+    hint = environment.missing_passphrase()
+    assert hint is not None
+    assert url in hint
+    assert f"PULUMI_BACKEND_URL={(clone / '.nemostack' / 'pulumi').as_uri()}" in hint
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE_FILE", "/p")
+    assert environment.missing_passphrase() is None
+
+
+def test_backend_that_keeps_secrets_needs_no_passphrase(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment.missing_passphrase() is None  # the clone's own
+    monkeypatch.setenv("PULUMI_ACCESS_TOKEN", "t")
+    assert environment.missing_passphrase() is None
+
+
 def test_environment_inside_the_environment_is_the_same(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outer = environment.variables()
     for name, value in outer.items():

@@ -121,6 +121,19 @@ def test_another_target_is_no_setting(clone: Path, pulumi: Pulumi, capsys: pytes
     assert "up" not in pulumi.verbs
 
 
+def test_stack_that_cannot_be_made_for_want_of_a_passphrase(
+    clone: Path, pulumi: Pulumi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "file:///states")
+    for name in environment.PASSPHRASES:
+        monkeypatch.delenv(name, raising=False)
+    pulumi.answers = {"stack ls": (0, "[]"), "stack init": (255, "")}
+    assert cli.main(["up"]) == 1
+    said = capsys.readouterr().err
+    assert "`pulumi stack init local` failed, see above; the backend file:///states is your own" in said
+    assert "set PULUMI_CONFIG_PASSPHRASE_FILE" in said
+
+
 # --- after an interruption ----------------------------------------------------------------------------------------
 
 
