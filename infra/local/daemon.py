@@ -46,6 +46,17 @@ class Daemon:
         """Remembers a service as the leader of its process group."""
         return self.folder.programs / f"{service}.pid.json"
 
+    def _answer_of(self, service: str) -> Path:
+        return self.folder.programs / f"{service}.answered"
+
+    def note_answer(self, service: str) -> None:
+        """Remember that a service has answered since it was started."""
+        self._answer_of(service).touch(mode=0o600)
+
+    def has_answered(self, service: str) -> bool:
+        """Whether a service has ever answered since it was started."""
+        return self._answer_of(service).exists()
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Held while the set of programs changes: Pulumi creates several services at once."""

@@ -1,7 +1,7 @@
 """The two kinds of resource of a local stack, and what Pulumi does with them.
 
 `LocalSupervisor` is the daemon, `LocalService` one service. Creating is safe to repeat: what an interrupted `up`
-left running is adopted if it is what is wanted, and replaced if not. A preview starts nothing.
+left running is adopted if it is what is wanted and answers, and replaced if not. A preview starts nothing.
 This module is imported by Pulumi's plugin process, which finds the classes by name; the state holds no code.
 """
 
@@ -50,6 +50,7 @@ SERVICE_INPUTS = (
 )
 SUPERVISOR_INPUTS = ("folder", "ports", "programs")
 SETTLE_S = 3.0  # a busy service may miss one health check; a dead one misses all
+HUNG_S = 15.0  # a service that has answered and runs, but does not answer for so long, hangs
 
 
 def without_traceback(method: Callable[P, R]) -> Callable[P, R]:
@@ -170,10 +171,8 @@ class ServiceProvider(ResourceProvider):
     def create(self, props: Props) -> CreateResult:
         """Start it and wait until it answers, or adopt it if an interrupted `up` started just this."""
         daemon = Daemon(StackFolder(Path(props["folder"])))
-        same = daemon.launched(props["name"]) == launch_spec(props)
-        if not (same and daemon.state(props["name"]) in RUNNING):
+        if not adopts(daemon, props):
             start(daemon, props)
-        await_health(daemon, props)
         return CreateResult(f"{props['folder']}:{props['name']}", kept(props, SERVICE_INPUTS))
 
     @without_traceback
@@ -181,7 +180,6 @@ class ServiceProvider(ResourceProvider):
         """Restart it with what is wanted now."""
         daemon = Daemon(StackFolder(Path(news["folder"])))
         start(daemon, news)
-        await_health(daemon, news)
         return UpdateResult(kept(news, SERVICE_INPUTS))
 
     def read(self, id_: str, props: Props) -> ReadResult:
@@ -207,8 +205,23 @@ def launch_spec(props: Props) -> dict[str, Any]:
     return {key: props[key] for key in ("command", "settings", "environment", "directory", "code")}
 
 
+def adopts(daemon: Daemon, props: Props) -> bool:
+    """Whether just this service runs already, and answers. One that hangs is not worth keeping."""
+    name = props["name"]
+    if daemon.launched(name) != launch_spec(props) or daemon.state(name) not in RUNNING:
+        return False
+    # It has all its time to start, but not to start a second time.
+    patience_s = HUNG_S if daemon.has_answered(name) else props["timeout_s"]
+    try:
+        await_health(daemon, props, patience_s)
+    except LocalServiceError:
+        report(f"{name} runs but does not answer: it will be restarted")
+        return False
+    return True
+
+
 def start(daemon: Daemon, props: Props) -> None:
-    """Start a service under a daemon that runs, after a last look at its port."""
+    """Start a service under a daemon that runs, after a last look at its port; take it away if it never answers."""
     if not daemon.is_running():
         raise LocalServiceError(
             f"{props['name']}: supervisord of {daemon.folder.path} is gone; run `pulumi up` again, which starts it"
@@ -218,6 +231,11 @@ def start(daemon: Daemon, props: Props) -> None:
     if lines := ports.conflicts({props["name"]: port_of(props["health_url"])}, own):
         raise LocalServiceError("\n".join(lines))
     daemon.start_service(props["name"], launch_spec(props))
+    try:
+        await_health(daemon, props, props["timeout_s"])
+    except LocalServiceError:
+        daemon.remove_service(props["name"])
+        raise
 
 
 def port_of(url: str) -> int:
@@ -225,21 +243,18 @@ def port_of(url: str) -> int:
     return int(url.split("/")[2].rpartition(":")[2])
 
 
-def await_health(daemon: Daemon, props: Props) -> None:
-    """Wait until a started service answers; take it away again if it does not."""
+def await_health(daemon: Daemon, props: Props, timeout_s: float) -> None:
+    """Wait until a service answers, and remember that it did."""
     name = props["name"]
-    try:
-        health.wait(
-            name,
-            props["health_url"],
-            timeout_s=props["timeout_s"],
-            is_running=lambda: daemon.state(name) in RUNNING,
-            log=daemon.folder.log(name),
-            report=report,
-        )
-    except LocalServiceError:
-        daemon.remove_service(name)
-        raise
+    health.wait(
+        name,
+        props["health_url"],
+        timeout_s=timeout_s,
+        is_running=lambda: daemon.state(name) in RUNNING,
+        log=daemon.folder.log(name),
+        report=report,
+    )
+    daemon.note_answer(name)
 
 
 class LocalSupervisor(DynamicResource, module="nemostack", name="LocalSupervisor"):

@@ -1,12 +1,14 @@
 """A fast stand-in for the embedded services: answers every GET on the port of its settings, and nothing else.
 
 Files in the folder `orders` of the clone make it misbehave: `NAME.fail` ends it, `NAME.slow` lets it start in 20 s,
-`NAME.worker` makes it leave a worker process behind that outlives it, as a killed vLLM does.
+`NAME.worker` makes it leave a worker process behind that outlives it, as a killed vLLM does, and `NAME.hang` makes the
+process that is running, but not the next one, answer no more requests.
 """
 
 import json
 import subprocess
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,8 +17,16 @@ from pathlib import Path
 class Handler(BaseHTTPRequestHandler):
     """Healthy."""
 
+    hang = Path()
+    hangs = threading.Event()
+
     def do_GET(self) -> None:
         """Answer."""
+        if self.hang.exists():
+            self.hangs.set()
+            self.hang.unlink(missing_ok=True)
+        if self.hangs.is_set():
+            time.sleep(600)
         self.send_response(200)
         self.end_headers()
         self.wfile.write(b"{}")
@@ -34,6 +44,7 @@ def serve(name: str, port: int) -> None:
         time.sleep(20)
     if (orders / f"{name}.worker").exists():
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    Handler.hang = orders / f"{name}.hang"
     ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
 
 
