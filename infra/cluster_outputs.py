@@ -39,6 +39,12 @@ def outputs(
             kubeconfig=kubeconfig,
             context=context,
             namespaces=sorted(pod_security(config)),
+            adopted_namespaces=sorted(config.namespaces.adopt),
+            existing_claims=[
+                f"{names.namespace(config, nim)}/{nim.cache.existing_claim}"
+                for nim in config.nims
+                if nim.cache.existing_claim
+            ],
             services={key: f"{namespace}/{service}:{port}" for key, (namespace, service, port) in there.items()},
             prefixes={prefix: s.key for s in names.services(config) for prefix in s.prefixes},
             secrets=expected_secrets(config, secrets),
@@ -62,5 +68,9 @@ def expected_secrets(config: ClusterStackConfig, secrets: Collection[str]) -> di
     """Namespace -> Secrets that must be there, whether we make them or the user did."""
     found = {where: list(wanted) for where, wanted in required(config, credential_names(config, secrets)).items()}
     for database in endpoints.databases(config).values():
-        found.setdefault(database.namespace, []).append(database.secret)
+        for where in endpoints.readers(config, database):
+            found.setdefault(where, []).append(database.secret)
+    if (bucket := endpoints.bucket(config)) and bucket.secret:
+        for where in endpoints.bucket_readers(config):
+            found.setdefault(where, []).append(bucket.secret)
     return {where: sorted(set(wanted)) for where, wanted in found.items()}

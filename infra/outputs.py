@@ -15,7 +15,9 @@ class ClusterOutputs(BaseModel):
 
     kubeconfig: str | None = Field(description="Path; None: the secret output `kubeconfig`, or kubectl's default")
     context: str | None = Field(description="Context in it; None: the current one")
-    namespaces: list[str] = Field(description="Namespaces that the stack made")
+    namespaces: list[str] = Field(description="Namespaces of the stack")
+    adopted_namespaces: list[str] = Field(default=[], description="Those among them that stay when the stack goes")
+    existing_claims: list[str] = Field(default=[], description="namespace/name of volume claims that are the user's")
     services: dict[str, str] = Field(description="Key of a URL or service -> namespace/service:port in the cluster")
     prefixes: dict[str, str] = Field(description="Path prefix of nemo_url -> key in `services`, for port-forward")
     secrets: dict[str, list[str]] = Field(description="Namespace -> Secrets that must be there")

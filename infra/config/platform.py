@@ -21,6 +21,16 @@ class Charts(Section):
     versions: dict[str, str] = Field(default={}, description="Chart name -> version, instead of the pinned one")
 
 
+class Namespaces(Section):
+    """Namespaces of the stack. It makes them and deletes them, except those that are named here."""
+
+    adopt: tuple[DnsLabel, ...] = Field(
+        default=(),
+        description="Namespaces of the stack that exist before it, with Secrets in them, for instance; the stack "
+        "verifies that they exist, sets its Pod Security labels on them and leaves them when it is destroyed",
+    )
+
+
 class Credentials(Section):
     """Names of existing Secrets, present in every namespace that uses them. Default: created from secret settings."""
 
@@ -73,6 +83,30 @@ class Storage(Section):
     )
 
 
+class ExternalDatabase(Section):
+    """The database of one service on an external server."""
+
+    name: str | None = Field(default=None, min_length=1, description="Name of the database; default: <service>")
+    user: str | None = Field(default=None, min_length=1, description="User that owns the database; default: <service>")
+    secret: DnsLabel | None = Field(
+        default=None,
+        description="Existing Secret in the namespace of the service, with the key password; default: "
+        "<service>-postgres",
+    )
+
+
+class ExternalDatabases(Section):
+    """The databases on an external server, one for each service. Default names have hyphens, such as entity-store."""
+
+    data_store: ExternalDatabase = ExternalDatabase()
+    entity_store: ExternalDatabase = ExternalDatabase()
+    customizer: ExternalDatabase = ExternalDatabase()
+    evaluator: ExternalDatabase = ExternalDatabase()
+    core: ExternalDatabase = ExternalDatabase()
+    guardrails: ExternalDatabase = ExternalDatabase()
+    mlflow: ExternalDatabase = ExternalDatabase()
+
+
 class ExternalPostgres(Section):
     """A Postgres server outside the stack, with a database and a user for each service."""
 
@@ -81,11 +115,13 @@ class ExternalPostgres(Section):
     ssl_mode: Literal["disable", "require", "verify-ca", "verify-full"] = Field(
         default="require", description="sslmode of libpq; verify-* uses the CA certificates of the container image"
     )
-    secrets: dict[str, DnsLabel] = Field(
-        default={},
-        description="Service -> Secret in its namespace, with the keys username, password, dbname and uri. "
-        "Default: <service>-postgres",
+    uri_key: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Key of the Secrets that holds the whole URI, used by the services that accept one (all except "
+        "Data Store and MLflow); default: the charts build it from host, port, user, database and password",
     )
+    databases: ExternalDatabases = ExternalDatabases()
 
 
 class Postgres(Section):

@@ -37,6 +37,7 @@ def naming(config: ClusterStackConfig) -> Iterator[str]:
     yield from namespaces(config)
     for name in repeated(nim.name for nim in config.nims):
         yield f"nims: {name!r} is there twice: give each NIM a name of its own"
+    yield from adopted_namespaces(config)
     known = [pool.name for pool in config.pools]
     wanted = [(f"nims.{index}.pool", nim.pool) for index, nim in enumerate(config.nims)]
     for path, pool in [*wanted, ("customizer.pool", config.customizer.pool)]:
@@ -64,6 +65,17 @@ def namespaces(config: ClusterStackConfig) -> Iterator[str]:
 
 def of_kubernetes(namespace: str) -> bool:
     """Whether every cluster has the namespace from the start."""
+def adopted_namespaces(config: ClusterStackConfig) -> Iterator[str]:
+    """Namespaces to adopt are those that the stack would make."""
+    said = config.namespaces.adopt
+    for name in repeated(said):
+        yield f"namespaces.adopt: {name!r} is there twice: name it once"
+    own = {*names.namespaces(config), *names.foundation(config)}
+    for index, name in enumerate(said):
+        if name not in own:
+            yield f"namespaces.adopt.{index}: {name!r} is no namespace of this stack: one of {', '.join(sorted(own))}"
+
+
     return namespace == "default" or namespace.startswith("kube-")
 
 

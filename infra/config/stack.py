@@ -15,7 +15,7 @@ from infra.config.clusters import (
 from infra.config.local import LocalStackConfig
 from infra.config.nemo import LLAMA_NIM, CustomizerSettings, Judge, Nim, Services
 from infra.config.network import Observability, Routes, Security
-from infra.config.platform import Charts, Credentials, Mlflow, ObjectStore, Postgres, Prerequisites, Storage
+from infra.config.platform import Charts, Credentials, Mlflow, Namespaces, ObjectStore, Postgres, Prerequisites, Storage
 from infra.config.pools import GpuPool, Taint
 from infra.config.section import Section
 
@@ -28,6 +28,7 @@ class ClusterStackConfig(Section):
         default="per-service",
         description="per-service: one namespace and one Helm release per service; single: one release `nemo` for all",
     )
+    namespaces: Namespaces = Namespaces()
     charts: Charts = Charts()
     credentials: Credentials = Credentials()
     prerequisites: Prerequisites = Prerequisites()

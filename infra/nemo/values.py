@@ -123,6 +123,8 @@ def database(config: ClusterStackConfig, service: Service) -> Values:
     }  # fmt: skip
     if service is names.DATA_STORE:
         external["sslMode"] = found.ssl_mode
+    elif found.uri_key:
+        external["uriSecret"] = {"name": found.secret, "key": found.uri_key}
     return {"postgresql": {"enabled": False}, "externalDatabase": external}
 
 

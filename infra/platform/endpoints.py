@@ -6,6 +6,7 @@ What makes them (postgres.py, object_store.py) and what uses them (values of the
 from dataclasses import dataclass
 
 from infra import names
+from infra.config.platform import ExternalDatabase
 from infra.config.stack import ClusterStackConfig
 
 PASSWORD_KEY = "password"
@@ -21,7 +22,11 @@ IN_CLUSTER = names.host(names.OBJECT_STORE_SERVICE, names.OBJECT_STORE_NAMESPACE
 
 @dataclass(frozen=True, kw_only=True)
 class Database:
-    """A database of one service. Its Secret has the keys username, password, dbname, host, port and uri."""
+    """A database of one service.
+
+    `secret` has the keys username, password, dbname, host, port and uri where we make it; an external one needs only
+    password, username for MLflow, and `uri_key`, the key of a whole URI, if that is said.
+    """
 
     service: str
     namespace: str
@@ -32,6 +37,7 @@ class Database:
     user: str
     secret: str
     ssl_mode: str
+    uri_key: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,20 +70,30 @@ def databases(config: ClusterStackConfig) -> dict[str, Database]:
         if service.key in WITH_DATABASE
     ]
     owners += [("mlflow", "mlflow", names.MLFLOW_NAMESPACE)] if config.mlflow.mode == "install" else []
+    return {key: database(config, key, default, namespace) for key, default, namespace in owners}
+
+
+def database(config: ClusterStackConfig, service: str, default: str, namespace: str) -> Database:
+    """Return the database of one service; `default`: its name, its user and the beginning of its Secret's name."""
     external = config.postgres.external
-    return {
-        key: Database(
-            service=key,
-            namespace=namespace,
-            host=external.host if external else names.host(f"{names.POSTGRES_CLUSTER}-rw", names.POSTGRES_NAMESPACE),
-            port=external.port if external else 5432,
-            name=database,
-            user=database,
-            secret=(external.secrets if external else {}).get(key, f"{database}-postgres"),
-            ssl_mode=external.ssl_mode if external else "require",
-        )
-        for key, database, namespace in owners
-    }
+    if external is None:
+        host = names.host(f"{names.POSTGRES_CLUSTER}-rw", names.POSTGRES_NAMESPACE)
+        return Database(
+            service=service, namespace=namespace, host=host, port=5432, name=default, user=default,
+            secret=f"{default}-postgres", ssl_mode="require",
+        )  # fmt: skip
+    said: ExternalDatabase = getattr(external.databases, service)
+    return Database(
+        service=service,
+        namespace=namespace,
+        host=external.host,
+        port=external.port,
+        name=said.name or default,
+        user=said.user or default,
+        secret=said.secret or f"{default}-postgres",
+        ssl_mode=external.ssl_mode,
+        uri_key=external.uri_key,
+    )
 
 
 def readers(config: ClusterStackConfig, database: Database) -> tuple[str, ...]:

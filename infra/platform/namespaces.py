@@ -3,6 +3,9 @@
 Pod Security: `security.pod_security` is enforced where a chart can meet it. The NeMo services' pods cannot meet
 `restricted` (their init containers set no security context, the Evaluator's migration runs as root), so `baseline` is
 the most that is enforced there; `restricted` is warned about and audited everywhere.
+
+Namespaces that exist before the stack (`namespaces.adopt`) are verified and given the same labels, which are taken back
+when the stack goes; the namespaces stay. A label that somebody else has set to another value stops the run.
 Refuses nothing by itself: that credentials are there was checked with the settings.
 """
 
@@ -71,22 +74,15 @@ class Namespaces(pulumi.ComponentResource):
     `of`: namespace -> its resource. `inside`: namespace -> all that is made here of it, for what comes into it.
     """
 
-    of: dict[str, kubernetes.core.v1.Namespace]
+    of: dict[str, pulumi.Resource]
     inside: dict[str, list[pulumi.Resource]]
     credentials: CredentialNames
 
     def __init__(self, name: str, args: NamespacesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("nemostack:platform:Namespaces", name, None, opts)
-        config = args.config
+        config, levels = args.config, pod_security(args.config)
         self.credentials = credential_names(config, args.secrets)
-        self.of = {
-            namespace: kubernetes.core.v1.Namespace(
-                namespace,
-                metadata={"name": namespace, "labels": labels(level)},
-                opts=pulumi.ResourceOptions(parent=self),
-            )
-            for namespace, level in pod_security(config).items()
-        }
+        self.of = {namespace: self._namespace(config, namespace, level) for namespace, level in levels.items()}
         self.inside = {namespace: [made] for namespace, made in self.of.items()}
         for namespace in names.namespaces(config):
             self.inside[namespace].append(
@@ -112,6 +108,22 @@ class Namespaces(pulumi.ComponentResource):
                         )
                     )
         self.register_outputs({"namespaces": sorted(self.of)})
+
+    def _namespace(self, config: ClusterStackConfig, name: str, level: str) -> pulumi.Resource:
+        """Make a namespace, or label one that is there.
+
+        A patch would make one that is not there, so an adopted one is read first. If it is missing, the message shows
+        the name of the resource that reads it, so that is the setting.
+        """
+        wanted, below = labels(level), pulumi.ResourceOptions(parent=self)
+        if name not in config.namespaces.adopt:
+            return kubernetes.core.v1.Namespace(name, metadata={"name": name, "labels": wanted}, opts=below)
+        found = kubernetes.core.v1.Namespace.get(f"namespaces.adopt.{name}", name, below)
+        return kubernetes.core.v1.NamespacePatch(
+            name,
+            metadata=kubernetes.meta.v1.ObjectMetaPatchArgs(name=name, labels=wanted),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[found]),
+        )
 
     def _inside(self, namespace: str) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self, depends_on=[self.of[namespace]])

@@ -272,6 +272,81 @@ def test_layout_single_with_a_nim_by_the_operator_gateway_and_certificates_twice
     forget_definitions(control_plane)
 
 
+def test_namespaces_with_secrets_that_were_there_before_are_used_and_left(make, control_plane):
+    own = {
+        "nemo-datastore": ("data-store-postgres", "our-bucket"),
+        "nemo-entity-store": ("entity-store-postgres",),
+        "nemo-customizer": ("customizer-postgres", "our-hf"),
+        "nemo-evaluator": ("our-evaluator-login", "core-postgres", "entity-store-postgres", "our-hf"),
+        LLAMA: ("our-hf",),
+        "mlflow": ("mlflow-postgres", "our-bucket"),
+    }
+    stack = make(
+        namespaces={"adopt": list(own)},
+        credentials={"ngc_secret": "our-ngc", "image_pull_secret": "our-pull", "hf_secret": "our-hf"},
+        postgres={
+            "kind": "external",
+            "external": {
+                "host": "10.1.2.3",
+                "uri_key": "dsn",
+                "databases": {"evaluator": {"secret": "our-evaluator-login"}},
+            },
+        },
+        object_store={"kind": "s3", "endpoint": "https://10.1.2.4:9000", "secret": "our-bucket"},
+        nims=[{**NIM, "cache": {"existing_claim": "our-weights"}}],
+    )
+    stack.run("config", "rm", "nemostack:ngc_api_key", "--stack", NAME)
+    assert "(namespaces.adopt.nemo-datastore)" in stack.preview(fails=True).output
+
+    for namespace, secrets in own.items():
+        control_plane.api.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
+        for secret in ("our-ngc", "our-pull", *secrets):
+            control_plane.api.create(f"/api/v1/namespaces/{namespace}/secrets", existing_secret(secret))
+    claim = {
+        "metadata": {"name": "our-weights"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "50Gi"}}},
+    }
+    control_plane.api.create(f"/api/v1/namespaces/{LLAMA}/persistentvolumeclaims", claim)
+    try:
+        stack.up()
+        assert_healthy(control_plane)
+        assert stack.up().changes == {}
+        assert stack.refresh().changes == {}
+        assert pod_security(control_plane, "nemo-evaluator") == "baseline"
+        for namespace, wanted in stack.outputs()["cluster"]["secrets"].items():
+            assert {"our-ngc", "our-pull", *own[namespace]} >= set(wanted), "nothing is made in place of ours"
+
+        stack.destroy()
+        assert namespaces(control_plane) == SYSTEM_NAMESPACES | own.keys()
+        assert control_plane.api.exists("/api/v1/namespaces/mlflow/secrets/our-bucket")
+        assert control_plane.api.exists(f"/api/v1/namespaces/{LLAMA}/persistentvolumeclaims/our-weights")
+        assert pod_security(control_plane, "nemo-evaluator") is None, "taken back"
+    finally:
+        for namespace in own:
+            control_plane.api.delete(f"/api/v1/namespaces/{namespace}")
+
+
+def existing_secret(name):
+    """A Secret as somebody else makes it, with the keys that the documentation asks for."""
+    if name == "our-pull":
+        login = {"auths": {"nvcr.io": {"username": "$oauthtoken", "password": "theirs"}}}
+        return {
+            "metadata": {"name": name},
+            "type": "kubernetes.io/dockerconfigjson",
+            "stringData": {".dockerconfigjson": json.dumps(login)},
+        }
+    keys = {"our-ngc": ("NGC_API_KEY",), "our-hf": ("HF_TOKEN",), "our-bucket": ("access_key", "secret_key")}
+    return {
+        "metadata": {"name": name},
+        "stringData": dict.fromkeys(keys.get(name, ("username", "password", "dsn")), "theirs"),
+    }
+
+
+def pod_security(control_plane, namespace):
+    found = control_plane.api.get(f"/api/v1/namespaces/{namespace}")
+    return found["metadata"].get("labels", {}).get("pod-security.kubernetes.io/enforce")
+
+
 def test_a_cluster_that_is_too_small_is_refused_before_anything_is_made(make, control_plane):
     stack = make(existing={"min_gpus": 64})
     said = stack.up(fails=True).errors

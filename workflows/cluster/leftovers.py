@@ -65,20 +65,21 @@ def left(remains: Remains, cluster: ClusterOutputs) -> list[Leftover]:
     """List what is left of a stack, data first."""
     ours = frozenset(cluster.namespaces)
     return [
-        *_volumes(remains, ours),
-        *_claims(remains, ours),
+        *_volumes(remains, cluster),
+        *_claims(remains, cluster),
         *_load_balancers(remains, ours),
         *_webhooks(remains, ours),
         *_releases(remains, ours),
-        *_namespaces(remains, ours),
+        *_namespaces(remains, cluster),
         *_definitions(remains.definitions),
     ]
 
 
-def volumes(remains: Remains, ours: frozenset[str]) -> Iterator[Object]:
-    """PersistentVolumes that were made for claims of the stack."""
+def volumes(remains: Remains, cluster: ClusterOutputs) -> Iterator[Object]:
+    """PersistentVolumes that were made for claims of the stack, none of a claim that the user brought."""
     for volume in remains.all("PersistentVolume"):
-        if volume["spec"].get("claimRef", {}).get("namespace") in ours:
+        claimed = volume["spec"].get("claimRef", {}).get("namespace") in cluster.namespaces
+        if claimed and claim_of(volume) not in cluster.existing_claims:
             yield volume
 
 
@@ -104,8 +105,8 @@ def is_kept(claim: Object) -> bool:
     return bool((claim["metadata"].get("annotations") or {}).get(KEEP[0]) == KEEP[1])
 
 
-def _volumes(remains: Remains, ours: frozenset[str]) -> Iterator[Leftover]:
-    for volume in volumes(remains, ours):
+def _volumes(remains: Remains, cluster: ClusterOutputs) -> Iterator[Leftover]:
+    for volume in volumes(remains, cluster):
         spec = volume["spec"]
         size = (spec.get("capacity") or {}).get("storage", "?")
         phase = (volume.get("status") or {}).get("phase", "?")
@@ -119,10 +120,11 @@ def _volumes(remains: Remains, ours: frozenset[str]) -> Iterator[Leftover]:
         )
 
 
-def _claims(remains: Remains, ours: frozenset[str]) -> Iterator[Leftover]:
+def _claims(remains: Remains, cluster: ClusterOutputs) -> Iterator[Leftover]:
     for claim in remains.all("PersistentVolumeClaim"):
         meta = claim["metadata"]
-        if meta["namespace"] in ours:
+        brought = f"{meta['namespace']}/{meta['name']}" in cluster.existing_claims
+        if meta["namespace"] in cluster.namespaces and not brought:
             policy = "kept by its chart" if is_kept(claim) else "made at run time"
             yield Leftover(
                 kind="PersistentVolumeClaim",
@@ -176,9 +178,9 @@ def _releases(remains: Remains, ours: frozenset[str]) -> Iterator[Leftover]:
             )
 
 
-def _namespaces(remains: Remains, ours: frozenset[str]) -> Iterator[Leftover]:
+def _namespaces(remains: Remains, cluster: ClusterOutputs) -> Iterator[Leftover]:
     for namespace in remains.all("Namespace"):
-        if ident(namespace) not in ours:
+        if ident(namespace) not in cluster.namespaces or ident(namespace) in cluster.adopted_namespaces:
             continue
         phase = (namespace.get("status") or {}).get("phase", "?")
         said = (condition(namespace, kind) for kind in _HOLDING)
@@ -211,21 +213,27 @@ def _definitions(names: Iterable[str]) -> Iterator[Leftover]:
 
 
 def gone_with_the_cluster(before: Remains, cluster: ClusterOutputs, retained: Iterable[str]) -> list[Leftover]:
-    """What may be left in the cloud of a cluster that is gone itself: retained disks, load balancers of Services."""
+    """What may be left in the cloud of a cluster that is gone itself: disks, load balancers of Services.
+
+    The storage deletes a disk after its claim, which may take longer than the cluster lives, and nobody sees whether
+    it was done.
+    """
     ours, kept = frozenset(cluster.namespaces), set(retained)
     found = []
-    for volume in volumes(before, ours):
+    for volume in volumes(before, cluster):
         policy = volume["spec"].get("persistentVolumeReclaimPolicy")
-        if policy == "Retain" or ident(volume) in kept:
-            found.append(
-                Leftover(
-                    kind="Disk",
-                    name=handle(volume),
-                    detail=f"of volume {ident(volume)}; cannot be seen any more",
-                    remove="look for it in the cloud's console, and delete it there",
-                    data=True,
-                )
+        stays = policy == "Retain" or ident(volume) in kept
+        fate = "kept" if stays else "deletion not confirmed"
+        remove = "look for it in the cloud's console, and delete it there"
+        found.append(
+            Leftover(
+                kind="Disk",
+                name=handle(volume),
+                detail=f"{fate}, of volume {ident(volume)}; cannot be seen any more",
+                remove=remove if stays else f"{remove} if it still exists",
+                data=True,
             )
+        )
     for balancer in _load_balancers(before, ours):
         text = f"{balancer.detail}; was there before, cannot be seen any more"
         remove = "look for it in the cloud's console"

@@ -98,7 +98,7 @@ def split(before: Remains, cluster: ClusterOutputs, *, delete_data: bool) -> tup
     kept = {ident(claim) for claim in before.all("PersistentVolumeClaim") if is_kept(claim)}
     stay: list[Object] = []
     go: list[Object] = []
-    for volume in volumes(before, frozenset(cluster.namespaces)):
+    for volume in volumes(before, cluster):
         keep = claim_of(volume) in kept or volume["spec"].get("persistentVolumeReclaimPolicy") == "Retain"
         (stay if keep and not delete_data else go).append(volume)
     return stay, go
@@ -110,10 +110,11 @@ def plan(outputs: StackOutputs, *, delete_data: bool) -> Plan:
         cluster = _cluster(outputs)
         before = observe(kubectl)
         stay, go = split(before, cluster, delete_data=delete_data)
+        going = set(cluster.namespaces) - set(cluster.adopted_namespaces)
         return Plan(
             stops=[f"{thing['kind']} {ident(thing)}" for thing in run_time(kubectl, cluster, before)],
             releases=[f"{r.namespace}/{r.name}" for r in before.releases if r.namespace in cluster.namespaces],
-            namespaces=[ident(n) for n in before.all("Namespace") if ident(n) in cluster.namespaces],
+            namespaces=[ident(n) for n in before.all("Namespace") if ident(n) in going],
             retains=[_described(volume) for volume in stay],
             deletes=[_described(volume) for volume in go],
         )
@@ -208,7 +209,7 @@ def _delete_data(kubectl: Kubectl, remains: Remains, cluster: ClusterOutputs, as
             say(f"Deleting {one.kind} {one.where}")
             which = (f"--namespace={one.namespace}", one.name)
             kubectl.run("delete", "persistentvolumeclaim", *which, "--ignore-not-found", "--wait=false")
-    for volume in volumes(remains, frozenset(cluster.namespaces)):
+    for volume in volumes(remains, cluster):
         name = ident(volume)
         kept = volume["spec"].get("persistentVolumeReclaimPolicy") == "Retain"
         if kept and name not in asked:

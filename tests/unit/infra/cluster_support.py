@@ -74,7 +74,7 @@ def cluster(**changes: Any) -> Cluster:
     return Cluster(**(facts | changes))
 
 
-def namespaces(settings: ClusterStackConfig, opts: pulumi.ResourceOptions) -> dict[str, kubernetes.core.v1.Namespace]:
+def namespaces(settings: ClusterStackConfig, opts: pulumi.ResourceOptions) -> dict[str, pulumi.Resource]:
     """Make the namespaces of a stack, for use inside `run`."""
     return Namespaces("namespaces", NamespacesArgs(config=settings, secrets=secret_outputs()), opts).of
 

@@ -282,7 +282,10 @@ def test_databases_and_bucket() -> None:
     assert set(found) == {"data_store", "entity_store", "customizer", "evaluator", "core", "mlflow"}
     assert len({database.name for database in found.values()}) == len(found)
     assert databases(load("existing", layout="single", postgres={"kind": "bundled"})) == {}
-    external = {"kind": "external", "external": {"host": "pg.acme.example", "secrets": {"mlflow": "tracking-db"}}}
+    external = {
+        "kind": "external",
+        "external": {"host": "pg.acme.example", "databases": {"mlflow": {"secret": "tracking-db"}}},
+    }
     assert databases(load("existing", postgres=external))["mlflow"].secret == "tracking-db"
     azure = bucket(load("existing", object_store={"kind": "azure", "account": "acme"}))
     assert azure is not None

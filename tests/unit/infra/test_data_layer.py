@@ -14,7 +14,10 @@ from infra.platform.postgres import Postgres, PostgresArgs
 from tests.unit.infra.cluster_support import chart_store, cluster, config_for, of_type, run
 
 KEYS = {"ngc_api_key": "k", "object_store_access_key": "AKIA", "object_store_secret_key": "of-the-settings"}
-EXTERNAL: Any = {"kind": "external", "external": {"host": "pg.example.com", "secrets": {"mlflow": "theirs"}}}
+EXTERNAL: Any = {
+    "kind": "external",
+    "external": {"host": "pg.example.com", "databases": {"mlflow": {"secret": "theirs", "name": "tracking"}}},
+}
 BUNDLED: Any = {"layout": "single", "postgres": {"kind": "bundled"}}
 PASSWORDS = {"pulumi-python:dynamic/nemostack:GeneratedPassword": {"value": "p" * 32}}
 OF_SETTINGS = {"object_store": {"kind": "s3", "region": "eu-central-1"}, "secrets": KEYS}
@@ -338,6 +341,7 @@ def test_a_volume_where_there_is_no_database_or_no_bucket():
 def test_an_external_server_s_secret_is_used():
     made = values(postgres=EXTERNAL | {"external": EXTERNAL["external"] | {"ssl_mode": "verify-full"}})
     assert made["backendStore"]["postgres"]["host"] == "pg.example.com"
+    assert made["backendStore"]["postgres"]["database"] == "tracking"
     assert made["backendStore"]["existingDatabaseSecret"]["name"] == "theirs"
     assert made["extraEnvVars"]["PGSSLMODE"] == "verify-full"
     assert made["extraEnvVars"]["PGSSLROOTCERT"] == "system"

@@ -2,11 +2,13 @@
 
 import base64
 import json
+import re
 from typing import Any
 
 import pulumi
 import pytest
 
+from infra.config.section import ConfigError
 from infra.platform.credentials import CredentialNames, credential_names, docker_config, required
 from infra.platform.namespaces import Namespaces, NamespacesArgs, pod_security
 from tests.unit.infra.cluster_support import (
@@ -41,6 +43,33 @@ def test_the_guides_namespaces_are_there_with_their_labels() -> None:
         modes = [labels[f"{PREFIX}/{mode}"] for mode in ("enforce", "warn", "audit")]
         assert modes == ["baseline", "restricted", "restricted"]
     assert found["volcano-system"].inputs["metadata"]["labels"][f"{PREFIX}/enforce"] == "privileged"
+
+
+def test_namespaces_that_exist_are_read_labelled_and_not_made() -> None:
+    found = namespaces(namespaces={"adopt": ["nemo-evaluator", "volcano-system"]})
+    made, patched = (of_type(found, f":{kind}") for kind in ("Namespace", "NamespacePatch"))
+    assert not made.keys() & {"nemo-evaluator", "volcano-system"}
+    assert made["namespaces.adopt.nemo-evaluator"].inputs == {"id": "nemo-evaluator"}
+    assert made["nemo-datastore"].inputs["metadata"]["name"] == "nemo-datastore"
+    assert patched.keys() == {"nemo-evaluator", "volcano-system"}
+    for name, level in (("nemo-evaluator", "baseline"), ("volcano-system", "privileged")):
+        assert patched[name].inputs["metadata"]["name"] == name
+        assert patched[name].inputs["metadata"]["labels"][f"{PREFIX}/enforce"] == level
+        assert patched[name].dependencies == {f"namespaces.adopt.{name}"}, "a patch alone would make it"
+    requests = found["kubernetes:core/v1:LimitRange", "nemo-evaluator/requests"]
+    assert "nemo-evaluator" in requests.dependencies
+
+
+@pytest.mark.parametrize(
+    ("adopted", "problem"),
+    [
+        (["nemo-datastor"], "namespaces.adopt.0: 'nemo-datastor' is no namespace of this stack: one of cert-manager, "),
+        (["mlflow", "mlflow"], "namespaces.adopt: 'mlflow' is there twice"),
+    ],
+)
+def test_namespaces_to_adopt_are_those_of_the_stack(adopted: list[str], problem: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(problem)):
+        config_for("gke", namespaces={"adopt": adopted})
 
 
 def test_single_layout_has_one_namespace_for_services_and_nims() -> None:

@@ -173,13 +173,38 @@ def test_jobs_service_reads_the_entity_stores_database(apart: Any) -> None:
 
 
 def test_external_server_with_secrets_of_the_user() -> None:
-    server = {"host": "db.example.com", "ssl_mode": "verify-full", "secrets": {"entity_store": "our-entity-db"}}
+    login = {"name": "entities", "user": "nemo_entities", "secret": "our-entity-db"}
+    server = {"host": "db.example.com", "ssl_mode": "verify-full", "databases": {"entity_store": login}}
     found = by_namespace(config_for("gke", postgres={"kind": "external", "external": server}))
     assert found["nemo-datastore"]["data-store"]["externalDatabase"]["sslMode"] == "verify-full"
-    assert found["nemo-entity-store"]["entity-store"]["externalDatabase"]["existingSecret"] == "our-entity-db"
-    secret = at(found["nemo-evaluator"], "core.config.models.database.passwordExistingSecret")
-    assert secret == {"name": "our-entity-db", "key": "password"}
+    assert found["nemo-entity-store"]["entity-store"]["externalDatabase"] == {
+        "host": "db.example.com", "port": 5432, "user": "nemo_entities", "database": "entities",
+        "existingSecret": "our-entity-db", "existingSecretPasswordKey": "password",
+    }  # fmt: skip
+    assert at(found["nemo-evaluator"], "core.config.models.database") == {
+        "host": "db.example.com", "port": 5432, "user": "nemo_entities", "name": "entities", "password": "",
+        "passwordExistingSecret": {"name": "our-entity-db", "key": "password"},
+    }  # fmt: skip
+    assert found["nemo-customizer"]["customizer"]["externalDatabase"]["user"] == "customizer"
     assert found["nemo-customizer"]["customizer"]["env"]["PGSSLMODE"] == "verify-full"
+
+
+def test_whole_uris_of_the_user_go_to_the_services_that_take_one() -> None:
+    server = {"host": "db.example.com", "uri_key": "dsn", "databases": {"evaluator": {"secret": "our-login"}}}
+    found = by_namespace(config_for("gke", postgres={"kind": "external", "external": server}))
+    uris = {
+        alias: values["externalDatabase"].get("uriSecret")
+        for namespace in found.values()
+        for alias, values in namespace.items()
+        if isinstance(values, dict) and "externalDatabase" in values
+    }
+    assert uris == {
+        "data-store": None,
+        "entity-store": {"name": "entity-store-postgres", "key": "dsn"},
+        "customizer": {"name": "customizer-postgres", "key": "dsn"},
+        "evaluator": {"name": "our-login", "key": "dsn"},
+        "core": {"name": "core-postgres", "key": "dsn"},
+    }
 
 
 def test_bundled_databases_have_no_default_password() -> None:
@@ -324,6 +349,19 @@ def test_spot_nodes_of_aks_have_a_taint_of_their_own() -> None:
 def test_training_on_a_pool() -> None:
     found = by_namespace(config_for("gke", customizer={"pool": "train"}))["nemo-customizer"]
     assert at(found, "customizer.customizerConfig.nodeSelectors") == {"nemostack.io/pool": "train"}
+
+
+def test_training_without_a_pool_goes_where_it_fits() -> None:
+    def pool_of(*pools: Any) -> Any:
+        found = by_namespace(config_for("gke", gke=CLOUDS["gke"] | {"gpu_pools": list(pools)}))["nemo-customizer"]
+        return at(found, "customizer.customizerConfig.nodeSelectors")
+
+    large = A100 | {"max": 2}
+    assert pool_of(large) == {}
+    assert pool_of(L4, large) == {"nemostack.io/pool": "train"}  # 24 GB are too few
+    sliced = large | {"name": "sliced", "time_slicing": {"replicas": 2}}
+    assert pool_of(sliced, large) == {"nemostack.io/pool": "train"}  # NIMs may be on the other
+    assert pool_of(large, large | {"name": "more"}) == {}
 
 
 def test_targets_and_templates(apart: Any) -> None:

@@ -92,7 +92,26 @@ def test_what_a_cluster_that_is_gone_may_leave_in_the_cloud() -> None:
         h.thing("Service", "envoy", "llama", spec={"type": "LoadBalancer"}),
     )
     seen = gone_with_the_cluster(before, h.cluster_outputs(), ["pv-kept"])
-    assert [(one.kind, one.name) for one in seen] == [("Disk", "vol-1"), ("Disk", "vol-2"), ("LoadBalancer", "envoy")]
+    assert [(one.kind, one.name, one.detail.split(",")[0]) for one in seen[:-1]] == [
+        ("Disk", "vol-1", "kept"), ("Disk", "vol-2", "kept"), ("Disk", "vol-3", "deletion not confirmed"),
+    ]  # fmt: skip
+    assert (seen[-1].kind, seen[-1].name) == ("LoadBalancer", "envoy")
+
+
+def test_what_the_user_brought_is_no_leftover_and_never_deleted() -> None:
+    cluster = h.cluster_outputs().model_copy(
+        update={"adopted_namespaces": ["llama"], "existing_claims": ["llama/weights"]}
+    )
+    there = remains(
+        *(h.thing("Namespace", name, status={"phase": "Active"}) for name in ("llama", "mlflow")),
+        h.claim("weights", "llama"), volume("weights", "llama"),
+        h.claim("cache", "llama"), volume("cache", "llama"),
+    )  # fmt: skip
+    assert [(one.kind, one.where) for one in left(there, cluster)] == [
+        ("PersistentVolume", "pv-cache"), ("PersistentVolumeClaim", "llama/cache"), ("Namespace", "mlflow"),
+    ]  # fmt: skip
+    _, go = teardown.split(there, cluster, delete_data=True)
+    assert [one["metadata"]["name"] for one in go] == ["pv-cache"]
 
 
 # --- what goes, what stays ----------------------------------------------------------------------------------------
