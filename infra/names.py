@@ -123,6 +123,10 @@ OWN_NAMESPACES = frozenset(
 LOCAL_PORTS = {"nemo": 18080, "data_store": 18081, "nim": 18082, "mlflow": 18083}
 """Ports on 127.0.0.1 that `nemostack port-forward` listens on: those of the local stack."""
 
+NGC_REGISTRY = "nvcr.io"
+NGC_USER = "$oauthtoken"
+"""Literally: NGC tells a key by this user name."""
+
 # Secrets that we make, the same name in every namespace.
 NGC_SECRET, NGC_KEY = "ngc-api", "NGC_API_KEY"
 PULL_SECRET = "nvcrimagepullsecret"

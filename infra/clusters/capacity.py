@@ -10,23 +10,15 @@ from typing import Any
 
 from infra.config.pools import Taint
 from infra.config.stack import ClusterStackConfig
-from infra.names import GPU_TAINT_KEY
+from infra.names import GPU_RESOURCE, GPU_TAINT_KEY, MIG_RESOURCE_PREFIX
+from infra.storage_classes import ONE_NODE_ONLY, is_default
 
-GPU = "nvidia.com/gpu"
-MIG_PREFIX = "nvidia.com/mig-"
 MEMORY_LABEL = "nvidia.com/gpu.memory"  # MiB of one GPU, set by GPU feature discovery
 PRODUCT_LABEL = "nvidia.com/gpu.product"
-DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 MIB = 1024 * 1024
 GB = 1000**3
 SHOWN = 8
 """Nodes that a message lists; a thousand would hide what matters."""
-
-ONE_NODE_ONLY = {
-    "rancher.io/local-path", "ebs.csi.aws.com", "disk.csi.azure.com", "pd.csi.storage.gke.io",
-    "kubernetes.io/aws-ebs", "kubernetes.io/gce-pd", "kubernetes.io/azure-disk",
-}  # fmt: skip
-"""Provisioners of block or local storage, which refuse ReadWriteMany."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +58,9 @@ def gpu_nodes(nodes: Sequence[dict[str, Any]], tolerated: Collection[Taint]) -> 
         slices = tuple(
             f"{count}x {name}"
             for name, count in sorted(allocatable.items())
-            if name.startswith(MIG_PREFIX) and count != "0"
+            if name.startswith(MIG_RESOURCE_PREFIX) and count != "0"
         )
-        gpus = int(allocatable.get(GPU, 0))
+        gpus = int(allocatable.get(GPU_RESOURCE, 0))
         if not gpus and not slices:
             continue
         labels = node["metadata"].get("labels", {})
@@ -164,7 +156,6 @@ def storage_problems(classes: Sequence[dict[str, Any]], config: ClusterStackConf
             f"storage.rwx_class_name: {rwx} is of {provisioners[rwx]}, whose volumes one node mounts: "
             "name a class of shared files, e.g. NFS"
         )
-    annotations = [found["metadata"].get("annotations", {}) for found in classes]
-    if config.storage.class_name is None and all(notes.get(DEFAULT_CLASS) != "true" for notes in annotations):
+    if config.storage.class_name is None and not any(map(is_default, classes)):
         problems.append(f"storage.class_name: the cluster has no default storage class: name one: {there}")
     return problems

@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from infra import names
 from infra.config.stack import ClusterStackConfig
 
-REGISTRY = "nvcr.io"
-NGC_USER = "$oauthtoken"  # literally: NGC tells a key by this user name
-
 
 @dataclass(frozen=True, kw_only=True)
 class CredentialNames:
@@ -51,5 +48,5 @@ def required(config: ClusterStackConfig, found: CredentialNames) -> dict[str, tu
 
 def docker_config(key: str) -> str:
     """Content of a dockerconfigjson for NVIDIA's registry."""
-    login = base64.b64encode(f"{NGC_USER}:{key}".encode()).decode()
-    return json.dumps({"auths": {REGISTRY: {"username": NGC_USER, "password": key, "auth": login}}})
+    login = base64.b64encode(f"{names.NGC_USER}:{key}".encode()).decode()
+    return json.dumps({"auths": {names.NGC_REGISTRY: {"username": names.NGC_USER, "password": key, "auth": login}}})

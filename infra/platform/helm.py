@@ -7,6 +7,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra.config.platform import Charts
+from infra.names import NGC_USER
 from infra.versions import Chart
 
 MINUTES = 60
@@ -35,7 +36,7 @@ class ChartStore:
         if source is None:
             if chart.repository.startswith("oci://"):
                 return {"chart": f"{chart.repository}/{chart.name}", "version": version}
-            login = {"username": "$oauthtoken", "password": self.ngc_api_key} if chart.ngc_login else {}
+            login = {"username": NGC_USER, "password": self.ngc_api_key} if chart.ngc_login else {}
             repository = kubernetes.helm.v3.RepositoryOptsArgs(repo=chart.repository, **login)
             return {"chart": chart.name, "version": version, "repository_opts": repository}
         if source.startswith("oci://"):

@@ -7,10 +7,9 @@ write in these cases was not seen.
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from infra.names import PULL_SECRET
+from infra.names import NGC_REGISTRY, NGC_USER, PULL_SECRET
 from workflows.cluster.check import Check, Seen, brief, ident, is_training
 from workflows.cluster.snapshot import Snapshot, Tail, containers, ending
-from workflows.cluster.state import LOGIN, REGISTRY
 from workflows.kubectl import Object
 
 _PULLING = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
@@ -39,12 +38,12 @@ def _pull_secret(snapshot: Snapshot, pod: Object) -> str:
         return "the pod names no pull secret"
     known = {secret.name: secret for secret in snapshot.secrets if secret.namespace == namespace}
     for name in names:
-        if name in known and known[name].logins.get(REGISTRY) == LOGIN:
+        if name in known and known[name].logins.get(NGC_REGISTRY) == NGC_USER:
             return (
-                f"pull secret {name} logs in as {LOGIN}: its key is wrong, expired, or lacks the right or the licence"
+                f"pull secret {name} logs in as {NGC_USER}: its key is wrong or expired, or lacks the right or licence"
             )
-        if name in known and REGISTRY in known[name].logins:
-            return f"pull secret {name} logs in as {known[name].logins[REGISTRY]}, expected the literal {LOGIN}"
+        if name in known and NGC_REGISTRY in known[name].logins:
+            return f"pull secret {name} logs in as {known[name].logins[NGC_REGISTRY]}, expected the literal {NGC_USER}"
         if name == PULL_SECRET and snapshot.secrets and name not in known:
             return f"pull secret {name} is not in namespace {namespace}"
     return f"pull secret {', '.join(names)}"

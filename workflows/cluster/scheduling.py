@@ -3,16 +3,14 @@
 import re
 from collections.abc import Iterator
 
+from infra.names import GPU_RESOURCE, NFD_LABEL
+from infra.storage_classes import ONE_NODE_ONLY, is_default
 from workflows.cluster.check import Check, Seen, brief, condition, ident, pending
 from workflows.cluster.snapshot import Snapshot
 from workflows.cluster.state import gpus, wanted_gpus
 from workflows.kubectl import Object
 
-MARK = "feature.node.kubernetes.io/pci-10de.present"  # NFD: a PCI device of NVIDIA; NIMCache jobs select it by default
 MAX_PENDING_VARIABLE, MAX_PENDING_DEFAULT = "MAX_PENDING_JOB_MINUTES", 30
-# Provisioners of disks that one node at a time can mount.
-BLOCK_ONLY = ("pd.csi.storage.gke.io", "ebs.csi.aws.com", "kubernetes.io/aws-ebs", "disk.csi.azure.com")
-DEFAULT_CLASS = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
 _INSUFFICIENT = re.compile(r"Insufficient (nvidia\.com/[\w.-]*\w)")
 _SELECTOR = re.compile(r"didn't match (?:Pod's )?node (?:affinity/)?selector")
 
@@ -33,10 +31,10 @@ def _too_few_gpus(snapshot: Snapshot) -> Iterator[Seen]:
 def _no_plugin(snapshot: Snapshot) -> Iterator[Seen]:
     for node in snapshot.all("Node"):
         labels = node["metadata"].get("labels", {})
-        marked = labels.get("nvidia.com/gpu.present") == "true" or labels.get(MARK) == "true"
+        marked = labels.get("nvidia.com/gpu.present") == "true" or labels.get(NFD_LABEL) == "true"
         marked = marked or "cloud.google.com/gke-accelerator" in labels or "k8s.amazonaws.com/accelerator" in labels
         if marked and not gpus(node["status"].get("allocatable")):
-            yield Seen(ident(node), "has a GPU by its labels, but no allocatable nvidia.com/gpu")
+            yield Seen(ident(node), f"has a GPU by its labels, but no allocatable {GPU_RESOURCE}")
     for thing in snapshot.all("DaemonSet"):
         status = thing.get("status") or {}
         wanted, ready = status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
@@ -73,14 +71,14 @@ def _taints(snapshot: Snapshot) -> Iterator[Seen]:
 
 
 def _labels(snapshot: Snapshot) -> Iterator[Seen]:
-    marked = [node for node in snapshot.all("Node") if node["metadata"].get("labels", {}).get(MARK) == "true"]
+    marked = [node for node in snapshot.all("Node") if node["metadata"].get("labels", {}).get(NFD_LABEL) == "true"]
     for pod, message in pending(snapshot):
         if not _SELECTOR.search(message):
             continue
         selector = pod["spec"].get("nodeSelector") or {}
         text = ", ".join(f"{key}={value}" for key, value in selector.items()) or "its affinity"
         fix = ""
-        if MARK in selector and not marked:
+        if NFD_LABEL in selector and not marked:
             fix = (
                 "no node has this label: install node feature discovery (GPU operator), or set nodeSelector of NIMCache"
             )
@@ -116,12 +114,6 @@ def _groups(snapshot: Snapshot) -> Iterator[Seen]:
         yield Seen(ident(group), text, "bad" if minutes >= limit / 2 else "warn")
 
 
-def is_default(storage: Object) -> bool:
-    """Whether claims that name no class get this one."""
-    notes = storage["metadata"].get("annotations", {})
-    return any(notes.get(key) == "true" for key in DEFAULT_CLASS)
-
-
 def _claims(snapshot: Snapshot) -> Iterator[Seen]:
     classes = {storage["metadata"]["name"]: storage for storage in snapshot.all("StorageClass")}
     some = ", ".join(sorted(classes)) or "none"
@@ -137,9 +129,11 @@ def _claims(snapshot: Snapshot) -> Iterator[Seen]:
             yield Seen(ident(claim), f"names no class, and there is no default StorageClass; classes: {some}", fix=fix)
         elif name and storage is None:
             yield Seen(ident(claim), f"StorageClass {name} does not exist; classes: {some}")
-        elif storage and "ReadWriteMany" in modes and storage["provisioner"] in BLOCK_ONLY:
+        elif storage and "ReadWriteMany" in modes and storage["provisioner"] in ONE_NODE_ONLY:
             fix = "use an RWX class for this volume: Filestore (GKE), EFS (EKS), Azure Files (AKS), NFS"
-            what = f"wants ReadWriteMany of {name}, whose disks ({storage['provisioner']}) one node at a time can mount"
+            what = (
+                f"wants ReadWriteMany of {name}, whose volumes ({storage['provisioner']}) one node at a time can mount"
+            )
             yield Seen(ident(claim), what, fix=fix)
         elif not said and any(e["reason"] == "WaitForFirstConsumer" for e in events):
             yield Seen(ident(claim), "is made when its first pod is scheduled", "warn", "nothing, if its pod waits too")
@@ -165,7 +159,7 @@ CHECKS = (
     ),
     Check(
         name="node labels", symptom="Pending, no node matches the selector (NIMCache jobs)", look=_labels,
-        looks_at=f"the pod's nodeSelector; whether any node has {MARK}",
+        looks_at=f"the pod's nodeSelector; whether any node has {NFD_LABEL}",
         fix="label the nodes, or change the selector in the stack's settings",
     ),
     Check(

@@ -3,7 +3,17 @@
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from infra.names import HF_KEY, HF_SECRET, NGC_KEY, NGC_SECRET, PULL_SECRET
+from infra.names import (
+    GPU_RESOURCE,
+    HF_KEY,
+    HF_SECRET,
+    MIG_RESOURCE_PREFIX,
+    NGC_KEY,
+    NGC_REGISTRY,
+    NGC_SECRET,
+    NGC_USER,
+    PULL_SECRET,
+)
 from workflows.cluster.check import Check, Seen, brief, condition, finished, ident
 from workflows.cluster.snapshot import Snapshot, parse_address
 from workflows.kubectl import Object
@@ -15,7 +25,6 @@ EXPECTED = {
     NGC_SECRET: ("Opaque", NGC_KEY),
     HF_SECRET: ("Opaque", HF_KEY),
 }
-REGISTRY, LOGIN = "nvcr.io", "$oauthtoken"
 
 
 def _version(snapshot: Snapshot) -> Iterator[Seen]:
@@ -44,7 +53,7 @@ def gpus(resources: dict[str, str] | None) -> int:
     return sum(
         int(count)
         for name, count in (resources or {}).items()
-        if (name == "nvidia.com/gpu" or name.startswith("nvidia.com/mig-")) and str(count).isdigit()
+        if (name == GPU_RESOURCE or name.startswith(MIG_RESOURCE_PREFIX)) and str(count).isdigit()
     )
 
 
@@ -76,11 +85,11 @@ def _secrets(snapshot: Snapshot) -> Iterator[Seen]:
                 yield Seen(where, f"is of type {secret.kind}, expected {kind}")
             elif key and key not in secret.keys:
                 yield Seen(where, f"has keys {', '.join(sorted(secret.keys)) or 'none'}, expected {key}")
-            elif name == PULL_SECRET and REGISTRY not in secret.logins:
-                yield Seen(where, f"logs in to {', '.join(secret.logins) or 'no registry'}, expected {REGISTRY}")
-            elif name == PULL_SECRET and secret.logins[REGISTRY] != LOGIN:
-                user = secret.logins[REGISTRY] or "nobody"
-                yield Seen(where, f"logs in to {REGISTRY} as {user}, expected the literal {LOGIN}")
+            elif name == PULL_SECRET and NGC_REGISTRY not in secret.logins:
+                yield Seen(where, f"logs in to {', '.join(secret.logins) or 'no registry'}, expected {NGC_REGISTRY}")
+            elif name == PULL_SECRET and secret.logins[NGC_REGISTRY] != NGC_USER:
+                user = secret.logins[NGC_REGISTRY] or "nobody"
+                yield Seen(where, f"logs in to {NGC_REGISTRY} as {user}, expected the literal {NGC_USER}")
             else:
                 good += 1
     if good:

@@ -184,6 +184,8 @@ def test_a_cluster_without_default_class(there: dict[str, list[Any]]) -> None:
     there["storageclasses"] = [storage_class("shared")]
     assert refused()[1].startswith("storage.class_name: the cluster has no default storage class")
     connect(storage={"class_name": "shared", "rwx_class_name": "shared"})
+    there["storageclasses"][0]["metadata"]["annotations"] = {"storageclass.beta.kubernetes.io/is-default-class": "true"}
+    connect()
 
 
 def test_all_problems_at_once(there: dict[str, list[Any]]) -> None:

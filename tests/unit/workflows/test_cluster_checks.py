@@ -160,6 +160,11 @@ def shared_on_a_disk(b: Broken) -> None:
     unbound(b, accessModes=["ReadWriteMany"])
 
 
+def shared_on_a_node(b: Broken) -> None:
+    b.get("StorageClass", "standard")["provisioner"] = "rancher.io/local-path"  # as K3s has it
+    unbound(b, accessModes=["ReadWriteMany"])
+
+
 def quota_of_disks(b: Broken) -> None:
     unbound(b, "googleapi: Error 403: Quota 'SSD_TOTAL_GB' exceeded")
 
@@ -398,6 +403,7 @@ CASES: list[tuple[Callable[[Broken], None], str, str, str]] = [
     (no_default_class, "volume pending", "there is no default StorageClass; classes: standard", "mark one as default"),
     (no_such_class, "volume pending", "StorageClass gp3 does not exist; classes: standard", ""),
     (shared_on_a_disk, "volume pending", "one node at a time can mount", "RWX class"),
+    (shared_on_a_node, "volume pending", "(rancher.io/local-path) one node at a time can mount", "RWX class"),
     (quota_of_disks, "volume pending", "SSD_TOTAL_GB", ""),
     (key_is_wrong, "image refused", "logs in as $oauthtoken: its key is wrong", "NGC key"),
     (bitnami, "Bitnami image", "bitnami/postgresql:16.1.0", "CloudNativePG"),
