@@ -1,6 +1,6 @@
 """Becomes a service: `python launch.py SPEC.json`. Run by supervisord, in the service's own process group.
 
-Passes on only what a service needs of the environment: the shell that ran `pulumi up` may hold cloud credentials.
+Passes on only what a service needs of the environment: the shell that ran `pulumi up` may hold credentials and tokens.
 The process records its pid before it turns into the service, so that what it leaves behind can be found.
 """
 
@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import psutil
@@ -19,21 +20,29 @@ PASSED_ON = {
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
 }  # fmt: skip
 PASSED_ON_PREFIXES = ("LC_", "XDG_", "HF_", "CUDA_")
+NOT_PASSED_ON_SUFFIX = "_TOKEN"  # HF_TOKEN is a secret like any other
 
 
-def environment(given: dict[str, str], inherited: dict[str, str]) -> dict[str, str]:
-    """Make what a service sees: the harmless part of `inherited`, then `given`."""
-    env = {name: value for name, value in inherited.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)}
+def environment(given: dict[str, str], inherited: dict[str, str], needed: Collection[str] = ()) -> dict[str, str]:
+    """Make what a service sees: the harmless part of `inherited` and what is `needed` of the rest, then `given`."""
+    env = {
+        name: value
+        for name, value in inherited.items()
+        if name in PASSED_ON
+        or name in needed
+        or (name.startswith(PASSED_ON_PREFIXES) and not name.endswith(NOT_PASSED_ON_SUFFIX))
+    }
     return env | given
 
 
 def main(spec_path: Path) -> None:
-    """Turn into the command of the spec: {command, environment, directory, record}."""
+    """Turn into the command of the spec: {command, environment, inherits, directory, record}."""
     spec = json.loads(spec_path.read_text())
     Path(spec["record"]).write_text(json.dumps({"pid": os.getpid(), "started": psutil.Process().create_time()}))
     print(f"{START_MARK} {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(spec['command'])}", flush=True)
     os.chdir(spec["directory"])
-    os.execve(spec["command"][0], spec["command"], environment(spec["environment"], dict(os.environ)))  # noqa: S606
+    env = environment(spec["environment"], dict(os.environ), spec["inherits"])
+    os.execve(spec["command"][0], spec["command"], env)  # noqa: S606
 
 
 if __name__ == "__main__":

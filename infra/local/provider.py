@@ -43,6 +43,7 @@ SERVICE_INPUTS = (
     "command",
     "settings",
     "environment",
+    "inherits",
     "directory",
     "health_url",
     "timeout_s",
@@ -202,7 +203,7 @@ class ServiceProvider(ResourceProvider):
 
 def launch_spec(props: Props) -> dict[str, Any]:
     """Make what the launcher is told, which also tells a running service from the one that is wanted."""
-    return {key: props[key] for key in ("command", "settings", "environment", "directory", "code")}
+    return {key: props[key] for key in ("command", "settings", "environment", "inherits", "directory", "code")}
 
 
 def adopts(daemon: Daemon, props: Props) -> bool:

@@ -46,7 +46,10 @@ LOG_LINES = "200"
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceSpec:
-    """One service: what runs, with which settings, when it is up, and what must be up before it."""
+    """One service: what runs, with which settings, when it is up, and what must be up before it.
+
+    `inherits` names the secrets of the shell that it cannot do without.
+    """
 
     name: str
     title: str
@@ -55,6 +58,7 @@ class ServiceSpec:
     health_path: str = "/health"
     timeout_s: int = 120
     after: tuple[str, ...] = ()
+    inherits: tuple[str, ...] = ()
     code: str = field(default="", repr=False)
 
 
@@ -91,11 +95,15 @@ class Plan:
         folder = self.root / self.settings.base_model.path
         return str(folder) if folder.exists() else self.settings.base_model.path
 
+    @property
+    def model_secrets(self) -> tuple[str, ...]:
+        """What those who read the base model need: a model from the Hub may be gated, a folder is not."""
+        return () if Path(self.model_path).exists() else ("HF_TOKEN",)
+
     def services(self) -> list[ServiceSpec]:
         """List the services, each after those it needs to start."""
         model = self.settings.base_model
         stores = {"entity_store_url": self.url("entity_store"), "data_store_url": self.url("data_store")}
-        weights = fingerprint(Path(self.model_path))
         return [
             self.embedded("data_store", "Data Store", {}),
             self.embedded("entity_store", "Entity Store", {}),
@@ -104,19 +112,19 @@ class Plan:
             self.embedded(
                 "nim", "NIM",
                 {"base_model": model.id, "model_path": self.model_path, **stores, **self.settings.nim.model_dump()},
-                health_path="/v1/health/ready", timeout_s=400, after=("data_store", "entity_store"), content=weights,
+                health_path="/v1/health/ready", timeout_s=400, after=("data_store", "entity_store"), reads_model=True,
             ),
             self.embedded(
                 "customizer", "Customizer",
                 {"base_models": {model.id: self.model_path}, **stores, **self.settings.customizer.model_dump()},
-                after=("data_store", "entity_store"), content=weights,
+                after=("data_store", "entity_store"), reads_model=True,
             ),
             # It calls NIM in its jobs only, so it need not wait for the slowest of all to start.
             self.embedded(
                 "evaluator", "Evaluator",
                 {**stores, "nim_url": self.url("nim"), "judge_url": self.url("judge"), "judge_model": JUDGE_MODEL,
                  "tokenizers": {model.id: self.model_path}},
-                after=("data_store", "entity_store", "judge"),
+                after=("data_store", "entity_store", "judge"), reads_model=True,
             ),
             self.embedded(
                 "gateway", "Gateway",
@@ -134,10 +142,11 @@ class Plan:
         health_path: str = "/health",
         timeout_s: int = 120,
         after: tuple[str, ...] = (),
-        content: str = "",
+        reads_model: bool = False,
     ) -> ServiceSpec:
         """Describe a service of `embedded/`. A change of its code is a change of the service."""
         common = {"host": "127.0.0.1", "port": self.ports[name], "data_dir": str(self.folder.data / name)}
+        content = fingerprint(Path(self.model_path)) if reads_model else ""
         packages = [self.root / "embedded" / package for package in ("common", name)]
         return ServiceSpec(
             name=name,
@@ -147,6 +156,7 @@ class Plan:
             health_path=health_path,
             timeout_s=timeout_s,
             after=after,
+            inherits=self.model_secrets if reads_model else (),
             code=hashlib.sha256("".join([source_digest(packages), content]).encode()).hexdigest()[:16],
         )
 

@@ -44,6 +44,7 @@ class Service(pulumi.ComponentResource):
             "command": spec.command,
             "settings": json.dumps(spec.settings, indent=2, sort_keys=True),  # as text: Pulumi makes all numbers floats
             "environment": ENVIRONMENT,
+            "inherits": list(spec.inherits),
             "directory": str(plan.root),
             "health_url": url + spec.health_path,
             "timeout_s": spec.timeout_s,

@@ -19,6 +19,12 @@ def test_secrets_stay_outside() -> None:
     assert seen == {"PATH": "/bin", "HF_HOME": "/h", "PYTHONUNBUFFERED": "1", **proxies}
 
 
+def test_the_token_of_the_hub_is_for_those_that_need_it() -> None:
+    inherited = {"HF_HOME": "/h", "HF_TOKEN": "s", "GITHUB_TOKEN": "t"}
+    assert environment({}, inherited) == {"HF_HOME": "/h"}
+    assert environment({}, inherited, ["HF_TOKEN"]) == {"HF_HOME": "/h", "HF_TOKEN": "s"}
+
+
 def test_supervisor_starts_without_a_proxy_on_loopback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[dict[str, str]] = []
 

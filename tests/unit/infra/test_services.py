@@ -55,6 +55,13 @@ def test_a_new_base_model_concerns_those_that_read_it(tmp_path: Path) -> None:
     assert after["nim"].settings["model_path"] == "acme/x-on-the-hub"
 
 
+def test_only_those_that_load_a_model_from_the_hub_get_its_token(tmp_path: Path) -> None:
+    assert not any(spec.inherits for spec in plan(tmp_path).services())
+    hub = plan(tmp_path, base_model={"id": "acme/x", "path": "acme/x-on-the-hub"})
+    inherits = {spec.name: spec.inherits for spec in hub.services() if spec.inherits}
+    assert inherits == dict.fromkeys(("nim", "customizer", "evaluator"), ("HF_TOKEN",))
+
+
 def test_settings_are_what_the_services_accept(tmp_path: Path) -> None:
     # Their own Settings refuse unknown keys, but live in the other environment: compare names from their source.
     for spec in plan(tmp_path).services():
