@@ -6,7 +6,7 @@ from infra import names
 from infra.config.stack import ClusterStackConfig
 from infra.nemo.wiring import nim_entry
 from infra.outputs import ClusterOutputs, StackOutputs
-from infra.platform import endpoints
+from infra.platform import endpoints, identities
 from infra.platform.credentials import credential_names, required
 from infra.platform.namespaces import pod_security
 from infra.platform.route_table import public_urls
@@ -71,6 +71,8 @@ def expected_secrets(config: ClusterStackConfig, secrets: Collection[str]) -> di
         for where in endpoints.readers(config, database):
             found.setdefault(where, []).append(database.secret)
     if (bucket := endpoints.bucket(config)) and bucket.secret:
-        for where in endpoints.bucket_readers(config):
+        for where in identities.key_holders(config):
             found.setdefault(where, []).append(bucket.secret)
+    if (hosted := config.guardrails.nvidia_api_secret) and config.services.guardrails:
+        found.setdefault(names.namespace(config, names.GUARDRAILS), []).append(hosted)
     return {where: sorted(set(wanted)) for where, wanted in found.items()}

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from infra.cluster_outputs import expected_secrets
 from infra.platform.identities import key_holders
 from infra.platform.mlflow import mlflow_values
 from tests.unit.infra.cluster_support import config_for
@@ -19,7 +20,10 @@ def values(target: str, store: dict[str, str]) -> dict[str, Any]:
 
 
 def test_mlflow_needs_no_keys_of_amazons_bucket_on_eks() -> None:
-    assert key_holders(config_for("eks", object_store=AMAZONS)) == ("nemo-datastore",)
+    config = config_for("eks", object_store=AMAZONS)
+    assert key_holders(config) == ("nemo-datastore",)
+    looked_for = expected_secrets(config, {"ngc_api_key"})
+    assert {namespace for namespace, wanted in looked_for.items() if "keys" in wanted} == {"nemo-datastore"}
     made = values("eks", AMAZONS)
     assert made["artifactRoot"]["s3"] == {"enabled": True, "bucket": "mine", "path": "mlflow"}
     assert made["extraEnvVars"]["AWS_DEFAULT_REGION"] == "eu-central-1"
