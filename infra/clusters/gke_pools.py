@@ -61,7 +61,7 @@ def gpu_pool(nodes: Nodes, pool: GpuPool, opts: pulumi.ResourceOptions) -> conta
         gpu_driver_installation_config=container.NodePoolNodeConfigGuestAcceleratorGpuDriverInstallationConfigArgs(
             gpu_driver_version="DEFAULT" if by_google else "INSTALLATION_DISABLED"
         ),
-        gpu_partition_size=pool.mig.profile if pool.mig else None,
+        gpu_partition_size=pool.mig.profile if pool.mig and by_google else None,
         gpu_sharing_config=container.NodePoolNodeConfigGuestAcceleratorGpuSharingConfigArgs(
             gpu_sharing_strategy="TIME_SHARING", max_shared_clients_per_gpu=pool.time_slicing.replicas
         )

@@ -7,14 +7,19 @@ not here work as well, if the pool also says which GPUs they carry.
 from dataclasses import dataclass
 from typing import Literal
 
-GpuKind = Literal["T4", "L4", "A10", "L40S", "A100-40GB", "A100-80GB", "H100", "H200", "B200"]
+GpuKind = Literal["T4", "L4", "A10", "L40S", "A100-40GB", "A100-80GB", "H100", "H100-94GB", "H200", "B200"]
 
-GIB_PER_GPU: dict[GpuKind, int] = {
-    "T4": 16, "L4": 24, "A10": 24, "L40S": 48, "A100-40GB": 40, "A100-80GB": 80, "H100": 80, "H200": 141, "B200": 180,
+MEMORY_GB: dict[GpuKind, int] = {
+    "T4": 16, "L4": 24, "A10": 24, "L40S": 48, "A100-40GB": 40, "A100-80GB": 80, "H100": 80, "H100-94GB": 94,
+    "H200": 141, "B200": 180,
 }  # fmt: skip
-"""Memory of one GPU in GB, as NVIDIA's data sheets give it (H100 on Azure's NC series has 94)."""
+"""Memory of one GPU in GB, as NVIDIA's data sheets give it. H100 with 94 GB is the H100 NVL of Azure's NC series."""
 
-MIG_CAPABLE: frozenset[GpuKind] = frozenset({"A100-40GB", "A100-80GB", "H100", "H200", "B200"})
+MIG_MEMORY_GB: dict[GpuKind, tuple[int, int, int, int]] = {
+    "A100-40GB": (5, 10, 20, 40), "A100-80GB": (10, 20, 40, 80), "H100": (10, 20, 40, 80),
+    "H100-94GB": (12, 24, 47, 94), "H200": (18, 35, 71, 141), "B200": (23, 45, 90, 180),
+}  # fmt: skip
+"""Memory of a partition with an eighth, a quarter, half and all of the memory (NVIDIA's MIG User Guide)."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +85,23 @@ MACHINES: dict[str, tuple[Machine, ...]] = {
         Machine("Standard_NC48ads_A100_v4", "A100-80GB", 2),
         Machine("Standard_NC96ads_A100_v4", "A100-80GB", 4),
         Machine("Standard_ND96amsr_A100_v4", "A100-80GB", 8),
-        Machine("Standard_NC40ads_H100_v5", "H100", 1),
-        Machine("Standard_NC80adis_H100_v5", "H100", 2),
+        Machine("Standard_NC40ads_H100_v5", "H100-94GB", 1),
+        Machine("Standard_NC80adis_H100_v5", "H100-94GB", 2),
         Machine("Standard_ND96isr_H100_v5", "H100", 8),
         Machine("Standard_ND96isr_H200_v5", "H200", 8),
     ),
 }
+
+
+def mig_profiles(gpu: GpuKind) -> dict[str, int]:
+    """MIG profile -> how many partitions one GPU is cut into; empty for GPUs that cannot."""
+    if gpu not in MIG_MEMORY_GB:
+        return {}
+    eighth, quarter, half, whole = MIG_MEMORY_GB[gpu]
+    return {
+        f"1g.{eighth}gb": 7, f"1g.{quarter}gb": 4, f"2g.{quarter}gb": 3, f"3g.{half}gb": 2, f"4g.{half}gb": 1,
+        f"7g.{whole}gb": 1,
+    }  # fmt: skip
 
 
 def machine_named(cloud: str, name: str) -> Machine | None:

@@ -1,5 +1,6 @@
 """The NeMo services, the Customizer's targets and the NIMs, as data."""
 
+import re
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -17,6 +18,16 @@ class Services(Section):
     guardrails: bool = Field(default=False, description="Guardrails around a model")
     deployment_management: bool = Field(default=False, description="Starts NIMs on request; needs the NIM operator")
     nim_proxy: bool = Field(default=False, description="One address for all NIMs")
+
+
+class GuardrailsSettings(Section):
+    """The Guardrails service."""
+
+    nvidia_api_secret: DnsLabel | None = Field(
+        default=None,
+        description="Existing Secret with the key NVIDIA_API_KEY in the namespace of Guardrails, for models that "
+        "NVIDIA hosts; it also opens the way to them (security.internet_cidrs)",
+    )
 
 
 class CustomizationTemplate(Section):
@@ -72,7 +83,9 @@ class CustomizerSettings(Section):
         ge=1,
         description="Jobs that wait longer for a GPU are cancelled; allow time for the autoscaler to add a node",
     )
-    pool: DnsLabel | None = Field(default=None, description="GPU pool for training jobs; default: any")
+    pool: DnsLabel | None = Field(
+        default=None, description="GPU pool for training jobs; default: any, or the first one that fits"
+    )
 
 
 class NimLora(Section):
@@ -150,7 +163,7 @@ class Nim(Section):
     topology_spread: Literal["zone", "node"] | None = Field(
         default=None, description="Prefer to spread replicas across zones or nodes"
     )
-    pool: DnsLabel | None = Field(default=None, description="GPU pool; default: any")
+    pool: DnsLabel | None = Field(default=None, description="GPU pool; default: any, or the first one that fits")
     startup_minutes: int = Field(
         default=30, ge=1, description="Time allowed to download and load the model before the start counts as failed"
     )
@@ -161,11 +174,21 @@ class Nim(Section):
         """NIM's major version."""
         return int(self.tag.split(".")[0].split("-")[0])
 
+    @property
+    def runs_on_mig(self) -> bool:
+        """Whether it starts on a partition of a GPU, which NVIDIA supports from NIM 1.13 on."""
+        return tuple(int(part) for part in re.findall(r"\d+", self.tag)[:2]) >= (1, 13)
+
+    @property
+    def least_replicas(self) -> int:
+        """Replicas that run whatever the load."""
+        return self.autoscaling.min if self.autoscaling else self.replicas
+
     @model_validator(mode="after")
     def _replicas(self) -> Self:
         if self.autoscaling and self.replicas != 1:
             raise ValueError("replicas and autoscaling exclude each other: leave replicas out")
-        least = self.autoscaling.min if self.autoscaling else self.replicas
+        least = self.least_replicas
         if self.disruption_budget is not None and self.disruption_budget >= least:
             raise ValueError(
                 f"disruption_budget ({self.disruption_budget}) must be below the replicas ({least}): "

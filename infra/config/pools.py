@@ -4,9 +4,9 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from infra.config.gpus import MACHINES, MIG_CAPABLE, GpuKind, Machine, machine_for, machine_named
+from infra.config.gpus import MACHINES, GpuKind, Machine, machine_for, machine_named
 from infra.config.section import DnsLabel, Section
-from infra.names import GPU_TAINT_KEY
+from infra.names import GPU_RESOURCE, GPU_TAINT_KEY, MIG_RESOURCE_PREFIX
 
 RESERVED_DOMAINS = ("kubernetes.io", "k8s.io")
 
@@ -28,6 +28,11 @@ class Mig(Section):
     strategy: Literal["single", "mixed"] = Field(
         default="single", description="single: pods request nvidia.com/gpu; mixed: nvidia.com/mig-<profile>"
     )
+
+    @property
+    def memory_gb(self) -> int:
+        """Memory of a partition."""
+        return int(self.profile.split(".")[1].removesuffix("gb"))
 
 
 class TimeSlicing(Section):
@@ -81,9 +86,13 @@ class GpuPool(Section):
                 raise ValueError(
                     f"labels: a node that claims {label} for itself is refused by its cluster: leave it out"
                 )
-        if self.mig and self.gpu and self.gpu not in MIG_CAPABLE:
-            raise ValueError(f"{self.gpu} has no MIG: take one of {', '.join(sorted(MIG_CAPABLE))}, or time_slicing")
         return self
+
+    @property
+    def resource(self) -> str:
+        """What a pod asks for to get a GPU of the pool, or a part of one."""
+        mixed = self.mig is not None and self.mig.strategy == "mixed"
+        return f"{MIG_RESOURCE_PREFIX}{self.mig.profile}" if mixed and self.mig else GPU_RESOURCE
 
     def resolve(self, cloud: str) -> Machine:
         """The machine type with its GPUs. Raises ValueError with the remedy where the table has no answer."""

@@ -1,7 +1,7 @@
 """docs/configuration.md and docs/config.schema.json, generated from the settings: `python -m infra.config.reference`.
 
 A test compares them, so neither can drift. The schema is of a whole stack file, for editors; the program itself
-reads the models, which refuse more (rules.py and its two neighbours).
+reads the models, which refuse more (rules*.py).
 """
 
 import json

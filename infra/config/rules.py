@@ -1,7 +1,8 @@
 """Combinations of settings that cannot work, each refused before anything is created.
 
 A rule reads the whole configuration and yields problems, `path: what is wrong: what to do`. What one section can
-judge alone is in its own model. Rules about GPUs are in rules_gpu.py, about routes in rules_routes.py.
+judge alone is in its own model. Rules about GPU pools are in rules_gpu.py, about what fits on them in
+rules_capacity.py, about routes in rules_routes.py.
 """
 
 import ipaddress
@@ -9,7 +10,8 @@ from collections.abc import Iterator
 
 from infra import names
 from infra.config.clusters import AksSettings, CloudCluster, EksSettings, GkeSettings
-from infra.config.rules_gpu import gpu_rules
+from infra.config.rules_capacity import gpus
+from infra.config.rules_gpu import pools
 from infra.config.rules_routes import route_rules
 from infra.config.section import repeated
 from infra.config.stack import ClusterStackConfig
@@ -18,7 +20,7 @@ from infra.config.stack import ClusterStackConfig
 def broken_rules(config: ClusterStackConfig, secrets: set[str]) -> list[str]:
     """All problems of a configuration. `secrets`: names of the secret settings that have a value."""
     return [
-        *gpu_rules(config),
+        *(list(pools(config)) or gpus(config)),  # the GPUs of broken pools cannot be judged
         *naming(config),
         *credentials(config, secrets),
         *prerequisites(config),
@@ -50,6 +52,7 @@ def namespaces(config: ClusterStackConfig) -> Iterator[str]:
     """Namespaces of NIMs and of Prometheus must not be those of something else, whether or not that runs today."""
     routes, watched = config.routes, config.observability
     others = [watched.namespace, routes.proxy_namespace, (routes.gateway.existing or "").split("/")[0]]
+    others += [config.prerequisites.nim_operator_namespace, config.postgres.operator_namespace]
     taken = {*names.OWN_NAMESPACES, *names.PROXY_NAMESPACES.values(), *others, *config.security.clients}
     for index, nim in enumerate(config.nims):
         # the Services of the platform begin with the release's name, and share a namespace in layout single
@@ -63,8 +66,6 @@ def namespaces(config: ClusterStackConfig) -> Iterator[str]:
         )
 
 
-def of_kubernetes(namespace: str) -> bool:
-    """Whether every cluster has the namespace from the start."""
 def adopted_namespaces(config: ClusterStackConfig) -> Iterator[str]:
     """Namespaces to adopt are those that the stack would make."""
     said = config.namespaces.adopt
@@ -76,6 +77,8 @@ def adopted_namespaces(config: ClusterStackConfig) -> Iterator[str]:
             yield f"namespaces.adopt.{index}: {name!r} is no namespace of this stack: one of {', '.join(sorted(own))}"
 
 
+def of_kubernetes(namespace: str) -> bool:
+    """Whether every cluster has the namespace from the start."""
     return namespace == "default" or namespace.startswith("kube-")
 
 
@@ -105,6 +108,15 @@ def prerequisites(config: ClusterStackConfig) -> Iterator[str]:
     users += ["services.deployment_management"] if config.services.deployment_management else []
     if said.nim_operator == "skip" and users:
         yield f"prerequisites.nim_operator: {users[0]} needs it: install or adopt"
+    own = {
+        "prerequisites.nim_operator": (said.nim_operator, said.nim_operator_namespace, names.NIM_OPERATOR_NAMESPACE),
+        "postgres.operator": (
+            config.postgres.operator, config.postgres.operator_namespace, names.POSTGRES_OPERATOR_NAMESPACE,
+        ),
+    }  # fmt: skip
+    for path, (mode, namespace, ours) in own.items():
+        if mode == "install" and namespace is not None:
+            yield f"{path}_namespace: the operator that this stack installs is in {ours}: leave it out, or adopt one"
     if said.nim_operator == "install" and said.cert_manager == "skip":
         yield "prerequisites.cert_manager: the NIM operator's webhook needs it: install or adopt"
     if config.routes.tls.kind in ("self-signed", "letsencrypt", "issuer") and said.cert_manager == "skip":

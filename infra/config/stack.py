@@ -13,7 +13,7 @@ from infra.config.clusters import (
     MinikubeSettings,
 )
 from infra.config.local import LocalStackConfig
-from infra.config.nemo import LLAMA_NIM, CustomizerSettings, Judge, Nim, Services
+from infra.config.nemo import LLAMA_NIM, CustomizerSettings, GuardrailsSettings, Judge, Nim, Services
 from infra.config.network import Observability, Routes, Security
 from infra.config.platform import Charts, Credentials, Mlflow, Namespaces, ObjectStore, Postgres, Prerequisites, Storage
 from infra.config.pools import GpuPool, Taint
@@ -37,6 +37,7 @@ class ClusterStackConfig(Section):
     object_store: ObjectStore = ObjectStore()
     services: Services = Services()
     customizer: CustomizerSettings = CustomizerSettings()
+    guardrails: GuardrailsSettings = GuardrailsSettings()
     nims: tuple[Nim, ...] = Field(default=(LLAMA_NIM,), min_length=1)
     judge: Judge = Judge()
     mlflow: Mlflow = Mlflow()
@@ -59,9 +60,14 @@ class ClusterStackConfig(Section):
         """What makes GPUs allocatable: as said, else what the target's nodes lack."""
         if said := self.prerequisites.gpu.software:
             return said
+        return "device-plugin" if self.lacks_device_plugin else "provided"
+
+    @property
+    def lacks_device_plugin(self) -> bool:
+        """Whether the cloud's GPU nodes come without a device plugin, as those of AKS and AL2023 on EKS do."""
         if isinstance(self.cluster, EksSettings):
-            return "device-plugin" if self.cluster.ami.startswith("AL2023") else "provided"
-        return "device-plugin" if isinstance(self.cluster, AksSettings) else "provided"
+            return self.cluster.ami.startswith("AL2023")
+        return isinstance(self.cluster, AksSettings)
 
     @property
     def gpu_taints(self) -> tuple[Taint, ...]:

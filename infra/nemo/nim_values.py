@@ -11,7 +11,7 @@ from infra import names
 from infra.config.nemo import Nim, NimAutoscaling, NimLora
 from infra.config.stack import ClusterStackConfig
 from infra.nemo.values import Surroundings
-from infra.placement import cache_node_selector, gpu_resource, node_selector, tolerations
+from infra.placement import cache_node_selector, gpu_resource, nim_selector, tolerations
 
 Values = dict[str, Any]
 
@@ -50,7 +50,7 @@ def chart_values(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> 
         "statefulSet": {"enabled": True},
         "env": environment(config, nim),
         "resources": resources(config, nim),
-        "nodeSelector": node_selector(nim.pool),
+        "nodeSelector": nim_selector(config, nim),
         "tolerations": tolerations(config),
         "affinity": affinity(nim),
         "startupProbe": {"periodSeconds": PROBE_PERIOD_S, "failureThreshold": startup_failures(nim)},
@@ -135,7 +135,7 @@ def service_spec(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> 
         "startupProbe": {"enabled": True, "probe": probe},
         "expose": {"service": {"type": "ClusterIP", "name": nim.name, "port": names.NIM_PORT, "labels": PROXY_LABELS}},
     }  # fmt: skip
-    if selector := node_selector(nim.pool):
+    if selector := nim_selector(config, nim):
         found["nodeSelector"] = selector
     if spread := affinity(nim):
         found["affinity"] = spread
@@ -171,7 +171,7 @@ def adapters(config: ClusterStackConfig, lora: NimLora) -> dict[str, str]:
 
 def resources(config: ClusterStackConfig, nim: Nim) -> Values:
     """GPUs as request and limit, which Kubernetes wants equal; CPU and memory as request only."""
-    gpus = {gpu_resource(config, nim.pool): str(nim.gpus)}
+    gpus = {gpu_resource(config, nim): str(nim.gpus)}
     return {"requests": REQUESTS | gpus, "limits": gpus}
 
 

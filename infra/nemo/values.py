@@ -14,7 +14,7 @@ from infra.config.stack import ClusterStackConfig
 from infra.names import Service
 from infra.nemo.customization import customization
 from infra.nemo.wiring import HF_API, wiring
-from infra.placement import node_selector, tolerations
+from infra.placement import tolerations, training_selector
 from infra.platform import endpoints
 from infra.platform.credentials import CredentialNames
 
@@ -206,7 +206,7 @@ def customizer(config: ClusterStackConfig, around: Surroundings) -> Values:
         "customizerConfig": {
             "openTelemetry": {"enabled": False},
             "tolerations": tolerations(config),
-            "nodeSelectors": node_selector(said.pool),
+            "nodeSelectors": training_selector(config),
             "training": {
                 "pvc": {
                     "size": said.job_size,
@@ -285,7 +285,12 @@ def entity_database(config: ClusterStackConfig) -> Values:
 
 def guardrails(config: ClusterStackConfig, _: Surroundings) -> Values:
     """Values of Guardrails."""
-    return {"resources": LARGE, "serviceAccount": {"automount": False}, "env": driver_env(config, names.GUARDRAILS)}
+    found: Values = {
+        "resources": LARGE, "serviceAccount": {"automount": False}, "env": driver_env(config, names.GUARDRAILS),
+    }  # fmt: skip
+    if secret := config.guardrails.nvidia_api_secret:
+        found["guardrails"] = {"nvcfAPIKeySecretName": secret}
+    return found
 
 
 def deployment_management(_: ClusterStackConfig, around: Surroundings) -> Values:

@@ -6,7 +6,7 @@ MIG and time slicing are set per pool: a node's label names the entry of the plu
 import json
 from typing import Any
 
-from infra.config.clusters import EksSettings, GkeSettings
+from infra.config.clusters import AksSettings, EksSettings, GkeSettings
 from infra.config.pools import GpuPool
 from infra.config.stack import ClusterStackConfig
 from infra.names import GPU_RESOURCE
@@ -17,7 +17,6 @@ MIG_CONFIG_LABEL = "nvidia.com/mig.config"
 PRESENT_LABEL = "nvidia.com/gpu.present"
 DEFAULT_ENTRY = "default"
 CONFIG_MAP = "device-plugin-config"
-GKE_DRIVER_FOLDER = "/home/kubernetes/bin/nvidia"
 
 
 def own_entry(pool: GpuPool) -> bool:
@@ -32,8 +31,8 @@ def pool_labels(config: ClusterStackConfig, pool: GpuPool) -> dict[str, str]:
     labels = {PRESENT_LABEL: "true"}
     if own_entry(pool):
         labels[PLUGIN_CONFIG_LABEL] = pool.name
-    if pool.mig and config.gpu_software == "gpu-operator" and isinstance(config.cluster, EksSettings):
-        labels[MIG_CONFIG_LABEL] = f"all-{pool.mig.profile}"  # clouds with MIG of their own have cut the GPUs already
+    if pool.mig and config.gpu_software == "gpu-operator" and not isinstance(config.cluster, AksSettings):
+        labels[MIG_CONFIG_LABEL] = f"all-{pool.mig.profile}"  # AKS has cut the GPUs already
     return labels
 
 
@@ -78,7 +77,7 @@ def gpu_operator_values(config: ClusterStackConfig) -> dict[str, Any]:
         "operator": {"upgradeCRD": True},  # a hook: Helm would leave the definitions as they were
         "node-feature-discovery": {"worker": {"tolerations": tolerations(config)}},
         "mig": {"strategy": "mixed" if "mixed" in strategies else "single"},
-        "driver": {"enabled": brings_driver(config)},
+        "driver": {"enabled": not isinstance(config.cluster, EksSettings)},  # installed where a host has none
         "dcgmExporter": {
             "enabled": True,
             "serviceMonitor": {
@@ -90,18 +89,10 @@ def gpu_operator_values(config: ClusterStackConfig) -> dict[str, Any]:
     }
     if isinstance(config.cluster, EksSettings):
         values["toolkit"] = {"enabled": False}  # AL2023's NVIDIA image has it, and its runtime is set up for it
-    if isinstance(config.cluster, GkeSettings) and not brings_driver(config):
-        values["hostPaths"] = {"driverInstallDir": GKE_DRIVER_FOLDER}
-        values["toolkit"] = {"installDir": GKE_DRIVER_FOLDER}
+    if isinstance(config.cluster, GkeSettings):
+        values["migManager"] = {"env": [{"name": "WITH_REBOOT", "value": "true"}]}  # Google's machines need one for MIG
     if entries:
         values["devicePlugin"] = {
             "config": {"create": True, "name": CONFIG_MAP, "default": DEFAULT_ENTRY, "data": entries}
         }
     return values
-
-
-def brings_driver(config: ClusterStackConfig) -> bool:
-    """Tell whether the operator installs the driver. On adopted clusters it does where it finds none on the host."""
-    if isinstance(config.cluster, EksSettings):
-        return False
-    return all(pool.driver == "none" for pool in config.pools)

@@ -23,7 +23,7 @@ from infra.platform.namespaces import Namespaces, NamespacesArgs
 
 ROOT = Path(__file__).resolve().parents[3]
 SECRETS = {"ngc_api_key": "nvapi-of-the-test", "hf_token": "hf_of-the-test"}
-L4 = {"name": "l4", "gpu": "L4", "count": 1, "max": 2}
+L4 = {"name": "l4", "gpu": "L4", "count": 1, "max": 8}
 A100 = {"name": "train", "gpu": "A100-80GB", "count": 1}
 CLOUDS: dict[str, dict[str, Any]] = {
     "gke": {"project": "project-1", "location": "us-central1-a", "gpu_pools": [L4, A100]},
@@ -33,7 +33,7 @@ CLOUDS: dict[str, dict[str, Any]] = {
     },
     "aks": {
         "location": "eastus2", "resource_group": "group-1",
-        "gpu_pools": [{"name": "a10", "gpu": "A10", "count": 1, "max": 2}, A100],
+        "gpu_pools": [{"name": "a10", "gpu": "A10", "count": 1, "max": 8}, A100],
     },
 }  # fmt: skip
 TARGETS = ("gke", "eks", "aks", "existing", "minikube")

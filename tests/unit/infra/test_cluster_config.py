@@ -6,17 +6,21 @@ from typing import Any
 import pytest
 
 from infra import config, names
-from infra.config.gpus import MACHINES
+from infra.config.gpus import MACHINES, MEMORY_GB, MIG_MEMORY_GB, mig_profiles
+from infra.config.nemo import LLAMA_3_2_3B
 from infra.platform.endpoints import bucket, databases
 
-A100 = {"name": "a100", "gpu": "A100-80GB", "count": 1}
+A100 = {"name": "a100", "gpu": "A100-80GB", "count": 1, "max": 2}
 L4 = {"name": "l4", "gpu": "L4", "count": 1}
+P5 = {"name": "p5", "machine": "p5.4xlarge", "max": 2}
 CLOUDS: dict[str, dict[str, Any]] = {
     "gke": {"project": "acme-1", "location": "us-central1-a", "gpu_pools": [A100]},
-    "eks": {"region": "us-east-1", "gpu_pools": [{"name": "p5", "machine": "p5.4xlarge"}]},
+    "eks": {"region": "us-east-1", "gpu_pools": [P5]},
     "aks": {"location": "eastus2", "resource_group": "acme", "gpu_pools": [A100]},
 }
 RWX = {"rwx_class_name": "nfs"}
+LLAMA = LLAMA_3_2_3B.model_dump()
+TEMPLATE = LLAMA["templates"][0]
 NIM = {"name": "llama", "model": "meta/llama-3.2-3b-instruct", "image": "nvcr.io/nim/meta/llama-3.2-3b-instruct"}
 
 
@@ -79,6 +83,102 @@ def test_least_settings_work(target: str, layout: str) -> None:
         (
             "gke", {"gke": {"gpu_pools": [A100 | {"labels": {"feature.node.kubernetes.io/x": "y"}}]}},
             "gke.gpu_pools.0", "leave it out",
+        ),
+        (
+            "gke", {"gke": {"gpu_pools": [A100 | {"mig": {"profile": "9g.999gb"}}]}},
+            "gke.gpu_pools.0.mig.profile", "one of 1g.10gb, 1g.20gb, 2g.20gb, 3g.40gb, 4g.40gb, 7g.80gb",
+        ),
+        (
+            "aks", {"aks": {"gpu_pools": [A100, A100 | {"name": "cut", "mig": {"profile": "1g.20gb"}}]}},
+            "aks.gpu_pools.1.mig.profile", "one of 1g.10gb, 2g.20gb, 3g.40gb, 4g.40gb, 7g.80gb",
+        ),
+        (
+            "aks", {"aks": {"gpu_pools": [A100, {"name": "cut", "machine": "Standard_NC40ads_H100_v5",
+                                                 "mig": {"profile": "1g.10gb"}}]}},
+            "aks.gpu_pools.1.mig.profile", "one of 1g.12gb",
+        ),
+        # drivers and device plugins: one of each on a node, never two, never none
+        ("gke", {"gke": {"gpu_pools": [A100 | {"driver": "none"}]}}, "gke.gpu_pools.0.driver", "driver: cloud"),
+        ("gke", {"prerequisites": {"gpu": {"software": "gpu-operator"}}}, "gke.gpu_pools.0.driver", "driver: none"),
+        (
+            "gke", {"prerequisites": {"gpu": {"software": "gpu-operator"}},
+                    "gke": {"gpu_pools": [A100 | {"driver": "none"}, L4]}},
+            "gke.gpu_pools.1.driver", "driver: none",
+        ),
+        (
+            "gke", {"prerequisites": {"gpu": {"software": "device-plugin"}}},
+            "prerequisites.gpu.software", "provided, or gpu-operator",
+        ),
+        (
+            "eks", {"eks": {"ami": "BOTTLEROCKET_x86_64_NVIDIA"}, "prerequisites": {"gpu": {"software": "device-plugin"}}},
+            "prerequisites.gpu.software", "provided, or eks.ami",
+        ),
+        (
+            "eks", {"eks": {"ami": "BOTTLEROCKET_x86_64_NVIDIA"}, "prerequisites": {"gpu": {"software": "gpu-operator"}}},
+            "prerequisites.gpu.software", "provided, or eks.ami",
+        ),
+        (
+            "eks", {"eks": {"ami": "BOTTLEROCKET_x86_64_NVIDIA",
+                            "gpu_pools": [P5 | {"time_slicing": {"replicas": 2}}, P5 | {"name": "train"}]}},
+            "eks.gpu_pools.0.time_slicing", "eks.ami: AL2023_x86_64_NVIDIA and prerequisites.gpu.software: gpu-operator",
+        ),
+        (
+            "aks", {"prerequisites": {"gpu": {"software": "provided"}}},
+            "prerequisites.gpu.software", "device-plugin, or gpu-operator",
+        ),
+        (
+            "eks", {"prerequisites": {"gpu": {"software": "provided"}}},
+            "prerequisites.gpu.software", "device-plugin, or gpu-operator",
+        ),
+        ("aks", {"prerequisites": {"gpu": {"mode": "skip"}}}, "prerequisites.gpu.mode", "install"),
+        (
+            "aks", {"prerequisites": {"gpu": {"software": "gpu-operator", "mode": "adopt"}},
+                    "aks": {"gpu_pools": [A100 | {"driver": "none"}]}},
+            "prerequisites.gpu.mode", "install",
+        ),
+        # partitions and turns are less than a GPU
+        (
+            "gke", {"gke": {"gpu_pools": [A100 | {"mig": {"profile": "1g.10gb"}}]}, "nims": [NIM | {"tag": "1.13.0"}]},
+            "customizer.targets.0.templates.0.gpu_memory_gb", "the most is 10: a pool with a bigger GPU",
+        ),
+        (
+            "gke", {"gke": {"gpu_pools": [A100, A100 | {"name": "cut", "mig": {"profile": "3g.40gb"}}]},
+                    "nims": [NIM | {"tag": "1.13.0", "min_gpu_memory_gb": 60, "pool": "cut"}]},
+            "nims.0", "the most is 40: a bigger GPU",
+        ),
+        (
+            "gke", {"gke": {"gpu_pools": [A100, A100 | {"name": "cut", "mig": {"profile": "3g.40gb"}}]},
+                    "nims": [NIM | {"tag": "1.13.0", "gpus": 2, "pool": "cut"}]},
+            "nims.0.gpus", "a pod gets one partition",
+        ),
+        (
+            "gke", {"gke": {"gpu_pools": [A100 | {"mig": {"profile": "7g.80gb"}}]}, "nims": [NIM | {"tag": "1.12.0"}]},
+            "nims.0.tag", "1.13 or later, or a pool without mig",
+        ),
+        (
+            "eks", {"eks": {"gpu_pools": [P5, P5 | {"name": "cut", "mig": {"profile": "3g.40gb", "strategy": "mixed"}}]},
+                    "prerequisites": {"gpu": {"software": "gpu-operator"}}, "customizer": {"pool": "cut"}},
+            "customizer.targets.0.templates.0", "single, or a pool without mig",
+        ),
+        (
+            "gke", {"gke": {"gpu_pools": [A100 | {"time_slicing": {"replicas": 4}}]}},
+            "nims.0.pool", "another pool here, or for customizer.pool",
+        ),
+        (
+            "gke", {"gke": {"gpu_pools": [A100 | {"time_slicing": {"replicas": 4}}, L4]}},
+            "nims.0.pool", "another pool here, or for customizer.pool",
+        ),
+        # NIMs and a training job at the same time
+        ("gke", {"gke": {"gpu_pools": [A100 | {"max": 1}]}}, "gke.gpu_pools", "a higher max, or services.customizer: false"),
+        ("gke", {"nims": [NIM | {"tag": "1.8.3", "replicas": 3}]}, "gke.gpu_pools", "a higher max, or fewer replicas"),
+        (
+            "gke", {"gke": {"gpu_pools": [L4 | {"max": 9}, A100]},
+                    "nims": [NIM | {"tag": "1.8.3", "replicas": 2, "min_gpu_memory_gb": 60}]},
+            "gke.gpu_pools.1.max", "a higher max, or services.customizer: false",
+        ),
+        (
+            "gke", {"customizer": {"targets": [LLAMA | {"templates": [TEMPLATE | {"nodes": 3}]}]}},
+            "customizer.targets.0.templates.0.nodes", "fewer nodes, or a higher max",
         ),
         ("gke", {"gke": {"network": "vpc"}}, "gke", "say both, or neither"),
         ("gke", {"gke": {"authorized_networks": ["10.0.0.1/8"]}}, "gke.authorized_networks.0", "host bits"),
@@ -268,6 +368,29 @@ def test_table_of_machines_answers_for_itself(cloud: str) -> None:
     pairs = [(machine.gpu, machine.count) for machine in MACHINES[cloud]]
     assert len(set(pairs)) == len(pairs), "a kind and count must name one machine"
     assert cloud != "gke" or all(machine.accelerator for machine in MACHINES[cloud])
+
+
+@pytest.mark.parametrize("gpu", MIG_MEMORY_GB)
+def test_partitions_of_a_gpu_fit_into_it(gpu: Any) -> None:
+    profiles = mig_profiles(gpu)
+    assert len(profiles) == 6
+    for profile, times in profiles.items():
+        slices, memory = profile.removesuffix("gb").split("g.")
+        assert int(slices) * times <= 7
+        assert (int(memory) - 1) * times < MEMORY_GB[gpu]  # NVIDIA rounds up in names
+    assert f"7g.{MEMORY_GB[gpu]}gb" in profiles
+
+
+def test_pools_that_were_cut_serve_and_train() -> None:
+    """What NVIDIA supports on partitions is not refused."""
+    cut = A100 | {"max": 1, "mig": {"profile": "3g.40gb"}}  # two of 40 GB: one serves, one trains
+    assert load("gke", gke={"gpu_pools": [cut]}, nims=[NIM | {"tag": "1.13.0"}]).pools[0].max == 1
+
+
+def test_existing_clusters_may_have_a_plugin_of_their_own() -> None:
+    adopted = {"create": False, "gpu_pools": [A100]}
+    assert load("aks", aks=adopted, prerequisites={"gpu": {"software": "provided"}}).gpu_software == "provided"
+    assert load("aks", aks=adopted, prerequisites={"gpu": {"mode": "skip"}}).gpu_software == "device-plugin"
 
 
 def test_namespaces_of_the_guide() -> None:

@@ -50,8 +50,9 @@ def test_what_is_adopted_or_skipped_has_none():
 
 
 OPERATOR: dict[str, Any] = {"prerequisites": {"gpu": {"software": "gpu-operator"}}}
+BARE = CLOUDS["gke"] | {"gpu_pools": [pool | {"driver": "none"} for pool in CLOUDS["gke"]["gpu_pools"]]}
 SLICED = CLOUDS["eks"] | {"gpu_pools": [L4 | {"time_slicing": {"replicas": 4}}, A100 | {"count": 8}]}
-CUT = CLOUDS["aks"] | {"gpu_pools": [A100 | {"mig": {"profile": "3g.40gb"}}]}
+CUT = CLOUDS["aks"] | {"gpu_pools": [L4 | {"gpu": "A10"}, A100 | {"mig": {"profile": "3g.40gb"}}]}
 PUBLIC: dict[str, Any] = {
     "routes": {"kind": "gateway", "domain": "example.com"},
     "mlflow": {"basic_auth": True, "allowed_hosts": ["alias.example.com"]},
@@ -65,7 +66,7 @@ BUNDLED: dict[str, Any] = {"layout": "single", "postgres": {"kind": "bundled"}, 
     ("chart", "values"),
     [
         ("gpu-operator", gpu.gpu_operator_values(config_for("eks", eks=SLICED, **OPERATOR))),
-        ("gpu-operator", gpu.gpu_operator_values(config_for("gke", **OPERATOR))),
+        ("gpu-operator", gpu.gpu_operator_values(config_for("gke", gke=BARE, **OPERATOR))),
         ("nvidia-device-plugin", gpu.device_plugin_values(config_for("aks", aks=CUT))),
         ("volcano", operators.volcano_values()),
         ("cert-manager", operators.cert_manager_values(config_for("gke", **PUBLIC))),

@@ -107,7 +107,10 @@ def test_mig_and_time_slicing_are_googles() -> None:
 
 
 def test_a_driver_that_is_not_googles() -> None:
-    node = pool(L4 | {"driver": "none"})["nodeConfig"]
+    mig = {"name": "mig", "gpu": "A100-80GB", "count": 1, "driver": "none", "mig": {"profile": "1g.10gb"}}
+    pools = [mig, CLOUDS["gke"]["gpu_pools"][1] | {"max": 2, "driver": "none"}]
+    node = pool(mig, gke={"gpu_pools": pools}, prerequisites={"gpu": {"software": "gpu-operator"}})["nodeConfig"]
+    assert "gpuPartitionSize" not in node["guestAccelerators"][0]  # the operator cuts its GPUs
     assert node["guestAccelerators"][0]["gpuDriverInstallationConfig"]["gpuDriverVersion"] == "INSTALLATION_DISABLED"
     assert node["labels"]["gke-no-default-nvidia-gpu-device-plugin"] == "true"
     assert node["imageType"] == "UBUNTU_CONTAINERD"

@@ -20,9 +20,10 @@ IMAGE = "nvcr.io/nim/meta/llama-3.2-3b-instruct"
 
 
 def config_with(target: str = "gke", sections: Any = None, **nim: Any) -> ClusterStackConfig:
-    """Settings with one NIM."""
+    """Settings with one NIM, which has all GPUs for itself."""
     said = {"name": "llama", "model": "meta/llama-3.2-3b-instruct", "image": IMAGE, "tag": "1.8.3"} | nim
-    sections = {"prerequisites": {"nim_operator": "install"}} | (sections or {})
+    alone = {"services": {"customizer": False}, "prerequisites": {"nim_operator": "install"}}
+    sections = alone | (sections or {})
     return config_for(target, nims=[said], **sections)
 
 
@@ -186,8 +187,21 @@ def test_mixed_partitions_are_a_resource_of_their_own(way: Any) -> None:
     pools = [L4, {"name": "train", "gpu": "A100-80GB", "count": 8, "mig": {"profile": "3g.40gb", "strategy": "mixed"}}]
     operators = {"nim_operator": "install", "gpu": {"software": "gpu-operator"}}
     sections = {"eks": CLOUDS["eks"] | {"gpu_pools": pools}, "prerequisites": operators}
-    config = config_with("eks", sections, pool="train")
+    config = config_with("eks", sections, pool="train", tag="1.13.0")
     assert way(config)["resources"]["limits"] == {"nvidia.com/mig-3g.40gb": "1"}
+
+
+@WAYS
+def test_a_nim_without_a_pool_goes_where_it_fits(way: Any) -> None:
+    assert way(config_with()).get("nodeSelector", {}) == {}  # both pools can carry it
+    assert way(config_with(min_gpu_memory_gb=40))["nodeSelector"] == {"nemostack.io/pool": "train"}
+    cut = {"name": "cut", "gpu": "A100-80GB", "count": 8, "mig": {"profile": "3g.40gb", "strategy": "mixed"}}
+    operators = {"nim_operator": "install", "gpu": {"software": "gpu-operator"}}
+    sections = {"eks": CLOUDS["eks"] | {"gpu_pools": [cut]}, "prerequisites": operators}
+    assert way(config_with("eks", sections, tag="1.13.0"))["resources"]["limits"] == {"nvidia.com/mig-3g.40gb": "1"}
+    sections["eks"] = CLOUDS["eks"] | {"gpu_pools": [cut, L4]}
+    old = way(config_with("eks", sections, tag="1.12.0"))  # which no partition can carry
+    assert (old["nodeSelector"], old["resources"]["limits"]) == ({"nemostack.io/pool": "l4"}, {"nvidia.com/gpu": "1"})
 
 
 def test_volumes_of_the_chart() -> None:

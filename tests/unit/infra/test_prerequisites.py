@@ -197,8 +197,9 @@ def test_time_slices_of_one_pool_leave_the_others_alone():
 
 
 def test_mig_of_the_operator():
-    config = eks(A100 | {"count": 8, "mig": {"profile": "3g.40gb", "strategy": "mixed"}})
-    assert gpu.pool_labels(config, config.pools[0]) == {
+    cut = A100 | {"count": 8, "mig": {"profile": "3g.40gb", "strategy": "mixed"}}
+    config = eks(A100 | {"name": "whole", "count": 8}, cut)
+    assert gpu.pool_labels(config, config.pools[1]) == {
         "nvidia.com/gpu.present": "true",
         "nvidia.com/device-plugin.config": "train",
         "nvidia.com/mig.config": "all-3g.40gb",
@@ -209,10 +210,18 @@ def test_mig_of_the_operator():
 
 
 def test_aks_cuts_the_gpus_itself_and_the_plugin_must_know():
-    pools = [A100 | {"mig": {"profile": "3g.40gb"}}]
+    pools = [A100 | {"mig": {"profile": "3g.40gb"}}, A100 | {"name": "whole", "max": 2}]
     config = config_for("aks", aks=CLOUDS["aks"] | {"gpu_pools": pools})
     assert json.loads(gpu.device_plugin_values(config)["config"]["map"]["train"])["flags"] == {"migStrategy": "single"}
     assert "nvidia.com/mig.config" not in gpu.pool_labels(config, config.pools[0])
+
+
+def test_the_operator_cuts_what_google_does_not():
+    bare = [pool | {"driver": "none"} for pool in CLOUDS["gke"]["gpu_pools"]]
+    bare[1] |= {"mig": {"profile": "7g.80gb"}}
+    config = config_for("gke", gke=CLOUDS["gke"] | {"gpu_pools": bare}, **OPERATOR)
+    assert gpu.pool_labels(config, config.pools[1])["nvidia.com/mig.config"] == "all-7g.80gb"
+    assert gpu.gpu_operator_values(config)["migManager"]["env"] == [{"name": "WITH_REBOOT", "value": "true"}]
 
 
 def test_the_cloud_s_own_plugin_needs_no_labels():
@@ -227,9 +236,9 @@ def test_the_operator_leaves_alone_what_the_nodes_have():
     on_aks = gpu.gpu_operator_values(config_for("aks", aks=CLOUDS["aks"] | {"gpu_pools": bare}, **OPERATOR))
     assert on_aks["driver"]["enabled"] is True
     assert "toolkit" not in on_aks
-    on_gke = gpu.gpu_operator_values(config_for("gke", **OPERATOR))
-    assert on_gke["driver"]["enabled"] is False
-    assert on_gke["hostPaths"]["driverInstallDir"] == on_gke["toolkit"]["installDir"] == "/home/kubernetes/bin/nvidia"
+    bare = [pool | {"driver": "none"} for pool in CLOUDS["gke"]["gpu_pools"]]
+    on_gke = gpu.gpu_operator_values(config_for("gke", gke=CLOUDS["gke"] | {"gpu_pools": bare}, **OPERATOR))
+    assert on_gke["driver"]["enabled"] is True
     assert gpu.gpu_operator_values(config_for("existing", **OPERATOR))["driver"]["enabled"] is True
 
 

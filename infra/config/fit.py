@@ -1,0 +1,86 @@
+"""Which GPU pools can carry a NIM or a training job: what a pod gets of a pool's GPUs, against what it asks for.
+
+The rules of the settings refuse what no pool can carry; placement sends pods to pools that can. Both ask here, so that
+what is accepted is also scheduled. Pools of GPUs that clouds would refuse cannot be judged: their rules come first.
+"""
+
+from dataclasses import dataclass
+
+from infra.config.gpus import MEMORY_GB, mig_profiles
+from infra.config.nemo import CustomizationTemplate, Nim
+from infra.config.pools import GpuPool
+from infra.config.stack import ClusterStackConfig
+from infra.names import GPU_RESOURCE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What the nodes of a pool offer to pods: whole GPUs, partitions of them (MIG), or turns on them (time slicing)."""
+
+    per_node: int
+    """How many a node has."""
+    per_pod: int
+    """How many one pod can use: CUDA sees one partition, and a second turn is on the same GPU."""
+    memory_gb: int
+    """Of one. Turns share the memory of their GPU."""
+
+
+def share(config: ClusterStackConfig, pool: GpuPool) -> Share:
+    """Return what a pool offers. Raises ValueError for a pool whose machine type is unknown."""
+    machine = pool.resolve(config.target)
+    memory = MEMORY_GB[machine.gpu]
+    if pool.mig:
+        partitions = mig_profiles(machine.gpu)[pool.mig.profile]
+        return Share(per_node=machine.count * partitions, per_pod=1, memory_gb=pool.mig.memory_gb)
+    if pool.time_slicing:
+        return Share(per_node=machine.count * pool.time_slicing.replicas, per_pod=1, memory_gb=memory)
+    return Share(per_node=machine.count, per_pod=machine.count, memory_gb=memory)
+
+
+def serves(config: ClusterStackConfig, pool: GpuPool, nim: Nim) -> bool:
+    """Whether a node of the pool can carry a replica."""
+    offered = share(config, pool)
+    return (
+        offered.per_pod >= nim.gpus
+        and offered.memory_gb >= nim.min_gpu_memory_gb
+        and (pool.mig is None or nim.runs_on_mig)
+    )
+
+
+def trains(config: ClusterStackConfig, pool: GpuPool, template: CustomizationTemplate) -> bool:
+    """Whether nodes of the pool can carry a job. Jobs ask for nvidia.com/gpu and nothing else."""
+    offered = share(config, pool)
+    return (
+        pool.resource == GPU_RESOURCE
+        and offered.per_pod >= template.gpus
+        and offered.memory_gb >= template.gpu_memory_gb
+        and pool.max >= template.nodes
+    )
+
+
+def nim_pool(config: ClusterStackConfig, nim: Nim) -> GpuPool | None:
+    """Pool of a NIM: the named one; else None, which is any, if all can carry it alike, or the first that can."""
+    if nim.pool:
+        return named(config, nim.pool)
+    able = [pool for pool in config.pools if serves(config, pool, nim)]
+    alike = len({pool.resource for pool in able}) == 1 and len(able) == len(config.pools)
+    return None if alike or not able else able[0]
+
+
+def training_pool(config: ClusterStackConfig) -> GpuPool | None:
+    """Pool of training jobs: the named one; else None, which is any, if all can carry them, or the first that can.
+
+    All jobs have one node selector, so where no pool can carry the jobs of every template, it is any pool. A
+    time-sliced pool is the last choice: its GPUs may be those of NIMs, which take the whole memory.
+    """
+    if config.customizer.pool:
+        return named(config, config.customizer.pool)
+    templates = [template for target in config.customizer.targets for template in target.templates]
+    able = [pool for pool in config.pools if all(trains(config, pool, template) for template in templates)]
+    whole = [pool for pool in able if not pool.time_slicing]
+    return None if len(whole) == len(config.pools) or not able else (whole or able)[0]
+
+
+def named(config: ClusterStackConfig, name: str) -> GpuPool | None:
+    """The pool of a name, None without one."""
+    return next((pool for pool in config.pools if pool.name == name), None)
