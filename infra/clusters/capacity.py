@@ -115,8 +115,8 @@ def gpu_problems(found: Sequence[GpuNode], config: ClusterStackConfig, min_gpus:
         if not found:
             remedy = "no node offers a GPU: install the device plugin (prerequisites.gpu), add nodes"
         elif any(node.obstacle and node.obstacle.startswith("taint") for node in found):
-            remedy = f"name the taints in {config.target}.gpu_taints, add nodes"
-        said = f"{min_gpus} allocatable GPUs are needed, there are {there}{shown(found)}"
+            remedy = f"add the taints to {config.target}.gpu_taints, add nodes"
+        said = f"{min_gpus} allocatable GPUs are required, the cluster has {there}{shown(found)}"
         return [f"{config.target}.min_gpus: {said}: {remedy}, or lower min_gpus"]
     if not min_gpus:
         return []  # the settings ask for no check
@@ -125,11 +125,11 @@ def gpu_problems(found: Sequence[GpuNode], config: ClusterStackConfig, min_gpus:
         enough = [node for node in usable if node.gpus >= demand.gpus]
         if not enough:
             problems.append(
-                f"{demand.path}.gpus: no node has {demand.gpus} usable GPUs{shown(found)}: fewer gpus, or a bigger node"
+                f"{demand.path}.gpus: no node has {demand.gpus} usable GPUs{shown(found)}: fewer gpus, or larger nodes"
             )
         elif all(node.memory_gb is not None and node.memory_gb < demand.memory_gb for node in enough):
             problems.append(
-                f"{demand.path}: needs {demand.memory_gb} GB on a GPU, which none has{shown(found)}: a bigger GPU"
+                f"{demand.path}: no GPU has the required {demand.memory_gb} GB{shown(found)}: use larger GPUs"
             )
     return problems
 
@@ -145,7 +145,7 @@ def shown(found: Sequence[GpuNode]) -> str:
 def storage_problems(classes: Sequence[dict[str, Any]], config: ClusterStackConfig) -> list[str]:
     """Judge storage classes: those that the settings name exist and can do what is asked of them."""
     provisioners = {found["metadata"]["name"]: found["provisioner"] for found in classes}
-    there = f"there are {', '.join(sorted(provisioners))}" if provisioners else "there is none"
+    there = f"available: {', '.join(sorted(provisioners))}" if provisioners else "create one"
     problems = []
     for key, said in (("class_name", config.storage.class_name), ("rwx_class_name", config.storage.rwx_class_name)):
         if said is not None and said not in provisioners:
@@ -153,9 +153,9 @@ def storage_problems(classes: Sequence[dict[str, Any]], config: ClusterStackConf
     rwx = config.storage.rwx_class_name
     if rwx is not None and provisioners.get(rwx) in ONE_NODE_ONLY:
         problems.append(
-            f"storage.rwx_class_name: {rwx} is of {provisioners[rwx]}, whose volumes one node mounts: "
-            "name a class of shared files, e.g. NFS"
+            f"storage.rwx_class_name: volumes of {rwx} ({provisioners[rwx]}) can be mounted by only one node: "
+            "set a class with ReadWriteMany support, e.g. NFS"
         )
     if config.storage.class_name is None and not any(map(is_default, classes)):
-        problems.append(f"storage.class_name: the cluster has no default storage class: name one: {there}")
+        problems.append(f"storage.class_name: the cluster has no default storage class: set one, {there}")
     return problems

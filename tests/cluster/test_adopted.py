@@ -33,12 +33,12 @@ def test_nodes_with_gpus_are_found_and_counted(control_plane: ControlPlane) -> N
     nodes = control_plane.add_gpu_nodes(2, gpus=4)
     assert judge(control_plane, min_gpus=8) == sorted(nodes)
     said = refused(control_plane, min_gpus=9)
-    assert "existing.min_gpus: 9 allocatable GPUs are needed, there are 8" in said
+    assert "existing.min_gpus: 9 allocatable GPUs are required, the cluster has 8" in said
     cordoned = nodes[0]
     cordon = Access(kubeconfig=control_plane.kubeconfig).argv("cordon", cordoned)
     subprocess.run(cordon, check=True, capture_output=True)
     said = refused(control_plane, min_gpus=8)
-    assert "there are 4" in said
+    assert "the cluster has 4" in said
     assert f"{cordoned}: 4x" in said
     assert "(cordoned)" in said
 
@@ -48,7 +48,7 @@ def test_a_class_that_is_not_there(control_plane: ControlPlane) -> None:
     config = config_for("existing", storage={"rwx_class_name": "nfs"})
     settings = config.cluster
     assert isinstance(settings, ExistingSettings)
-    with pytest.raises(pulumi.RunError, match=r"no storage class 'nfs': there are shared, standard"):
+    with pytest.raises(pulumi.RunError, match=r"no storage class 'nfs': available: shared, standard"):
         verify(config, settings, Access(kubeconfig=control_plane.kubeconfig))
 
 

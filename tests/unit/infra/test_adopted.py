@@ -94,15 +94,15 @@ def test_too_few_gpus_says_what_each_node_has(there: dict[str, list[Any]]) -> No
     lines = refused(existing={"min_gpus": 2})
     assert len(lines) == 2
     assert lines[1] == (
-        "existing.min_gpus: 2 allocatable GPUs are needed, there are 1 (a: 1x NVIDIA-L4, 24 GB, "
+        "existing.min_gpus: 2 allocatable GPUs are required, the cluster has 1 (a: 1x NVIDIA-L4, 24 GB, "
         "2x nvidia.com/mig-3g.40gb; b: 4x NVIDIA-L4 (cordoned); c: 2x NVIDIA-L4 (taint team=x:NoSchedule)): "
-        "name the taints in existing.gpu_taints, add nodes, or lower min_gpus"
+        "add the taints to existing.gpu_taints, add nodes, or lower min_gpus"
     )
 
 
 def test_no_gpu_at_all(there: dict[str, list[Any]]) -> None:
     there["nodes"] = [node("cpu", 0)]
-    assert "there are 0: no node offers a GPU: install the device plugin" in refused("minikube")[1]
+    assert "the cluster has 0: no node offers a GPU: install the device plugin" in refused("minikube")[1]
 
 
 def test_a_taint_that_the_settings_name_is_no_obstacle(there: dict[str, list[Any]]) -> None:
@@ -136,7 +136,7 @@ def test_gpus_that_are_too_small_for_what_is_asked(there: dict[str, list[Any]]) 
     there["nodes"] = [node("a", 2, memory_mib=23034)]  # an L4: 24 GB, while the training template asks for 40
     lines = refused()
     assert lines[1:] == [
-        "customizer.targets.0.templates.0: needs 40 GB on a GPU, which none has (a: 2x NVIDIA-L4, 24 GB): a bigger GPU"
+        "customizer.targets.0.templates.0: no GPU has the required 40 GB (a: 2x NVIDIA-L4, 24 GB): use larger GPUs"
     ]
 
 
@@ -173,10 +173,10 @@ def test_a_thousand_nodes_make_no_thousand_lines(there: dict[str, list[Any]]) ->
 def test_storage_classes_that_are_missing_or_cannot(there: dict[str, list[Any]]) -> None:
     there["storageclasses"] = [storage_class("local-path", "rancher.io/local-path")]
     first, second = refused(storage={"class_name": "fast", "rwx_class_name": "local-path"})[1:]
-    assert first == "storage.class_name: the cluster has no storage class 'fast': there are local-path"
+    assert first == "storage.class_name: the cluster has no storage class 'fast': available: local-path"
     assert second == (
-        "storage.rwx_class_name: local-path is of rancher.io/local-path, whose volumes one node mounts: "
-        "name a class of shared files, e.g. NFS"
+        "storage.rwx_class_name: volumes of local-path (rancher.io/local-path) can be mounted by only one node: "
+        "set a class with ReadWriteMany support, e.g. NFS"
     )
 
 
