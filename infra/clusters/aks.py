@@ -17,7 +17,7 @@ from infra import names
 from infra.clusters import kubeconfig
 from infra.clusters.aks_pools import Nodes, gpu_pool, system_profile
 from infra.clusters.cluster import Cluster
-from infra.clusters.storage import RWX_CLASS, storage_class
+from infra.clusters.storage import RWX_CLASS, makes_shared_class, storage_class
 from infra.config.clusters import AksSettings
 from infra.config.stack import ClusterStackConfig
 
@@ -64,7 +64,7 @@ def connect(config: ClusterStackConfig, _root: Path, opts: pulumi.ResourceOption
     """Make the cluster of the settings, or GPU pools for the one that is there."""
     settings = config.cluster
     assert isinstance(settings, AksSettings)
-    shared = settings.rwx == "azurefile" and config.storage.rwx_class_name is None
+    shared = makes_shared_class(config)
     cloud = azure.Provider("azure", location=settings.location)
     invoke = pulumi.InvokeOptions(provider=cloud)
     client = authorization.get_client_config(opts=invoke)

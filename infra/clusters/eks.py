@@ -19,7 +19,7 @@ from infra.clusters import eks_addons, eks_network, eks_roles, kubeconfig
 from infra.clusters.cluster import Cluster
 from infra.clusters.eks_network import Network
 from infra.clusters.eks_pools import Nodes, gpu_pool, system_pool
-from infra.clusters.storage import RWO_CLASS, RWX_CLASS
+from infra.clusters.storage import RWO_CLASS, RWX_CLASS, makes_shared_class
 from infra.config.clusters import EksSettings
 from infra.config.stack import ClusterStackConfig
 from infra.platform import identities
@@ -58,7 +58,7 @@ def connect(config: ClusterStackConfig, root: Path, opts: pulumi.ResourceOptions
     """Make the cluster of the settings, or GPU pools for the one that is there."""
     settings = config.cluster
     assert isinstance(settings, EksSettings)
-    shared = settings.rwx == "efs" and config.storage.rwx_class_name is None
+    shared = makes_shared_class(config)
     tags = aws.ProviderDefaultTagsArgs(tags={"managed-by": "nemostack"})
     cloud = aws.Provider("aws", region=settings.region, default_tags=tags)
     invoke = pulumi.InvokeOptions(provider=cloud)

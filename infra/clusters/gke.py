@@ -17,7 +17,7 @@ from infra import names
 from infra.clusters import gke_network, kubeconfig
 from infra.clusters.cluster import Cluster
 from infra.clusters.gke_pools import Nodes, gpu_pool, system_pool
-from infra.clusters.storage import RWX_CLASS, storage_class
+from infra.clusters.storage import RWX_CLASS, makes_shared_class, storage_class
 from infra.config.clusters import GkeSettings
 from infra.config.stack import ClusterStackConfig
 
@@ -50,7 +50,7 @@ def connect(config: ClusterStackConfig, _root: Path, opts: pulumi.ResourceOption
     """Make the cluster of the settings, or GPU pools for the one that is there."""
     settings = config.cluster
     assert isinstance(settings, GkeSettings)
-    shared = settings.rwx == "filestore" and config.storage.rwx_class_name is None
+    shared = makes_shared_class(config)
     cloud = gcp.Provider(
         "gcp", project=settings.project, region=settings.region, default_labels={"managed-by": "nemostack"}
     )

@@ -5,8 +5,17 @@ from collections.abc import Mapping, Sequence
 import pulumi
 import pulumi_kubernetes as kubernetes
 
+from infra.config.clusters import CloudCluster
+from infra.config.stack import ClusterStackConfig
+
 RWX_CLASS = "nemostack-rwx"
 RWO_CLASS = "nemostack-rwo"
+
+
+def makes_shared_class(config: ClusterStackConfig) -> bool:
+    """Whether a cloud makes the class of shared volumes: unless it is told not to, or to use another."""
+    cluster = config.cluster
+    return isinstance(cluster, CloudCluster) and cluster.rwx != "none" and config.storage.rwx_class_name is None
 
 
 def storage_class(
