@@ -118,6 +118,7 @@ class Forwarder:
             )
         self._arguments = arguments
         assert process.stdout is not None
+        said = False
         for line in process.stdout:
             text = line.strip()
             if text.startswith(f"Forwarding from {HOST}:"):
@@ -125,10 +126,10 @@ class Forwarder:
                 if again:
                     self._say(f"{it.name}: forwarded again")
             elif text and not text.startswith(("Handling connection", "Forwarding from")):
-                self.last = text
+                self.last, said = text, True
         process.stdout.close()
         code = process.wait()
-        if code and not self.last:
+        if not said:  # not the words of an earlier attempt
             self.last = f"`{spoken(arguments)}` ended with {code}"
         return code
 

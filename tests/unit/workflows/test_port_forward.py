@@ -244,6 +244,20 @@ def test_pod_that_is_replaced(world: World) -> None:
         assert get(world.url("mlflow"))["service"] == "mlflow"
 
 
+def test_an_attempt_without_a_word_is_not_explained_by_an_earlier_one(world: World) -> None:
+    def said(text: str) -> bool:
+        return any(line.startswith("nim: ") and f"{text}; trying again in" in line for line in world.said)
+
+    with world.forwarded():
+        world.fake.fail("service/llama", "error: the first reason", code=1)
+        world.pods["nim"].close()
+        with contextlib.suppress(httpx.HTTPError):
+            httpx.get(world.url("nim"), timeout=5, trust_env=False)
+        until("the reason is told", lambda: said("error: the first reason"))
+        world.fake.write("failures.json", [{"match": "service/llama", "stderr": "", "code": 7}])
+        until("and not told again", lambda: said("` ended with 7"))
+
+
 def test_a_pod_that_vanishes_is_noticed_before_anybody_asks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forwarder, "PROBE_EVERY_S", 0.1)
     with world.forwarded():
