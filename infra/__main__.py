@@ -6,7 +6,6 @@ import pulumi
 from pulumi.runtime.config import CONFIG
 
 from infra import config, local
-from infra.cluster_stack import ClusterStack, ClusterStackArgs
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -17,11 +16,14 @@ except config.ConfigError as error:
     raise pulumi.RunError(f"Pulumi.{pulumi.get_stack()}.yaml:\n{error}") from None
 
 if isinstance(settings, config.LocalStackConfig):
-    stack: local.LocalStack | ClusterStack = local.LocalStack(
+    exports = local.LocalStack(
         pulumi.get_stack(), local.LocalStackArgs(root=ROOT, stack=pulumi.get_stack(), settings=settings.local)
-    )
+    ).exports
 else:
-    stack = ClusterStack(pulumi.get_stack(), ClusterStackArgs(root=ROOT, settings=settings, secrets=secrets))
+    # here: the SDK of Kubernetes takes seconds to load, and a local stack has no use for it
+    from infra.cluster_stack import ClusterStack, ClusterStackArgs
 
-for key, value in stack.exports.items():
+    exports = ClusterStack(pulumi.get_stack(), ClusterStackArgs(root=ROOT, settings=settings, secrets=secrets)).exports
+
+for key, value in exports.items():
     pulumi.export(key, value)

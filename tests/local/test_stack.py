@@ -30,6 +30,15 @@ def wait_until_written(record: Path, run: Any, output: Path) -> None:
         time.sleep(0.05)
 
 
+def wait_until_said(words: str, run: Any, output: Path) -> None:
+    """Wait until the started `run` has said `words`."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while words not in output.read_text():
+        assert run.poll() is None, f"ended with {run.returncode} before saying {words!r}:\n{output.read_text()}"
+        assert time.monotonic() < deadline, f"no {words!r} within {TIMEOUT_S} s:\n{output.read_text()}"
+        time.sleep(0.05)
+
+
 def wait_until_gone(clone: Clone) -> None:
     """Wait for the last processes of an interrupted run, which end on their own."""
     deadline = time.monotonic() + TIMEOUT_S
@@ -175,9 +184,11 @@ def test_interrupted_up(clone: Clone, how: str, tmp_path: Path) -> None:
             clone.kill_engine()
         else:
             os.killpg(run.pid, signal.SIGINT)
+            wait_until_said("^C received; cancelling", run, said)
             if how == "ctrl-c twice":
-                time.sleep(1)
                 os.killpg(run.pid, signal.SIGINT)
+            else:
+                clone.countermand()  # nim, which is waited for
         assert run.wait(TIMEOUT_S) != 0
     assert "Traceback" not in said.read_text()
     clone.countermand()

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import subprocess
 import sys
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from pulumi.runtime.mocks import MockMonitor
 
 from infra.outputs import StackOutputs
+from tests.unit.conftest import ROOT
 
 Program = tuple[dict[tuple[str, str], Any], dict[str, Any]]  # registrations, exports
 SERVICE = "pulumi-python:dynamic/nemostack:LocalService"
@@ -63,6 +65,15 @@ def run_program(config: dict[str, str]) -> Program:
 @pytest.fixture(scope="module")
 def local() -> Any:
     return run_program({"nemostack:target": "local", "nemostack:local": json.dumps({"base_port": 31000})})
+
+
+def test_a_local_stack_does_not_load_the_sdk_of_kubernetes() -> None:
+    program = (
+        "import sys; from tests.unit.infra.test_program import run_program; run_program({'nemostack:target': 'local'});"
+        "print([name for name in sys.modules if name.startswith('pulumi_kubernetes')])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_inventory(local: Program) -> None:
