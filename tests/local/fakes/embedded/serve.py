@@ -1,8 +1,8 @@
 """A fast stand-in for the embedded services: answers every GET on the port of its settings, and nothing else.
 
-Files in the folder `orders` of the clone make it misbehave: `NAME.fail` ends it, `NAME.slow` keeps it from answering until
-the order is withdrawn, `NAME.worker` makes it leave a worker process behind that outlives it, as a killed vLLM does, and
-`NAME.hang` makes the process that is running, but not the next one, answer no more requests.
+Files in the folder `orders` of the clone make it misbehave: `NAME.fail` ends it, `NAME.slow` keeps it from answering
+until the order is withdrawn, `NAME.worker` makes it leave a worker process behind that outlives it, as a killed vLLM
+does, and `NAME.hang` makes the process that is running, but not the next one, answer no more requests.
 """
 
 import json
