@@ -22,10 +22,17 @@ class PreflightError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ServedModels:
-    """The base model and its adapters, sorted by id."""
+    """The base model and its adapters, sorted by id. `others`: served too, but not known to be adapters of it."""
 
     base: str
     adapters: tuple[str, ...]
+    others: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """Which of them are loaded."""
+        count = len(self.adapters)
+        return f"base model {self.base} and {count} adapter{'' if count == 1 else 's'}"
 
 
 def discover(
@@ -60,10 +67,18 @@ def discover(
         raise PreflightError(f"base model {base_model} is not served by {url}; found: {found}")
     served = sorted(model for model, row in rows.items() if row.get("parent") == base_model and model != base_model)
     if wanted is None:
-        return ServedModels(base_model, tuple(served))
+        return ServedModels(base_model, tuple(served), tuple(sorted(set(rows) - {base_model, *served})))
     if missing := [model for model in wanted if model not in rows]:
         raise PreflightError(f"adapter {', '.join(missing)} is not served by {url}; found: {found}")
     return ServedModels(base_model, tuple(sorted(set(wanted) - {base_model})))
+
+
+def no_adapters_hint(models: ServedModels) -> str:
+    """Say how to get adapters under load when none was found."""
+    if models.others:
+        listed = ",".join(models.others)
+        return f"no adapter names {models.base} as its parent; if these are adapters of it, use --adapters {listed}"
+    return "NIM serves no adapter: `nemostack customize` trains one and leaves it there"
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,57 +89,31 @@ def _plots(data: dict[str, Any], records: Sequence[RequestRecord]) -> list[dict[
     legend = [(label, style) for label, style, _ in kinds]
     spans = [(r.t_send, r.t_end if r.t_end is not None else end) for r in records if r.t_send is not None]
     last = max([end, *(b for _, b in spans)])
+    bars, dots = "bar: median, whisker: p95", "one dot per request, at the time it was due; grey: warm-up"
     return [
-        {
-            "title": "Time to first token, by model",
-            "note": "bar: median, whisker: p95",
-            "legend": [],
-            "svg": _model_bars(data, "ttft_ms"),
-        },
-        {
-            "title": "Time per output token, by model",
-            "note": "bar: median, whisker: p95",
-            "legend": [],
-            "svg": _model_bars(data, "tpot_ms"),
-        },
-        {
-            "title": "Time to first token, share of requests at or below",
-            "note": "",
-            "legend": legend,
-            "svg": _cdf(kinds, "ttft_ms"),
-        },
-        {
-            "title": "End to end, share of requests at or below",
-            "note": "",
-            "legend": legend,
-            "svg": _cdf(kinds, "e2e_ms"),
-        },
-        {
-            "title": "Time to first token over the run",
-            "note": "a dot a request, at the time it was due; grey: warm-up",
-            "legend": legend,
-            "svg": _over_time(data, records, base, start, end),
-        },
-        {
-            "title": "Requests in flight",
-            "note": "",
-            "legend": [],
-            "svg": plots.lines(
-                "Requests in flight",
-                [plots.Series("in flight", "c1", plots.in_flight(spans))],
-                x_label="seconds since start",
-                y_label="requests",
-                steps=True,
-                x_range=(0.0, last),
-            ),
-        },
-        {
-            "title": "Requests due and ended each second",
-            "note": "",
-            "legend": [("due", "c1"), ("ended well", "c2")],
-            "svg": _rates(records, last),
-        },
+        _plot("Time to first token, by model", _model_bars(data, "ttft_ms"), note=bars),
+        _plot("Time per output token, by model", _model_bars(data, "tpot_ms"), note=bars),
+        _plot("Time to first token, share of requests at or below", _cdf(kinds, "ttft_ms"), legend),
+        _plot("End to end, share of requests at or below", _cdf(kinds, "e2e_ms"), legend),
+        _plot("Time to first token over the run", _over_time(data, records, base, start, end), legend, dots),
+        _plot("Requests in flight", _in_flight(spans, last)),
+        _plot("Requests due and ended each second", _rates(records, last), [("due", "c1"), ("ended well", "c2")]),
     ]
+
+
+def _plot(title: str, svg: Any, legend: Sequence[tuple[str, str]] = (), note: str = "") -> dict[str, Any]:
+    return {"title": title, "note": note, "legend": legend, "svg": svg}
+
+
+def _in_flight(spans: Sequence[tuple[float, float]], last: float) -> Any:
+    return plots.lines(
+        "Requests in flight",
+        [plots.Series("in flight", "c1", plots.in_flight(spans))],
+        x_label="seconds since start",
+        y_label="requests",
+        steps=True,
+        x_range=(0.0, last),
+    )
 
 
 def _model_bars(data: dict[str, Any], metric: str) -> Any:

@@ -18,7 +18,7 @@ from locust.exception import StopUser
 from locust.runners import STATE_CLEANUP, STATE_STOPPED, MasterRunner, WorkerRunner
 
 from load_tests import finish, spec
-from load_tests.adapters import PreflightError, ServedModels, discover
+from load_tests.adapters import PreflightError, ServedModels, discover, no_adapters_hint
 from load_tests.gates import read_slo
 from load_tests.metrics import e2e_ms
 from load_tests.prompts import read_prompts
@@ -84,10 +84,14 @@ def prepare(environment: Any, runner: Any, **_: Any) -> None:
             environment.stop_timeout = spec.stop_timeout_s(options)
             return
         workers = options.expect_workers if isinstance(runner, MasterRunner) else 1
-        finish.begin(*_preflight(options), workers=workers)
+        wanted, models = _preflight(options)
+        finish.begin(wanted, models, workers=workers)
     except PreflightError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    print(f"load: {models.summary}", file=sys.stderr)
+    if wanted.adapters is None and not models.adapters:
+        print(f"  {no_adapters_hint(models)}", file=sys.stderr)
     run.card = finish.read_card(Path(options.out))
     environment.host = run.card.spec.nim_url
     environment.stop_timeout = spec.stop_timeout_s(options)

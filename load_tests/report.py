@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from load_tests import html, metrics, validity
-from load_tests.adapters import cold_starts
+from load_tests.adapters import ServedModels, cold_starts
 from load_tests.gates import EXIT_CODES, Slo, judge, overall
 from load_tests.records import RequestRecord, read_records
 from load_tests.session import worker_facts
@@ -129,7 +129,8 @@ def _plain(text: str) -> str:
 def text(report: Report) -> str:
     """Summary for a terminal."""
     data, whole = report.data, report.data["overall"]
-    lines = [f"{data['verdict']} (exit {data['exit_code']})"]
+    models = ServedModels(data["run"]["base_model"], tuple(m for m in data["models"] if m != data["run"]["base_model"]))
+    lines = [f"{data['verdict']} (exit {data['exit_code']}): {models.summary}"]
     lines += [f"  invalid: {c['name']}: {c['found']}, allowed {c['allowed']}" for c in data["validity"] if not c["ok"]]
     for gate in data["gates"]:
         lines.append(f"  {gate['verdict']:<10} {html.objective(gate)}: {html.value(gate)} on {gate['samples']} samples")

@@ -5,9 +5,12 @@ objective is a verdict in the report, not a failure of the run; a test that coul
 """
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from workflows.errors import JobFailed
@@ -53,13 +56,25 @@ def run(context: Context, model: str) -> LoadTested:
         *("--slo", str(settings.load_slo), "--out", str(folder)),
     ]
     context.progress.update(f"{USERS} users for {WARMUP_S + DURATION_S} s")
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_DEADLINE_S, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise JobFailed(f"the load test did not end within {_DEADLINE_S:.0f} s; {_last(error.stderr)}") from error
-    if done.returncode in {_CRASH, _USAGE} or done.returncode < 0:
-        raise JobFailed(f"the load test failed (exit {done.returncode}): {_last(done.stderr or done.stdout)}")
+    code, out, err = _complete(command)
+    if code in {_CRASH, _USAGE} or code < 0:
+        raise JobFailed(f"the load test failed (exit {code}): {_last(err or out)}")
     return _read(folder)
+
+
+def _complete(command: Sequence[str]) -> tuple[int, str, str]:
+    """Exit code and what was said. However we leave, nothing goes on: Locust is a child of the child."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
+        try:
+            out, err = process.communicate(timeout=_DEADLINE_S)
+        except BaseException as error:  # too late, or Ctrl-C, which a session of its own does not get
+            os.killpg(process.pid, signal.SIGKILL)
+            _, err = process.communicate()
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise JobFailed(f"the load test did not end within {_DEADLINE_S:.0f} s; {_last(err)}") from error
+            raise
+    return process.returncode, out, err
 
 
 def _read(folder: Path) -> LoadTested:
@@ -78,6 +93,5 @@ def _read(folder: Path) -> LoadTested:
     )
 
 
-def _last(text: str | bytes | None) -> str:
-    said = text.decode(errors="replace") if isinstance(text, bytes) else text or ""
-    return " ".join(said.strip().splitlines()[-1:]) or "it said nothing"
+def _last(text: str) -> str:
+    return " ".join(text.strip().splitlines()[-1:]) or "it said nothing"

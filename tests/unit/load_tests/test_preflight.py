@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from load_tests.adapters import Mix, PreflightError, ServedModels, cold_starts, discover
+from load_tests.adapters import Mix, PreflightError, ServedModels, cold_starts, discover, no_adapters_hint
 from load_tests.gates import read_slo
 from load_tests.prompts import bodies, read_prompts
 
@@ -20,6 +20,22 @@ def test_adapters_are_the_children_of_the_base_model() -> None:
     nim = _nim(("m/base", None), ("b@2", "m/base"), ("a@1", "m/base"), ("m/base", None))
     assert discover("http://nim", base_model=None, wanted=None, transport=nim) == ServedModels("m/base", ("a@1", "b@2"))
     assert discover("http://nim", base_model=None, wanted=[], transport=nim) == ServedModels("m/base", ())
+
+
+def test_who_is_loaded_is_said_and_how_to_get_adapters() -> None:
+    nim = _nim(("m/base", None), ("b@2", "m/base"), ("a@1", "m/base"))
+    assert discover("http://nim", base_model=None, wanted=None, transport=nim).summary == (
+        "base model m/base and 2 adapters"
+    )
+    alone = discover("http://nim", base_model=None, wanted=None, transport=_nim(("m/base", None)))
+    assert alone.summary == "base model m/base and 0 adapters"
+    assert "`nemostack customize` trains one" in no_adapters_hint(alone)
+    # a server that does not say whose adapters they are
+    silent = _nim(("m/base", None), ("b@2", None), ("a@1", None))
+    found = discover("http://nim", base_model="m/base", wanted=None, transport=silent)
+    assert found.adapters == ()
+    assert "no adapter names m/base as its parent" in no_adapters_hint(found)
+    assert "--adapters a@1,b@2" in no_adapters_hint(found)
 
 
 def test_unknown_adapter_names_what_is_there() -> None:

@@ -25,6 +25,8 @@ def test_latencies_are_what_the_server_recorded(mock_nim: Start, load: Load) -> 
     run = load(
         "--nim-url", nim.url, "--adapters", ADAPTERS, "-u", "6", "--duration", "3s", "--warmup", "1s", "--api", "chat"
     )
+    assert "load: base model mock/base and 2 adapters" in run.err
+    assert run.out.splitlines()[0].endswith(": base model mock/base and 2 adapters")
     assert run.code in {0, 5}, run.err  # a busy machine may make the run invalid; the pairs below hold all the same
     sent = nim.sent()
     pairs = [(r, sent[r["id"]]) for r in run.requests if r["outcome"] == "ok"]
@@ -45,6 +47,16 @@ def test_latencies_are_what_the_server_recorded(mock_nim: Start, load: Load) -> 
     assert run.report["overall"]["successes"] == len(window)
     assert run.report["overall"]["output_tokens"] == 12 * len(window)
     assert run.report["warmup_requests"] == len(run.requests) - len(window) > 0
+
+
+def test_without_an_adapter_it_says_so(mock_nim: Start, load: Load) -> None:
+    nim = mock_nim("--ttft", "0.01", "--itl", "0.001", "--tokens", "3")
+    childless = ("--nim-url", nim.url, "--base-model", "mock/adapter-a@cust-1")
+    run = load(*childless, "-u", "1", "--duration", "1s", "--warmup", "0s")
+    assert "load: base model mock/adapter-a@cust-1 and 0 adapters" in run.err
+    assert "no adapter names mock/adapter-a@cust-1 as its parent" in run.err
+    chosen = load(*childless, "--adapters", "none", "-u", "1", "--duration", "1s", "--warmup", "0s")
+    assert "no adapter" not in chosen.err  # that is what was wanted
 
 
 def test_several_tokens_an_event_leave_tpot_right(mock_nim: Start, load: Load) -> None:

@@ -1,7 +1,12 @@
 import json
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.unit.conftest import Mock
@@ -87,3 +92,38 @@ def test_a_missed_objective_is_a_verdict_not_a_failure(load: Run) -> None:
 def test_a_test_that_cannot_be_made_is_a_failure(load: Run) -> None:
     with pytest.raises(JobFailed, match="default/unknown@cust-9"):
         load(SLO % 5000, "default/unknown@cust-9")
+
+
+def test_nothing_goes_on_after_ctrl_c(load: Run, harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load_test, "DURATION_S", 170)
+
+    pressed: list[float] = []
+
+    def press_once_it_runs() -> None:
+        deadline = time.monotonic() + 120
+        while not list(harness.root.glob("2*/load/raw/requests-*.jsonl")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        pressed.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    user = threading.Thread(target=press_once_it_runs)
+    user.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            load(SLO % 5000, TUNED)
+    finally:
+        user.join()
+    folder = str(harness.root)
+    assert list(harness.root.glob("2*/load/raw/requests-*.jsonl"))  # it had begun
+    deadline = pressed[0] + 90  # by itself the load would last 170 s
+    while left := [p.info for p in psutil.process_iter(["cmdline"]) if folder in " ".join(p.info["cmdline"] or [])]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+    assert time.monotonic() < deadline
+
+
+def test_one_that_does_not_end_is_ended(load: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load_test, "DURATION_S", 170)
+    monkeypatch.setattr(load_test, "_DEADLINE_S", 1.0)
+    with pytest.raises(JobFailed, match="the load test did not end within 1 s"):
+        load(SLO % 5000, TUNED)
