@@ -52,15 +52,15 @@ class ClusterStack(pulumi.ComponentResource):
         # NIMs wait for their own namespace only: there may be hundreds
         there = [made for where in shared(config, namespaces.of) for made in namespaces.inside[where]]
         after = [*cluster.ready, *there]
-        needed = Prerequisites("prerequisites", PrerequisitesArgs(config=config, charts=charts, after=after), inside)
-        after += needed.ready
-
         prometheus = Prometheus(
             "prometheus",
             PrometheusArgs(config=config, charts=charts, storage_class=cluster.storage_class, after=after),
             inside,
         )
         after += prometheus.ready
+        needed = Prerequisites("prerequisites", PrerequisitesArgs(config=config, charts=charts, after=after), inside)
+        after += needed.ready
+
         postgres = Postgres(
             "postgres",
             PostgresArgs(config=config, charts=charts, storage_class=cluster.storage_class, after=after),

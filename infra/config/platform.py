@@ -69,6 +69,11 @@ class Prerequisites(Section):
     nim_operator: Mode = Field(
         default="skip", description="Needed by NIMs with deploy: operator and by deployment_management"
     )
+    nim_operator_namespace: DnsLabel | None = Field(
+        default=None,
+        description="Namespace of a NIM operator that this stack does not install, for network policies; default: "
+        "nim-operator",
+    )
     gateway_api: Mode = Field(default="install", description="Gateway API CRDs, for routes.kind: gateway")
 
 
@@ -131,6 +136,11 @@ class Postgres(Section):
         default="cloudnative-pg", description="bundled: unmaintained images that the charts bring, for trials only"
     )
     operator: Mode = Field(default="install", description="The CloudNativePG operator")
+    operator_namespace: DnsLabel | None = Field(
+        default=None,
+        description="Namespace of an operator that this stack does not install, for network policies; default: "
+        "cnpg-system",
+    )
     instances: int = Field(default=2, ge=1, le=9, description="Number of servers: one primary, the others replicas")
     size: Quantity = Field(default="20Gi", description="Volume size of each server")
     external: ExternalPostgres | None = None

@@ -37,9 +37,9 @@ def broken_rules(config: ClusterStackConfig, secrets: set[str]) -> list[str]:
 def naming(config: ClusterStackConfig) -> Iterator[str]:
     """Names that must differ, or must exist."""
     yield from namespaces(config)
+    yield from adopted_namespaces(config)
     for name in repeated(nim.name for nim in config.nims):
         yield f"nims: {name!r} is there twice: give each NIM a name of its own"
-    yield from adopted_namespaces(config)
     known = [pool.name for pool in config.pools]
     wanted = [(f"nims.{index}.pool", nim.pool) for index, nim in enumerate(config.nims)]
     for path, pool in [*wanted, ("customizer.pool", config.customizer.pool)]:

@@ -2,7 +2,8 @@
 
 Charts make monitors of their own for the Data Store, MLflow and the GPU operator's DCGM exporter. The other services
 (Entity Store, Customizer, Evaluator, jobs, Guardrails) have no page of metrics: they can only push them by
-OpenTelemetry. Prometheus comes before every release, because monitors need its definitions.
+OpenTelemetry. Prometheus comes before every other release, because monitors need its definitions; one that is adopted
+must have them, else the run fails and names the kind.
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ from infra.platform.passwords import GeneratedPassword
 from infra.versions import PROMETHEUS
 
 API = "monitoring.coreos.com/v1"
+TELLING_KIND = "servicemonitors.monitoring.coreos.com"
+"""CustomResourceDefinition by which an adopted Prometheus operator is known."""
 ADMIN_SECRET, ADMIN = "grafana-admin", "admin"
 DASHBOARD = "nemostack-nim"
 SIDECAR_LABEL = {"grafana_dashboard": "1"}
@@ -40,16 +43,21 @@ class PrometheusArgs:
 
 
 class Prometheus(pulumi.ComponentResource):
-    """kube-prometheus-stack with a password of our making for Grafana. `ready` is empty where it is not installed."""
+    """kube-prometheus-stack with a password of our making for Grafana, or a look for what is adopted.
+
+    `ready` is empty without Prometheus.
+    """
 
     ready: list[pulumi.Resource]
 
     def __init__(self, name: str, args: PrometheusArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("nemostack:platform:Prometheus", name, None, opts)
         said = args.config.observability
-        self.ready = []
+        self.ready, below = [], pulumi.ResourceOptions(parent=self)
+        if said.prometheus == "adopt":
+            get = kubernetes.apiextensions.v1.CustomResourceDefinition.get
+            self.ready = [get("observability.prometheus.adopt", TELLING_KIND, below)]
         if said.prometheus == "install":
-            below = pulumi.ResourceOptions(parent=self)
             login = kubernetes.core.v1.Secret(
                 ADMIN_SECRET,
                 metadata={"name": ADMIN_SECRET, "namespace": said.namespace},

@@ -175,10 +175,12 @@ def to_the_outside(config: ClusterStackConfig) -> Iterator[Edge]:
     running = {service.key: names.namespace(config, service) for service in names.services(config)}
     downloaders = [names.namespace(config, nim) for nim in config.nims]
     downloaders += [running[key] for key in DOWNLOADERS if key in running]
-    for consumer in downloaders:
+    why = [(consumer, "downloads") for consumer in downloaders]
+    if config.guardrails.nvidia_api_secret and "guardrails" in running:
+        why.append((running["guardrails"], "models that NVIDIA hosts"))
+    for consumer, reason in why:
         for cidr in config.security.internet_cidrs:
-            internet = Peer(cidrs=(cidr,), less=private_parts(cidr))
-            yield edge(consumer, internet, (HTTPS,), "downloads")
+            yield edge(consumer, Peer(cidrs=(cidr,), less=private_parts(cidr)), (HTTPS,), reason)
     if config.judge.url and "evaluator" in running:
         yield edge(running["evaluator"], *destination(config.judge.url), "judge")
     if config.routes.kind == "none" or "data_store" not in running:
@@ -220,13 +222,15 @@ def of_operators(config: ClusterStackConfig) -> Iterator[Edge]:
     if config.postgres.kind == "cloudnative-pg":
         yield edge(names.POSTGRES_NAMESPACE, api, API_SERVER_PORTS, "API server")
         ports = (POSTGRES_PORT, INSTANCE_PORT)
-        yield edge(names.POSTGRES_OPERATOR_NAMESPACE, names.POSTGRES_NAMESPACE, ports, "state of the servers")
+        operator = config.postgres.operator_namespace or names.POSTGRES_OPERATOR_NAMESPACE
+        yield edge(operator, names.POSTGRES_NAMESPACE, ports, "state of the servers")
     if config.prerequisites.nim_operator != "skip":
         watched = [names.namespace(config, nim) for nim in config.nims if nim.deploy == "operator"]
         if config.services.deployment_management:
             watched.append(names.namespace(config, names.DEPLOYMENT_MANAGEMENT))
+        operator = config.prerequisites.nim_operator_namespace or names.NIM_OPERATOR_NAMESPACE
         for namespace in watched:
-            yield edge(names.NIM_OPERATOR_NAMESPACE, namespace, (names.NIM_PORT,), "models of a NIM")
+            yield edge(operator, namespace, (names.NIM_PORT,), "models of a NIM")
 
 
 def from_clients(config: ClusterStackConfig) -> Iterator[Edge]:

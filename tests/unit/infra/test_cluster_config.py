@@ -61,6 +61,14 @@ def test_least_settings_work(target: str, layout: str) -> None:
         ("gke", {"gke": {"gpu_pools": [L4]}}, "customizer.targets.0.templates.0.gpu_memory_gb", "bigger GPU"),
         ("gke", {"gke": {"gpu_pools": [A100 | {"count": 3}]}}, "gke.gpu_pools.0", "2xA100-80GB"),
         ("gke", {"gke": {"gpu_pools": [A100, A100]}}, "gke.gpu_pools", "a name of its own"),
+        (
+            "gke", {"postgres": {"operator_namespace": "openshift-operators"}},
+            "postgres.operator_namespace", "cnpg-system: leave it out",
+        ),
+        (
+            "gke", {"prerequisites": {"nim_operator": "install", "nim_operator_namespace": "nvidia-nim"}},
+            "prerequisites.nim_operator_namespace", "nim-operator: leave it out",
+        ),
         ("gke", {"gke": {"location": "us-central1"}}, "gke.gpu_pools.0.zones", "--filter=name=nvidia-a100-80gb"),
         ("gke", {"gke": {"gpu_pools": [A100 | {"zones": ["us-east5-b"]}]}}, "gke.gpu_pools.0.zones", "us-central1"),
         ("gke", {"gke": {"gpu_pools": [{"name": "x", "machine": "g9-new-8"}]}}, "gke.gpu_pools.0", "gpu and count"),

@@ -67,6 +67,24 @@ def panels() -> list[dict[str, Any]]:
     return found
 
 
+def test_an_adopted_prometheus_is_verified_by_its_kind() -> None:
+    config = config_for("gke", observability={"prometheus": "adopt"})
+    ready: list[pulumi.Resource] = []
+
+    def make() -> None:
+        opts = pulumi.ResourceOptions(provider=cluster().provider)
+        ready.extend(Prometheus("prometheus", PrometheusArgs(config=config, charts=chart_store()), opts).ready)
+
+    found = run(make)
+    (read,) = of_type(found, ":CustomResourceDefinition").values()
+    assert (read.name, read.inputs) == (
+        "observability.prometheus.adopt",
+        {"id": "servicemonitors.monitoring.coreos.com"},
+    )
+    assert len(ready) == 1, "what comes after it waits for it"
+    assert not of_type(found, ":Release")
+
+
 def test_every_panel_asks_for_metrics_that_exist(panels: list[dict[str, Any]]) -> None:
     asked: set[str] = set()
     for panel in panels:

@@ -207,6 +207,15 @@ def test_whole_uris_of_the_user_go_to_the_services_that_take_one() -> None:
     }
 
 
+def test_guardrails_have_the_key_for_hosted_models_only_where_it_is_named() -> None:
+    def hosted(**sections: Any) -> Any:
+        found = by_namespace(config_for("gke", services={"guardrails": True}, **sections))
+        return found["nemo-guardrails"]["guardrails"].get("guardrails")
+
+    assert hosted() is None
+    assert hosted(guardrails={"nvidia_api_secret": "nvidia-api"}) == {"nvcfAPIKeySecretName": "nvidia-api"}
+
+
 def test_bundled_databases_have_no_default_password() -> None:
     found = by_namespace(config_for("gke", layout="single", services=ALL, postgres={"kind": "bundled"},
                                     prerequisites={"nim_operator": "install"}))["nemo"]  # fmt: skip

@@ -22,7 +22,7 @@ from infra.platform import endpoints
 from infra.platform.credentials import CredentialNames
 from infra.platform.mlflow import mlflow_values
 from infra.platform.policies import NetworkPolicies, NetworkPoliciesArgs, policies
-from infra.platform.policy_table import destination, edges, policed, private_parts
+from infra.platform.policy_table import Edge, destination, edges, policed, private_parts
 from tests.unit.infra.cluster_support import TARGETS, cluster, config_for, namespaces, of_type, run
 
 Policies = dict[tuple[str, str], dict[str, Any]]
@@ -406,6 +406,33 @@ def test_prometheus_reads_metrics_only_where_it_runs() -> None:
     assert not allowed(found, "monitoring", "nemo-customizer", 8000)
     without = policies(full(observability={"prometheus": "skip"}))
     assert not any(allowed(without, "monitoring", *end) for end in ends)
+
+
+def test_operators_of_others_are_let_in_where_they_are() -> None:
+    adopted = full(
+        nims=[FIRST_NIM | {"deploy": "operator"}],
+        prerequisites={"nim_operator": "adopt", "nim_operator_namespace": "nvidia-nim"},
+        postgres={"operator": "adopt", "operator_namespace": "openshift-operators"},
+    )
+    found = policies(adopted)
+    assert allowed(found, "openshift-operators", "postgres", 8000)
+    assert not allowed(found, "cnpg-system", "postgres", 8000)
+    assert allowed(found, "nvidia-nim", "llama3-2-3b-instruct", 8000)
+    assert not allowed(found, "nim-operator", "llama3-2-3b-instruct", 8000)
+
+
+def test_guardrails_reach_models_that_nvidia_hosts_only_with_a_key() -> None:
+    def internet(**sections: Any) -> list[Edge]:
+        return [
+            edge
+            for edge in edges(full(**sections))
+            if edge.consumer.namespace == "nemo-guardrails" and "0.0.0.0/0" in edge.provider.cidrs
+        ]
+
+    assert internet() == []
+    (way,) = internet(guardrails={"nvidia_api_secret": "nvidia-api"})
+    assert way.ports == (443,)
+    assert "10.0.0.0/8" in way.provider.less
 
 
 def test_nim_operator_asks_its_nims_only() -> None:
