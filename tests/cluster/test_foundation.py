@@ -15,6 +15,7 @@ from pathlib import Path
 import pulumi
 from infra import config
 from infra.platform.helm import ChartStore
+from infra.platform.monitoring import Prometheus, PrometheusArgs
 from infra.platform.passwords import GeneratedPassword
 from infra.platform.postgres import Postgres, PostgresArgs
 from infra.platform.prerequisites import Prerequisites, PrerequisitesArgs
@@ -31,6 +32,7 @@ settings = config.load({f"nemostack:{k}": v if isinstance(v, str) else json.dump
 charts = ChartStore(settings.charts, Path("/"), None)
 needed = Prerequisites("prerequisites", PrerequisitesArgs(config=settings, charts=charts))
 Postgres("postgres", PostgresArgs(config=settings, charts=charts, after=needed.ready))
+Prometheus("prometheus", PrometheusArgs(config=settings, charts=charts, after=needed.ready))
 """
 PASSWORD = """
 pulumi.export("password", GeneratedPassword("login", length=24).value)
@@ -43,31 +45,31 @@ def stack(control_plane: ControlPlane, tmp_path):
         yield made
 
 
-NONE = {"volcano": "skip", "cert_manager": "skip"}
-EXTERNAL = {"kind": "external", "external": {"host": "postgres.example.com"}}
+def sections(**said):
+    """Nothing to be looked for but what is said."""
+    prerequisites = {"volcano": "skip", "cert_manager": "skip"} | said.pop("prerequisites", {})
+    external = {"kind": "external", "external": {"host": "postgres.example.com"}}
+    return {"postgres": external, "prerequisites": prerequisites, **said}
 
 
 @pytest.mark.parametrize(
-    ("prerequisites", "postgres", "setting", "kind"),
+    ("said", "setting", "kind"),
     [
-        (NONE | {"volcano": "adopt"}, EXTERNAL, "prerequisites.volcano.adopt", "podgroups.scheduling.volcano.sh"),
+        ({"prerequisites": {"volcano": "adopt"}}, "prerequisites.volcano", "podgroups.scheduling.volcano.sh"),
+        ({"prerequisites": {"cert_manager": "adopt"}}, "prerequisites.cert_manager", "certificates.cert-manager.io"),
+        ({"postgres": {"operator": "adopt"}}, "postgres.operator", "clusters.postgresql.cnpg.io"),
         (
-            NONE | {"cert_manager": "adopt"},
-            EXTERNAL,
-            "prerequisites.cert_manager.adopt",
-            "certificates.cert-manager.io",
+            {"observability": {"prometheus": "adopt"}},
+            "observability.prometheus",
+            "servicemonitors.monitoring.coreos.com",
         ),
-        (NONE, {"operator": "adopt"}, "postgres.operator.adopt", "clusters.postgresql.cnpg.io"),
     ],
 )
-def test_software_that_is_to_be_adopted_and_is_not_there_stops_the_preview(
-    stack, prerequisites, postgres, setting, kind
-):
+def test_software_that_is_to_be_adopted_and_is_not_there_stops_the_preview(stack, said, setting, kind):
     # one at a time: the engine stops at the first that fails and may say nothing of the others
-    sections = {"prerequisites": prerequisites, "postgres": postgres}
-    stack.program(IMPORTS + ADOPTED.replace("SECTIONS", repr(sections)))
+    stack.program(IMPORTS + ADOPTED.replace("SECTIONS", repr(sections(**said))))
     said = stack.preview(fails=True).output
-    (line,) = [line for line in said.splitlines() if setting in line and "does not exist" in line]
+    (line,) = [line for line in said.splitlines() if f"{setting}.adopt" in line and "does not exist" in line]
     assert kind in line
     assert "Traceback" not in said
 
