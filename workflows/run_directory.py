@@ -45,7 +45,6 @@ class RunInfo(Model):
     outputs: dict[str, Any]
     versions: dict[str, str]
     git_commit: str | None
-    warnings: list[str] = Field(default_factory=list)
 
 
 class StageRecord(BaseModel):
