@@ -118,18 +118,21 @@ def _catalogue_routes(app: FastAPI, catalogue: Catalogue) -> None:
         return _list_configs(catalogue, request)
 
 
+def _target_fields(target: str | Document) -> Document:
+    """Make what configs are filtered and sorted by; of a target that is gone only the name is known."""
+    if isinstance(target, str):
+        target = {"name": target.rpartition("/")[2]}
+    return {
+        "target_name": target["name"],
+        "target_base_model": target.get("base_model"),
+        "target_enabled": target.get("enabled"),
+        "num_parameters": target.get("num_parameters"),
+    }
+
+
 def _list_configs(catalogue: Catalogue, request: Request) -> Document:
     shown = {config["id"]: config for config in catalogue.all("config")}
-    index = [
-        {
-            **config,
-            "target_name": config["target"]["name"],
-            "target_base_model": config["target"]["base_model"],
-            "target_enabled": config["target"]["enabled"],
-            "num_parameters": config["target"]["num_parameters"],
-        }
-        for config in shown.values()
-    ]
+    index = [{**config, **_target_fields(config["target"])} for config in shown.values()]
     query = request.query_params
     for field in ("finetuning_type", "training_type"):  # true if any of the config's options is of that type
         if wanted := query.get(f"filter[{field}]"):

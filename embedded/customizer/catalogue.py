@@ -5,6 +5,7 @@ start. A config shows its target in full. Weights are never taken from a path th
 the settings' base models, or a model repository of the Data Store, which each job fetches (see `stored_model`).
 """
 
+import contextlib
 import re
 from collections.abc import Callable
 from typing import Any, Literal
@@ -196,12 +197,13 @@ class Catalogue:
         return [f"{document['namespace']}/{document['name']}" for document in self._state.all(kind)] or ["none"]
 
     def show(self, kind: Kind, document: Document) -> Document:
-        """Make what the API shows."""
+        """Make what the API shows. A target that is gone, as when base_models changed, is shown by its name alone."""
         shown = {key: value for key, value in document.items() if key != "built_in"}
         if kind == "target":
             return {**shown, "model_type": "hf", "status": "ready", "model_path": shown["model_path"] or ""}
         if isinstance(document["target"], str):
-            shown["target"] = self.show("target", self.resolve("target", document["target"]))
+            with contextlib.suppress(NotFound):
+                shown["target"] = self.show("target", self.resolve("target", document["target"]))
         return shown
 
 

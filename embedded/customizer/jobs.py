@@ -1,7 +1,7 @@
 """Jobs as the service remembers and shows them: documents with a status, and the moves between statuses.
 
     created -> running -> completed | failed
-       |          '-> cancelling -> cancelled
+       |          '-> cancelling -> cancelled | completed | failed (what came first)
        '-> cancelled
 
 `pending` never occurs: a job that waits for its turn stays `created`, which older clients keep waiting on.

@@ -18,6 +18,7 @@ from embedded.customizer.progress import summarize
 from embedded.customizer.stores import EntityStore
 
 POLL_S = 0.1
+_UNDER_WAY = ("running", "cancelling")  # a cancellation that arrives when the worker has ended is too late
 _log = logging.getLogger("uvicorn.error")
 
 
@@ -63,7 +64,7 @@ class Runner:
             self._carry_out(job_id)
         except Exception as error:  # noqa: BLE001 - the queue must go on, and the job must not hang
             _log.exception("job %s", job_id)
-            self._jobs.move(job_id, "failed", when=("created", "running"), error=worker.describe(error))
+            self._jobs.move(job_id, "failed", when=("created", *_UNDER_WAY), error=worker.describe(error))
 
     def _carry_out(self, job_id: str) -> None:
         if self._stopping.is_set():
@@ -114,13 +115,12 @@ class Runner:
             error.message += "; the artifact is uploaded, but its entity could not be updated"
             self._failed(job_id, worker.describe(error))
             return
-        # A cancellation that arrives after the upload is too late.
-        self._jobs.move(job_id, "completed", when=("running", "cancelling"))
+        self._jobs.move(job_id, "completed", when=_UNDER_WAY)
         self._jobs.folder(job_id).tidy()
         _log.info("job %s: completed", job_id)
 
     def _failed(self, job_id: str, error: dict[str, Any]) -> None:
-        self._jobs.move(job_id, "failed", when=("running",), detail=error["message"], error=error)
+        self._jobs.move(job_id, "failed", when=_UNDER_WAY, detail=error["message"], error=error)
         self._jobs.folder(job_id).remove_downloads()
         _log.warning("job %s: failed: %s", job_id, error["message"])
         self._mark_artifact(job_id, "upload_failed")

@@ -254,6 +254,33 @@ def test_configs_and_targets_can_be_made_changed_listed_and_deleted(client, uniq
         client.customization.targets.retrieve(f"{unique}@v1", namespace="team")
 
 
+def test_a_config_whose_target_is_gone_does_not_hide_the_others(  # noqa: PLR0917
+    start_service, weights, data_store_url, entity_store_url, dataset, tmp_path
+):
+    """A change of the settings' base models takes their targets away, also from configs that name them."""
+    settings = {"entity_store_url": entity_store_url, "data_store_url": data_store_url, "keep_warm": False}
+    first = start_service("customizer", **settings, base_models={"old/one": str(weights)}, data_dir=tmp_path)
+    with NeMoMicroservices(base_url=first.url) as client:
+        client.customization.configs.create(
+            name="mine",
+            target="old/one@v1.0.0",
+            max_seq_length=64,
+            training_options=[
+                {"finetuning_type": "lora", "training_type": "sft", "num_gpus": 0, "micro_batch_size": 1}
+            ],
+        )
+    first.stop()
+    second = start_service("customizer", **settings, base_models={MODEL_ID: str(weights)}, data_dir=tmp_path)
+    with NeMoMicroservices(base_url=second.url) as client:
+        found = {config.name: config.target for config in client.customization.configs.list(sort="num_parameters")}
+        assert found["mine"] == "old/one@v1.0.0"
+        assert found["tiny-random@v1.0.0+CPU"].base_model == MODEL_ID
+        assert [c.name for c in client.customization.configs.list(filter={"target_name": "one@v1.0.0"})] == ["mine"]
+        with pytest.raises(nemo_microservices.NotFoundError, match=r"target old/one@v1\.0\.0 does not exist"):
+            client.customization.jobs.create(config="mine", dataset=dataset, hyperparameters=LORA)
+    second.stop()
+
+
 def test_an_inline_config_trains_on_chat_rows_with_its_template(client, hub, unique):
     rows = [
         {"messages": [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["completion"]}]}

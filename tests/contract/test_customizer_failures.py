@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -19,8 +20,11 @@ from huggingface_hub import HfApi
 from nemo_microservices import NeMoMicroservices
 
 from embedded.customizer import stores, worker
+from embedded.customizer.jobs import TERMINAL, Jobs
+from embedded.customizer.runner import Runner
 from embedded.customizer.schemas import Hyperparameters
 from embedded.customizer.spec import JobFolder, JobSpec
+from embedded.customizer.state import State
 from tests.contract.conftest import ROOT, STOPPED_S, free_port, wait_until
 from tests.contract.customizer_support import MODEL_ID, finished, jsonl, make_model, pairs, put_dataset
 
@@ -139,6 +143,41 @@ def test_cancel_ends_a_running_job_at_once_and_one_in_the_queue_never_starts(
         wait_until(
             lambda j=job: _artifact_status(entity_store_url, j) == "upload_failed", "the entity's status", seconds=60
         )
+
+
+def test_a_cancellation_that_comes_as_the_worker_ends_leaves_no_job_cancelling(tmp_path):
+    state = State(tmp_path / "state.sqlite")
+    state.open()
+    jobs = Jobs(state, tmp_path / "jobs")
+    model = {"namespace": "default", "name": "m", "artifact": {}}
+    jobs.add({"id": "cust-x", "warnings": None}, model, "hf://datasets/default/x")
+
+    class Ended:
+        """A worker that has failed already."""
+
+        pid, exitcode = 1, worker.EXIT_FAILED
+
+        def is_alive(self):
+            return False
+
+        def close(self):
+            # The next thing the runner asks for is the job's folder, to read why it failed.
+            folder_of = jobs.folder
+
+            def folder(job_id):
+                runner.cancel(job_id)
+                return folder_of(job_id)
+
+            jobs.folder = folder
+
+    processes, entities = SimpleNamespace(start=lambda _: Ended()), SimpleNamespace(update=lambda *_: None)
+    runner = Runner(jobs, processes, entities, at_once=1)
+    runner.submit("cust-x")
+    wait_until(lambda: jobs.status("cust-x") in TERMINAL, "the job's end", seconds=60)
+    assert jobs.status("cust-x") == "failed"
+    assert "cancelling" in {entry["message"] for entry in jobs.document("cust-x")["logs"]}, "the cancellation was late"
+    runner.stop()
+    state.close()
 
 
 def _worker_pid(running, job_id) -> int:
