@@ -5,7 +5,7 @@ Rules as in rules.py: each yields problems, `path: what is wrong: what to do`.
 
 from collections.abc import Iterator
 
-from infra.config.clusters import AksSettings, CloudCluster, EksSettings, GkeSettings
+from infra.config.clusters import AdoptedCluster, AksSettings, CloudCluster, EksSettings, GkeSettings
 from infra.config.gpus import MACHINES, MIG_MEMORY_GB, Machine, accelerator, mig_profiles
 from infra.config.pools import GpuPool
 from infra.config.section import repeated
@@ -16,6 +16,7 @@ def pools(config: ClusterStackConfig) -> Iterator[str]:
     """GPU pools that the cloud would refuse."""
     cluster = config.cluster
     if not isinstance(cluster, CloudCluster):
+        yield from node_labels(config, cluster)
         return
     for index, pool in enumerate(cluster.gpu_pools):
         path = f"{config.target}.gpu_pools.{index}"
@@ -49,6 +50,15 @@ def pools(config: ClusterStackConfig) -> Iterator[str]:
     for name in repeated(pool.name for pool in cluster.gpu_pools):
         yield f"{config.target}.gpu_pools: {name!r} is there twice: give each pool a name of its own"
     yield from software(config, cluster)
+
+
+def node_labels(config: ClusterStackConfig, cluster: AdoptedCluster) -> Iterator[str]:
+    """Nodes with GPUs are labelled; those whose GPUs this run makes allocatable would be labelled by the next run."""
+    if cluster.label_nodes and config.gpu_software != "provided" and config.prerequisites.gpu.mode == "install":
+        yield (
+            f"{config.target}.label_nodes: no node has GPUs before {config.gpu_software} of this stack runs: leave it "
+            "out (its feature discovery labels the nodes), or prerequisites.gpu.mode: adopt for one that runs already"
+        )
 
 
 def gke_zones(path: str, cluster: GkeSettings, pool: GpuPool, machine: Machine) -> Iterator[str]:

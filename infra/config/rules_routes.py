@@ -92,7 +92,9 @@ def load_balancers(config: ClusterStackConfig) -> Iterator[str]:
     made_vpc = isinstance(config.cluster, EksSettings) and config.cluster.create and config.cluster.vpc_id is None
     if not config.security.network_policies or said.load_balancer_cidrs:
         return
-    if controller == "gke" or (controller in ("alb", "aws-lbc") and not made_vpc):
+    # Google's global load balancers reach pods from the addresses of its health checks, which are let in anyway
+    regional = said.internal or said.gateway.class_name not in (None, "gke-l7-global-external-managed", "gke-l7-gxlb")
+    if (controller == "gke" and regional) or (controller in ("alb", "aws-lbc") and not made_vpc):
         where = "the proxy-only subnet" if controller == "gke" else "the subnets of the load balancer"
         yield (
             f"routes.load_balancer_cidrs: missing: {controller} reaches pods from {where}, which policies must let in: "

@@ -144,6 +144,10 @@ def test_least_settings_work(target: str, layout: str) -> None:
                     "aks": {"gpu_pools": [A100 | {"driver": "none"}]}},
             "prerequisites.gpu.mode", "install",
         ),
+        (
+            "existing", {"existing": {"label_nodes": {"team": "ml"}}, "prerequisites": {"gpu": {"software": "device-plugin"}}},
+            "existing.label_nodes", "leave it out",
+        ),
         # partitions and turns are less than a GPU
         (
             "gke", {"gke": {"gpu_pools": [A100 | {"mig": {"profile": "1g.10gb"}}]}, "nims": [NIM | {"tag": "1.13.0"}]},
@@ -240,6 +244,15 @@ def test_least_settings_work(target: str, layout: str) -> None:
         (
             "gke", {"nims": [NIM | {"tag": "1.8.3", "name": "notebooks"}], "security": {"clients": ["notebooks"]}},
             "nims.0.name", "another name",
+        ),
+        (
+            "gke", {"routes": {"kind": "gateway", "domain": "a.b", "gateway": {"controller": "gke"}}},
+            "routes.load_balancer_cidrs", "security.network_policies: false",
+        ),
+        (
+            "gke", {"routes": {"kind": "gateway", "domain": "a.b", "internal": False,
+                               "gateway": {"controller": "gke", "class_name": "gke-l7-regional-external-managed"}}},
+            "routes.load_balancer_cidrs", "security.network_policies: false",
         ),
         ("gke", {"observability": {"namespace": "postgres"}}, "observability.namespace", "Prometheus and Grafana alone"),
         (
@@ -393,6 +406,11 @@ def test_pools_that_were_cut_serve_and_train() -> None:
     """What NVIDIA supports on partitions is not refused."""
     cut = A100 | {"max": 1, "mig": {"profile": "3g.40gb"}}  # two of 40 GB: one serves, one trains
     assert load("gke", gke={"gpu_pools": [cut]}, nims=[NIM | {"tag": "1.13.0"}]).pools[0].max == 1
+
+
+def test_google_s_global_load_balancer_is_let_in_without_being_named() -> None:
+    routes = {"kind": "gateway", "domain": "a.b", "internal": False, "gateway": {"controller": "gke"}}
+    assert load("gke", routes=routes).routes.load_balancer_cidrs == ()
 
 
 def test_existing_clusters_may_have_a_plugin_of_their_own() -> None:
