@@ -34,13 +34,12 @@ from typing import Any
 
 import psutil
 
-from tests.cluster.api import ApiError
+from tests.cluster.api import DEFINITIONS, ApiError
 from tests.cluster.charts import generate
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.provider import plugin
 from tests.cluster.pulumi_stack import NAME, ROOT, PulumiStack, Update
 
-CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 KUBECTL = Path(sys.executable).with_name("kubectl")
 MIB = 1024 * 1024
 CPU_NODES = 5
@@ -193,7 +192,7 @@ def measure(plane: ControlPlane, stack: PulumiStack, *, folder: Path, rounds: in
         stack.destroy()
     for kind in ("NIMCache", "NIMService"):
         with contextlib.suppress(ApiError):  # Helm leaves those of a chart's crds/ where they are
-            plane.api.create(CRDS, generate.definition("apps.nvidia.com/v1alpha1", kind))
+            plane.api.create(DEFINITIONS, generate.definition("apps.nvidia.com/v1alpha1", kind))
     ours = [thing for thing in made if thing["kind"] in APPLIED]
     applied = write(folder / "applied.json", sorted(ours, key=lambda thing: APPLIED.index(thing["kind"])))
     with meter("kubectl apply and wait"):

@@ -12,6 +12,9 @@ from typing import Any, TypeVar
 
 import httpx
 
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+STRICT = "?dryRun=All&fieldValidation=Strict"
+"""Behind the path of a collection: an object is validated, unknown fields included, and not stored."""
 Object = dict[str, Any]
 Seen = TypeVar("Seen")
 POLL_S = 0.1

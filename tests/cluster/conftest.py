@@ -3,11 +3,13 @@
 import re
 import uuid
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cluster.api import wait
+from tests.cluster.api import DEFINITIONS, wait
+from tests.cluster.charts import generate
 from tests.cluster.control_plane import SYSTEM_NAMESPACES, ControlPlane
 
 CLEAN_S = 120.0
@@ -41,6 +43,14 @@ def leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
     assert left(plane) <= before, "the test leaves this behind"
 
 
+@pytest.fixture(scope="session")
+def charts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the charts that stand in for the real ones."""
+    folder = tmp_path_factory.mktemp("charts")
+    generate.write(folder)
+    return folder
+
+
 @pytest.fixture
 def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace of the test's own, in which pods can be made; gone after it."""
@@ -60,7 +70,7 @@ def names(plane: ControlPlane, path: str) -> set[str]:
 
 def left(plane: ControlPlane, *, also_on_the_way_out: bool = False) -> set[str]:
     """What other tests would see of a test. Volumes go after their namespace, so only the end can tell."""
-    collections = ["/api/v1/namespaces", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"]
+    collections = ["/api/v1/namespaces", DEFINITIONS]
     if also_on_the_way_out:
         collections.append("/api/v1/persistentvolumes")
     return {

@@ -10,19 +10,12 @@ import pytest
 import yaml
 
 from infra.versions import CHARTS, GATEWAY_API
-from tests.cluster.charts import generate, shapes
+from tests.cluster.charts import shapes
 from tools import programs
 
 NEMO = "nemo-microservices-helm-chart"
 PODGROUPS = ("--api-versions", "scheduling.volcano.sh/v1beta1/PodGroup")
 ALONE = ("--set", "tags.platform=false")
-
-
-@pytest.fixture(scope="session")
-def charts(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("charts")
-    generate.write(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.cluster.api import DEFINITIONS
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.pulumi_stack import ROOT, PulumiStack, begun
 
 pytestmark = pytest.mark.slow
-PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 NAME = "boxes.example.com"
 PROGRAM = f"""
 import sys
@@ -28,8 +28,8 @@ Definitions("boxes", DefinitionsArgs(manifests=[boxes], folder=Path("FOLDER")))
 def stack(control_plane: ControlPlane, tmp_path: Path) -> Iterator[PulumiStack]:
     with begun(tmp_path / "program", control_plane.kubeconfig, PROGRAM.replace("FOLDER", str(tmp_path))) as made:
         yield made
-    if control_plane.api.exists(f"{PATH}/{NAME}"):
-        control_plane.api.delete(f"{PATH}/{NAME}")
+    if control_plane.api.exists(f"{DEFINITIONS}/{NAME}"):
+        control_plane.api.delete(f"{DEFINITIONS}/{NAME}")
 
 
 def definition(version: str) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def definition(version: str) -> dict[str, Any]:
 
 def served(plane: ControlPlane) -> list[str]:
     """Annotation and fields, as the API server has them."""
-    found = plane.api.get(f"{PATH}/{NAME}")
+    found = plane.api.get(f"{DEFINITIONS}/{NAME}")
     (version,) = found["spec"]["versions"]
     properties = version["schema"]["openAPIV3Schema"]["properties"]
     return [found["metadata"]["annotations"]["example.com/bundle"], *properties]
@@ -71,9 +71,9 @@ def test_they_stay_and_the_next_stack_brings_them_to_its_version(
     stack.up()
     assert stack.up().changes == {}
     file.write_text(yaml.safe_dump(definition("2")))
-    box = control_plane.api.get(f"{PATH}/{NAME}")["metadata"]["uid"]
+    box = control_plane.api.get(f"{DEFINITIONS}/{NAME}")["metadata"]["uid"]
     stack.up()
-    assert control_plane.api.get(f"{PATH}/{NAME}")["metadata"]["uid"] == box, "replaced in the state only"
+    assert control_plane.api.get(f"{DEFINITIONS}/{NAME}")["metadata"]["uid"] == box, "replaced in the state only"
     assert stack.up().changes == {}
     assert served(control_plane) == ["2", "of2"]
     stack.destroy()
@@ -86,7 +86,7 @@ def test_they_stay_and_the_next_stack_brings_them_to_its_version(
 def test_those_of_somebody_else_are_not_overwritten(
     stack: PulumiStack, control_plane: ControlPlane, tmp_path: Path
 ) -> None:
-    control_plane.api.create(f"{PATH}?fieldManager=platform-team", definition("7"))
+    control_plane.api.create(f"{DEFINITIONS}?fieldManager=platform-team", definition("7"))
     file = tmp_path / "boxes.yaml"
     file.write_text(yaml.safe_dump(definition("8")))
     assert 'conflicts with "platform-team"' in stack.up(fails=True).errors

@@ -6,27 +6,24 @@ import pytest
 import yaml
 
 from infra.outputs import StackOutputs
-from tests.cluster.charts import generate
+from tests.cluster.api import DEFINITIONS
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.pulumi_stack import NAME, ROOT, PulumiStack
 from workflows.cluster import teardown
 from workflows.cluster.diagnosis import look
 
 pytestmark = pytest.mark.slow
-DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
-def start(control_plane: ControlPlane, folder: Path) -> PulumiStack:
+def start(control_plane: ControlPlane, charts: Path, folder: Path) -> PulumiStack:
     """A stack of target `existing` with charts that stand in for the real ones, not yet up."""
-    (folder / "charts").mkdir()
-    generate.write(folder / "charts")
     control_plane.add_nodes(3)
     control_plane.add_gpu_nodes(2)
     stack = PulumiStack(folder / "program", control_plane.kubeconfig)
     stack.program((ROOT / "__main__.py").read_text(), name="nemostack")
     stack.init()
     settings = {
-        "target": "existing", "layout": "per-service", "charts": {"source": str(folder / "charts")},
+        "target": "existing", "layout": "per-service", "charts": {"source": str(charts)},
         "storage": {"rwx_class_name": "shared"},
     }  # fmt: skip
     file = stack.folder / f"Pulumi.{NAME}.yaml"
@@ -37,9 +34,11 @@ def start(control_plane: ControlPlane, folder: Path) -> PulumiStack:
     return stack
 
 
-def test_doctor_and_teardown(control_plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_and_teardown(
+    control_plane: ControlPlane, charts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))  # as a user of target `existing` may have it
-    stack = start(control_plane, tmp_path)
+    stack = start(control_plane, charts, tmp_path)
 
     def destroy() -> int:
         stack.destroy()

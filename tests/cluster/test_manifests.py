@@ -10,14 +10,13 @@ import pytest
 
 from infra.platform import ingress
 from infra.platform.policies import policies
-from tests.cluster.api import ApiError
+from tests.cluster.api import STRICT, ApiError
 from tests.cluster.control_plane import ControlPlane
 from tests.unit.infra.cluster_support import config_for
 
 pytestmark = pytest.mark.slow
 
 GROUP = "/apis/networking.k8s.io/v1/namespaces/default"
-STRICT = "?dryRun=All&fieldValidation=Strict"
 ALL = {"guardrails": True, "deployment_management": True, "nim_proxy": True}
 
 

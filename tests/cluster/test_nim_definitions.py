@@ -1,7 +1,7 @@
 """NIMCache and NIMService, as the program makes them, judged by the NIM operator's own definitions: dry runs, strict.
 
-The definitions are NVIDIA's and not kept here: the tests read them from the folder that NEMOSTACK_NIM_CRDS names, else
-from ../shared/contract/crds beside the clone, and are skipped where there is none.
+The definitions are NVIDIA's and not kept here: the tests read them from the folder that NEMOSTACK_NIM_CRDS names
+(`config/crd/bases` of the operator's sources), and are skipped where it names none.
 """
 
 import os
@@ -15,14 +15,12 @@ import yaml
 from infra.nemo.nim_values import cache_spec, service_spec
 from infra.nemo.values import Surroundings
 from infra.platform.credentials import CredentialNames
-from tests.cluster.api import ApiError, wait
+from tests.cluster.api import DEFINITIONS, STRICT, ApiError, wait
 from tests.cluster.control_plane import ControlPlane
-from tests.unit.infra.cluster_support import ROOT, config_for
+from tests.unit.infra.cluster_support import config_for
 
-FOLDER = Path(os.environ.get("NEMOSTACK_NIM_CRDS", ROOT.parent / "shared" / "contract" / "crds"))
-DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+FOLDER = os.environ.get("NEMOSTACK_NIM_CRDS", "")
 GROUP = "/apis/apps.nvidia.com/v1alpha1/namespaces/default"
-STRICT = "?dryRun=All&fieldValidation=Strict"
 AROUND = Surroundings(credentials=CredentialNames(ngc="ngc-api", pull="pull", hf=None), rwx_storage_class="shared")
 KINDS = {"NIMCache": ("nimcaches", cache_spec), "NIMService": ("nimservices", service_spec)}
 NIM = {
@@ -32,14 +30,14 @@ NIM = {
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not FOLDER.is_dir(), reason=f"no definitions of the NIM operator: NEMOSTACK_NIM_CRDS={FOLDER}"),
+    pytest.mark.skipif(not FOLDER, reason="NEMOSTACK_NIM_CRDS names no folder with definitions of the NIM operator"),
 ]
 
 
 @pytest.fixture
 def defined(control_plane: ControlPlane):
     """The two definitions, gone afterwards."""
-    found = [yaml.safe_load((FOLDER / f"apps.nvidia.com_{plural}.yaml").read_text()) for plural, _ in KINDS.values()]
+    found = [yaml.safe_load(Path(FOLDER, f"apps.nvidia.com_{plural}.yaml").read_text()) for plural, _ in KINDS.values()]
     try:
         for definition in found:
             control_plane.api.create(DEFINITIONS, definition)

@@ -5,14 +5,13 @@ from typing import Any
 import pytest
 
 from tests.cluster import operators
-from tests.cluster.api import ApiError, Object, wait
+from tests.cluster.api import DEFINITIONS, ApiError, Object, wait
 from tests.cluster.charts import generate
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.test_control_plane import TOLERATES_GPU, claims, phases
 
 pytestmark = pytest.mark.slow
 
-CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 RESOURCES = {"requests": {"nvidia.com/gpu": "2"}, "limits": {"nvidia.com/gpu": "2"}}
 NIM_SERVICE = {
     "image": {"repository": "none.invalid/nim", "tag": "1.8.3"},
@@ -29,8 +28,8 @@ def define(control_plane: ControlPlane) -> Any:
 
     def define(group_version: str, *kinds: str) -> None:
         for kind in kinds:
-            crd = control_plane.api.create(CRDS, generate.definition(group_version, kind))
-            made.append(f"{CRDS}/{crd['metadata']['name']}")
+            crd = control_plane.api.create(DEFINITIONS, generate.definition(group_version, kind))
+            made.append(f"{DEFINITIONS}/{crd['metadata']['name']}")
 
     yield define
     for path in made:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from infra import names
-from tests.cluster.charts import generate
+from tests.cluster.api import DEFINITIONS
 from tests.cluster.control_plane import SYSTEM_NAMESPACES, ControlPlane
 from tests.cluster.pulumi_stack import NAME, ROOT, PulumiStack, Update
 
@@ -24,14 +24,6 @@ NIM = {
     "name": LLAMA, "model": "meta/llama-3.2-3b-instruct", "image": "nvcr.io/nim/meta/llama-3.2-3b-instruct",
     "tag": "1.8.3",
 }  # fmt: skip
-DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-
-
-@pytest.fixture(scope="session")
-def charts(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("charts")
-    generate.write(folder)
-    return folder
 
 
 class NemoStack(PulumiStack):

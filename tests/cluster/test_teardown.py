@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from infra.outputs import ClusterOutputs, StackOutputs
-from tests.cluster.api import ApiError, Object, wait
+from tests.cluster.api import DEFINITIONS, ApiError, Object, wait
 from tests.cluster.control_plane import ControlPlane
 from tests.unit.workflows import healthy_cluster as h
 from tools import stacks
@@ -24,7 +24,6 @@ from workflows.cluster.leftovers import KEEP
 from workflows.cluster.teardown import Report
 
 pytestmark = pytest.mark.slow
-CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 VOLUMES = "/api/v1/persistentvolumes"
 HOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 
@@ -181,15 +180,15 @@ def training_jobs() -> Object:
 def jobs(stack: Stack) -> Iterator[str]:
     """The kind of training jobs; the path of the collection in the stack's first namespace."""
     path = f"/apis/nvidia.com/v1alpha1/namespaces/{stack.namespaces[0]}/nemotrainingjobs"
-    stack.api.create(CRDS, training_jobs())
+    stack.api.create(DEFINITIONS, training_jobs())
     try:
         wait("the kind is served", lambda: _served(stack, path))
         yield path
         for one in stack.api.items(path):
             stack.api.patch(f"{path}/{one['metadata']['name']}", {"metadata": {"finalizers": None}})
     finally:
-        stack.api.delete(f"{CRDS}/nemotrainingjobs.nvidia.com")
-        wait("the kind is gone", lambda: not stack.api.exists(f"{CRDS}/nemotrainingjobs.nvidia.com"))
+        stack.api.delete(f"{DEFINITIONS}/nemotrainingjobs.nvidia.com")
+        wait("the kind is gone", lambda: not stack.api.exists(f"{DEFINITIONS}/nemotrainingjobs.nvidia.com"))
 
 
 def _served(stack: Stack, path: str) -> bool:
