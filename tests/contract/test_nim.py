@@ -14,6 +14,11 @@ from nemo_microservices import NeMoMicroservices
 
 from tests.contract.conftest import Running, wait_until
 from tests.contract.nim_support import BASE, MODEL, Stores, make_adapter
+from workflows.clients import Timeouts
+from workflows.clients.nim import Nim
+from workflows.clients.polling import Pace
+from workflows.errors import ServiceError
+from workflows.serving import wait_until_served
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 PROMPTS = [
@@ -373,6 +378,11 @@ def test_rank_above_the_limit(stores: Stores, client: openai.OpenAI, tmp_path: P
     ):
         with pytest.raises(openai.NotFoundError, match="rank 17 is above max_lora_rank 16"):
             ask()
+    # the harness, which waits for adapters, understands that there is nothing to wait for
+    nim = Nim(str(client.base_url).removesuffix("/v1/"), Timeouts())
+    with pytest.raises(ServiceError, match=r"NIM refuses to serve .*: rank 17 is above max_lora_rank 16"):
+        wait_until_served(nim, adapter, deadline_s=120, outage_s=0, pace=Pace())
+    nim.close()
     assert client.completions.create(model=BASE, prompt="a", max_tokens=1).choices
 
 
