@@ -96,7 +96,7 @@ class ClusterStack(pulumi.ComponentResource):
             NemoServicesArgs(config=config, charts=charts, around=around, after=[*after, *mlflow.ready]),
             inside,
         )
-        first = [*cluster.ready, *needed.ready]
+        first = [*cluster.ready, *prometheus.ready, *needed.ready]
         entity_store = services.of.get(names.ENTITY_STORE.key)
         Nims(
             "nims",
@@ -105,7 +105,7 @@ class ClusterStack(pulumi.ComponentResource):
                 charts=charts,
                 around=around,
                 inside=namespaces.inside,
-                after=[*first, *prometheus.ready, *([entity_store] if entity_store else [])],
+                after=[*first, *([entity_store] if entity_store else [])],
             ),
             inside,
         )

@@ -151,6 +151,18 @@ def test_namespaces_are_made_before_they_are_used(made: Made) -> None:
         assert namespace is None or namespace in there, one.name
 
 
+def test_prometheus_comes_before_every_release_that_may_have_monitors(made: Made) -> None:
+    there = {one.inputs["name"] for one in releases(made[0])}
+    assert ("kube-prometheus-stack" in there) == (made[2].observability.prometheus == "install")
+    if "kube-prometheus-stack" not in there:
+        return
+    first = {"kube-prometheus-stack", "cluster-autoscaler"}  # the latter belongs to the cluster
+    assert {"nemo", "mlflow", "volcano"} <= there
+    for one in releases(made[0]):
+        if one.inputs["name"] not in first:
+            assert "kube-prometheus-stack" in one.dependencies, one.name
+
+
 def test_everything_goes_to_the_cluster_of_the_stack(made: Made) -> None:
     for one in made[0].values():
         if one.type.startswith("kubernetes:"):
