@@ -74,25 +74,7 @@ class Creation:
             threads=self._settings.cores,
             seed=hyper.seed or 0,
         )
-        at = now()
-        api: Document = {
-            **request.model_dump(exclude={"name", "config", "dataset", "hyperparameters"}),
-            "id": job_id,
-            "config": request.config if isinstance(request.config, str) else config,
-            "dataset": dataset,
-            "config_snapshot": {
-                "base_model": base,
-                "precision": precision,
-                "max_seq_length": spec.max_seq_length,
-                "prompt_template": spec.prompt_template,
-                "training_option": option,
-            },
-            "hyperparameters": hyper.model_dump(exclude_none=True) | {"log_every_n_steps": hyper.log_every_n_steps},
-            "output_model": f"{output}@{job_id}",
-            "warnings": warnings or None,
-            "created_at": at,
-            "updated_at": at,
-        }
+        shown = _document(spec, request, config, option) | {"dataset": dataset, "warnings": warnings or None}
         model = _model_entity(spec, request, target["num_parameters"])
         self._jobs.folder(job_id).create(spec)
         try:
@@ -100,7 +82,7 @@ class Creation:
         except StoreError as error:
             self._jobs.folder(job_id).remove()
             raise Unavailable(f"no job was created: {error.message}") from error
-        self._jobs.add(api, model, spec.dataset_url)
+        self._jobs.add(shown, model, spec.dataset_url)
         return job_id
 
     def _config(self, request: JobRequest) -> tuple[Document, Document]:
@@ -210,6 +192,27 @@ def _output(request: JobRequest, base: Ref, dataset: FilesUrl) -> Ref:
             "appended after one)"
         ) from error
     return ref
+
+
+def _document(spec: JobSpec, request: JobRequest, config: Document, option: dict[str, Any]) -> Document:
+    """Make what the API shows of a new job, but for its dataset and warnings."""
+    hyper, at = spec.hyperparameters, now()
+    return {
+        **request.model_dump(exclude={"name", "config", "dataset", "hyperparameters"}),
+        "id": spec.job_id,
+        "config": request.config if isinstance(request.config, str) else config,
+        "config_snapshot": {
+            "base_model": spec.base_model,
+            "precision": spec.precision,
+            "max_seq_length": spec.max_seq_length,
+            "prompt_template": spec.prompt_template,
+            "training_option": option,
+        },
+        "hyperparameters": hyper.model_dump(exclude_none=True) | {"log_every_n_steps": hyper.log_every_n_steps},
+        "output_model": f"{spec.repo}@{spec.job_id}",
+        "created_at": at,
+        "updated_at": at,
+    }
 
 
 def _model_entity(spec: JobSpec, request: JobRequest, parameters: int) -> Document:

@@ -103,6 +103,13 @@ class _Entity(_Strict):
     custom_fields: dict[str, Any] = Field(default_factory=dict)
 
 
+class _EntityUpdate(_Strict):
+    namespace: str | None = None
+    description: str | None = None
+    project: str | None = None
+    custom_fields: dict[str, Any] | None = None
+
+
 class Target(_Entity):
     """A base model that can be customized."""
 
@@ -116,13 +123,9 @@ class Target(_Entity):
     tokenizer: dict[str, Any] | None = None
 
 
-class TargetUpdate(BaseModel):
+class TargetUpdate(_EntityUpdate):
     """PATCH of a target: only the keys sent change."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
-    description: str | None = None
-    project: str | None = None
-    custom_fields: dict[str, Any] | None = None
     base_model: str | None = None
     enabled: bool | None = None
     num_parameters: Annotated[int, Field(ge=1)] | None = None
@@ -131,7 +134,6 @@ class TargetUpdate(BaseModel):
     model_uri: str | None = None
     hf_endpoint: str | None = None
     tokenizer: dict[str, Any] | None = None
-    namespace: str | None = None
 
 
 class Config(_Entity):
@@ -154,14 +156,10 @@ class OptionRemoval(_Strict):
     training_type: TrainingType
 
 
-class ConfigUpdate(_Strict):
+class ConfigUpdate(_EntityUpdate):
     """PATCH of a config: only the keys sent change."""
 
-    namespace: str | None = None
-    description: str | None = None
-    project: str | None = None
     ownership: dict[str, Any] | None = None
-    custom_fields: dict[str, Any] | None = None
     max_seq_length: Annotated[int, Field(ge=8)] | None = None
     training_options: list[TrainingOption] | None = None
     add_training_options: list[TrainingOption] | None = None
@@ -183,18 +181,12 @@ class DatasetRef(BaseModel):
     limit: Annotated[int, Field(ge=1)] | None = None
 
 
-class JobRequest(_Strict):
+class JobRequest(_Entity):
     """`POST /v1/customization/jobs`."""
 
     config: str | Config
     dataset: str | DatasetRef
     hyperparameters: Hyperparameters
     output_model: str | None = None
-    name: str | None = None
-    namespace: str = "default"
-    description: str | None = None
-    project: str | None = None
-    ownership: dict[str, Any] | None = None
-    custom_fields: dict[str, Any] = Field(default_factory=dict)
     dataset_parameters: dict[str, Any] | None = None
     integrations: list[dict[str, Any]] | None = None
