@@ -22,6 +22,19 @@ def root(request: Request) -> str:
     return str(request.url).partition("/api/")[0]
 
 
+def _front_matter_error(text: str) -> str | None:
+    """Say what is wrong with the YAML between two lines of dashes at the beginning; None if nothing is."""
+    lines = text.splitlines()
+    stripped = [line.strip() for line in lines]
+    if not lines or stripped[0] != "---" or "---" not in stripped[1:]:
+        return None
+    try:
+        yaml.safe_load("\n".join(lines[1 : stripped.index("---", 1)]))
+    except yaml.YAMLError as error:
+        return " ".join(str(error).split())
+    return None
+
+
 def add_repository_routes(router: APIRouter, storage: Storage) -> None:
     """Create, delete, find, describe."""
 
@@ -60,17 +73,9 @@ def add_repository_routes(router: APIRouter, storage: Storage) -> None:
     @router.post("/api/validate-yaml")
     async def validate_yaml(request: Request) -> Response:
         """Check the front matter of a README.md, which the client asks for before it commits one."""
-        content = str((await bodies.json_object(request)).get("content") or "")
-        lines = content.splitlines()
-        errors: list[str] = []
-        if lines and lines[0].strip() == "---" and "---" in [line.strip() for line in lines[1:]]:
-            end = [line.strip() for line in lines].index("---", 1)
-            try:
-                yaml.safe_load("\n".join(lines[1:end]))
-            except yaml.YAMLError as error:
-                errors.append(" ".join(str(error).split()))
-        body = {"errors": [{"message": message} for message in errors], "warnings": []}
-        return JSONResponse(body, status_code=400 if errors else 200)
+        error = _front_matter_error(str((await bodies.json_object(request)).get("content") or ""))
+        body = {"errors": [] if error is None else [{"message": error}], "warnings": []}
+        return JSONResponse(body, status_code=200 if error is None else 400)
 
     @router.get("/api/{kind}")
     def find(

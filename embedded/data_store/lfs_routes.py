@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from embedded.data_store import Settings, bodies, disk
 from embedded.data_store.errors import EntryNotFound, Invalid
 from embedded.data_store.names import RepoId, RepoType
+from embedded.data_store.repository import Repository
 from embedded.data_store.storage import Storage
 
 JsonObject = dict[str, Any]
@@ -21,6 +22,21 @@ def _oid(value: object) -> str:
     if not isinstance(value, str) or not _SHA256.fullmatch(value):
         raise Invalid(f"LFS object {value!r}: expected 64 hex digits (sha256)")
     return value
+
+
+def _answer(repo: Repository, operation: str, asked: Any, here: str) -> JsonObject:
+    """Say what the client has to do for one object: nothing when an upload is there already."""
+    oid = _oid(asked.get("oid") if isinstance(asked, dict) else None)
+    answer: JsonObject = {"oid": oid, "size": asked.get("size", 0)}
+    stored = repo.blob(oid).exists()
+    if operation == "upload" and not stored:
+        verify = {"href": f"{here}/verify"}
+        answer["actions"] = {"upload": {"href": f"{here}/{oid}", "header": {}}, "verify": verify}
+    elif operation == "download" and stored:
+        answer["actions"] = {"download": {"href": f"{here}/{oid}", "header": {}}}
+    elif operation == "download":
+        answer["error"] = {"code": 404, "message": f"{repo.id} has no LFS object {oid}"}
+    return answer
 
 
 def add_lfs_routes(router: APIRouter, storage: Storage, settings: Settings) -> None:
@@ -43,19 +59,7 @@ def _add_routes(router: APIRouter, storage: Storage, settings: Settings, prefix:
             raise Invalid(f"hash_algo {body['hash_algo']!r}: there is sha256")
         repo = storage.repository(RepoId(kind, namespace, name))
         here = str(request.url).partition("?")[0].removesuffix("/batch")
-        answers: list[JsonObject] = []
-        for asked in objects:
-            oid = _oid(asked.get("oid") if isinstance(asked, dict) else None)
-            answer: JsonObject = {"oid": oid, "size": asked.get("size", 0)}
-            stored = repo.blob(oid).exists()
-            if operation == "upload" and not stored:
-                verify = {"href": f"{here}/verify"}
-                answer["actions"] = {"upload": {"href": f"{here}/{oid}", "header": {}}, "verify": verify}
-            elif operation == "download" and stored:
-                answer["actions"] = {"download": {"href": f"{here}/{oid}", "header": {}}}
-            elif operation == "download":
-                answer["error"] = {"code": 404, "message": f"{repo.id} has no LFS object {oid}"}
-            answers.append(answer)
+        answers = [_answer(repo, operation, asked, here) for asked in objects]
         return JSONResponse({"transfer": "basic", "objects": answers}, media_type=MEDIA_TYPE)
 
     @router.post(f"{base}/verify")

@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 from starlette.datastructures import QueryParams
+from starlette.requests import Request
 
 from embedded.common.errors import NotFound, Unprocessable
 from embedded.common.listing import page
@@ -94,6 +95,13 @@ class Api:
         """Lines `{timestamp, message}` of a job's log, oldest first."""
         self.store.get("job", job_id)
         return list(Records(self.engine.folder(job_id) / "log.jsonl").read())
+
+
+def api_of(request: Request) -> Api:
+    """Find the Api behind a request."""
+    api = request.app.state.api
+    assert isinstance(api, Api)
+    return api
 
 
 def list_page(items: list[dict[str, Any]], query: QueryParams) -> dict[str, Any]:

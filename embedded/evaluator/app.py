@@ -12,7 +12,7 @@ from fastapi import APIRouter, Body, FastAPI, Request, Response
 from embedded.common.errors import Unprocessable
 from embedded.common.names import new_id, now
 from embedded.common.service import create_service
-from embedded.evaluator.api import Api, Part, list_page
+from embedded.evaluator.api import Api, Part, api_of, list_page
 from embedded.evaluator.engine import Engine, Evaluation
 from embedded.evaluator.errors import EvaluationError, Stopped
 from embedded.evaluator.plan import make_plan
@@ -47,13 +47,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(v2_routes())
     app.include_router(seed_routes())
     return app
-
-
-def api_of(request: Request) -> Api:
-    """Find the Api behind a request."""
-    api = request.app.state.api
-    assert isinstance(api, Api)
-    return api
 
 
 def _entity_routes(kind: Part) -> APIRouter:

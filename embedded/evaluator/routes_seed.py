@@ -5,16 +5,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Request
 
 from embedded.common.errors import Unprocessable
-from embedded.evaluator.api import Api, list_page
+from embedded.evaluator.api import api_of, list_page
 
 
 def seed_routes() -> APIRouter:
     """Aliases of the v1 job routes."""
     routes = APIRouter(prefix="/v1/evaluations")
-
-    def api(request: Request) -> Api:
-        found: Api = request.app.state.api
-        return found
 
     @routes.post("", status_code=201)
     def create(request: Request, document: Annotated[dict[str, Any], Body()]) -> Any:
@@ -25,18 +21,18 @@ def seed_routes() -> APIRouter:
                 raise Unprocessable("model.id: missing; give the id of a served model, or a target")
             rest = {key: value for key, value in document.items() if key != "model"}
             document = rest | {"target": {"type": "model", "model": model_id}}
-        return api(request).create_job(document)
+        return api_of(request).create_job(document)
 
     @routes.get("")
     def listing(request: Request) -> Any:
-        return list_page(api(request).jobs(), request.query_params)
+        return list_page(api_of(request).jobs(), request.query_params)
 
     @routes.get("/{job_id}")
     def read(request: Request, job_id: str) -> Any:
-        return api(request).job(job_id)
+        return api_of(request).job(job_id)
 
     @routes.get("/{job_id}/results")
     def result(request: Request, job_id: str) -> Any:
-        return api(request).result(job_id)
+        return api_of(request).result(job_id)
 
     return routes

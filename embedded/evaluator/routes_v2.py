@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Request, Response
 
 from embedded.common.errors import NotFound, Unprocessable
-from embedded.evaluator.api import Api, list_page
+from embedded.evaluator.api import api_of, list_page
 
 _STATUS = {"running": "active", "failed": "error"}
 _TASK_STATUS = {"running": "active", "failed": "error", "completed": "completed", "pending": "pending"}
@@ -74,47 +74,59 @@ def _number(request: Request, key: str, default: int) -> int:
     return int(text)
 
 
+def _entry(job: dict[str, Any], name: str) -> dict[str, Any]:
+    """Describe one result of a job; NotFound when it has none of that name, or none yet."""
+    if name not in _RESULTS or job["status"] != "completed":
+        raise NotFound(
+            f"job {job['id']} is {job['status']} and has no result {name!r}; results are {', '.join(_RESULTS)}"
+        )
+    same = {"job_id": job["id"], "namespace": job["namespace"], "project": job.get("project")}
+    address = {"artifact_url": job["output_files_url"] or "", "artifact_storage_type": "nds"}
+    return same | address | {"result_name": name, "created_at": job["updated_at"], "updated_at": job["updated_at"]}
+
+
 def v2_routes() -> APIRouter:
     """Jobs, status, logs and results of v2."""
     routes = APIRouter(prefix="/v2/evaluation/jobs")
+    _add_job_routes(routes)
+    _add_result_routes(routes)
+    return routes
 
-    def api(request: Request) -> Api:
-        found: Api = request.app.state.api
-        return found
 
+def _add_job_routes(routes: APIRouter) -> None:
     @routes.post("", status_code=201)
     def create(request: Request, document: Annotated[dict[str, Any], Body()]) -> Any:
         spec = document.get("spec")
         if not isinstance(spec, dict) or not {"target", "config"} <= set(spec):
             raise Unprocessable("spec: `target` and `config` are needed")
         rest = {key: value for key, value in document.items() if key != "spec"}
-        return _as_v2(api(request).create_job(rest | {"target": spec["target"], "config": spec["config"]}))
+        return _as_v2(api_of(request).create_job(rest | {"target": spec["target"], "config": spec["config"]}))
 
     @routes.get("")
     def listing(request: Request) -> Any:
-        return list_page([_as_v2(job) for job in api(request).jobs()], request.query_params)
+        return list_page([_as_v2(job) for job in api_of(request).jobs()], request.query_params)
 
     @routes.get("/{job_id}")
     def read(request: Request, job_id: str) -> Any:
-        return _as_v2(api(request).job(job_id))
+        return _as_v2(api_of(request).job(job_id))
 
     @routes.delete("/{job_id}")
     def delete(request: Request, job_id: str) -> Any:
-        api(request).engine.delete(job_id)
+        api_of(request).engine.delete(job_id)
         return {"id": job_id, "message": "job deleted"}
 
     @routes.post("/{job_id}/cancel")
     def cancel(request: Request, job_id: str) -> Any:
-        api(request).engine.cancel(job_id)
-        return _as_v2(api(request).job(job_id))
+        api_of(request).engine.cancel(job_id)
+        return _as_v2(api_of(request).job(job_id))
 
     @routes.get("/{job_id}/status")
     def status(request: Request, job_id: str) -> Any:
-        return _status(api(request).job(job_id))
+        return _status(api_of(request).job(job_id))
 
     @routes.get("/{job_id}/logs")
     def logs(request: Request, job_id: str) -> Any:
-        lines = api(request).log(job_id)
+        lines = api_of(request).log(job_id)
         limit, start = max(1, _number(request, "limit", 100)), _number(request, "page_cursor", 0)
         entries = [{"job_id": job_id, "job_step": "evaluation", "job_task": "evaluation", **line} for line in lines]
         after = start + limit
@@ -126,31 +138,22 @@ def v2_routes() -> APIRouter:
             "total": len(entries),
         }
 
-    def entry(request: Request, job_id: str, name: str) -> dict[str, Any]:
-        job = api(request).job(job_id)
-        if name not in _RESULTS or job["status"] != "completed":
-            raise NotFound(
-                f"job {job_id} is {job['status']} and has no result {name!r}; results are {', '.join(_RESULTS)}"
-            )
-        same = {"job_id": job_id, "namespace": job["namespace"], "project": job.get("project")}
-        address = {"artifact_url": job["output_files_url"] or "", "artifact_storage_type": "nds"}
-        return same | address | {"result_name": name, "created_at": job["updated_at"], "updated_at": job["updated_at"]}
 
+def _add_result_routes(routes: APIRouter) -> None:
     @routes.get("/{job_id}/results")
     def results(request: Request, job_id: str) -> Any:
-        done = api(request).job(job_id)["status"] == "completed"
-        return {"object": "list", "data": [entry(request, job_id, name) for name in _RESULTS] if done else []}
+        job = api_of(request).job(job_id)
+        done = job["status"] == "completed"
+        return {"object": "list", "data": [_entry(job, name) for name in _RESULTS] if done else []}
 
     @routes.get("/{job_id}/results/{name}")
     def result(request: Request, job_id: str, name: str) -> Any:
-        return entry(request, job_id, name)
+        return _entry(api_of(request).job(job_id), name)
 
     @routes.get("/{job_id}/results/{name}/download")
     def download(request: Request, job_id: str, name: str) -> Response:
-        entry(request, job_id, name)
+        _entry(api_of(request).job(job_id), name)
         if name == "artifacts":
-            return Response(api(request).archive(job_id), media_type="application/octet-stream")
-        whole = api(request).result(job_id)
+            return Response(api_of(request).archive(job_id), media_type="application/octet-stream")
+        whole = api_of(request).result(job_id)
         return Response(json.dumps({"tasks": whole["tasks"], "groups": whole["groups"]}), media_type="application/json")
-
-    return routes
