@@ -47,7 +47,7 @@ class GkeSettings(CloudCluster):
     @model_validator(mode="after")
     def _network(self) -> Self:
         if (self.network is None) != (self.subnetwork is None):
-            raise ValueError("network and subnetwork go together: say both, or neither for a new network")
+            raise ValueError("set both network and subnetwork, or neither for a new network")
         return self
 
 
@@ -72,9 +72,9 @@ class EksSettings(CloudCluster):
     @model_validator(mode="after")
     def _network(self) -> Self:
         if (self.vpc_id is None) != (not self.subnet_ids):
-            raise ValueError("vpc_id and subnet_ids go together: say both, or neither for a new network")
+            raise ValueError("set both vpc_id and subnet_ids, or neither for a new network")
         if not self.create and self.vpc_id is None:
-            raise ValueError("create: false needs vpc_id and subnet_ids, the place of the GPU pools")
+            raise ValueError("create: false needs vpc_id and subnet_ids, in which the GPU pools are created")
         return self
 
 

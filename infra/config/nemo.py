@@ -187,12 +187,12 @@ class Nim(Section):
     @model_validator(mode="after")
     def _replicas(self) -> Self:
         if self.autoscaling and self.replicas != 1:
-            raise ValueError("replicas and autoscaling exclude each other: leave replicas out")
+            raise ValueError("set either replicas or autoscaling, not both")
         least = self.least_replicas
         if self.disruption_budget is not None and self.disruption_budget >= least:
             raise ValueError(
                 f"disruption_budget ({self.disruption_budget}) must be below the replicas ({least}): "
-                "else no node can be drained"
+                "otherwise no node can be drained"
             )
         return self
 
@@ -218,5 +218,5 @@ class Judge(Section):
     @model_validator(mode="after")
     def _both(self) -> Self:
         if (self.url is None) != (self.model is None):
-            raise ValueError("url and model go together: say both, or neither")
+            raise ValueError("set both url and model, or neither")
         return self

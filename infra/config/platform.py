@@ -22,7 +22,7 @@ class Charts(Section):
 
 
 class Namespaces(Section):
-    """Namespaces of the stack. It makes them and deletes them, except those that are named here."""
+    """Namespaces of the stack. The stack creates and deletes them, except those listed here."""
 
     adopt: tuple[DnsLabel, ...] = Field(
         default=(),
@@ -148,7 +148,7 @@ class Postgres(Section):
     @model_validator(mode="after")
     def _sections(self) -> Self:
         if (self.kind == "external") != (self.external is not None):
-            raise ValueError("kind: external and the section `external` go together: say both, or neither")
+            raise ValueError("set both kind: external and the section `external`, or neither")
         return self
 
 
@@ -202,5 +202,5 @@ class Mlflow(Section):
     @model_validator(mode="after")
     def _url(self) -> Self:
         if (self.mode == "adopt") != (self.url is not None):
-            raise ValueError("mode: adopt and url go together: say both, or neither")
+            raise ValueError("set both mode: adopt and url, or neither")
         return self

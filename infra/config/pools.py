@@ -76,16 +76,14 @@ class GpuPool(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.machine is None and (self.gpu is None or self.count is None):
-            raise ValueError("says neither machine nor gpu and count: name one of the two")
+            raise ValueError("needs either machine, or gpu and count")
         self._in_order("min", "max")
         if self.mig and self.time_slicing:
-            raise ValueError("mig and time_slicing exclude each other: keep one")
+            raise ValueError("set either mig or time_slicing, not both")
         for label in self.labels:
             domain = label.rpartition("/")[0]
             if any(f".{domain}".endswith(f".{reserved}") for reserved in RESERVED_DOMAINS):
-                raise ValueError(
-                    f"labels: a node that claims {label} for itself is refused by its cluster: leave it out"
-                )
+                raise ValueError(f"labels: clusters reject nodes that set {label} themselves: remove it")
         return self
 
     @property
@@ -102,11 +100,11 @@ class GpuPool(Section):
             if found := machine_for(cloud, self.gpu, self.count):
                 return found
             known = sorted({f"{m.count}x{m.gpu}" for m in MACHINES[cloud]})
-            raise ValueError(f"{cloud} has no machine with {self.count}x{self.gpu}; there are {', '.join(known)}")
+            raise ValueError(f"{cloud} has no machine with {self.count}x{self.gpu}; available: {', '.join(known)}")
         found = machine_named(cloud, self.machine)
         if found is None:
             if self.gpu is None or self.count is None:
-                raise ValueError(f"machine {self.machine} is not in the table: say its gpu and count too")
+                raise ValueError(f"machine {self.machine} is not in infra/config/gpus.py: set its gpu and count too")
             return Machine(self.machine, self.gpu, self.count)
         for key, said, true in (("gpu", self.gpu, found.gpu), ("count", self.count, found.count)):
             if said is not None and said != true:

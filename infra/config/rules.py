@@ -39,7 +39,7 @@ def naming(config: ClusterStackConfig) -> Iterator[str]:
     yield from namespaces(config)
     yield from adopted_namespaces(config)
     for name in repeated(nim.name for nim in config.nims):
-        yield f"nims: {name!r} is there twice: give each NIM a name of its own"
+        yield f"nims: duplicate name {name!r}: names must be unique"
     known = [pool.name for pool in config.pools]
     wanted = [(f"nims.{index}.pool", nim.pool) for index, nim in enumerate(config.nims)]
     for path, pool in [*wanted, ("customizer.pool", config.customizer.pool)]:
@@ -57,11 +57,11 @@ def namespaces(config: ClusterStackConfig) -> Iterator[str]:
     for index, nim in enumerate(config.nims):
         # the Services of the platform begin with the release's name, and share a namespace in layout single
         if nim.name in taken or of_kubernetes(nim.name) or nim.name.startswith(f"{names.RELEASE}-"):
-            yield f"nims.{index}.name: {nim.name!r} is the namespace of something else: take another name"
+            yield f"nims.{index}.name: {nim.name!r} is the namespace of something else: choose another name"
     made = watched.prometheus == "install"
     if watched.namespace in names.OWN_NAMESPACES or (made and of_kubernetes(watched.namespace)):
         yield (
-            f"observability.namespace: {watched.namespace!r} is the namespace of something else: take one that is for "
+            f"observability.namespace: {watched.namespace!r} is the namespace of something else: choose one for "
             "Prometheus and Grafana alone"
         )
 
@@ -70,11 +70,12 @@ def adopted_namespaces(config: ClusterStackConfig) -> Iterator[str]:
     """Namespaces to adopt are those that the stack would make."""
     said = config.namespaces.adopt
     for name in repeated(said):
-        yield f"namespaces.adopt: {name!r} is there twice: name it once"
+        yield f"namespaces.adopt: {name!r} is listed twice: list it once"
     own = {*names.namespaces(config), *names.foundation(config)}
     for index, name in enumerate(said):
         if name not in own:
-            yield f"namespaces.adopt.{index}: {name!r} is no namespace of this stack: one of {', '.join(sorted(own))}"
+            known = ", ".join(sorted(own))
+            yield f"namespaces.adopt.{index}: {name!r} is not a namespace of this stack: one of {known}"
 
 
 def of_kubernetes(namespace: str) -> bool:
@@ -101,8 +102,7 @@ def prerequisites(config: ClusterStackConfig) -> Iterator[str]:
     said = config.prerequisites
     if said.volcano == "skip" and config.services.customizer:
         yield (
-            "prerequisites.volcano: the Customizer crashes without it: install or adopt, or switch it off by "
-            "services.customizer: false"
+            "prerequisites.volcano: the Customizer crashes without it: install or adopt, or services.customizer: false"
         )
     users = [f"nims.{index}.deploy: operator" for index, nim in enumerate(config.nims) if nim.deploy == "operator"]
     users += ["services.deployment_management"] if config.services.deployment_management else []
@@ -129,8 +129,8 @@ def prerequisites(config: ClusterStackConfig) -> Iterator[str]:
         path = "prerequisites.gateway_api" if said.gateway_api == "install" else "routes.gateway.install"
         remedy = "adopt" if said.gateway_api == "install" else "false"
         yield (
-            f"{path}: the kinds come from manifests, which charts.source, a registry, does not hold: apply them "
-            f"yourself and set {remedy}, or name a folder in charts.source"
+            f"{path}: the CRDs come from manifests, which a registry in charts.source cannot hold: apply them "
+            f"yourself and set {remedy}, or name a directory in charts.source"
         )
 
 
@@ -156,14 +156,14 @@ def volumes(config: ClusterStackConfig) -> Iterator[str]:
     made = isinstance(config.cluster, CloudCluster) and config.cluster.rwx != "none"
     if made or config.storage.rwx_class_name or config.target == "minikube":
         return  # minikube is one node, where any volume serves several pods
-    remedy = "name a class that can, storage.rwx_class_name"
+    remedy = "set storage.rwx_class_name to a class that supports it"
     if config.services.evaluator:
         yield f"storage.rwx_class_name: the Evaluator's jobs share a ReadWriteMany volume: {remedy}"
     if config.services.customizer:
         yield f"storage.rwx_class_name: the Customizer's jobs share a ReadWriteMany volume: {remedy}"
     for index, nim in enumerate(config.nims):
         if nim.cache.access_mode == "ReadWriteMany" and nim.cache.existing_claim is None:
-            yield f"nims.{index}.cache.access_mode: ReadWriteMany needs a class that can: {remedy}, or ReadWriteOnce"
+            yield f"nims.{index}.cache.access_mode: ReadWriteMany needs a class for it: {remedy}, or ReadWriteOnce"
 
 
 def shared_caches(config: ClusterStackConfig) -> Iterator[str]:
@@ -188,22 +188,22 @@ def services(config: ClusterStackConfig) -> Iterator[str]:
     for service, needed in needs.items():
         missing = [other for other in needed if not getattr(on, other)]
         if getattr(on, service) and missing:
-            yield f"services.{service}: needs {' and '.join(missing)}: switch it on, or {service} off"
+            yield f"services.{service}: needs {' and '.join(missing)}: enable it, or disable {service}"
     for index, nim in enumerate(config.nims):
         path = f"nims.{index}.lora.peft_source"
         if nim.lora is None:
             continue
         by_url = not nim.lora.peft_source.startswith("/")
         if by_url and nim.major >= 2:
-            yield f"{path}: NIM {nim.tag} reads adapters from a folder only: a tag of 1.x, or an absolute folder"
+            yield f"{path}: NIM {nim.tag} loads adapters only from a directory: a 1.x tag, or an absolute path"
         if nim.lora.peft_source == "entity-store" and not on.entity_store:
-            yield f"{path}: there is no Entity Store: services.entity_store: true, or an absolute folder"
+            yield f"{path}: the Entity Store is disabled: services.entity_store: true, or an absolute path"
     models = {nim.model for nim in config.nims}
     for index, target in enumerate(config.customizer.targets):
         if on.customizer and target.base_model not in models:
             yield (
                 f"customizer.targets.{index}.base_model: no NIM serves {target.base_model}, so its adapters cannot be "
-                "used: add a NIM, or take the target out"
+                "used: add a NIM, or remove the target"
             )
     if config.postgres.kind == "bundled" and config.layout == "per-service" and on.evaluator:
         yield (
@@ -224,17 +224,17 @@ def object_store(config: ClusterStackConfig, secrets: set[str]) -> Iterator[str]
     if said.kind == "azure" and config.mlflow.mode == "install":
         cluster = config.cluster
         if isinstance(cluster, GkeSettings | EksSettings):
-            yield "object_store.kind: azure lets pods in by the identity of an AKS cluster: s3, or in-cluster"
+            yield "object_store.kind: azure needs the workload identity of an AKS cluster: s3, or in-cluster"
         if isinstance(cluster, AksSettings) and cluster.create and said.resource_group is None:
-            yield "object_store.resource_group: missing: the account is not in the group of a new cluster: name its own"
+            yield "object_store.resource_group: missing: the account is not in a new cluster's group: set the account's"
     if said.kind == "none" and config.mlflow.mode == "install" and config.mlflow.replicas > 1:
         yield "mlflow.replicas: replicas need an object store for artifacts: object_store.kind, or replicas: 1"
     if config.postgres.kind == "bundled" and config.mlflow.mode == "install" and config.mlflow.replicas > 1:
-        yield "mlflow.replicas: MLflow keeps a file where postgres.kind is bundled: cloudnative-pg, or replicas: 1"
+        yield "mlflow.replicas: postgres.kind: bundled lets MLflow store runs in a file: cloudnative-pg, or replicas: 1"
 
 
 def observability(config: ClusterStackConfig) -> Iterator[str]:
     """The dashboard and the monitors are for a Prometheus that is there."""
     for index, nim in enumerate(config.nims):
         if nim.autoscaling and config.observability.prometheus == "skip":
-            yield f"nims.{index}.autoscaling: scales by Prometheus: observability.prometheus: install or adopt"
+            yield f"nims.{index}.autoscaling: needs metrics of Prometheus: observability.prometheus: install or adopt"

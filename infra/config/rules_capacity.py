@@ -46,9 +46,9 @@ def of_nim(offers: Offers, path: str, nim: Nim) -> Iterator[str]:
     roomy = [(pool, offered) for pool, offered in on if offered.per_pod >= nim.gpus]
     large = [(pool, offered) for pool, offered in roomy if offered.memory_gb >= nim.min_gpu_memory_gb]
     if not roomy:
-        yield f"{path}.gpus: {too_few(on, nim.gpus)}: fewer gpus, or a bigger machine"
+        yield f"{path}.gpus: {too_few(on, nim.gpus)}: fewer gpus, or a larger machine"
     elif not large:
-        yield f"{path}: needs {nim.min_gpu_memory_gb} GB on a GPU, {most_memory(roomy)}: a bigger GPU"
+        yield f"{path}: needs {nim.min_gpu_memory_gb} GB on a GPU, {most_memory(roomy)}: a larger GPU"
     elif not nim.runs_on_mig and all(pool.mig for pool, _ in large):
         yield f"{path}.tag: NIM {nim.tag} does not start on MIG partitions: 1.13 or later, or a pool without mig"
 
@@ -62,15 +62,15 @@ def of_template(on: Offers, path: str, template: CustomizationTemplate) -> Itera
     large = [(pool, offered) for pool, offered in roomy if offered.memory_gb >= template.gpu_memory_gb]
     if not plain:
         yield (
-            f"{path}: training jobs ask for {GPU_RESOURCE}, and there is only {on[0][0].resource}: mig.strategy: "
+            f"{path}: training jobs request {GPU_RESOURCE}, but nodes offer only {on[0][0].resource}: mig.strategy: "
             "single, or a pool without mig"
         )
     elif not roomy:
-        yield f"{path}.gpus: {too_few(plain, template.gpus)}: fewer gpus, or a bigger machine"
+        yield f"{path}.gpus: {too_few(plain, template.gpus)}: fewer gpus, or a larger machine"
     elif not large:
         yield (
             f"{path}.gpu_memory_gb: LoRA needs {template.gpu_memory_gb} GB on a GPU, {most_memory(roomy)}: a pool "
-            "with a bigger GPU"
+            "with a larger GPU"
         )
     elif all(pool.max < template.nodes for pool, _ in large):
         most = max(pool.max for pool, _ in large)
@@ -138,10 +138,10 @@ def adopted(config: ClusterStackConfig, memory_gb: int | None) -> Iterator[str]:
         return
     for index, nim in enumerate(config.nims):
         if nim.min_gpu_memory_gb > memory_gb:
-            yield f"nims.{index}: needs {nim.min_gpu_memory_gb} GB on a GPU, the most is {memory_gb}: a bigger GPU"
+            yield f"nims.{index}: needs {nim.min_gpu_memory_gb} GB on a GPU, the most is {memory_gb}: a larger GPU"
     for path, template in templates(config):
         if template.gpu_memory_gb > memory_gb:
             yield (
                 f"{path}.gpu_memory_gb: LoRA needs {template.gpu_memory_gb} GB on a GPU, the most is {memory_gb}: a "
-                "bigger GPU"
+                "larger GPU"
             )

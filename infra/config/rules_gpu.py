@@ -29,7 +29,7 @@ def pools(config: ClusterStackConfig) -> Iterator[str]:
         if isinstance(cluster, GkeSettings):
             if accelerator(machine.gpu) is None:
                 there = sorted({known.gpu for known in MACHINES["gke"]})
-                yield f"{path}.gpu: GKE has no {machine.gpu}: take one of {', '.join(there)}"
+                yield f"{path}.gpu: GKE has no {machine.gpu}: choose one of {', '.join(there)}"
             yield from gke_zones(path, cluster, pool, machine)
         if isinstance(cluster, AksSettings) and len(pool.name.replace("-", "")) > 12:
             yield f"{path}.name: AKS allows 12 letters and digits, {pool.name!r} has more: shorten it"
@@ -41,14 +41,14 @@ def pools(config: ClusterStackConfig) -> Iterator[str]:
             image = "" if config.lacks_device_plugin else "eks.ami: AL2023_x86_64_NVIDIA and "
             yield f"{path}.{sliced}: the GPU operator sets it here: {image}prerequisites.gpu.software: gpu-operator"
         if isinstance(cluster, EksSettings) and pool.driver == "none":
-            yield f"{path}.driver: the NVIDIA images of EKS bring it, the GPU operator must not: driver: cloud"
+            yield f"{path}.driver: the NVIDIA images of EKS include the driver: driver: cloud"
         if pool.name == "system" and not isinstance(cluster, EksSettings):
-            yield f"{path}.name: 'system' is the pool without GPU: take another name"
+            yield f"{path}.name: 'system' is the pool without GPUs: choose another name"
     if isinstance(cluster, AksSettings):
         for name in repeated({pool.name: pool.name.replace("-", "") for pool in cluster.gpu_pools}.values()):
-            yield f"aks.gpu_pools: two names are both {name!r} on AKS, which knows no hyphens: rename one"
+            yield f"aks.gpu_pools: two names become {name!r} on AKS, which allows no hyphens: rename one"
     for name in repeated(pool.name for pool in cluster.gpu_pools):
-        yield f"{config.target}.gpu_pools: {name!r} is there twice: give each pool a name of its own"
+        yield f"{config.target}.gpu_pools: duplicate name {name!r}: names must be unique"
     yield from software(config, cluster)
 
 
@@ -62,7 +62,7 @@ def node_labels(config: ClusterStackConfig, cluster: AdoptedCluster) -> Iterator
 
 
 def gke_zones(path: str, cluster: GkeSettings, pool: GpuPool, machine: Machine) -> Iterator[str]:
-    """GKE refuses a pool in a zone that lacks its GPU, even asleep, and hardly any GPU is in every zone of a region."""
+    """GKE refuses a pool in a zone that lacks its GPU, even at zero nodes; few GPUs are in every zone of a region."""
     if cluster.location == cluster.region and not pool.zones:
         listed = f"gcloud compute accelerator-types list --filter=name={accelerator(machine.gpu)}"
         lacks = f"missing, and not every zone of {cluster.region} has {machine.gpu}"
@@ -79,7 +79,7 @@ def partitions(path: str, cluster: CloudCluster, pool: GpuPool, machine: Machine
     profiles = list(mig_profiles(machine.gpu))
     if not profiles:
         able = ", ".join(MIG_MEMORY_GB)
-        yield f"{path}.mig: {machine.gpu} has no MIG: take one of {able}, or time_slicing"
+        yield f"{path}.mig: {machine.gpu} has no MIG: choose one of {able}, or time_slicing"
         return
     if isinstance(cluster, AksSettings):  # names a profile by its slices alone, and gives the smaller of two
         profiles = list({profile.split(".")[0]: profile for profile in reversed(profiles)}.values())[::-1]
@@ -95,9 +95,9 @@ def software(config: ClusterStackConfig, cluster: CloudCluster) -> Iterator[str]
     said, path = config.gpu_software, "prerequisites.gpu.software"
     new = cluster.create
     if isinstance(cluster, GkeSettings) and said == "device-plugin":
-        yield f"{path}: GKE runs a device plugin of its own: provided, or gpu-operator with driver: none on each pool"
+        yield f"{path}: GKE runs its own device plugin: provided, or gpu-operator with driver: none on each pool"
     elif isinstance(cluster, EksSettings) and said != "provided" and not config.lacks_device_plugin:
-        yield f"{path}: Bottlerocket has a device plugin of its own: provided, or eks.ami: AL2023_x86_64_NVIDIA"
+        yield f"{path}: Bottlerocket includes a device plugin: provided, or eks.ami: AL2023_x86_64_NVIDIA"
     elif new and said == "provided" and config.lacks_device_plugin:
         yield f"{path}: nothing makes the GPUs of a new cluster allocatable: device-plugin, or gpu-operator"
     if new and said != "provided" and config.prerequisites.gpu.mode != "install":
@@ -107,6 +107,6 @@ def software(config: ClusterStackConfig, cluster: CloudCluster) -> Iterator[str]
     for index, pool in enumerate(cluster.gpu_pools):
         path = f"{config.target}.gpu_pools.{index}.driver"
         if said == "gpu-operator" and pool.driver != "none":
-            yield f"{path}: the GPU operator brings the driver and collides with the cloud's: driver: none"
+            yield f"{path}: the GPU operator installs a driver, which conflicts with the cloud's: driver: none"
         if said != "gpu-operator" and pool.driver == "none":
             yield f"{path}: nothing installs the driver: driver: cloud, or prerequisites.gpu.software: gpu-operator"

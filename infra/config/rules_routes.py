@@ -27,13 +27,13 @@ def hosts(config: ClusterStackConfig) -> Iterator[str]:
     if said.host("nemo") and said.host("nemo") == said.host("nim"):
         yield (
             "routes.hosts.nim: the same host as nemo, but /v1/models is the Entity Store's on one and NIM's on the "
-            "other: give NIM a host of its own"
+            "other: give NIM its own host"
         )
     taken = {key: said.host(key) for key in HOSTS}
     if taken["nim"] == taken["nemo"]:
         del taken["nim"]
     for host in repeated([host for host in taken.values() if host]):
-        yield f"routes.hosts: {host!r} is there twice, and each takes the whole path space: a host of its own for each"
+        yield f"routes.hosts: {host!r} is used twice, but each service needs all paths: give each its own host"
 
 
 def controllers(config: ClusterStackConfig) -> Iterator[str]:
@@ -43,12 +43,12 @@ def controllers(config: ClusterStackConfig) -> Iterator[str]:
     if said.kind == "gateway":
         needed = own.get(said.gateway.controller)
         if needed and config.target not in (needed, "existing"):
-            yield f"routes.gateway.controller: {said.gateway.controller} is on {needed} only: envoy works everywhere"
+            yield f"routes.gateway.controller: {said.gateway.controller} works only on {needed}: envoy works everywhere"
         if said.gateway.controller == "other" and not (said.gateway.class_name or said.gateway.existing):
             yield "routes.gateway.class_name: controller: other needs it, or routes.gateway.existing"
     if said.kind == "ingress":
         if said.ingress.controller == "alb" and config.target not in ("eks", "existing"):
-            yield "routes.ingress.controller: alb is there on eks only: traefik works everywhere"
+            yield "routes.ingress.controller: alb works only on eks: traefik works everywhere"
         if said.ingress.controller == "other" and not said.ingress.class_name:
             yield "routes.ingress.class_name: controller: other needs it"
 
@@ -60,7 +60,7 @@ def nim_hosts(config: ClusterStackConfig) -> Iterator[str]:
     for index, nim in enumerate(config.nims):
         host = f"{nim.name}.{said.domain}"
         if said.domain and host in taken:
-            yield f"nims.{index}.name: its host {host} is routes.hosts.{taken[host]} already: another name or host"
+            yield f"nims.{index}.name: its host {host} is already routes.hosts.{taken[host]}: another name or host"
 
 
 def certificates(config: ClusterStackConfig) -> Iterator[str]:
@@ -70,18 +70,18 @@ def certificates(config: ClusterStackConfig) -> Iterator[str]:
     kind = said.tls.kind
     on_aws = controller in ("alb", "aws-lbc")
     if kind == "acm" and not on_aws:
-        yield f"routes.tls.kind: acm is for alb and aws-lbc only, not {controller}: another kind"
+        yield f"routes.tls.kind: acm works only with alb and aws-lbc, not {controller}: another kind"
     if kind not in ("none", "acm") and on_aws:
-        yield f"routes.tls.kind: {controller} takes certificates from ACM only, not {kind}: acm, or another controller"
+        yield f"routes.tls.kind: {controller} supports only certificates of ACM, not {kind}: acm, or another controller"
     if kind == "letsencrypt" and said.internal:
         yield (
             "routes.tls.kind: Let's Encrypt cannot reach an internal load balancer: routes.internal: false, or an "
-            "issuer of yours that proves ownership by DNS"
+            "issuer that proves ownership by DNS"
         )
     if said.kind == "gateway" and said.gateway.existing and kind not in ("none", "secret"):
         yield (
-            f"routes.tls.kind: the Gateway {said.gateway.existing} has its certificate already, {kind} makes one: "
-            "secret if it speaks https, else none"
+            f"routes.tls.kind: the Gateway {said.gateway.existing} has its own certificate, so {kind} has no use: "
+            "secret if it serves https, else none"
         )
 
 
@@ -97,6 +97,6 @@ def load_balancers(config: ClusterStackConfig) -> Iterator[str]:
     if (controller == "gke" and regional) or (controller in ("alb", "aws-lbc") and not made_vpc):
         where = "the proxy-only subnet" if controller == "gke" else "the subnets of the load balancer"
         yield (
-            f"routes.load_balancer_cidrs: missing: {controller} reaches pods from {where}, which policies must let in: "
-            "name it, or security.network_policies: false"
+            f"routes.load_balancer_cidrs: missing: {controller} reaches pods from {where}, which policies must allow: "
+            "set it, or security.network_policies: false"
         )

@@ -17,8 +17,6 @@ def secrets() -> dict[str, pulumi.Output[str]]:
         if (value := pulumi.Config(PROJECT).get_secret(key)) is None:
             continue
         if not is_config_secret(f"{PROJECT}:{key}"):
-            raise ConfigError(
-                f"{PROJECT}:{key}: stands in plain text in the stack file: pulumi config set --secret {PROJECT}:{key}"
-            )
+            raise ConfigError(f"{PROJECT}:{key}: is stored in plain text: pulumi config set --secret {PROJECT}:{key}")
         found[key] = value
     return found

@@ -58,9 +58,9 @@ def test_least_settings_work(target: str, layout: str) -> None:
             "aks", {"aks": {"gpu_pools": [A100 | {"time_slicing": {"replicas": 4}}]}},
             "aks.gpu_pools.0.time_slicing", "prerequisites.gpu.software: gpu-operator",
         ),
-        ("gke", {"gke": {"gpu_pools": [L4]}}, "customizer.targets.0.templates.0.gpu_memory_gb", "bigger GPU"),
+        ("gke", {"gke": {"gpu_pools": [L4]}}, "customizer.targets.0.templates.0.gpu_memory_gb", "larger GPU"),
         ("gke", {"gke": {"gpu_pools": [A100 | {"count": 3}]}}, "gke.gpu_pools.0", "2xA100-80GB"),
-        ("gke", {"gke": {"gpu_pools": [A100, A100]}}, "gke.gpu_pools", "a name of its own"),
+        ("gke", {"gke": {"gpu_pools": [A100, A100]}}, "gke.gpu_pools", "names must be unique"),
         (
             "gke", {"postgres": {"operator_namespace": "openshift-operators"}},
             "postgres.operator_namespace", "cnpg-system: leave it out",
@@ -82,7 +82,7 @@ def test_least_settings_work(target: str, layout: str) -> None:
         ),
         (
             "gke", {"gke": {"gpu_pools": [{"name": "x", "machine": "new-8", "gpu": "L40S", "count": 1}]}},
-            "gke.gpu_pools.0.gpu", "take one of A100-40GB",
+            "gke.gpu_pools.0.gpu", "choose one of A100-40GB",
         ),
         (
             "gke", {"gke": {"gpu_pools": [A100 | {"mig": {"profile": "3g.40gb", "strategy": "mixed"}}]}},
@@ -90,7 +90,7 @@ def test_least_settings_work(target: str, layout: str) -> None:
         ),
         (
             "gke", {"gke": {"gpu_pools": [A100 | {"labels": {"feature.node.kubernetes.io/x": "y"}}]}},
-            "gke.gpu_pools.0", "leave it out",
+            "gke.gpu_pools.0", "remove it",
         ),
         (
             "gke", {"gke": {"gpu_pools": [A100 | {"mig": {"profile": "9g.999gb"}}]}},
@@ -151,12 +151,12 @@ def test_least_settings_work(target: str, layout: str) -> None:
         # partitions and turns are less than a GPU
         (
             "gke", {"gke": {"gpu_pools": [A100 | {"mig": {"profile": "1g.10gb"}}]}, "nims": [NIM | {"tag": "1.13.0"}]},
-            "customizer.targets.0.templates.0.gpu_memory_gb", "the most is 10: a pool with a bigger GPU",
+            "customizer.targets.0.templates.0.gpu_memory_gb", "the most is 10: a pool with a larger GPU",
         ),
         (
             "gke", {"gke": {"gpu_pools": [A100, A100 | {"name": "cut", "mig": {"profile": "3g.40gb"}}]},
                     "nims": [NIM | {"tag": "1.13.0", "min_gpu_memory_gb": 60, "pool": "cut"}]},
-            "nims.0", "the most is 40: a bigger GPU",
+            "nims.0", "the most is 40: a larger GPU",
         ),
         (
             "gke", {"gke": {"gpu_pools": [A100, A100 | {"name": "cut", "mig": {"profile": "3g.40gb"}}]},
@@ -192,10 +192,10 @@ def test_least_settings_work(target: str, layout: str) -> None:
             "gke", {"customizer": {"targets": [LLAMA | {"templates": [TEMPLATE | {"nodes": 3}]}]}},
             "customizer.targets.0.templates.0.nodes", "fewer nodes, or a higher max",
         ),
-        ("gke", {"gke": {"network": "vpc"}}, "gke", "say both, or neither"),
+        ("gke", {"gke": {"network": "vpc"}}, "gke", "both network and subnetwork, or neither"),
         ("gke", {"gke": {"authorized_networks": ["10.0.0.1/8"]}}, "gke.authorized_networks.0", "host bits"),
         ("gke", {"object_store": {"kind": "azure", "account": "a"}}, "object_store.kind", "s3, or in-cluster"),
-        ("aks", {"object_store": {"kind": "azure", "account": "a"}}, "object_store.resource_group", "name its own"),
+        ("aks", {"object_store": {"kind": "azure", "account": "a"}}, "object_store.resource_group", "set the account's"),
         ("eks", {"eks": {"gpu_pools": [{"name": "p5", "machine": "p5.4xlarge", "driver": "none"}]}},
          "eks.gpu_pools.0.driver", "driver: cloud"),
         ("gke", {"gke": {"gpu_pools": [A100 | {"name": "system"}]}}, "gke.gpu_pools.0.name", "another name"),
@@ -205,12 +205,12 @@ def test_least_settings_work(target: str, layout: str) -> None:
         ("eks", {"eks": {"rwx": "none"}}, "storage.rwx_class_name", "storage.rwx_class_name"),
         (
             "existing", {"routes": {"kind": "gateway", "domain": "a.b", "hosts": {"nim": "nemo.a.b"}}},
-            "routes.hosts.nim", "a host of its own",
+            "routes.hosts.nim", "its own host",
         ),
         ("existing", {"routes": {"kind": "ingress"}}, "routes.hosts.nemo", "routes.domain"),
         (
             "existing", {"routes": {"kind": "gateway", "domain": "a.b", "hosts": {"mlflow": "nemo.a.b"}}},
-            "routes.hosts", "a host of its own",
+            "routes.hosts", "its own host",
         ),
         (
             "aks", {"routes": {"kind": "gateway", "domain": "a.b", "gateway": {"controller": "gke"}}},
@@ -220,9 +220,9 @@ def test_least_settings_work(target: str, layout: str) -> None:
             "gke", {"routes": {"kind": "ingress", "domain": "a.b", "ingress": {"controller": "alb"}}},
             "routes.ingress.controller", "traefik",
         ),
-        ("gke", {"nims": [NIM | {"tag": "2.0.1"}]}, "nims.0.lora.peft_source", "a tag of 1.x"),
+        ("gke", {"nims": [NIM | {"tag": "2.0.1"}]}, "nims.0.lora.peft_source", "a 1.x tag"),
         ("gke", {"nims": [NIM | {"tag": "1.8.3", "gpus": 2}]}, "nims.0.gpus", "fewer gpus"),
-        ("gke", {"nims": [NIM | {"tag": "1.8.3", "min_gpu_memory_gb": 100}]}, "nims.0", "bigger GPU"),
+        ("gke", {"nims": [NIM | {"tag": "1.8.3", "min_gpu_memory_gb": 100}]}, "nims.0", "larger GPU"),
         ("gke", {"nims": [NIM | {"tag": "1.8.3", "deploy": "operator"}]}, "prerequisites.nim_operator", "install"),
         ("gke", {"nims": [NIM | {"tag": "1.8.3", "pool": "l4"}]}, "nims.0.pool", "a100"),
         ("existing", {"nims": [NIM | {"tag": "1.8.3", "pool": "l4"}]}, "nims.0.pool", "leave it out"),
@@ -278,12 +278,12 @@ def test_least_settings_work(target: str, layout: str) -> None:
         (
             "gke", {"charts": {"source": "oci://mirror.example.com/charts"},
                     "routes": {"kind": "gateway", "domain": "example.com"}},
-            "prerequisites.gateway_api", "set adopt, or name a folder",
+            "prerequisites.gateway_api", "set adopt, or name a directory",
         ),
         (
             "gke", {"charts": {"source": "oci://mirror.example.com/charts"}, "prerequisites": {"gateway_api": "adopt"},
                     "routes": {"kind": "gateway", "domain": "example.com"}},
-            "routes.gateway.install", "set false, or name a folder",
+            "routes.gateway.install", "set false, or name a directory",
         ),
         (
             "gke", {"prerequisites": {"nim_operator": "install", "cert_manager": "skip"}},
@@ -334,7 +334,7 @@ def test_prometheus_of_others_may_be_anywhere() -> None:
         ("gke", {"gke": {"gpu_pools": [A100 | {"minn": 1}]}}, "nemostack:gke.gpu_pools.0.minn: unknown key (did you mean min?)"),
         (
             "gke", {"gke": {"gpu_pools": [{"name": "a"}]}},
-            "nemostack:gke.gpu_pools.0: says neither machine nor gpu and count: name one of the two",
+            "nemostack:gke.gpu_pools.0: needs either machine, or gpu and count",
         ),
         (
             "gke", {"gke": {"gpu_pools": [A100 | {"min": 3, "max": 2}]}},
@@ -342,7 +342,7 @@ def test_prometheus_of_others_may_be_anywhere() -> None:
         ),
         (
             "gke", {"nims": [NIM | {"tag": "1.8.3", "replicas": 2, "disruption_budget": 2}]},
-            "nemostack:nims.0: disruption_budget (2) must be below the replicas (2): else no node can be drained",
+            "nemostack:nims.0: disruption_budget (2) must be below the replicas (2): otherwise no node can be drained",
         ),
         (
             "gke", {"gke": {"system_pool": {"machine": "e2-standard-8", "min": 5}}},

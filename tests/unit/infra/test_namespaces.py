@@ -63,8 +63,8 @@ def test_namespaces_that_exist_are_read_labelled_and_not_made() -> None:
 @pytest.mark.parametrize(
     ("adopted", "problem"),
     [
-        (["nemo-datastor"], "namespaces.adopt.0: 'nemo-datastor' is no namespace of this stack: one of cert-manager, "),
-        (["mlflow", "mlflow"], "namespaces.adopt: 'mlflow' is there twice"),
+        (["nemo-datastor"], "namespaces.adopt.0: 'nemo-datastor' is not a namespace of this stack: one of cert-"),
+        (["mlflow", "mlflow"], "namespaces.adopt: 'mlflow' is listed twice"),
     ],
 )
 def test_namespaces_to_adopt_are_those_of_the_stack(adopted: list[str], problem: str) -> None:

@@ -476,7 +476,7 @@ def test_no_certificate_is_made_where_none_is_wanted(kind: str) -> None:
         ("eks", {"gateway": {"controller": "aws-lbc"}, "tls": {"kind": "self-signed"}}, "routes.tls.kind: aws-lbc"),
         ("gke", {"tls": {"kind": "acm"}}, "routes.tls.kind: acm"),
         ("gke", {"tls": {"kind": "letsencrypt", "email": "a@b.c"}}, "routes.internal: false"),
-        ("gke", {"gateway": {"existing": "a/b"}, "tls": {"kind": "self-signed"}}, "has its certificate already"),
+        ("gke", {"gateway": {"existing": "a/b"}, "tls": {"kind": "self-signed"}}, "has its own certificate"),
         ("gke", {"hosts": {"nim": "llama3-2-3b-instruct.ai.example.com"}}, "nims.0.name: its host"),
         ("gke", {"load_balancer_cidrs": ["10.0.0.1/8"]}, "routes.load_balancer_cidrs.0"),
     ],
