@@ -7,7 +7,8 @@ python -m tools run -- pulumi up -s local      the same for one command
 python -m tools up --stack local               make the stack if need be, bring it up
 python -m tools down --stack local             destroy it
 
-On a stack of this machine up and down ask nothing. On any other Pulumi shows what it will do and asks, unless --yes.
+With target `local`, up and down do not ask for confirmation. With any other target Pulumi shows a preview and asks, unless
+--yes is given.
 """
 
 import argparse
@@ -39,7 +40,9 @@ def parser() -> argparse.ArgumentParser:
         "--purge", action="store_true", help="also forget the stack and remove its data (this machine only)"
     )
     for changing in (up, down):
-        changing.add_argument("--yes", "-y", action="store_true", help="no question, on a stack elsewhere either")
+        changing.add_argument(
+            "--yes", "-y", action="store_true", help="do not ask for confirmation, whatever the target"
+        )
     outputs = sub.add_parser("outputs", help="print a stack's outputs as JSON")
     outputs.add_argument("--stack", default="local")
     return root

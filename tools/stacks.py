@@ -134,12 +134,12 @@ class Stack:
             listed = "\n".join(f"  {line}" for line in pending)
             command = " ".join(["pulumi", "refresh", "-s", self.name, *self.file_arguments()])
             raise ToolError(
-                f"an earlier command on stack {self.name} was interrupted in the middle of:\n{listed}\n"
-                "Pulumi does not know how that ended, so nothing was done. See whether these are there, then run the "
-                "following, which asks about each, and try again:\n"
+                f"an earlier command on stack {self.name} was interrupted during these operations:\n{listed}\n"
+                "Pulumi does not know their outcome, so nothing was done. Check whether these resources exist, then run "
+                "the following command, which asks about each of them, and try again:\n"
                 f"  {Path('.venv', 'bin', 'python')} -m tools run -- {command}"
             )
-        print(f"==> stack {self.name} was interrupted: looking what is there", file=sys.stderr)
+        print(f"==> stack {self.name} was interrupted: checking what exists", file=sys.stderr)
         refresh = ["refresh", "--yes", "--skip-preview", "--clear-pending-creates", "--suppress-outputs"]
         code, _ = self.pulumi(*refresh, *self.file_arguments())
         if code:
@@ -153,8 +153,8 @@ class Stack:
             return ["--yes"]
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
             raise ToolError(
-                f"stack {self.name} (target {self.target or 'unknown'}) is not on this machine, so Pulumi shows what "
-                "it will do and asks, and there is no terminal to ask on: add --yes to go ahead without a question"
+                f"stack {self.name} (target {self.target or 'unknown'}) is not on this machine: Pulumi shows a preview "
+                "and asks for confirmation, and there is no terminal to ask on; pass --yes to go ahead without being asked"
             )
         return []
 

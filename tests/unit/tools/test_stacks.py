@@ -98,7 +98,7 @@ def test_without_a_terminal_nothing_happens_elsewhere(
     assert cli.main([command, "--stack", "cloud"]) == 1
     said = capsys.readouterr().err
     assert "stack cloud (target gke) is not on this machine" in said
-    assert "add --yes" in said
+    assert "pass --yes" in said
     assert pulumi.calls == []
 
 
