@@ -7,8 +7,8 @@ python -m tools run -- pulumi up -s local      the same for one command
 python -m tools up --stack local               make the stack if need be, bring it up
 python -m tools down --stack local             destroy it
 
-With target `local`, up and down do not ask for confirmation. With any other target Pulumi shows a preview and asks, unless
---yes is given.
+With target `local`, up and down do not ask for confirmation. With any other target Pulumi shows a preview and asks,
+unless --yes is given.
 """
 
 import argparse

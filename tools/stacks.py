@@ -135,8 +135,8 @@ class Stack:
             command = " ".join(["pulumi", "refresh", "-s", self.name, *self.file_arguments()])
             raise ToolError(
                 f"an earlier command on stack {self.name} was interrupted during these operations:\n{listed}\n"
-                "Pulumi does not know their outcome, so nothing was done. Check whether these resources exist, then run "
-                "the following command, which asks about each of them, and try again:\n"
+                "Pulumi does not know their outcome, so nothing was done. Check whether these resources exist, then "
+                "run the following command, which asks about each of them, and try again:\n"
                 f"  {Path('.venv', 'bin', 'python')} -m tools run -- {command}"
             )
         print(f"==> stack {self.name} was interrupted: checking what exists", file=sys.stderr)
@@ -154,7 +154,7 @@ class Stack:
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
             raise ToolError(
                 f"stack {self.name} (target {self.target or 'unknown'}) is not on this machine: Pulumi shows a preview "
-                "and asks for confirmation, and there is no terminal to ask on; pass --yes to go ahead without being asked"
+                "and asks for confirmation, which needs a terminal; pass --yes to go ahead without being asked"
             )
         return []
 
