@@ -31,6 +31,8 @@ class Controller:
     external_class: str
     made_by: str | None = None
     """controllerName of the GatewayClass, where the stack makes it."""
+    known_by: str | None = None
+    """CustomResourceDefinition that comes with the controller, unless the cloud installs it or it is unknown."""
     http: int = 80
     https: int = 443
 
@@ -40,13 +42,19 @@ CONTROLLERS = {
         internal_class="nemo-envoy",
         external_class="nemo-envoy",
         made_by="gateway.envoyproxy.io/gatewayclass-controller",
+        known_by="envoyproxies.gateway.envoyproxy.io",
     ),
     "gke": Controller(internal_class="gke-l7-rilb", external_class="gke-l7-global-external-managed"),
-    "istio": Controller(internal_class="istio", external_class="istio"),
+    "istio": Controller(
+        internal_class="istio", external_class="istio", known_by="virtualservices.networking.istio.io"
+    ),
     # its listeners must have the ports of the entry points, which its chart puts behind 80 and 443
-    "traefik": Controller(internal_class="traefik", external_class="traefik", http=8000, https=8443),
+    "traefik": Controller(
+        internal_class="traefik", external_class="traefik", known_by="middlewares.traefik.io", http=8000, https=8443
+    ),
     "aws-lbc": Controller(
-        internal_class="nemo-alb", external_class="nemo-alb", made_by="gateway.k8s.aws/alb"
+        internal_class="nemo-alb", external_class="nemo-alb", made_by="gateway.k8s.aws/alb",
+        known_by="loadbalancerconfigurations.gateway.k8s.aws",
     ),
     "other": Controller(internal_class="", external_class=""),
 }  # fmt: skip

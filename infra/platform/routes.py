@@ -1,6 +1,9 @@
 """The way in: a gateway or Ingresses with their certificates, by the settings; or nothing, where port-forward serves.
 
 What is made for which controller is decided in gateway.py, ingress.py and certificates.py.
+Refuses a controller or Gateway of others that does not exist. The settings cannot know whether it does: a cluster that
+the stack created may have got its controller since. So it is read as soon as there is a cluster, before any route.
+A read's name is its setting, which a failure shows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +16,7 @@ from infra import names, versions
 from infra.config.stack import ClusterStackConfig
 from infra.platform import ingress
 from infra.platform.certificates import certificate_objects
-from infra.platform.gateway import Object, gateway_objects
+from infra.platform.gateway import CONTROLLERS, GROUP, Object, gateway_objects
 from infra.platform.helm import ChartStore
 
 ENVOY_VALUES: Object = {"crds": {"enabled": False}}
@@ -39,8 +42,8 @@ class Routes(pulumi.ComponentResource):
         controller: list[pulumi.Resource] = []
         objects: list[Object] = []
         if config.routes.kind == "gateway":
-            if names.ENVOY_NAMESPACE in names.foundation(config):
-                controller = [self._envoy(args)]
+            own = names.ENVOY_NAMESPACE in names.foundation(config)
+            controller = [self._envoy(args)] if own else self._gateway_of_others(config)
             objects = [*certificate_objects(config, None), *gateway_objects(config)]
         elif config.routes.kind == "ingress":
             if config.routes.ingress.controller == "nginx":
@@ -49,6 +52,11 @@ class Routes(pulumi.ComponentResource):
                     "2026: for minikube and existing installations only; traefik works everywhere",
                     self,
                 )
+            controller = [
+                kubernetes.networking.v1.IngressClass.get(
+                    "routes.ingress.controller", ingress.class_name(config), pulumi.ResourceOptions(parent=self)
+                )
+            ]
             objects = [*certificate_objects(config, ingress.class_name(config)), *ingress.ingress_objects(config)]
         for manifest in objects:
             there = args.namespaces.get(manifest["metadata"].get("namespace", ""))
@@ -63,6 +71,18 @@ class Routes(pulumi.ComponentResource):
             values=ENVOY_VALUES,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*args.after, args.namespaces[names.ENVOY_NAMESPACE]]),
         )
+
+    def _gateway_of_others(self, config: ClusterStackConfig) -> list[pulumi.Resource]:
+        """Read what tells that a controller and a Gateway that are not ours exist."""
+        said, found = config.routes.gateway, list[pulumi.Resource]()
+        opts = pulumi.ResourceOptions(parent=self)
+        if known_by := CONTROLLERS[said.controller].known_by:
+            definition = kubernetes.apiextensions.v1.CustomResourceDefinition
+            found.append(definition.get("routes.gateway.controller", known_by, opts))
+        if said.existing:
+            resource = kubernetes.apiextensions.CustomResource
+            found.append(resource.get("routes.gateway.existing", f"{GROUP}/v1", "Gateway", said.existing, opts))
+        return found
 
     def _make(self, manifest: Object, after: Sequence[pulumi.Resource]) -> None:
         metadata = manifest["metadata"]

@@ -531,6 +531,39 @@ def test_what_is_there_is_not_released(said: dict[str, Any]) -> None:
     assert of_type(found, ":HTTPRoute")
 
 
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        ({}, {}),
+        ({"install": False}, {"routes.gateway.controller": "envoyproxies.gateway.envoyproxy.io"}),
+        ({"controller": "istio"}, {"routes.gateway.controller": "virtualservices.networking.istio.io"}),
+        ({"controller": "traefik"}, {"routes.gateway.controller": "middlewares.traefik.io"}),
+        ({"controller": "aws-lbc"}, {"routes.gateway.controller": "loadbalancerconfigurations.gateway.k8s.aws"}),
+        ({"controller": "gke"}, {}),  # Google's comes with the cluster, some minutes later
+        ({"controller": "other", "existing": "infra/shared"}, {"routes.gateway.existing": "infra/shared"}),
+    ],
+    ids=str,
+)
+def test_a_controller_of_others_is_verified_before_any_route(said: dict[str, Any], read: dict[str, str]) -> None:
+    found = made_by(routed(gateway=said))
+    reads = {name: made for (_, name), made in found.items() if name.startswith("routes.")}
+    assert {name: made.inputs["id"] for name, made in reads.items()} == read
+    for route in of_type(found, ":HTTPRoute").values():
+        assert set(read) <= route.dependencies
+    for made in reads.values():
+        assert not made.dependencies  # nothing of the stack is needed to know
+
+
+@pytest.mark.parametrize(("said", "name"), [({}, "traefik"), ({"controller": "other", "class_name": "mine"}, "mine")])
+def test_the_class_of_ingresses_is_verified_before_any_ingress(said: dict[str, Any], name: str) -> None:
+    found = made_by(routed(kind="ingress", ingress=said))
+    (read,) = of_type(found, ":IngressClass").values()
+    assert (read.name, read.inputs["id"]) == ("routes.ingress.controller", name)
+    made = of_type(found, "networking.k8s.io/v1:Ingress")
+    assert made
+    assert all(read.name in ingress.dependencies for ingress in made.values())
+
+
 @pytest.mark.parametrize(("controller", "warned"), [("nginx", True), ("traefik", False)])
 def test_ingress_component(monkeypatch: pytest.MonkeyPatch, controller: str, warned: bool) -> None:
     said: list[str] = []
