@@ -25,8 +25,8 @@ class GuardrailsSettings(Section):
 
     nvidia_api_secret: DnsLabel | None = Field(
         default=None,
-        description="Existing Secret with the key NVIDIA_API_KEY in the namespace of Guardrails, for models that "
-        "NVIDIA hosts; it also opens the way to them (security.internet_cidrs)",
+        description="Existing Secret with the key NVIDIA_API_KEY in the namespace of Guardrails, for models "
+        "hosted by NVIDIA; it also allows traffic to them (security.internet_cidrs)",
     )
 
 

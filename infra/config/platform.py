@@ -26,8 +26,8 @@ class Namespaces(Section):
 
     adopt: tuple[DnsLabel, ...] = Field(
         default=(),
-        description="Namespaces of the stack that exist before it, with Secrets in them, for instance; the stack "
-        "verifies that they exist, sets its Pod Security labels on them and leaves them when it is destroyed",
+        description="Existing namespaces, for example with your Secrets. The stack checks that they exist, sets its Pod "
+        "Security labels on them, and keeps them when it is destroyed",
     )
 
 
