@@ -26,8 +26,8 @@ class Namespaces(Section):
 
     adopt: tuple[DnsLabel, ...] = Field(
         default=(),
-        description="Existing namespaces, for example with your Secrets. The stack checks that they exist, sets its Pod "
-        "Security labels on them, and keeps them when it is destroyed",
+        description="Existing namespaces, for example with your Secrets. The stack checks that they exist, sets its "
+        "Pod Security labels on them, and keeps them when it is destroyed",
     )
 
 
