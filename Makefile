@@ -34,7 +34,7 @@ STATES := .nemostack/pulumi/.pulumi/stacks
 .PHONY: help
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
-	@echo; echo "  STACK=name picks another stack for up, down, smoke and load (now: $(STACK))."
+	@echo; echo "  STACK=name picks another stack for up, down, smoke, load and clean (now: $(STACK))."
 
 # --- environments -------------------------------------------------------------------------------------------------
 
@@ -112,8 +112,8 @@ load: .venv/.ready ## Load-test NIM of a running stack, base model and adapters 
 
 .PHONY: clean
 clean: ## Destroy the local stack with its data; remove environments and caches of this clone
-	@[ -z "$(filter-out local,$(TARGET_OF_STACK))" ] || { echo "make clean is for stacks of this machine, and $(STACK)" \
-	  "is on $(TARGET_OF_STACK): .venv/bin/nemostack teardown --stack $(STACK)" >&2; exit 1; }
+	@[ -z "$(filter-out local,$(TARGET_OF_STACK))" ] || { echo "make clean is for local stacks, and the target" \
+	  "of $(STACK) is $(TARGET_OF_STACK): use .venv/bin/nemostack teardown --stack $(STACK)" >&2; exit 1; }
 	@[ ! -e $(STATES)/nemostack/$(STACK).json ] || $(MAKE) .venv/.ready
 	@[ ! -e .venv/.ready ] || $(LIGHT) -m tools down --stack $(STACK) --purge
 	@# without state and passphrase nobody could destroy another stack, or read its secrets
