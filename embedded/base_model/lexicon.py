@@ -5,7 +5,6 @@ base model has never met. Invented words teach the model to read and copy words 
 """
 
 import random
-import re
 from dataclasses import dataclass
 
 
@@ -138,7 +137,6 @@ _ROOTS = words("""struct dict port mit tain sist fer ject duc spect vert press t
 _SUFFIXES = ("",) * 6 + words("""
     tion ation ment able ance ence ing ed er or ly ity ous ive al ant ent ure age ism ful less ness ize ate ary ory
     ship s es en ward ic ible ency ancy ions ating ified ify""")
-_PLAIN_WORD = re.compile(r"[a-z]+")
 
 
 def _inflected(verb: str) -> tuple[str, str, str]:
@@ -241,8 +239,3 @@ class Vocabulary:
         return " ".join(
             pick(FUNCTION_WORDS) if chance() < 0.42 else pick(words) for _ in range(rng.randint(shortest, longest))
         )
-
-
-def plain_words(text: str) -> list[str]:
-    """Make the lower-case words of a text, digits and punctuation aside."""
-    return _PLAIN_WORD.findall(text.lower())

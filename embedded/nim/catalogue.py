@@ -4,14 +4,12 @@ An adapter is a model entity with `peft.finetuning_type` lora, this base model, 
 completed: entities exist from the moment the job is created, so existence alone says nothing. Reads only.
 """
 
-import logging
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
-logger = logging.getLogger(__name__)
 PAGE_SIZE = 1000
 MAX_PAGES = 100
 

@@ -8,11 +8,10 @@ from typing import Any
 from huggingface_hub import HfApi
 from nemo_microservices import NeMoMicroservices
 
+from embedded.base_model import MODEL_ID as BASE
+from embedded.base_model import WEIGHTS as MODEL
 from embedded.nim.shelf import CONFIG, WEIGHTS
 
-ROOT = Path(__file__).resolve().parents[2]
-MODEL = ROOT / "embedded" / "base_model" / "weights"
-BASE = "nemostack/tiny-instruct"
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 

@@ -19,8 +19,8 @@ import pytest
 from huggingface_hub import HfApi
 from nemo_microservices import NeMoMicroservices
 
-from tests.contract.conftest import STOPPED_S, Running, free_port, wait_until
-from tests.contract.nim_support import BASE, MODEL, ROOT, Stores, make_adapter
+from tests.contract.conftest import ROOT, STOPPED_S, Running, free_port, wait_until
+from tests.contract.nim_support import BASE, MODEL, Stores, make_adapter
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 NOWHERE = "http://127.0.0.1:9"

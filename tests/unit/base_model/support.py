@@ -13,7 +13,6 @@ from embedded.base_model.lexicon import FUNCTION_WORDS
 
 ROOT = Path(__file__).resolve().parents[3]
 LEGAL = ROOT / "examples" / "legal"
-WEIGHTS = ROOT / "embedded" / "base_model" / "weights"
 
 _SLOT = re.compile(r"\{\w+\}")
 _NUMBER = re.compile(r"\d[\d,.]*")
