@@ -5,13 +5,17 @@ import functools
 import http.server
 import os
 import stat
+import subprocess
+import sys
 import tarfile
 import threading
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
+from tests.cluster.api import wait
 from tests.cluster.provider import difference, kubeconfig, names, plugin
 from tests.cluster.provider.charts import ChartStore
 from tests.cluster.provider.difference import Change
@@ -117,6 +121,38 @@ def test_the_plugin_is_written_for_this_python(tmp_path, monkeypatch):
     program = tmp_path / "pulumi-resource-kubernetes"
     assert program.stat().st_mode & stat.S_IXUSR
     assert environment["PATH"].startswith(f"{tmp_path}{os.pathsep}")
+
+
+def alive(process):
+    """Where nobody waits for orphans they stay as zombies, which are not alive either."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_the_plugin_ends_with_an_engine_that_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setenv(plugin.CHOICE, "own")
+    plugin.install(tmp_path / "bin")
+    folder = tmp_path / "of-the-plugin"
+    folder.mkdir()
+    engine = (
+        "import subprocess, sys, time\n"
+        "plugin = subprocess.Popen([sys.argv[1], '127.0.0.1:1'], stdout=subprocess.PIPE, text=True)\n"
+        "print(plugin.pid, plugin.stdout.readline(), flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    command = [sys.executable, "-c", engine, str(tmp_path / "bin" / "pulumi-resource-kubernetes")]
+    environment = os.environ | {"TMPDIR": str(folder)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as killed:
+        assert killed.stdout is not None
+        pid, port = map(int, killed.stdout.readline().split())
+        started = psutil.Process(pid)
+        assert port
+        assert list(folder.iterdir())
+        killed.kill()
+    wait("the plugin ends", lambda: alive(started), lambda on: not on)
+    assert list(folder.iterdir()) == [], "it ends in order"
 
 
 def test_the_choice_of_a_plugin_is_checked(monkeypatch):

@@ -37,6 +37,7 @@ from tests.cluster.provider.properties import has_unknowns, plain, read, write
 from tests.cluster.provider.releases import Releases
 
 THREADS = 128
+ENGINE_LOOK_S = 1.0
 DEFAULT_KUBECONFIG = "~/.kube/config"
 CONNECTION = ("kubeconfig", "context", "cluster")
 DECODE = "kubernetes:yaml:decode"
@@ -251,14 +252,19 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return empty_pb2.Empty()
 
 
-def serve(engine_address: str) -> None:
-    """Serve one engine until it ends this process; tells it the port in one line, as plugins do."""
+def serve(engine_address: str, engine_pid: int) -> None:
+    """Serve one engine until it ends this process, or is gone itself; tells it the port in one line, as plugins do."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with contextlib.suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="nemostack-provider-") as folder:
         server = grpc.server(ThreadPoolExecutor(max_workers=THREADS), options=_GRPC_CHANNEL_OPTIONS)
-        provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(engine_address, Path(folder)), server)
+        provider = Provider(engine_address, Path(folder))
+        provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         sys.stdout.write(f"{port}\n")
         sys.stdout.flush()
-        server.wait_for_termination()
+        while server.wait_for_termination(timeout=ENGINE_LOOK_S):  # True: the time is over
+            if os.getppid() != engine_pid:  # it was killed, and nobody waits for what is being done here
+                provider.cancelled.set()
+                server.stop(grace=None)
+                return
