@@ -223,7 +223,7 @@ def of_operators(config: ClusterStackConfig) -> Iterator[Edge]:
         yield edge(names.POSTGRES_NAMESPACE, api, API_SERVER_PORTS, "API server")
         ports = (POSTGRES_PORT, INSTANCE_PORT)
         operator = config.postgres.operator_namespace or names.POSTGRES_OPERATOR_NAMESPACE
-        yield edge(operator, names.POSTGRES_NAMESPACE, ports, "state of the servers")
+        yield edge(operator, names.POSTGRES_NAMESPACE, ports, "server status")
     if config.prerequisites.nim_operator != "skip":
         watched = [names.namespace(config, nim) for nim in config.nims if nim.deploy == "operator"]
         if config.services.deployment_management:
@@ -241,10 +241,10 @@ def from_clients(config: ClusterStackConfig) -> Iterator[Edge]:
             yield edge(proxies, route.namespace, (route.pod_port,), "routes")
         if config.routes.kind == "ingress" and config.routes.tls.kind == "letsencrypt":
             for namespace in certificate_namespaces(config):
-                yield edge(proxies, namespace, (SOLVER_PORT,), "Let's Encrypt's question")
+                yield edge(proxies, namespace, (SOLVER_PORT,), "ACME challenges")
     for client in config.security.clients:
         for namespace, port in public_ports(config):
-            yield edge(client, namespace, (port,), "clients of yours")
+            yield edge(client, namespace, (port,), "your clients")
     if config.observability.prometheus == "skip":
         return
     metrics = [(names.namespace(config, nim), names.NIM_PORT) for nim in config.nims]
