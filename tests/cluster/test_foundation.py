@@ -19,6 +19,7 @@ from infra.platform.monitoring import Prometheus, PrometheusArgs
 from infra.platform.passwords import GeneratedPassword
 from infra.platform.postgres import Postgres, PostgresArgs
 from infra.platform.prerequisites import Prerequisites, PrerequisitesArgs
+from infra.platform.routes import Routes, RoutesArgs
 """
 ADOPTED = """
 said = {
@@ -33,6 +34,7 @@ charts = ChartStore(settings.charts, Path("/"), None)
 needed = Prerequisites("prerequisites", PrerequisitesArgs(config=settings, charts=charts))
 Postgres("postgres", PostgresArgs(config=settings, charts=charts, after=needed.ready))
 Prometheus("prometheus", PrometheusArgs(config=settings, charts=charts, after=needed.ready))
+Routes("routes", RoutesArgs(config=settings, charts=charts, namespaces={}, after=needed.ready))
 """
 PASSWORD = """
 pulumi.export("password", GeneratedPassword("login", length=24).value)
@@ -55,21 +57,26 @@ def sections(**said):
 @pytest.mark.parametrize(
     ("said", "setting", "kind"),
     [
-        ({"prerequisites": {"volcano": "adopt"}}, "prerequisites.volcano", "podgroups.scheduling.volcano.sh"),
-        ({"prerequisites": {"cert_manager": "adopt"}}, "prerequisites.cert_manager", "certificates.cert-manager.io"),
-        ({"postgres": {"operator": "adopt"}}, "postgres.operator", "clusters.postgresql.cnpg.io"),
+        ({"prerequisites": {"volcano": "adopt"}}, "prerequisites.volcano.adopt", "podgroups.scheduling.volcano.sh"),
+        (
+            {"prerequisites": {"cert_manager": "adopt"}},
+            "prerequisites.cert_manager.adopt",
+            "certificates.cert-manager.io",
+        ),
+        ({"postgres": {"operator": "adopt"}}, "postgres.operator.adopt", "clusters.postgresql.cnpg.io"),
         (
             {"observability": {"prometheus": "adopt"}},
-            "observability.prometheus",
+            "observability.prometheus.adopt",
             "servicemonitors.monitoring.coreos.com",
         ),
+        ({"routes": {"kind": "ingress", "domain": "example.com"}}, "routes.ingress.controller", "traefik"),
     ],
 )
 def test_software_that_is_to_be_adopted_and_is_not_there_stops_the_preview(stack, said, setting, kind):
     # one at a time: the engine stops at the first that fails and may say nothing of the others
     stack.program(IMPORTS + ADOPTED.replace("SECTIONS", repr(sections(**said))))
     said = stack.preview(fails=True).output
-    (line,) = [line for line in said.splitlines() if f"{setting}.adopt" in line and "does not exist" in line]
+    (line,) = [line for line in said.splitlines() if setting in line and "does not exist" in line]
     assert kind in line
     assert "Traceback" not in said
 
