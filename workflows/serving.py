@@ -54,7 +54,7 @@ def _reason(nim: Nim, model: str) -> str:
         if known and _NOT_FOR_GOOD not in reason:
             raise ServiceError(
                 f"NIM refuses to serve {model}: {reason}",
-                hint="change NIM's settings and run again, or train with other hyperparameters",
+                hint="once NIM serves it, the same command goes on",
             ) from error
         return reason
     except ServiceError:

@@ -164,7 +164,7 @@ def test_failed_job_says_why_and_how_to_go_on(harness: Harness, settings: Settin
 
 def test_an_adapter_that_nim_refuses_ends_the_run_with_its_reason(harness: Harness, settings: Settings) -> None:
     harness.stack.refusal = "rank 64 is above max_lora_rank 32"
-    with pytest.raises(ServiceError, match=r"NIM refuses to serve .*: rank 64 is above max_lora_rank 32; change"):
+    with pytest.raises(ServiceError, match=r"NIM refuses to serve .*: rank 64 is above max_lora_rank 32; once NIM"):
         harness.run(settings)
     assert harness.stack.count(r"GET /nim/v1/models$") < 5  # at once, not after the deadline
     harness.stack.refusal = ""
