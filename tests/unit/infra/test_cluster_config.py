@@ -173,6 +173,11 @@ def test_least_settings_work(target: str, layout: str) -> None:
             "customizer.targets.0.templates.0", "single, or a pool without mig",
         ),
         (
+            "gke", {"gke": {"gpu_pools": [A100, A100 | {"name": "sliced", "count": 2, "time_slicing": {"replicas": 4}}]},
+                    "nims": [NIM | {"tag": "1.8.3", "gpus": 2, "pool": "sliced"}]},
+            "nims.0.gpus", "a pod gets one partition or turn",
+        ),
+        (
             "gke", {"gke": {"gpu_pools": [A100 | {"time_slicing": {"replicas": 4}}]}},
             "nims.0.pool", "another pool here, or for customizer.pool",
         ),
