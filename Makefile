@@ -155,7 +155,8 @@ cluster: .venv/.ready ## Targets on Kubernetes: real control plane with simulate
 	$(LIGHT) -m pytest tests/cluster -n 2 --dist loadfile
 
 .PHONY: test
-test: check contract engine cluster ## Everything that CI proves: check to cluster, then smoke and load on a throw-away stack
+# The smoke tests load base model and adapter; the load test after them proves the command on a stack without adapters.
+test: check contract engine cluster ## Run everything CI runs: check to cluster, then smoke and load tests on a throw-away stack
 	@trap '$(LIGHT) -m tools down --stack $(TEST_STACK) --purge' EXIT; \
 	$(LIGHT) -m tools up --stack $(TEST_STACK) --config local.base_port=$(TEST_BASE_PORT); \
 	$(LIGHT) -m pytest smoke_tests --stack $(TEST_STACK) --require-stack -n 4; \
