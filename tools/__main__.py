@@ -4,7 +4,7 @@ python -m tools ensure                         install what is missing, print wh
 python -m tools ensure kubernetes etcd kwok    the same for what tests/cluster starts
 eval "$(python -m tools env)"                  make plain `pulumi up -s local` work in this shell
 python -m tools run -- pulumi up -s local      the same for one command
-python -m tools up --stack local               make the stack if need be, bring it up
+python -m tools up --stack local               create the stack if necessary, bring it up
 python -m tools down --stack local             destroy it
 
 With target `local`, up and down do not ask for confirmation. With any other target Pulumi shows a preview and asks,

@@ -98,7 +98,7 @@ def score(predictions: Sequence[str], references: Sequence[str]) -> dict[str, In
 
 def read_rows(path: Path) -> list[Row]:
     """Return the rows of a JSONL file."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 def ask(row: Row, examples: Sequence[Row] = ()) -> Messages:

@@ -11,7 +11,6 @@ from workflows.kubectl import Object
 POD_GROUPS = "podgroups.scheduling.volcano.sh"
 STUCK_AFTER_S = 300.0
 _WEBHOOK = re.compile(r"failed calling webhook \"?([\w.-]+)")
-_X509 = re.compile(r"x509|certificate|no endpoints available", re.IGNORECASE)
 
 
 def _pod_group(snapshot: Snapshot) -> Iterator[Seen]:
