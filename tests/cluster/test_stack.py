@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from infra import names
-from tests.cluster.api import DEFINITIONS
+from tests.cluster.api import DEFINITIONS, wait
 from tests.cluster.control_plane import SYSTEM_NAMESPACES, ControlPlane
 from tests.cluster.pulumi_stack import NAME, ROOT, PulumiStack, Update
 
@@ -319,6 +319,8 @@ def test_namespaces_with_secrets_that_were_there_before_are_used_and_left(make, 
     finally:
         for namespace in own:
             control_plane.api.delete(f"/api/v1/namespaces/{namespace}")
+        # other tests make namespaces of these names, which one on its way out would refuse
+        wait("namespaces gone", lambda: namespaces(control_plane) & own.keys(), lambda left: not left)
 
 
 def existing_secret(name):
