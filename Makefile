@@ -126,7 +126,7 @@ clean: ## Destroy the local stack with its data; remove environments and caches 
 # --- proof --------------------------------------------------------------------------------------------------------
 
 .PHONY: check
-check: $(UNIT_NEEDS) .venv-embedded/.ready ## Format, lint, types, unit tests (about 2 min)
+check: $(UNIT_NEEDS) .venv-embedded/.ready ## Format, lint, types, unit tests (about 2.5 min)
 	@$(MAKE) -j 2 --output-sync=target lint types-stack types-embedded lock-check
 	$(LIGHT) -m pytest tests/unit -n 2 -m "not slow"
 
