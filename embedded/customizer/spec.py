@@ -46,6 +46,7 @@ class JobFolder:
         self.lock = root / "lock"
         self.dataset = root / "dataset"
         self.base = root / "base"
+        self.partial_base = root / "base.partial"
         self.checkpoint = root / "checkpoint.pt"
         self.best = root / "best.pt"
         self.artifact = root / "artifact"
@@ -68,7 +69,7 @@ class JobFolder:
 
     def remove_downloads(self) -> None:
         """Delete what came from the Data Store, whole or in part."""
-        for folder in (self.dataset, self.base, self.base.with_name(f"{self.base.name}.partial")):
+        for folder in (self.dataset, self.base, self.partial_base):
             shutil.rmtree(folder, ignore_errors=True)
 
     def read_spec(self) -> JobSpec:

@@ -35,7 +35,7 @@ def fetch(spec: JobSpec, folder: JobFolder) -> Path:
     """Return the folder with the base model, downloaded unless an interrupted run left it. JobError if unusable."""
     if folder.base.exists():
         return folder.base
-    partial = folder.base.with_name(folder.base.name + ".partial")
+    partial = folder.partial_base
     shutil.rmtree(partial, ignore_errors=True)
     url = FilesUrl.parse(spec.weights)
     try:

@@ -9,6 +9,8 @@ from typing import Any
 from huggingface_hub import HfApi
 from nemo_microservices import NeMoMicroservices
 
+from embedded.customizer.spec import JobSpec
+
 MODEL_ID = "nemostack/tiny-random"
 LIVE = {"created", "pending", "running", "cancelling"}
 CHAT_TEMPLATE = (
@@ -82,6 +84,27 @@ def put_dataset(hub: HfApi, name: str, files: dict[str, bytes]) -> str:
     for path, content in files.items():
         hub.upload_file(path_or_fileobj=content, path_in_repo=path, repo_id=f"default/{name}", repo_type="dataset")
     return f"default/{name}"
+
+
+def job_spec(weights: str | Path, hyperparameters: dict[str, Any], **changes: Any) -> JobSpec:
+    """Make the terms of a job as the Customizer hands them to its worker."""
+    terms = {
+        "job_id": "cust-x",
+        "base_model": MODEL_ID,
+        "weights": str(weights),
+        "dataset_url": "hf://datasets/default/x",
+        "dataset_limit": None,
+        "data_store_url": "http://127.0.0.1:9",
+        "output_repo": ("default", "out"),
+        "hyperparameters": hyperparameters,
+        "max_seq_length": 256,
+        "precision": "fp32",
+        "prompt_template": "{prompt} {completion}",
+        "chat_prompt_template": None,
+        "threads": 1,
+        "seed": 1,
+    }
+    return JobSpec.model_validate(terms | changes)
 
 
 def finished(client: NeMoMicroservices, job_id: str, seconds: float = 300) -> Any:

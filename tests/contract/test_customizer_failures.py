@@ -22,11 +22,10 @@ from nemo_microservices import NeMoMicroservices
 from embedded.customizer import stores, worker
 from embedded.customizer.jobs import TERMINAL, Jobs
 from embedded.customizer.runner import Runner
-from embedded.customizer.schemas import Hyperparameters
-from embedded.customizer.spec import JobFolder, JobSpec
+from embedded.customizer.spec import JobFolder
 from embedded.customizer.state import State
 from tests.contract.conftest import ROOT, STOPPED_S, free_port, wait_until
-from tests.contract.customizer_support import MODEL_ID, finished, jsonl, make_model, pairs, put_dataset
+from tests.contract.customizer_support import MODEL_ID, finished, job_spec, jsonl, make_model, pairs, put_dataset
 
 LORA = {"finetuning_type": "lora"}
 GOOD = {"training/a.jsonl": jsonl(pairs(64)), "validation/v.jsonl": jsonl(pairs(8, 1000))}
@@ -338,21 +337,13 @@ def test_a_full_disk_ends_the_worker_with_the_code_for_it(settings, hub, unique,
     put_dataset(hub, unique, GOOD)
     folder = JobFolder(tmp_path / "job")
     folder.create(
-        JobSpec(
+        job_spec(
+            settings["base_models"][MODEL_ID],
+            {**LORA, "epochs": 1},
             job_id="cust-full",
-            base_model=MODEL_ID,
-            weights=settings["base_models"][MODEL_ID],
             dataset_url=f"hf://datasets/default/{unique}",
-            dataset_limit=None,
             data_store_url=settings["data_store_url"],
             output_repo=("default", unique),
-            hyperparameters=Hyperparameters.model_validate({**LORA, "epochs": 1}),
-            max_seq_length=256,
-            precision="fp32",
-            prompt_template="{prompt} {completion}",
-            chat_prompt_template=None,
-            threads=1,
-            seed=1,
         )
     )
     code = "import sys; from embedded.customizer import worker; worker.main(sys.argv[1])"

@@ -13,9 +13,8 @@ from embedded.customizer import stored_model
 from embedded.customizer.failures import JobError
 from embedded.customizer.model import TunedModel
 from embedded.customizer.progress import Reporter
-from embedded.customizer.schemas import Hyperparameters
 from embedded.customizer.spec import JobFolder, JobSpec
-from tests.contract.customizer_support import MODEL_ID, finished, jsonl, make_model, pairs, put_dataset
+from tests.contract.customizer_support import MODEL_ID, finished, job_spec, jsonl, make_model, pairs, put_dataset
 
 LORA = {"finetuning_type": "lora", "training_type": "sft", "epochs": 1, "batch_size": 16, "seed": 3}
 OTHER_LAYERS = 3  # one more than the model of the settings has, so that nobody can mistake the one for the other
@@ -121,22 +120,7 @@ def spec_of(data_store_url):
     """Make the terms of a job that trains on these weights."""
 
     def make(weights: str) -> JobSpec:
-        return JobSpec(
-            job_id="cust-x",
-            base_model=MODEL_ID,
-            weights=weights,
-            dataset_url="hf://datasets/default/x",
-            dataset_limit=None,
-            data_store_url=data_store_url,
-            output_repo=("default", "out"),
-            hyperparameters=Hyperparameters.model_validate(LORA),
-            max_seq_length=256,
-            precision="fp32",
-            prompt_template="{prompt} {completion}",
-            chat_prompt_template=None,
-            threads=1,
-            seed=1,
-        )
+        return job_spec(weights, LORA, data_store_url=data_store_url)
 
     return make
 

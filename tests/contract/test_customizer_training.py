@@ -15,10 +15,10 @@ from embedded.customizer.progress import Reporter, summarize
 from embedded.customizer.rows import Template, parse_row
 from embedded.customizer.schedule import Schedule
 from embedded.customizer.schemas import Hyperparameters, Lora
-from embedded.customizer.spec import JobFolder, JobSpec
+from embedded.customizer.spec import JobFolder
 from embedded.customizer.tokens import encode
 from embedded.customizer.training import Run
-from tests.contract.customizer_support import MODEL_ID, make_model, pairs
+from tests.contract.customizer_support import MODEL_ID, job_spec, make_model, pairs
 
 
 @pytest.fixture(scope="module")
@@ -30,22 +30,7 @@ def weights(tmp_path_factory):
 def make_spec(weights):
     def make(precision="fp32", **hyper):
         hyper = {"finetuning_type": "lora", "learning_rate": 5e-3, "batch_size": 8, **hyper}
-        return JobSpec(
-            job_id="cust-x",
-            base_model=MODEL_ID,
-            weights=str(weights),
-            dataset_url="hf://datasets/default/x",
-            dataset_limit=None,
-            data_store_url="http://127.0.0.1:9",
-            output_repo=("default", "out"),
-            hyperparameters=Hyperparameters.model_validate(hyper),
-            max_seq_length=256,
-            precision=precision,
-            prompt_template="{prompt} {completion}",
-            chat_prompt_template=None,
-            threads=2,
-            seed=7,
-        )
+        return job_spec(weights, hyper, precision=precision, threads=2, seed=7)
 
     return make
 
