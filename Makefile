@@ -142,7 +142,7 @@ types-embedded: .venv-embedded/.ready
 
 .PHONY: contract
 contract: .venv-embedded/.ready ## Official clients against the embedded services
-	$(EMBEDDED) -m pytest tests/contract tests/unit/base_model -m "not slow"
+	$(EMBEDDED) -m pytest tests/contract tests/unit/base_model -m "not downloads"
 
 .PHONY: engine
 engine: $(UNIT_NEEDS) ## The slow ones: real Pulumi engine and processes on a small stack, the load test's client

@@ -1,7 +1,7 @@
 """Versions of huggingface_hub in use, installed side by side, against the Data Store.
 
-Slow: it downloads seven versions with their dependencies (from the cache of uv after the first time). NVIDIA's notebooks
-and blueprints pin 0.2x and 0.3x; people install the latest. Each version runs in a process of its own.
+Slow: it downloads seven versions with their dependencies (from the cache of uv after the first time). NVIDIA's
+notebooks and blueprints pin 0.2x and 0.3x; people install the latest. Each version runs in a process of its own.
 """
 
 import json
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = [pytest.mark.slow, pytest.mark.downloads, pytest.mark.timeout(600)]
 VERSIONS = ["0.23.5", "0.26.2", "0.30.2", "0.36.0", "1.0.1", "1.5.0", "2.4.0"]
 # Run by the version under test, so it uses nothing but what all of them have.
 CLIENT = """
@@ -46,18 +47,15 @@ def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     """The folder with one version of the client and what it needs."""
     folder = tmp_path_factory.mktemp(f"hub-{request.param}")
     command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", sys.executable]
-    done = subprocess.run(
-        [*command, "--target", str(folder), f"huggingface_hub=={request.param}"], capture_output=True, text=True
-    )
+    command += ["--target", str(folder), f"huggingface_hub=={request.param}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"installing huggingface_hub {request.param}: {done.stderr}"
     return folder
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("repo_type", ["dataset", "model"])
 @pytest.mark.parametrize("root", ["/v1/hf", ""])
-def test_every_version_in_use_works(
+def test_every_version_in_use_works(  # noqa: PLR0917 - fixtures
     installed: Path, repo_type: str, root: str, data_store_url: str, unique: str, tmp_path: Path
 ) -> None:
     rows = tmp_path / "up" / "training" / "rows.jsonl"
@@ -70,6 +68,7 @@ def test_every_version_in_use_works(
         [sys.executable, "-c", CLIENT, data_store_url + root, repo, repo_type, str(tmp_path / "up")],
         capture_output=True,
         text=True,
+        check=False,
         env=environment,
         cwd=tmp_path,
     )
