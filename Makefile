@@ -16,7 +16,7 @@ LIGHT    := .venv/bin/python
 EMBEDDED := .venv-embedded/bin/python
 COMPILE  := .venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
             --no-emit-index-url --no-header --quiet
-LIGHT_CODE := infra workflows smoke_tests load_tests tools tests/unit tests/local tests/cluster examples benchmarks/cluster_scale.py docs
+LIGHT_CODE := infra workflows smoke_tests load_tests tools simulator tests/unit tests/local tests/cluster tests/simulator examples benchmarks/cluster_scale.py docs
 CLOUDS     := gke eks aks
 CLOUD_SDKS := infra/clusters/requirements
 # Unit tests run the program of every cloud, under mocks.
@@ -146,7 +146,7 @@ docs: .venv/.ready ## Build the documentation site into build/site
 
 .PHONY: contract
 contract: .venv-embedded/.ready ## Official clients against the embedded services
-	$(EMBEDDED) -m pytest tests/contract tests/unit/base_model
+	$(EMBEDDED) -m pytest tests/contract tests/unit/base_model -m "not downloads"
 
 .PHONY: engine
 engine: $(UNIT_NEEDS) ## The slow ones: real Pulumi engine and processes on a small stack, the load test's client
@@ -156,7 +156,7 @@ engine: $(UNIT_NEEDS) ## The slow ones: real Pulumi engine and processes on a sm
 .PHONY: cluster
 cluster: .venv/.ready ## Targets on Kubernetes: real control plane with simulated GPU nodes, real Pulumi engine (first time builds it, 15 min)
 	@$(LIGHT) -m tools ensure pulumi kubernetes etcd kwok helm >/dev/null
-	$(LIGHT) -m pytest tests/cluster -n 2 --dist loadfile
+	$(LIGHT) -m pytest tests/simulator tests/cluster -n 2 --dist loadfile
 
 .PHONY: test
 # The smoke tests load base model and adapter; the load test after them proves the command on a stack without adapters.

@@ -1,7 +1,7 @@
 """`python -m tools`: the toolchain and the stacks of this clone.
 
 python -m tools ensure                         install what is missing, print where each program is
-python -m tools ensure kubernetes etcd kwok    the same for what tests/cluster starts
+python -m tools ensure kubernetes etcd kwok    the same for what simulator/ starts
 eval "$(python -m tools env)"                  make plain `pulumi up -s local` work in this shell
 python -m tools run -- pulumi up -s local      the same for one command
 python -m tools up --stack local               create the stack if necessary, bring it up

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from infra.outputs import ClusterOutputs, StackOutputs
-from tests.cluster.api import Object, wait
-from tests.cluster.control_plane import ControlPlane
+from simulator.api import Object, wait
+from simulator.control_plane import ControlPlane
 from tests.unit.workflows import healthy_cluster as h
 from workflows.cluster.diagnosis import diagnose, look
 from workflows.cluster.snapshot import Snapshot, take

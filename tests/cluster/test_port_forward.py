@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from infra.outputs import StackOutputs
-from tests.cluster.control_plane import ControlPlane
+from simulator.control_plane import ControlPlane
 from tests.unit.workflows import healthy_cluster as h
 from workflows.cluster import forwarder
 from workflows.cluster.port_forward import forwarding, free_ports, plan, wait_ready

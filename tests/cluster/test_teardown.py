@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from infra.outputs import ClusterOutputs, StackOutputs
-from tests.cluster.api import DEFINITIONS, ApiError, Object, wait
-from tests.cluster.control_plane import ControlPlane
+from simulator.api import DEFINITIONS, ApiError, Object, wait
+from simulator.control_plane import ControlPlane
 from tests.unit.workflows import healthy_cluster as h
 from tools import stacks
 from workflows import cli, teardown_command

@@ -11,7 +11,7 @@ from infra.config import ClusterStackConfig
 from infra.config.platform import ObjectStore
 from infra.nemo.values import ALIASES, Surroundings, releases, values
 from infra.platform.credentials import CredentialNames
-from tests.cluster.charts import shapes
+from simulator.charts import shapes
 from tests.unit.infra.cluster_support import A100, CLOUDS, L4, SECRETS, config_for, unknown
 
 AROUND = Surroundings(

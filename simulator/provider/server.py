@@ -26,15 +26,15 @@ from google.protobuf import any_pb2, empty_pb2  # type: ignore[import-untyped]
 from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
 
-from tests.cluster.provider import kubeconfig, names
-from tests.cluster.provider.charts import ChartStore
-from tests.cluster.provider.cluster import ApiError, Cluster
-from tests.cluster.provider.difference import Change
-from tests.cluster.provider.engine import Engine
-from tests.cluster.provider.helm import Helm, HelmError
-from tests.cluster.provider.objects import Objects, PartialError, ResourceError
-from tests.cluster.provider.properties import has_unknowns, plain, read, write
-from tests.cluster.provider.releases import Releases
+from simulator.provider import kubeconfig, names
+from simulator.provider.charts import ChartStore
+from simulator.provider.cluster import ApiError, Cluster
+from simulator.provider.difference import Change
+from simulator.provider.engine import Engine
+from simulator.provider.helm import Helm, HelmError
+from simulator.provider.objects import Objects, PartialError, ResourceError
+from simulator.provider.properties import has_unknowns, plain, read, write
+from simulator.provider.releases import Releases
 
 THREADS = 128
 ENGINE_LOOK_S = 1.0

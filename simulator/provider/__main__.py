@@ -1,8 +1,8 @@
-"""`python -m tests.cluster.provider --engine-pid PID ENGINE`: what the generated `pulumi-resource-kubernetes` runs."""
+"""`python -m simulator.provider --engine-pid PID ENGINE`: what the generated `pulumi-resource-kubernetes` runs."""
 
 import argparse
 
-from tests.cluster.provider.server import serve
+from simulator.provider.server import serve
 
 parser = argparse.ArgumentParser(prog="pulumi-resource-kubernetes", description=__doc__)
 parser.add_argument("engine", nargs="?", default="", help="address of the engine")

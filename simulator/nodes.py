@@ -4,7 +4,7 @@ Sizes are those of common machines, so that the scheduler has something real to 
 that clouds put on GPU pools; the labels are those of GPU feature discovery and node feature discovery.
 """
 
-from tests.cluster.api import Object
+from simulator.api import Object
 
 GPU_TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
 PRODUCT = "NVIDIA-A100-SXM4-80GB"

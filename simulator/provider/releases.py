@@ -15,12 +15,12 @@ from typing import Any
 
 import yaml
 
-from tests.cluster.provider import difference, names
-from tests.cluster.provider.charts import ChartStore
-from tests.cluster.provider.cluster import Cluster
-from tests.cluster.provider.helm import GRACE, Helm, HelmError
-from tests.cluster.provider.objects import Difference, PartialError, ResourceError
-from tests.cluster.provider.properties import UNKNOWN, Secret, has_unknowns, plain, with_secrets_of
+from simulator.provider import difference, names
+from simulator.provider.charts import ChartStore
+from simulator.provider.cluster import Cluster
+from simulator.provider.helm import GRACE, Helm, HelmError
+from simulator.provider.objects import Difference, PartialError, ResourceError
+from simulator.provider.properties import UNKNOWN, Secret, has_unknowns, plain, with_secrets_of
 
 Json = dict[str, Any]
 INPUTS = "__inputs"

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from infra.versions import CHARTS, GATEWAY_API
-from tests.cluster.charts import shapes
+from simulator.charts import shapes
 from tools import programs
 
 NEMO = "nemo-microservices-helm-chart"

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.provider.kubeconfig import Kubeconfig
+from simulator.provider.kubeconfig import Kubeconfig
 
 SLOTS = 8  # helm takes about 100 MB while it runs
 GRACE = 60.0  # seconds helm may take beyond its own timeout

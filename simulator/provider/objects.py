@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.cluster.provider import difference, names, readiness
-from tests.cluster.provider.cluster import ApiError, Cluster, UnknownKindError
-from tests.cluster.provider.engine import Engine
-from tests.cluster.provider.properties import Secret, has_unknowns, is_unknown, plain, with_secrets_of
+from simulator.provider import difference, names, readiness
+from simulator.provider.cluster import ApiError, Cluster, UnknownKindError
+from simulator.provider.engine import Engine
+from simulator.provider.properties import Secret, has_unknowns, is_unknown, plain, with_secrets_of
 
 Json = dict[str, Any]
 INPUTS, MANAGER, API_VERSION = "__inputs", "__fieldManager", "__initialApiVersion"

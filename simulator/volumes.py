@@ -9,7 +9,7 @@ takes any. No data, no capacity, no topology.
 
 from typing import Any
 
-from tests.cluster.api import Api, ApiError, Object
+from simulator.api import Api, ApiError, Object
 
 PROVISIONER = "simulated.nemostack.dev/volumes"
 STANDARD = "standard"

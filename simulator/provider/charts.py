@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tests.cluster.provider.helm import Helm, HelmError
+from simulator.provider.helm import Helm, HelmError
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`python -m tests.cluster --gpu-nodes 3`: a simulated cluster to try things on, until Ctrl-C.
+"""`python -m simulator --gpu-nodes 3`: a simulated cluster to try things on, until Ctrl-C.
 
 Prints the line that points kubectl, helm or `pulumi up` of target `existing` at it. Nothing of it stays.
 """
@@ -9,13 +9,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.cluster.control_plane import ControlPlane, ControlPlaneError
+from simulator.control_plane import ControlPlane, ControlPlaneError
 from tools.errors import ToolError
 
 
 def main() -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m simulator", description=__doc__)
     parser.add_argument("--gpu-nodes", type=int, default=2, help="nodes with GPUs; default: 2")
     parser.add_argument("--gpus", type=int, default=4, help="GPUs of each, 80 GB; default: 4")
     parser.add_argument("--nodes", type=int, default=2, help="nodes without GPUs; default: 2")

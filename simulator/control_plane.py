@@ -19,13 +19,13 @@ from typing import Self
 
 import httpx
 
-from tests.cluster import components, nodes
-from tests.cluster.api import Api, ApiError, Object, wait
-from tests.cluster.certificates import Authority, write_key, write_private, write_public
-from tests.cluster.loops import Loop
-from tests.cluster.operators import Operators
-from tests.cluster.processes import Process, tail
-from tests.cluster.volumes import Provisioner
+from simulator import components, nodes
+from simulator.api import Api, ApiError, Object, wait
+from simulator.certificates import Authority, write_key, write_private, write_public
+from simulator.loops import Loop
+from simulator.operators import Operators
+from simulator.processes import Process, tail
+from simulator.volumes import Provisioner
 from tools import kubernetes, programs
 
 START_S = 120.0

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 CHOICE = "NEMOSTACK_TEST_PROVIDER"
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 def official() -> Path | None:
@@ -39,7 +39,7 @@ def install(folder: Path) -> dict[str, str]:
         return {}
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "pulumi-resource-kubernetes"
-    command = f'exec {shlex.quote(sys.executable)} -u -m tests.cluster.provider --engine-pid "$PPID"'
+    command = f'exec {shlex.quote(sys.executable)} -u -m simulator.provider --engine-pid "$PPID"'
     program.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT))} {command} "$@"\n')
     program.chmod(0o755)
     return {

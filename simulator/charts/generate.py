@@ -2,7 +2,7 @@
 
 Beside them the manifests of infra/versions.py, as definitions that take anything.
 
-`python -m tests.cluster.charts.generate FOLDER` does it by hand, for a stack with `nemostack:charts.source: FOLDER`.
+`python -m simulator.charts.generate FOLDER` does it by hand, for a stack with `nemostack:charts.source: FOLDER`.
 """
 
 import json
@@ -15,13 +15,13 @@ from typing import Any
 import yaml
 
 from infra.versions import CHARTS, MANIFESTS
-from tests.cluster.charts import shapes
+from simulator.charts import shapes
 
 HERE = Path(__file__).parent
 CATALOG: dict[str, Any] = yaml.safe_load((HERE / "catalog.yaml").read_text())
 KIND = re.compile(r"(\w+)(!?)(?: \((\w+)\))?")
 ABOUT = (
-    "A stand-in for the chart {name}, made by tests/cluster/charts: it takes the same values and starts nothing real. "
+    "A stand-in for the chart {name}, made by simulator/charts: it takes the same values and starts nothing real. "
     "What is proven with it is our program, not the chart's own templates.\n"
 )
 

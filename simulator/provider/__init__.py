@@ -1,4 +1,4 @@
-"""A small stand-in for Pulumi's Kubernetes plugin, used by tests/cluster only.
+"""A small stand-in for Pulumi's Kubernetes plugin, used by the simulated cluster only.
 
 `pulumi up` with `pulumi_kubernetes` needs the plugin `pulumi-resource-kubernetes`. Where it can be downloaded it is
 the thing to use (`plugin.official()` finds it); where it cannot, this package speaks the same gRPC protocol, so that

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from tests.cluster.provider.kubeconfig import Kubeconfig
+from simulator.provider.kubeconfig import Kubeconfig
 
 Json = dict[str, Any]
 DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"

@@ -1,24 +1,34 @@
-"""One control plane a test process, a namespace a test, and proof that tests leave the cluster as they found it."""
+"""Fixtures of tests/cluster and tests/simulator: one control plane per test process and a namespace per test.
+
+Each test has to leave the cluster as it was. The simulator is imported only where a test asks for it: the other tiers
+run in environments and on systems that it does not need.
+"""
+
+from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Generator, Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cluster.api import DEFINITIONS, wait
-from tests.cluster.charts import generate
-from tests.cluster.control_plane import SYSTEM_NAMESPACES, ControlPlane
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+    from simulator.control_plane import ControlPlane
 
 CLEAN_S = 120.0
-PLANE = pytest.StashKey[ControlPlane]()
+PLANE: pytest.StashKey[ControlPlane] = pytest.StashKey()
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[ControlPlane]:
     """A control plane without nodes. Its logs stay where pytest keeps its temporary folders."""
+    from simulator.api import wait
+    from simulator.control_plane import ControlPlane
+
     with ControlPlane.start(tmp_path_factory.mktemp("control-plane")) as plane:
         pytestconfig.stash[PLANE] = plane
         yield plane
@@ -46,6 +56,8 @@ def leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def charts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the charts that stand in for the real ones."""
+    from simulator.charts import generate
+
     folder = tmp_path_factory.mktemp("charts")
     generate.write(folder)
     return folder
@@ -54,6 +66,8 @@ def charts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace of the test's own, in which pods can be made; gone after it."""
+    from simulator.api import wait
+
     stem = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:40]
     name = f"{stem}-{uuid.uuid4().hex[:6]}"
     control_plane.api.create("/api/v1/namespaces", {"metadata": {"name": name}})
@@ -64,20 +78,22 @@ def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> It
 
 
 def names(plane: ControlPlane, path: str) -> set[str]:
-    """What there is in a collection."""
-    return {thing["metadata"]["name"] for thing in plane.api.items(path)}
+    """Return the names of the objects in a collection."""
+    return {item["metadata"]["name"] for item in plane.api.items(path)}
 
 
 def left(plane: ControlPlane, *, also_on_the_way_out: bool = False) -> set[str]:
-    """What other tests would see of a test. Volumes go after their namespace, so only the end can tell."""
+    """Return what other tests would see of a test. Volumes go after their namespace, so only the end can tell."""
+    from simulator.control_plane import SYSTEM_NAMESPACES
+
     collections = ["/api/v1/namespaces", DEFINITIONS]
     if also_on_the_way_out:
         collections.append("/api/v1/persistentvolumes")
     return {
-        f"{path.rsplit('/', 1)[-1]}/{thing['metadata']['name']}"
+        f"{path.rsplit('/', 1)[-1]}/{item['metadata']['name']}"
         for path in collections
-        for thing in plane.api.items(path)
-        if also_on_the_way_out or "deletionTimestamp" not in thing["metadata"]
+        for item in plane.api.items(path)
+        if also_on_the_way_out or "deletionTimestamp" not in item["metadata"]
     } - {f"namespaces/{name}" for name in SYSTEM_NAMESPACES}
 
 

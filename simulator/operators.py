@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.cluster.api import Api, ApiError, Object
+from simulator.api import Api, ApiError, Object
 
 MANAGER = "simulated-operators"
 GENERATION = "simulated.nemostack.dev/generation"

@@ -8,8 +8,8 @@ import textwrap
 
 import pytest
 
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.pulumi_stack import PulumiStack, begun
+from simulator.control_plane import ControlPlane
+from simulator.pulumi_stack import PulumiStack, begun
 
 pytestmark = pytest.mark.slow
 IMPORTS = "import pulumi\nimport pulumi_kubernetes as k8s\nfrom pathlib import Path\n"

@@ -13,28 +13,14 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.cluster import volumes
-from tests.cluster.api import Api, ApiError, Object, wait
-from tests.cluster.control_plane import ControlPlane, ControlPlaneError
+from simulator import volumes
+from simulator.api import Api, ApiError, Object, wait
+from simulator.control_plane import ControlPlane, ControlPlaneError
+from tests.simulator.support import TOLERATES_GPU, claims, make_pod, phases, pod_spec
 from tools import kubernetes, programs
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
-TOLERATES_GPU = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
-
-
-def pod_spec(*, gpus: int = 0, tolerations: Any = (), **more: Any) -> Object:
-    limits = {"nvidia.com/gpu": str(gpus)} if gpus else {}
-    container = {"name": "main", "image": "none.invalid/none", "resources": {"limits": limits}}
-    return {"containers": [container], "tolerations": list(tolerations), **more}
-
-
-def make_pod(api: Api, namespace: str, name: str, **spec: Any) -> None:
-    api.create(f"/api/v1/namespaces/{namespace}/pods", {"metadata": {"name": name}, "spec": pod_spec(**spec)})
-
-
-def phases(api: Api, namespace: str) -> list[str]:
-    return sorted(pod["status"]["phase"] for pod in api.items(f"/api/v1/namespaces/{namespace}/pods"))
 
 
 def why_pending(api: Api, namespace: str) -> list[str]:
@@ -172,11 +158,6 @@ def make_claim(api: Api, namespace: str, *spec: Any) -> None:
     api.create(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims", body)
 
 
-def claims(api: Api, namespace: str) -> dict[str, str]:
-    found = api.items(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims")
-    return {claim["metadata"]["name"]: claim["status"]["phase"] for claim in found}
-
-
 def volumes_of(api: Api, namespace: str) -> list[Object]:
     found = api.items("/api/v1/persistentvolumes")
     return [volume for volume in found if volume["spec"]["claimRef"]["namespace"] == namespace]
@@ -307,7 +288,7 @@ def test_dies_with_the_tests(tmp_path: Path, number: signal.Signals) -> None:
     code = (
         "import pathlib, signal, sys, time\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from tests.cluster.control_plane import ControlPlane\n"
+        "from simulator.control_plane import ControlPlane\n"
         "with ControlPlane.start(pathlib.Path(sys.argv[1])) as plane:\n"
         "    print(*plane.pids.values(), flush=True)\n"
         "    time.sleep(600)\n"

@@ -1,6 +1,6 @@
 """Which values a chart knows, derived from the chart itself: keys and types, nothing of its text.
 
-`python -m tests.cluster.charts.shapes CHART_FOLDER` prints the shape of an unpacked chart (`helm pull --untar`); what
+`python -m simulator.charts.shapes CHART_FOLDER` prints the shape of an unpacked chart (`helm pull --untar`); what
 is printed is kept in `shapes/<chart>.yaml`. A key counts as known if the
 default values have it or a template reads it. A shape is a mapping of keys to shapes; a leaf is one of
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from tests.cluster.provider.cluster import ApiError, Cluster
+from simulator.provider.cluster import ApiError, Cluster
 
 Json = dict[str, Any]
 SKIP = "pulumi.com/skipAwait"

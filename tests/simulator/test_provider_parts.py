@@ -15,12 +15,12 @@ import psutil
 import pytest
 import yaml
 
-from tests.cluster.api import wait
-from tests.cluster.provider import difference, kubeconfig, names, plugin
-from tests.cluster.provider.charts import ChartStore
-from tests.cluster.provider.difference import Change
-from tests.cluster.provider.helm import Helm, HelmError
-from tests.cluster.provider.properties import (
+from simulator.api import wait
+from simulator.provider import difference, kubeconfig, names, plugin
+from simulator.provider.charts import ChartStore
+from simulator.provider.difference import Change
+from simulator.provider.helm import Helm, HelmError
+from simulator.provider.properties import (
     SIGNATURE,
     UNKNOWN,
     Secret,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import httpx
 
-from tests.cluster.api import ApiError
+from simulator.api import ApiError
 
 SHORTEST_S = 0.2
 LONGEST_S = 1.6

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import operators
-from tests.cluster.api import DEFINITIONS, ApiError, Object, wait
-from tests.cluster.charts import generate
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.test_control_plane import TOLERATES_GPU, claims, phases
+from simulator import operators
+from simulator.api import DEFINITIONS, ApiError, Object, wait
+from simulator.charts import generate
+from simulator.control_plane import ControlPlane
+from tests.simulator.support import TOLERATES_GPU, claims, phases
 
 pytestmark = pytest.mark.slow
 

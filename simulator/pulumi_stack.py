@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.provider import plugin
+from simulator.provider import plugin
 from tools import environment, programs
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 NAME = "test"
 TIMEOUT_S = 600.0
 DYNAMIC = "pulumi:providers:pulumi-python"
