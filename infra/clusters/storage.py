@@ -35,7 +35,7 @@ def storage_class(
     """
     return kubernetes.storage.v1.StorageClass(
         name,
-        metadata={"name": name} | ({"annotations": {DEFAULT_CLASS: "true"}} if default else {}),
+        metadata=kubernetes.meta.v1.ObjectMetaArgs(name=name, annotations={DEFAULT_CLASS: "true"} if default else None),
         provisioner=provisioner,
         parameters=parameters,
         mount_options=list(mount_options) or None,
