@@ -13,10 +13,10 @@ from typing import Any
 import psutil
 import pytest
 
+from operations.toolchain import kubernetes, programs
 from tests.cluster import volumes
 from tests.cluster.api import Api, ApiError, Object, wait
 from tests.cluster.control_plane import ControlPlane, ControlPlaneError
-from tools import kubernetes, programs
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
