@@ -16,7 +16,7 @@ from pulumi_aws import eks
 
 from infra import names
 from infra.clusters import eks_addons, eks_network, eks_roles, kubeconfig
-from infra.clusters.cluster import Cluster
+from infra.clusters.cluster import Cluster, kubernetes_provider
 from infra.clusters.eks_network import Network
 from infra.clusters.eks_pools import Nodes, gpu_pool, system_pool
 from infra.clusters.storage import RWO_CLASS, RWX_CLASS, makes_shared_class
@@ -112,8 +112,8 @@ class EksCluster(pulumi.ComponentResource):
             lambda found: kubeconfig.eks(name, settings.region, *found)
         )
         self.kubeconfig = pulumi.Output.secret(content)
-        self.provider = kubernetes.Provider(
-            name, kubeconfig=self.kubeconfig, opts=pulumi.ResourceOptions(parent=self, depends_on=[*place.made])
+        self.provider = kubernetes_provider(
+            name, self.kubeconfig, pulumi.ResourceOptions(parent=self, depends_on=[*place.made])
         )
         in_cluster = pulumi.ResourceOptions(parent=self, provider=self.provider)
 

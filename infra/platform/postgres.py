@@ -117,7 +117,7 @@ class Postgres(pulumi.ComponentResource):
     ) -> kubernetes.core.v1.Secret:
         return kubernetes.core.v1.Secret(
             f"{namespace}-{database.secret}",
-            metadata={"name": database.secret, "namespace": namespace, "labels": labels or {}},
+            metadata={"name": database.secret, "namespace": namespace} | ({"labels": labels} if labels else {}),
             type=kind,
             string_data=content,
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(self.args.after)),
