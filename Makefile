@@ -16,7 +16,7 @@ LIGHT    := .venv/bin/python
 EMBEDDED := .venv-embedded/bin/python
 COMPILE  := .venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
             --no-emit-index-url --no-header --quiet
-LIGHT_CODE := nemostack cli operations infra workflows smoke_tests load_tests tests/unit tests/local tests/cluster examples benchmarks/cluster_scale.py
+LIGHT_CODE := nemostack cli operations infra workflows smoke_tests load_tests simulator tests/unit tests/local tests/cluster tests/simulator examples benchmarks/cluster_scale.py docs
 CLOUDS     := gke eks aks
 CLOUD_SDKS := infra/clusters/requirements
 # Unit tests run the program of every cloud, under mocks.
@@ -73,7 +73,7 @@ embedded-env: .venv-embedded/.ready ## Install what the local stack needs (.venv
 
 .PHONY: lock
 lock: .venv/.ready ## Recompile both requirements files from pyproject.toml
-	$(COMPILE) --group stack --group dev -o requirements.txt
+	$(COMPILE) --group stack --group dev --group docs -o requirements.txt
 	$(COMPILE) --group embedded --group dev -o embedded/requirements.txt
 	for cloud in $(CLOUDS); do $(COMPILE) --group $$cloud -c requirements.txt -o $(CLOUD_SDKS)/$$cloud.txt; done
 
@@ -82,7 +82,7 @@ lock-check: .venv/.ready
 	@tmp=$$(mktemp -d); trap 'rm -rf $$tmp' EXIT; \
 	check() { locked="$$1"; shift; cp "$$locked" $$tmp/lock.txt; $(COMPILE) "$$@" -o $$tmp/lock.txt; \
 	  diff -q "$$locked" $$tmp/lock.txt >/dev/null || { echo "$$locked has drifted from pyproject.toml: run make lock"; exit 1; }; }; \
-	check requirements.txt --group stack --group dev; check embedded/requirements.txt --group embedded --group dev; \
+	check requirements.txt --group stack --group dev --group docs; check embedded/requirements.txt --group embedded --group dev; \
 	for cloud in $(CLOUDS); do check $(CLOUD_SDKS)/$$cloud.txt --group $$cloud -c requirements.txt; done
 
 # --- the local stack and the main job -----------------------------------------------------------------------------
@@ -126,23 +126,28 @@ clean: ## Destroy the local stack with its data; remove environments and caches 
 # --- proof --------------------------------------------------------------------------------------------------------
 
 .PHONY: check
-check: $(UNIT_NEEDS) .venv-embedded/.ready ## Format, lint, types, unit tests (about 2.5 min)
-	@$(MAKE) -j 2 --output-sync=target lint types-stack types-embedded lock-check
+check: $(UNIT_NEEDS) .venv-embedded/.ready ## Format, lint, types, lock, docs, unit tests (about 2.5 min)
+	@$(MAKE) -j 2 --output-sync=target lint types-stack types-embedded lock-check docs
 	$(LIGHT) -m pytest tests/unit -n 2 -m "not slow"
 
 .PHONY: lint types-stack types-embedded
 lint: .venv/.ready
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
+	.venv/bin/lint-imports >/dev/null || .venv/bin/lint-imports
 types-stack: $(UNIT_NEEDS)
 	$(LIGHT) -m mypy $(LIGHT_CODE)
 types-embedded: .venv-embedded/.ready
 	@# a cache of its own: two runs at a time on one break it
 	$(EMBEDDED) -m mypy --cache-dir .mypy_cache/embedded --exclude benchmarks/cluster_scale.py embedded tests/contract benchmarks
 
+.PHONY: docs
+docs: .venv/.ready ## Build the documentation site into build/site
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+
 .PHONY: contract
 contract: .venv-embedded/.ready ## Official clients against the embedded services
-	$(EMBEDDED) -m pytest tests/contract tests/unit/base_model
+	$(EMBEDDED) -m pytest tests/contract tests/unit/base_model -m "not downloads"
 
 .PHONY: engine
 engine: $(UNIT_NEEDS) ## The slow ones: real Pulumi engine and processes on a small stack, the load test's client
@@ -152,7 +157,7 @@ engine: $(UNIT_NEEDS) ## The slow ones: real Pulumi engine and processes on a sm
 .PHONY: cluster
 cluster: .venv/.ready ## Targets on Kubernetes: real control plane with simulated GPU nodes, real Pulumi engine (first time builds it, 15 min)
 	@$(LIGHT) -m cli toolchain ensure pulumi kubernetes etcd kwok helm >/dev/null
-	$(LIGHT) -m pytest tests/cluster -n 2 --dist loadfile
+	$(LIGHT) -m pytest tests/simulator tests/cluster -n 2 --dist loadfile
 
 .PHONY: test
 # The smoke tests load base model and adapter; the load test after them proves the command on a stack without adapters.

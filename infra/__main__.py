@@ -23,6 +23,8 @@ else:
     # here: the SDK of Kubernetes takes seconds to load, and a local stack has no use for it
     from infra.cluster.stack import ClusterStack, ClusterStackArgs
 
+    for warning in config.warnings(settings):
+        pulumi.log.warn(f"Pulumi.{pulumi.get_stack()}.yaml: {warning}")
     exports = ClusterStack(pulumi.get_stack(), ClusterStackArgs(root=ROOT, settings=settings, secrets=secrets)).exports
 
 for key, value in exports.items():

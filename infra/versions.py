@@ -55,6 +55,10 @@ POSTGRES_IMAGE = "ghcr.io/cloudnative-pg/postgresql:17.6-system-trixie"
 """NVIDIA's charts bundle 16 and 17; the operator's default would be 18."""
 
 
+KUBE_RBAC_PROXY = "registry.k8s.io/kubebuilder/kube-rbac-proxy"
+"""Repository that replaces gcr.io/kubebuilder/kube-rbac-proxy in the umbrella chart; the chart's tag is the same."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
     """A file of Kubernetes objects, pinned by its digest. A mirror keeps it under `file`."""

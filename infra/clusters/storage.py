@@ -1,6 +1,7 @@
 """Storage classes of clusters that we make. Classes that the settings name are used instead, and nothing is made."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -10,6 +11,7 @@ from infra.config.stack import ClusterStackConfig
 
 RWX_CLASS = "nemostack-rwx"
 RWO_CLASS = "nemostack-rwo"
+DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
 def makes_shared_class(config: ClusterStackConfig) -> bool:
@@ -32,15 +34,15 @@ def storage_class(
 
     `wait_for_pod`: the volume is made where the first pod runs, which volumes of one zone need.
     """
+    metadata: dict[str, Any] = {"name": name}
+    if default:
+        metadata["annotations"] = {DEFAULT_CLASS: "true"}
     return kubernetes.storage.v1.StorageClass(
         name,
-        metadata={
-            "name": name,
-            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"} if default else {},
-        },
+        metadata=metadata,
         provisioner=provisioner,
         parameters=parameters,
-        mount_options=list(mount_options),
+        mount_options=list(mount_options) or None,
         reclaim_policy="Delete",
         allow_volume_expansion=True,
         volume_binding_mode="WaitForFirstConsumer" if wait_for_pod else "Immediate",

@@ -2,6 +2,7 @@
 
 from infra.config.load import load
 from infra.config.local import LocalSettings, LocalStackConfig
+from infra.config.rules.warnings import warnings
 from infra.config.secrets import secrets
 from infra.config.section import PROJECT
 from infra.config.stack import SECRET_KEYS, TARGETS, ClusterStackConfig
@@ -17,4 +18,5 @@ __all__ = [
     "SettingsError",
     "load",
     "secrets",
-]  # fmt: skip
+    "warnings",
+]

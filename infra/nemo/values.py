@@ -17,6 +17,7 @@ from infra.nemo.customization import customization
 from infra.nemo.wiring import HF_API, wiring
 from infra.platform import endpoints
 from infra.platform.credentials import CredentialNames
+from infra.versions import KUBE_RBAC_PROXY
 
 Values = dict[str, Any]
 
@@ -91,12 +92,22 @@ def values(config: ClusterStackConfig, release: UmbrellaRelease, around: Surroun
         found[service.alias] = {"enabled": True, **SERVICES[service.key](config, around), **database(config, service)}
         if service is names.CUSTOMIZER:
             # it starts the Customizer's training jobs, which are in this namespace
-            found["nemo-operator"] = {"enabled": True, "watchAllNamespaces": False}
+            found["nemo-operator"] = nemo_operator()
     mine = {service.alias for service in release.services}
     for path, url in wiring(config).items():
         if path.split(".")[0] in mine:
             put(found, path, url)
     return found
+
+
+def nemo_operator() -> Values:
+    """Values of the operator of training jobs.
+
+    The chart takes the proxy before its metrics from gcr.io/kubebuilder, which Google has closed. The community of
+    Kubernetes serves the same tags from its own registry.
+    """
+    proxy = {"image": {"repository": KUBE_RBAC_PROXY}}
+    return {"enabled": True, "watchAllNamespaces": False, "controllerManager": {"kubeRbacProxy": proxy}}
 
 
 def put(target: Values, path: str, value: str) -> None:

@@ -131,6 +131,7 @@ def mlflow_values(config: ClusterStackConfig, annotations: Mapping[str, pulumi.I
             "enabled": watched.prometheus != "skip",
             "namespace": names.MLFLOW_NAMESPACE,
             "labels": {"release": watched.release_label},
+            "useServicePort": True,  # the chart's other field compares the Service's port with the container's
         },
         **backend(config),
     }  # fmt: skip
@@ -162,7 +163,8 @@ def backend(config: ClusterStackConfig) -> dict[str, Any]:
     auth: dict[str, Any] = {"enabled": config.mlflow.basic_auth}
     if config.mlflow.basic_auth:
         auth["existingAdminSecret"] = {"name": names.MLFLOW_ADMIN_SECRET}
-        auth["sqliteFullPath"] = MOUNT
+        if database is None:
+            auth["sqliteFullPath"] = f"{MOUNT}/"  # the chart adds the name of the file without a slash between
     if database is None:
         return {"backendStore": {"defaultSqlitePath": f"{MOUNT}/mlflow.db"}, "auth": auth}
     server = {"enabled": True, "host": database.host, "port": database.port}

@@ -1,4 +1,4 @@
-"""A Kubernetes control plane without containers, and helm: what `tests/cluster/` starts and calls.
+"""A Kubernetes control plane without containers, and helm: what `simulator/` starts and calls.
 
 Built from the Go modules that `go/{kubernetes,etcd,kwok,helm}` beside this file pin. kwok plays the nodes: what its
 simulated nodes and pods do is written in stage files of its module, which are copied from there, so the two always fit.

@@ -10,7 +10,7 @@ import pytest
 from infra.clusters.adopted import KubectlError, read, verify
 from infra.config.clusters import ExistingSettings
 from nemostack.kubectl.process import Access
-from tests.cluster.control_plane import ControlPlane
+from simulator.control_plane import ControlPlane
 from tests.unit.infra.cluster_support import config_for
 
 

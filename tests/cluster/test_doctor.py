@@ -16,8 +16,8 @@ from nemostack.outputs import ClusterOutputs, StackOutputs
 from nemostack.service_checks import Finding
 from operations.cluster_snapshot import Snapshot, take
 from operations.doctor.cluster import diagnose, look
-from tests.cluster.api import Object, wait
-from tests.cluster.control_plane import ControlPlane
+from simulator.api import Object, wait
+from simulator.control_plane import ControlPlane
 from tests.unit.operations import healthy_cluster as h
 
 pytestmark = pytest.mark.slow

@@ -8,9 +8,9 @@ import yaml
 from nemostack.outputs import StackOutputs
 from operations.doctor.cluster import look
 from operations.teardown import teardown
-from tests.cluster.api import DEFINITIONS
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.pulumi_stack import NAME, ROOT, PulumiStack
+from simulator.api import DEFINITIONS
+from simulator.control_plane import ControlPlane
+from simulator.pulumi_stack import NAME, ROOT, PulumiStack
 
 pytestmark = pytest.mark.slow
 

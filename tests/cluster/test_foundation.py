@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.pulumi_stack import ROOT, begun
+from simulator.control_plane import ControlPlane
+from simulator.pulumi_stack import ROOT, begun
 
 IMPORTS = f"""
 import sys

@@ -13,7 +13,7 @@ from nemostack.kubectl.client import Kubectl
 from nemostack.outputs import StackOutputs
 from operations.port_forward import forwarder
 from operations.port_forward.session import forwarding, free_ports, plan, wait_ready
-from tests.cluster.control_plane import ControlPlane
+from simulator.control_plane import ControlPlane
 from tests.unit.operations import healthy_cluster as h
 
 pytestmark = pytest.mark.slow

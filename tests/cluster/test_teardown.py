@@ -19,8 +19,8 @@ from operations.stacks import stacks
 from operations.teardown import teardown
 from operations.teardown.leftovers import KEEP
 from operations.teardown.teardown import Report
-from tests.cluster.api import DEFINITIONS, ApiError, Object, wait
-from tests.cluster.control_plane import ControlPlane
+from simulator.api import DEFINITIONS, ApiError, Object, wait
+from simulator.control_plane import ControlPlane
 from tests.unit.operations import healthy_cluster as h
 
 pytestmark = pytest.mark.slow

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,12 @@ ROOT = Path(__file__).parents[2]
 def ctrl_c_works() -> None:
     """A shell starts background jobs with SIGINT ignored, which children inherit: the tests would hang on Ctrl-C."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def the_date_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions of Kubernetes lose their support as time passes; tests of other things must not fail then."""
+    monkeypatch.setattr("infra.config.kubernetes_versions.current_date", lambda: date(2026, 11, 29))
 
 
 @dataclass

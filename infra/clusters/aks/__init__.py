@@ -16,7 +16,7 @@ from pulumi_azure_native import authorization, containerservice, managedidentity
 from infra import names
 from infra.clusters import kubeconfig
 from infra.clusters.aks.pools import Nodes, gpu_pool, system_profile
-from infra.clusters.cluster import Cluster
+from infra.clusters.cluster import Cluster, kubernetes_provider
 from infra.clusters.storage import RWX_CLASS, makes_shared_class, storage_class
 from infra.config.clusters import AksSettings
 from infra.config.stack import ClusterStackConfig
@@ -143,7 +143,7 @@ class AksCluster(pulumi.ComponentResource):
         self.ready = [gpu_pool(nodes, pool, after) for pool in args.settings.gpu_pools]
         content = pulumi.Output.from_input(place.issued).apply(lambda issued: kubeconfig.aks(name, issued))
         self.kubeconfig = pulumi.Output.secret(content)
-        self.provider = kubernetes.Provider(name, kubeconfig=self.kubeconfig, opts=after)
+        self.provider = kubernetes_provider(name, self.kubeconfig, after)
         if args.shared_files:
             self.ready.append(shared_files(pulumi.ResourceOptions(parent=self, provider=self.provider)))
         self.annotations = self._bucket(place, group)

@@ -16,7 +16,7 @@ from pulumi_aws import eks
 
 from infra import names
 from infra.clusters import kubeconfig
-from infra.clusters.cluster import Cluster
+from infra.clusters.cluster import Cluster, kubernetes_provider
 from infra.clusters.eks import addons as eks_addons
 from infra.clusters.eks import network as eks_network
 from infra.clusters.eks import roles as eks_roles
@@ -115,8 +115,8 @@ class EksCluster(pulumi.ComponentResource):
             lambda found: kubeconfig.eks(name, settings.region, *found)
         )
         self.kubeconfig = pulumi.Output.secret(content)
-        self.provider = kubernetes.Provider(
-            name, kubeconfig=self.kubeconfig, opts=pulumi.ResourceOptions(parent=self, depends_on=[*place.made])
+        self.provider = kubernetes_provider(
+            name, self.kubeconfig, pulumi.ResourceOptions(parent=self, depends_on=[*place.made])
         )
         in_cluster = pulumi.ResourceOptions(parent=self, provider=self.provider)
 

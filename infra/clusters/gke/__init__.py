@@ -15,7 +15,7 @@ from pulumi_gcp import container
 
 from infra import names
 from infra.clusters import kubeconfig
-from infra.clusters.cluster import Cluster
+from infra.clusters.cluster import Cluster, kubernetes_provider
 from infra.clusters.gke import network as gke_network
 from infra.clusters.gke.pools import Nodes, gpu_pool, system_pool
 from infra.clusters.storage import RWX_CLASS, makes_shared_class, storage_class
@@ -122,8 +122,8 @@ class GkeCluster(pulumi.ComponentResource):
         pools = [gpu_pool(nodes, pool, first) for pool in args.settings.gpu_pools]
         content = pulumi.Output.all(place.endpoint, place.ca).apply(lambda found: kubeconfig.gke(name, *found))
         self.kubeconfig = pulumi.Output.secret(content)
-        self.provider = kubernetes.Provider(
-            name, kubeconfig=self.kubeconfig, opts=pulumi.ResourceOptions(parent=self, depends_on=[*place.made])
+        self.provider = kubernetes_provider(
+            name, self.kubeconfig, pulumi.ResourceOptions(parent=self, depends_on=[*place.made])
         )
         self.ready = [*system, *pools]
         if args.shared_files:
@@ -219,6 +219,8 @@ def make(
         initial_node_count=1,
         node_config=container.ClusterNodeConfigArgs(
             service_account=account.email,
+            disk_size_gb=20,  # the default is 100 GB of SSD in each zone, which the quota of a new project lacks
+            disk_type="pd-standard",
             shielded_instance_config=container.ClusterNodeConfigShieldedInstanceConfigArgs(enable_secure_boot=True),
         ),
         datapath_provider="ADVANCED_DATAPATH",

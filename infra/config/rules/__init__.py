@@ -1,14 +1,16 @@
 """Combinations of settings that cannot work, each refused before anything is created.
 
 A rule reads the whole configuration and yields problems, `path: what is wrong: what to do`. What one section can
-judge alone is in its own model. Rules about GPU pools are in rules_gpu.py, about what fits on them in
-rules_capacity.py, about routes in rules_routes.py.
+judge alone is in its own model. Rules about GPU pools are in gpu.py, about what fits on them in
+capacity.py, about routes in routes.py.
 """
 
 import ipaddress
 from collections.abc import Iterator
+from datetime import date
 
 from infra import names
+from infra.config import kubernetes_versions
 from infra.config.clusters import AksSettings, CloudCluster, EksSettings, GkeSettings
 from infra.config.rules.capacity import gpus
 from infra.config.rules.gpu import pools
@@ -17,9 +19,14 @@ from infra.config.section import repeated
 from infra.config.stack import ClusterStackConfig
 
 
-def broken_rules(config: ClusterStackConfig, secrets: set[str]) -> list[str]:
-    """All problems of a configuration. `secrets`: names of the secret settings that have a value."""
+def broken_rules(config: ClusterStackConfig, secrets: set[str], today: date | None = None) -> list[str]:
+    """All problems of a configuration.
+
+    `secrets`: names of the secret settings that have a value. `today`: the date to judge versions of Kubernetes by;
+    default: the current one.
+    """
     return [
+        *versions(config, today or kubernetes_versions.current_date()),
         *(list(pools(config)) or gpus(config)),  # the GPUs of broken pools cannot be judged
         *naming(config),
         *credentials(config, secrets),
@@ -32,6 +39,12 @@ def broken_rules(config: ClusterStackConfig, secrets: set[str]) -> list[str]:
         *observability(config),
         *security(config),
     ]
+
+
+def versions(config: ClusterStackConfig, today: date) -> Iterator[str]:
+    """A new cluster needs a version of Kubernetes that its cloud supports."""
+    if isinstance(config.cluster, CloudCluster) and config.cluster.create:
+        yield from kubernetes_versions.version_problems(config.target, config.cluster.kubernetes_version, today)
 
 
 def naming(config: ClusterStackConfig) -> Iterator[str]:

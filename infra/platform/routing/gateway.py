@@ -128,10 +128,9 @@ def controller_parameters(config: ClusterStackConfig) -> Object | None:
     where = names.GATEWAY_NAMESPACE
     if config.routes.gateway.controller == "envoy":
         replicas = 1 if config.target == "minikube" else 2
-        kubernetes: Object = {
-            "envoyDeployment": {"replicas": replicas},
-            "envoyService": {"annotations": annotations(config)},
-        }
+        kubernetes: Object = {"envoyDeployment": {"replicas": replicas}}
+        if cloud_settings := annotations(config):
+            kubernetes["envoyService"] = {"annotations": cloud_settings}
         if replicas > 1:
             kubernetes["envoyPDB"] = {"minAvailable": 1}
         spec: Object = {"provider": {"type": "Kubernetes", "kubernetes": kubernetes}}

@@ -214,7 +214,7 @@ LEAVES: dict[str, Any] = {
 
 
 def unknown(values: Any, shape: Any, path: str) -> Iterator[str]:
-    """Values of a chart that its shape (tests/cluster/charts/shapes) does not know, or knows as another type."""
+    """Values of a chart that its shape (simulator/charts/shapes) does not know, or knows as another type."""
     if isinstance(shape, str):
         if not isinstance(values, LEAVES[shape]):
             yield f"{path}: {values!r} is no {shape}"

@@ -323,6 +323,15 @@ def test_logins_are_in_a_database_of_their_own():
     assert ("mlflow", "mlflow-tracking-flask-server-secret-key") in secrets_in(found)
 
 
+def test_logins_without_postgres_are_in_a_file_on_the_volume():
+    made = values(**BUNDLED, mlflow={"basic_auth": True})
+    mounts = {mount["name"]: mount["mountPath"] for mount in made["extraVolumeMounts"]}
+    # the chart takes one slash off the front and puts the name of the file directly behind what is left
+    file = f"sqlite:////{made['auth']['sqliteFullPath'].removeprefix('/')}basic_auth.db"
+    assert file == f"sqlite:///{mounts['data']}/basic_auth.db"
+    assert "sqliteFullPath" not in values(mlflow={"basic_auth": True})["auth"]
+
+
 def test_a_volume_where_there_is_no_database_or_no_bucket():
     found, _ = built(**BUNDLED)
     (claim,) = of_type(found, ":PersistentVolumeClaim").values()
@@ -352,7 +361,10 @@ def test_metrics_are_collected_only_by_a_prometheus():
     assert unwatched["serviceMonitor"]["enabled"] is False
     assert unwatched["extraVolumes"] == []
     watched = values(observability={"prometheus": "adopt", "release_label": "mine"})
-    assert watched["serviceMonitor"] == {"enabled": True, "namespace": "mlflow", "labels": {"release": "mine"}}
+    # by default the chart's monitor compares the name of the Service's port with that of the container's, which differ
+    assert watched["serviceMonitor"] == {
+        "enabled": True, "namespace": "mlflow", "labels": {"release": "mine"}, "useServicePort": True,
+    }  # fmt: skip
     # where the chart tells the server to collect them, which its read-only file system would not let it make
     (mount,), (volume,) = watched["extraVolumeMounts"], watched["extraVolumes"]
     assert (mount["mountPath"], mount["name"]) == ("/mlflow/metrics", volume["name"])

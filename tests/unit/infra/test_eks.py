@@ -195,7 +195,7 @@ def test_the_api_server() -> None:
     assert inputs["vpcConfig"]["endpointPrivateAccess"] is True
     assert inputs["accessConfig"]["authenticationMode"] == "API"
     assert inputs["enabledClusterLogTypes"] == ["api", "audit", "authenticator"]
-    assert inputs["version"] == "1.34"
+    assert inputs["version"] == "1.35"
     _, registered = as_shipped()
     assert "publicAccessCidrs" not in registered[CLUSTER, "nemostack"].inputs["vpcConfig"]
 
@@ -208,7 +208,7 @@ def test_the_autoscaler_changes_only_groups_of_its_cluster() -> None:
     )  # fmt: skip
     values = release.inputs["values"]
     assert values["autoDiscovery"] == {"clusterName": "nemostack"}
-    assert values["image"] == {"tag": "v1.34.0"}
+    assert values["image"] == {"tag": "v1.35.0"}
     association = registered["aws:eks/podIdentityAssociation:PodIdentityAssociation", "cluster-autoscaler"].inputs
     assert association["serviceAccount"] == values["rbac"]["serviceAccount"]["name"]
     policy = json.loads(registered["aws:iam/rolePolicy:RolePolicy", "cluster-autoscaler"].inputs["policy"])

@@ -150,6 +150,15 @@ def test_the_autoscalers_work_is_no_drift() -> None:
     assert list(registered[CLUSTER, "nemostack"].options.ignoreChanges) == ["nodeConfig", "initialNodeCount"]
 
 
+def test_the_channel_chooses_the_version_unless_the_settings_name_one() -> None:
+    _, registered = as_shipped()
+    inputs = registered[CLUSTER, "nemostack"].inputs
+    assert inputs["releaseChannel"] == {"channel": "REGULAR"}
+    assert "minMasterVersion" not in inputs
+    _, named = connect(gke={"kubernetes_version": "1.36"})
+    assert named[CLUSTER, "nemostack"].inputs["minMasterVersion"] == "1.36"
+
+
 def test_secure_defaults() -> None:
     _, registered = as_shipped()
     inputs = registered[CLUSTER, "nemostack"].inputs
@@ -229,6 +238,14 @@ def test_the_kubeconfig_is_secret_and_holds_no_credential() -> None:
     (user,) = config["users"]
     assert set(user["user"]) == {"exec"}
     assert user["user"]["exec"]["command"] == "gke-gcloud-auth-plugin"
+    # the identity of Pulumi's provider, which `gcloud auth application-default login` sets
+    assert user["user"]["exec"]["args"] == ["--use_application_default_credentials"]
+
+
+def test_the_pool_that_gke_insists_on_needs_hardly_any_disk() -> None:
+    _, registered = as_shipped()
+    node = registered[CLUSTER, "nemostack"].inputs["nodeConfig"]
+    assert (node["diskSizeGb"], node["diskType"]) == (20, "pd-standard")
 
 
 def test_a_cluster_that_is_there_only_gets_pools_and_a_class() -> None:

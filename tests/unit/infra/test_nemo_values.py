@@ -11,7 +11,7 @@ from infra.config import ClusterStackConfig
 from infra.config.platform import ObjectStore
 from infra.nemo.values import ALIASES, Surroundings, releases, values
 from infra.platform.credentials import CredentialNames
-from tests.cluster.charts import shapes
+from simulator.charts import shapes
 from tests.unit.infra.cluster_support import A100, CLOUDS, L4, SECRETS, config_for, unknown
 
 AROUND = Surroundings(
@@ -67,7 +67,14 @@ def test_a_release_enables_its_service_only(apart: Any, namespace: str, on: set[
 
 def test_operator_of_training_jobs_stays_in_its_namespace(apart: Any, whole: Any) -> None:
     for found in (apart["nemo-customizer"], whole):
-        assert found["nemo-operator"] == {"enabled": True, "watchAllNamespaces": False}
+        assert found["nemo-operator"]["enabled"] is True
+        assert found["nemo-operator"]["watchAllNamespaces"] is False
+
+
+def test_the_proxy_of_training_metrics_comes_from_a_registry_that_is_open(apart: Any) -> None:
+    """The chart's default, gcr.io/kubebuilder, is closed: the Deployment would never become ready, nor the release."""
+    proxy = apart["nemo-customizer"]["nemo-operator"]["controllerManager"]["kubeRbacProxy"]
+    assert proxy["image"]["repository"] == "registry.k8s.io/kubebuilder/kube-rbac-proxy"
 
 
 def test_single_enables_all_that_run(whole: Any) -> None:

@@ -8,7 +8,7 @@ from infra.config import ClusterStackConfig
 from infra.nemo.nim_values import cache_spec, chart_values, pod_labels, service_spec
 from infra.nemo.values import Surroundings
 from infra.platform.credentials import CredentialNames
-from tests.cluster.charts import shapes
+from simulator.charts import shapes
 from tests.unit.infra.cluster_support import A100, CLOUDS, L4, config_for, unknown
 
 AROUND = Surroundings(

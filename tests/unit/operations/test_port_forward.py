@@ -342,7 +342,8 @@ def test_command_that_does_not_exist(world: World, file: str, capfd: pytest.Capt
 def started(world: World, file: str, *more: str) -> "subprocess.Popen[str]":
     script = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        f"from nemostack.kubectl import process; from cli import main; process.program = lambda: {str(world.fake.path)!r}\n"
+        "from cli import main\nfrom nemostack.kubectl import process\n"
+        f"process.program = lambda: {str(world.fake.path)!r}\n"
         f"main.main(['port-forward', '--outputs', {file!r}, *{list(more)!r}])"
     )
     return subprocess.Popen(
