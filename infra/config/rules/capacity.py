@@ -8,7 +8,7 @@ counted while the program runs.
 from collections.abc import Iterator
 
 from infra.config.clusters import AdoptedCluster
-from infra.config.fit import Share, nim_pool, share, training_pool
+from infra.config.fit import Share, gpus_of, nim_pool, share, training_pool
 from infra.config.nemo import CustomizationTemplate, Nim
 from infra.config.pools import GpuPool
 from infra.config.stack import ClusterStackConfig
@@ -105,7 +105,7 @@ def turns(config: ClusterStackConfig) -> Iterator[str]:
 def counts(config: ClusterStackConfig) -> Iterator[str]:
     """All NIMs run at the same time, and a training job besides them. Pools as large as they may grow."""
     room = {pool.name: share(config, pool).per_node * pool.max for pool in config.pools}
-    homes = [(nim_pool(config, nim), nim.gpus * nim.least_replicas) for nim in config.nims]
+    homes = [(nim_pool(config, nim), gpus_of(nim)) for nim in config.nims]
     training = training_pool(config)
     jobs = [(path, template.gpus * template.nodes) for path, template in templates(config)]
     if problem := short(f"{config.target}.gpu_pools", sum(room.values()), sum(gpus for _, gpus in homes), jobs):

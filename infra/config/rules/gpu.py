@@ -106,7 +106,22 @@ def software(config: ClusterStackConfig, cluster: CloudCluster) -> Iterator[str]
         return  # whose node images bring the driver
     for index, pool in enumerate(cluster.gpu_pools):
         path = f"{config.target}.gpu_pools.{index}.driver"
+        if said == "gpu-operator" and is_virtual(cluster, pool):
+            yield (
+                f"{config.target}.gpu_pools.{index}: an A10 of Azure is a virtual GPU, which runs only with the driver "
+                "that AKS installs, not with the GPU operator's: gpu: T4 or A100-80GB, or prerequisites.gpu.software: "
+                "device-plugin"
+            )
+            continue
         if said == "gpu-operator" and pool.driver != "none":
             yield f"{path}: the GPU operator installs a driver, which conflicts with the cloud's: driver: none"
         if said != "gpu-operator" and pool.driver == "none":
             yield f"{path}: nothing installs the driver: driver: cloud, or prerequisites.gpu.software: gpu-operator"
+
+
+def is_virtual(cluster: CloudCluster, pool: GpuPool) -> bool:
+    """Tell whether a pool's GPUs are NVIDIA vGPUs, as those of Azure's NVadsA10_v5 machines are."""
+    try:
+        return isinstance(cluster, AksSettings) and pool.resolve("aks").gpu == "A10"
+    except ValueError:
+        return False  # the rule about the machine type says why
