@@ -138,10 +138,10 @@ def test_mig_is_azures() -> None:
 
 def test_the_gpu_operator_brings_the_driver() -> None:
     operator = {"prerequisites": {"gpu": {"software": "gpu-operator"}}}
-    bare = A10 | {"driver": "none", "time_slicing": {"replicas": 4}}
+    bare = {"name": "t4", "gpu": "T4", "count": 1, "max": 8, "driver": "none", "time_slicing": {"replicas": 4}}
     inputs = pool(bare, beside=[TRAIN | {"driver": "none"}], **operator)
     assert inputs["gpuProfile"] == {"driver": "None"}
-    assert inputs["nodeLabels"]["nvidia.com/device-plugin.config"] == "a10"
+    assert inputs["nodeLabels"]["nvidia.com/device-plugin.config"] == "t4"
 
 
 def test_secure_defaults() -> None:

@@ -10,7 +10,7 @@ import pulumi
 import pytest
 
 from infra import clusters, versions
-from infra.clusters import eks_network, eks_roles
+from infra.clusters.eks import network, roles
 from tests.unit.infra.cluster_support import (
     CLOUDS,
     L4,
@@ -195,7 +195,7 @@ def test_the_api_server() -> None:
     assert inputs["vpcConfig"]["endpointPrivateAccess"] is True
     assert inputs["accessConfig"]["authenticationMode"] == "API"
     assert inputs["enabledClusterLogTypes"] == ["api", "audit", "authenticator"]
-    assert inputs["version"] == "1.34"
+    assert inputs["version"] == "1.35"
     _, registered = as_shipped()
     assert "publicAccessCidrs" not in registered[CLUSTER, "nemostack"].inputs["vpcConfig"]
 
@@ -208,11 +208,11 @@ def test_the_autoscaler_changes_only_groups_of_its_cluster() -> None:
     )  # fmt: skip
     values = release.inputs["values"]
     assert values["autoDiscovery"] == {"clusterName": "nemostack"}
-    assert values["image"] == {"tag": "v1.34.0"}
+    assert values["image"] == {"tag": "v1.35.0"}
     association = registered["aws:eks/podIdentityAssociation:PodIdentityAssociation", "cluster-autoscaler"].inputs
     assert association["serviceAccount"] == values["rbac"]["serviceAccount"]["name"]
     policy = json.loads(registered["aws:iam/rolePolicy:RolePolicy", "cluster-autoscaler"].inputs["policy"])
-    assert policy == json.loads(eks_roles.autoscaler_policy("nemostack"))
+    assert policy == json.loads(roles.autoscaler_policy("nemostack"))
     for statement in policy["Statement"]:
         reads = all(":Describe" in action or ":Get" in action for action in statement["Action"])
         tag = "aws:ResourceTag/k8s.io/cluster-autoscaler/nemostack"
@@ -284,16 +284,16 @@ def test_no_shared_files() -> None:
 
 
 def test_addresses_of_zones_do_not_overlap_and_stay() -> None:
-    zones = [f"x-1{letter}" for letter in eks_network.LETTERS]
-    taken = [ipaddress.IPv4Network(block) for zone in zones for block in eks_network.blocks("10.40.0.0/16", zone)]
+    zones = [f"x-1{letter}" for letter in network.LETTERS]
+    taken = [ipaddress.IPv4Network(block) for zone in zones for block in network.blocks("10.40.0.0/16", zone)]
     assert not any(one.overlaps(other) for one, other in itertools.combinations(taken, 2))
     assert all(block.subnet_of(ipaddress.IPv4Network("10.40.0.0/16")) for block in taken)
-    assert eks_network.blocks("10.40.0.0/16", "x-1a") == ("10.40.0.0/19", "10.40.224.0/22")
+    assert network.blocks("10.40.0.0/16", "x-1a") == ("10.40.0.0/19", "10.40.224.0/22")
 
 
 def test_zones() -> None:
     settings = config_for("eks", eks=CLOUDS["eks"] | {"gpu_pools": [L4 | {"zones": ["us-east-1f"]}, TRAIN]}).pools
-    assert eks_network.choose_zones(ZONES["names"], settings) == [f"us-east-1{letter}" for letter in "abcf"]
+    assert network.choose_zones(ZONES["names"], settings) == [f"us-east-1{letter}" for letter in "abcf"]
     with pytest.raises(pulumi.RunError, match=r"^eks\.gpu_pools\.0\.zones: the region has no us-east-1e: one of us-"):
         connect(eks={"gpu_pools": [L4 | {"zones": ["us-east-1e"]}, TRAIN]})
     with pytest.raises(pulumi.RunError, match=r"^eks\.gpu_pools\.0\.zones: no subnet is there, only in us-east-1a, us"):

@@ -150,6 +150,15 @@ def test_the_autoscalers_work_is_no_drift() -> None:
     assert list(registered[CLUSTER, "nemostack"].options.ignoreChanges) == ["nodeConfig", "initialNodeCount"]
 
 
+def test_the_channel_chooses_the_version_unless_the_settings_name_one() -> None:
+    _, registered = as_shipped()
+    inputs = registered[CLUSTER, "nemostack"].inputs
+    assert inputs["releaseChannel"] == {"channel": "REGULAR"}
+    assert "minMasterVersion" not in inputs
+    _, named = connect(gke={"kubernetes_version": "1.36"})
+    assert named[CLUSTER, "nemostack"].inputs["minMasterVersion"] == "1.36"
+
+
 def test_secure_defaults() -> None:
     _, registered = as_shipped()
     inputs = registered[CLUSTER, "nemostack"].inputs
