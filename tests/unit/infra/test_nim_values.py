@@ -92,11 +92,12 @@ def test_the_operator_downloads_profiles_for_this_number_of_gpus(settings: Any, 
 
 def test_a_changed_cache_is_another_cache() -> None:
     """The operator refuses a change of a NIMCache; a name by content lets Pulumi fill a second one first."""
-    names = {}
-    for case, settings in {
+    names: dict[str, str] = {}
+    cases: dict[str, dict[str, Any]] = {
         "first": {}, "again": {}, "tag": {"tag": "1.8.4"}, "size": {"cache": {"size": "80Gi"}}, "lora": {"lora": None},
         "other": {"env": {"NIM_LOG_LEVEL": "INFO"}},
-    }.items():  # fmt: skip
+    }  # fmt: skip
+    for case, settings in cases.items():
         config = config_with(deploy="operator", **settings)
         names[case] = service(config)["storage"]["nimCache"]["name"]
         assert names[case] == cache_name(config.nims[0], cache(config))
