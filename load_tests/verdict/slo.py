@@ -15,11 +15,12 @@ objectives:
 | verdict    | exit code | meaning                                                             |
 |------------|-----------|---------------------------------------------------------------------|
 | PASS       | 0         | every objective met (or none given and at least one success)        |
-| FAIL       | 3         | at least one objective missed, or no request succeeded               |
-| NOT ENOUGH | 4         | nothing missed, but some objective had too few samples               |
-| INVALID    | 5         | the client or the run spoiled the measurement: says nothing of NIM   |
+| FAIL       | 20        | at least one objective missed, or no request succeeded               |
+| NOT ENOUGH | 21        | nothing missed, but some objective had too few samples               |
+| INVALID    | 22        | the client or the run spoiled the measurement: says nothing of NIM   |
 
-1 stays for a crash and 2 for wrong usage. Values come from raw samples, never from Locust's buckets.
+Other codes are those of every command (`nemostack/exit_codes.py`). Values come from raw samples, never from Locust's
+buckets.
 """
 
 from collections.abc import Sequence
@@ -33,14 +34,20 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from load_tests import metrics
-from load_tests.adapters import PreflightError
-from load_tests.records import RequestRecord
+from load_tests.client.records import RequestRecord
+from load_tests.traffic.adapters import PreflightError
+from load_tests.verdict import metrics
 
 LatencyName = Literal[
-    "ttft_ms", "tpot_ms", "itl_ms", "e2e_ms", "normalized_tpot_ms", "send_lag_ms", "ttft_from_schedule_ms",
+    "ttft_ms",
+    "tpot_ms",
+    "itl_ms",
+    "e2e_ms",
+    "normalized_tpot_ms",
+    "send_lag_ms",
+    "ttft_from_schedule_ms",
     "e2e_from_schedule_ms",
-]  # fmt: skip
+]
 ScalarName = Literal["request_throughput", "output_token_throughput", "error_rate", "goodput", "slo_attainment"]
 PerRequestName = Literal["ttft_ms", "tpot_ms", "e2e_ms", "ttft_from_schedule_ms", "e2e_from_schedule_ms"]
 Positive = Annotated[float, Field(gt=0)]
@@ -55,7 +62,7 @@ class Verdict(StrEnum):
     INVALID = "INVALID"
 
 
-EXIT_CODES: Final = {Verdict.PASS: 0, Verdict.FAIL: 3, Verdict.NOT_ENOUGH: 4, Verdict.INVALID: 5}
+EXIT_CODES: Final = {Verdict.PASS: 0, Verdict.FAIL: 20, Verdict.NOT_ENOUGH: 21, Verdict.INVALID: 22}
 
 
 class Objective(BaseModel):
@@ -122,7 +129,7 @@ def read_slo(path: Path) -> Slo:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """One objective on one scope: what was wanted, what was measured, on how many samples."""
+    """One objective on one scope: its target, the value measured, and on how many samples."""
 
     metric: str
     stat: str | None
