@@ -3,14 +3,14 @@
     .venv/bin/python -m benchmarks.cluster_scale [--nodes 1000] [--nims 200] [--rounds 3] [--skip-checkpoints]
 
 The whole program, target `existing`, layout per-service (a namespace a NIM), NIMs by the NIM operator, on the control
-plane of tests/cluster (real API server, simulated nodes and operators, stand-in charts, see there). kubectl gets the
+plane of simulator/ (real API server, simulated nodes and operators, stand-in charts, see there). kubectl gets the
 objects that Pulumi's state says it sent, without those in Helm releases, so it has a little less to do.
 Unchanged previews and diffs take turns. `preview` compares with Pulumi's state, `preview --refresh` and `kubectl diff
 --server-side` with the cluster. `up` installs the releases too and waits until every NIM is ready; it is held against
 `kubectl apply --server-side` and `kubectl wait` on the NIMs, after `destroy`.
 
 Prints wall seconds, peak memory of the command with all its children (RSS, so shared pages count more than once), and
-ratios. Where the official Kubernetes plugin is missing, the provider of tests/cluster takes its place, in Python; then
+ratios. Where the official Kubernetes plugin is missing, the provider of simulator/ takes its place, in Python; then
 the numbers are of the engine, of our program and of that provider, and the first line says so.
 
 Pulumi with its state in a file writes all of it at every step, which grows with the square of the resources.
@@ -34,11 +34,11 @@ from typing import Any
 
 import psutil
 
-from tests.cluster.api import DEFINITIONS, ApiError
-from tests.cluster.charts import generate
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.provider import plugin
-from tests.cluster.pulumi_stack import NAME, ROOT, PulumiStack, Update
+from simulator.api import DEFINITIONS, ApiError
+from simulator.charts import generate
+from simulator.control_plane import ControlPlane
+from simulator.provider import plugin
+from simulator.pulumi_stack import NAME, ROOT, PulumiStack, Update
 
 KUBECTL = Path(sys.executable).with_name("kubectl")
 MIB = 1024 * 1024
@@ -199,9 +199,14 @@ def measure(plane: ControlPlane, stack: PulumiStack, *, folder: Path, rounds: in
         with meter("kubectl apply"):
             kubectl(plane, "apply", "--server-side", *applied)
         kubectl(
-            plane, "wait", "--for=jsonpath={.status.state}=Ready", "nimservices", "--all", "--all-namespaces",
+            plane,
+            "wait",
+            "--for=jsonpath={.status.state}=Ready",
+            "nimservices",
+            "--all",
+            "--all-namespaces",
             "--timeout=600s",
-        )  # fmt: skip
+        )
     return meter, len(made)
 
 
@@ -238,7 +243,7 @@ def main() -> None:
         variables = {"PULUMI_SKIP_CHECKPOINTS": "true"} if args.skip_checkpoints else {}
         stack = make_stack(Path(name), plane, args.nims, variables)
         meter, count = measure(plane, stack, folder=Path(name), rounds=args.rounds)
-    by = "the official plugin" if not plugin.is_own() else "the provider of tests/cluster"
+    by = "the official plugin" if not plugin.is_own() else "the provider of simulator/"
     print(f"{args.nodes} nodes, {args.nims} NIMs, {count} objects, {by}")
     for what, measured in meter.found.items():
         print(f"{what:38} {measured.median:7.1f} s {measured.peak_mib:7.0f} MiB")

@@ -3,9 +3,10 @@
 import os
 import sys
 
-from infra import proxies
 from load_tests.commands import app
-from load_tests.traffic.adapters import PreflightError
+from nemostack import proxies
+from nemostack.errors import NemostackError
+from nemostack.redact import redact
 
 
 def main() -> None:
@@ -13,9 +14,9 @@ def main() -> None:
     proxies.prepare(os.environ)
     try:
         app(prog_name="python -m load_tests")
-    except PreflightError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
+    except NemostackError as error:
+        print(f"error: {redact(str(error))}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from error
 
 
 if __name__ == "__main__":

@@ -20,11 +20,13 @@ from locust.runners import STATE_CLEANUP, STATE_STOPPED, MasterRunner, WorkerRun
 from load_tests import options, run_folder
 from load_tests.client.records import RequestRecord
 from load_tests.options import LoadSpec, RunManifest
-from load_tests.traffic.adapters import PreflightError, ServedModels, discover, no_adapters_hint
+from load_tests.traffic.adapters import ServedModels, discover, no_adapters_hint
 from load_tests.traffic.prompts import read_prompts
 from load_tests.verdict.metrics import e2e_ms
 from load_tests.verdict.slo import read_slo
 from load_tests.worker import Worker, worker_facts
+from nemostack.errors import BadInput, NemostackError
+from nemostack.redact import redact
 
 PROGRESS_S = 5.0
 
@@ -87,9 +89,9 @@ def prepare(environment: Any, runner: Any, **_: Any) -> None:
         workers = parsed.expect_workers if isinstance(runner, MasterRunner) else 1
         spec, models = _preflight(parsed)
         run.manifest = run_folder.create(spec, models, workers=workers)
-    except PreflightError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    except NemostackError as error:
+        print(f"error: {redact(str(error))}", file=sys.stderr)
+        sys.exit(error.exit_code)
     print(f"load: {models.summary}", file=sys.stderr)
     if spec.adapters == "auto" and not models.adapters:
         print(f"  {no_adapters_hint(models)}", file=sys.stderr)
@@ -106,7 +108,7 @@ def prepare(environment: Any, runner: Any, **_: Any) -> None:
 
 def _preflight(parsed: Any) -> tuple[LoadSpec, ServedModels]:
     if parsed.run_time:
-        raise PreflightError("use --duration (and --warmup) in place of --run-time/-t")
+        raise BadInput("use --duration (and --warmup) in place of --run-time/-t")
     spec = options.spec_from(parsed)
     if spec.slo:
         read_slo(spec.slo)

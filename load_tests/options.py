@@ -15,11 +15,11 @@ from typing import Any, Final, Self
 from locust.util.timespan import parse_timespan
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from load_tests.traffic.adapters import AdapterChoice, Mix, MixKind, PreflightError
+from load_tests.traffic.adapters import AdapterChoice, Mix, MixKind
 from load_tests.traffic.arrivals import Arrivals
 from load_tests.traffic.prompts import Api
-from workflows import target
-from workflows.errors import TargetError
+from nemostack import stack_outputs
+from nemostack.errors import BadInput
 
 PROMPTS: Final = Path("examples/legal/test.jsonl")
 API_KEY_VARIABLE: Final = "NIM_API_KEY"
@@ -174,7 +174,7 @@ def _seconds(option: str, text: str) -> float:
     try:
         return float(parse_timespan(text))
     except ValueError as error:
-        raise PreflightError(f"{option} {text!r} is not a time such as 20s, 5m or 1m30s") from error
+        raise BadInput(f"{option} {text!r} is not a time such as 20s, 5m or 1m30s") from error
 
 
 def stop_timeout_s(options: argparse.Namespace) -> float:
@@ -191,7 +191,7 @@ def _weights(text: str) -> tuple[tuple[str, float], ...]:
         except ValueError:
             value = -1.0
         if not model or value < 0:
-            raise PreflightError(f"--weights: {part!r} is not ID=WEIGHT with a weight of 0 or more")
+            raise BadInput(f"--weights: {part!r} is not ID=WEIGHT with a weight of 0 or more")
         pairs.append((model, value))
     return tuple(pairs)
 
@@ -201,22 +201,19 @@ def _target(options: argparse.Namespace) -> tuple[str, str, str | None]:
     urls = [url for url in (options.nim_url, getattr(options, "host", None)) if url]
     given = [name for name, value in (("--stack", options.stack), ("--outputs", options.outputs)) if value]
     given += ["--nim-url"] if urls else []
-    if not given and os.environ.get(target.ENV_OUTPUTS):
-        given = [target.ENV_OUTPUTS]
+    if not given and os.environ.get(stack_outputs.ENV_OUTPUTS):
+        given = [stack_outputs.ENV_OUTPUTS]
     if len(given) != 1:
         problem = "no target" if not given else f"{' and '.join(given)} name more than one target"
-        raise PreflightError(f"{problem}: give one of --stack NAME, --outputs FILE or --nim-url URL")
+        raise BadInput(f"{problem}: give one of --stack NAME, --outputs FILE or --nim-url URL")
     if urls:
         return "url", urls[0].rstrip("/"), None
-    try:
-        outputs = target.resolve(options.stack or "local", Path(options.outputs) if options.outputs else None, {})
-    except TargetError as error:
-        raise PreflightError(str(error)) from error
+    outputs = stack_outputs.resolve(options.stack or "local", Path(options.outputs) if options.outputs else None, {})
     return outputs.target, outputs.nim_url, outputs.base_model
 
 
 def spec_from(options: argparse.Namespace) -> LoadSpec:
-    """Check parsed options and resolve the target. Raises PreflightError with one line per error."""
+    """Check parsed options and resolve the target. Raises BadInput with one line per error, and TargetError."""
     kind, nim_url, base_model = _target(options)
     adapters: AdapterChoice
     match options.adapters:
@@ -228,9 +225,9 @@ def spec_from(options: argparse.Namespace) -> LoadSpec:
             adapters = [model.strip() for model in ids.split(",") if model.strip()]
     mix_kind: MixKind = options.mix
     if options.weights and mix_kind != "weights":
-        raise PreflightError(f"--weights belongs to --mix weights, not {mix_kind}")
+        raise BadInput(f"--weights belongs to --mix weights, not {mix_kind}")
     if not 0 <= options.base_share <= 1:
-        raise PreflightError(f"--base-share must be from 0 to 1, not {options.base_share:g}")
+        raise BadInput(f"--base-share must be from 0 to 1, not {options.base_share:g}")
     try:
         return LoadSpec(
             nim_url=nim_url,
@@ -261,7 +258,7 @@ def spec_from(options: argparse.Namespace) -> LoadSpec:
             out=Path(options.out),
         )
     except ValidationError as error:
-        raise PreflightError("; ".join(_line(e) for e in error.errors())) from error
+        raise BadInput("; ".join(_line(e) for e in error.errors())) from error
 
 
 def _line(error: Any) -> str:

@@ -15,8 +15,9 @@ from pydantic import ValidationError
 
 from load_tests.options import LoadSpec, ModelShare, RunManifest
 from load_tests.report import summary
-from load_tests.traffic.adapters import PreflightError, ServedModels
+from load_tests.traffic.adapters import ServedModels
 from load_tests.verdict.slo import read_slo
+from nemostack.errors import BadInput
 
 MANIFEST: Final = "run.json"
 
@@ -24,7 +25,7 @@ MANIFEST: Final = "run.json"
 def create(spec: LoadSpec, models: ServedModels, *, workers: int) -> RunManifest:
     """Make the folder of a run and write its manifest. Refuses a folder that has anything in it."""
     if spec.out.exists() and (not spec.out.is_dir() or any(spec.out.iterdir())):
-        raise PreflightError(f"{spec.out} is not an empty folder; results are never mixed: choose another --out")
+        raise BadInput(f"{spec.out} is not an empty folder; results are never mixed: choose another --out")
     spec.out.mkdir(parents=True, exist_ok=True)
     manifest = RunManifest(
         spec=spec,
@@ -48,11 +49,11 @@ def _commit() -> dict[str, str]:
 
 
 def read_manifest(folder: Path) -> RunManifest:
-    """Read the manifest of the run in `folder`. Raises PreflightError."""
+    """Read the manifest of the run in `folder`. Raises BadInput."""
     try:
         return RunManifest.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValidationError) as error:
-        raise PreflightError(f"{folder} is not the folder of a load test: {error}") from error
+        raise BadInput(f"{folder} is not the folder of a load test: {error}") from error
 
 
 def conclude(folder: Path, slo_file: Path | None = None) -> int:

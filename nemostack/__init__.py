@@ -1,1 +1,4 @@
-"""The library that everything else of the project stands on; it imports nothing of the rest."""
+"""The library that all packages of this project stand on: stack outputs, service clients, kubectl, errors, reports.
+
+Imports nothing of the other packages.
+"""

@@ -8,7 +8,6 @@ from starlette.concurrency import run_in_threadpool
 
 from embedded.data_store import Settings, bodies, commits, disk, names
 from embedded.data_store.errors import HubError, Invalid, RepoNotFound
-from embedded.data_store.hub_routes import root
 from embedded.data_store.names import RepoId, RepoType
 from embedded.data_store.storage import Storage
 
@@ -55,7 +54,7 @@ def add_upload_routes(router: APIRouter, storage: Storage, settings: Settings) -
         with disk.Receiver(storage.temporary) as receiver:
             received = await bodies.receive(request, receiver, settings.max_commit_bytes)
             commit_id = await run_in_threadpool(make, received)
-        url = f"{root(request)}/{repo.id.url_path}/commit/{commit_id}"
+        url = f"{repo.id.url_path}/commit/{commit_id}"  # relative, as in the answer to a repository's creation
         return {"success": True, "commitOid": commit_id, "commitUrl": url, "hookOutput": ""}
 
 

@@ -22,13 +22,11 @@ from typing import Any, Literal
 
 import httpx
 
+from nemostack.errors import BadInput, ServiceError, Unreachable
+
 MixKind = Literal["weights", "zipf", "round-robin"]
 AdapterChoice = Literal["auto", "all"] | list[str]
 """auto: those that the server lists, which may be none; all: the same, but none is refused; or ids."""
-
-
-class PreflightError(Exception):
-    """The run cannot start: what was tried, what came back, what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +94,8 @@ def discover(
 ) -> ServedModels:
     """Read `/v1/models` and pick the base model and the adapters that are `requested`.
 
-    Raises PreflightError when the server does not answer, the base model is ambiguous, or something requested is not
-    served.
+    Raises Unreachable or ServiceError when the server does not answer with a model list, BadInput when the base model
+    is ambiguous or something requested is not served.
     """
     url = f"{nim_url.rstrip('/')}/v1/models"
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
@@ -106,34 +104,36 @@ def discover(
             reply = http.get(url, headers=headers)
             reply.raise_for_status()
             served = ModelList(reply.json()["data"])
+    except httpx.TransportError as error:
+        raise Unreachable(f"GET {url} failed: {error}", hint=_remedy(error)) from error
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-        raise PreflightError(f"GET {url} failed: {error}. {_remedy(error)}") from error
+        raise ServiceError(f"GET {url} failed: {error}", hint=_remedy(error)) from error
     if base_model is None:
         bases = served.base_models()
         if len(bases) != 1:
-            raise PreflightError(f"{url} lists {len(bases)} base models ({served}); name one with --base-model")
+            raise BadInput(f"{url} lists {len(bases)} base models ({served}); name one with --base-model")
         base_model = bases[0]
     elif base_model not in served.rows:
-        raise PreflightError(f"base model {base_model} is not served by {url}; served: {served}")
+        raise BadInput(f"base model {base_model} is not served by {url}; served: {served}")
     if isinstance(requested, list):
         if missing := [model for model in requested if model not in served.rows]:
-            raise PreflightError(f"adapter {', '.join(missing)} is not served by {url}; served: {served}")
+            raise BadInput(f"adapter {', '.join(missing)} is not served by {url}; served: {served}")
         return ServedModels(base_model, tuple(sorted(set(requested) - {base_model})))
     adapters = served.adapters(base_model)
     others = sorted(set(served.rows) - {*served.names(base_model), *adapters})
     models = ServedModels(base_model, tuple(adapters), tuple(others))
     if requested == "all" and not adapters:
-        raise PreflightError(f"--adapters all, but {url} lists no adapter of {base_model}: {no_adapters_hint(models)}")
+        raise BadInput(f"--adapters all, but {url} lists no adapter of {base_model}: {no_adapters_hint(models)}")
     return models
 
 
 def _remedy(error: Exception) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return (
-            "For a private CA set SSL_CERT_FILE to a file with its certificate (and REQUESTS_CA_BUNDLE to the same "
+            "for a private CA set SSL_CERT_FILE to a file with its certificate (and REQUESTS_CA_BUNDLE to the same "
             "file, for the clients that read that one)"
         )
-    return "Is NIM up, and is this its address?"
+    return "is NIM up, and is this its address?"
 
 
 def no_adapters_hint(models: ServedModels) -> str:
@@ -166,7 +166,7 @@ class Mix:
             return dict.fromkeys(ids, 1 / len(ids))
         named = dict(self.weights)
         if unknown := sorted(set(named) - {models.base, *models.adapters}):
-            raise PreflightError(f"weight for {', '.join(unknown)}, which is not in this run; models: {_names(models)}")
+            raise BadInput(f"weight for {', '.join(unknown)}, which is not in this run; models: {_names(models)}")
         if self.kind == "zipf":
             raw = {model: 1 / rank**self.zipf_s for rank, model in enumerate(models.adapters, start=1)}
         else:
@@ -175,11 +175,11 @@ class Mix:
             weights = {models.base: named[models.base], **raw}
             total = sum(weights.values())
             if total <= 0:
-                raise PreflightError("all weights are zero: no model would be asked")
+                raise BadInput("all weights are zero: no model would be asked")
             return {model: weight / total for model, weight in weights.items() if weight > 0}
         total = sum(raw.values())
         if total <= 0:
-            raise PreflightError("all adapter weights are zero: use --adapters none to load the base model alone")
+            raise BadInput("all adapter weights are zero: use --adapters none to load the base model alone")
         shares = {models.base: self.base_share, **{m: (1 - self.base_share) * w / total for m, w in raw.items()}}
         return {model: share for model, share in shares.items() if share > 0}
 

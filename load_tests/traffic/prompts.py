@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from load_tests.traffic.adapters import PreflightError
+from nemostack.errors import BadInput
 
 Api = Literal["completions", "chat"]
 Prompt = str | list[dict[str, Any]]
@@ -19,11 +19,11 @@ PATHS: dict[Api, str] = {"completions": "/v1/completions", "chat": "/v1/chat/com
 
 
 def read_prompts(path: Path, column: str = "prompt", *, api: Api) -> list[Prompt]:
-    """Read prompts (text, the rows' `column`) or message lists, in file order. Raises PreflightError."""
+    """Read prompts (text, the rows' `column`) or message lists, in file order. Raises BadInput."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines(): U+2028 may stand inside JSON text
     except (OSError, UnicodeDecodeError) as error:
-        raise PreflightError(f"cannot read prompts from {path}: {error}; name another file with --prompts") from error
+        raise BadInput(f"cannot read prompts from {path}: {error}; name another file with --prompts") from error
     prompts: list[Prompt] = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -31,29 +31,29 @@ def read_prompts(path: Path, column: str = "prompt", *, api: Api) -> list[Prompt
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise PreflightError(f"{path}:{number}: not JSON: {error}") from error
+            raise BadInput(f"{path}:{number}: not JSON: {error}") from error
         prompts.append(_prompt(row, column, api, f"{path}:{number}"))
     if not prompts:
-        raise PreflightError(f"{path} holds no prompts; name another file with --prompts")
+        raise BadInput(f"{path} holds no prompts; name another file with --prompts")
     return prompts
 
 
 def _prompt(row: Any, column: str, api: Api, place: str) -> Prompt:
-    """Take the prompt out of a row that stands at `place`. Raises PreflightError."""
+    """Take the prompt out of a row that stands at `place`. Raises BadInput."""
     if not isinstance(row, dict):
-        raise PreflightError(f"{place}: not a JSON object")
+        raise BadInput(f"{place}: not a JSON object")
     text = row.get(column)
     if isinstance(text, str) and text:
         return text
     if text:
-        raise PreflightError(f'{place}: "{column}" is not text; name a column of texts with --prompt-column')
+        raise BadInput(f'{place}: "{column}" is not text; name a column of texts with --prompt-column')
     messages = row.get("messages")
     if not messages:
-        raise PreflightError(f'{place}: no "{column}" text and no "messages" list')
+        raise BadInput(f'{place}: no "{column}" text and no "messages" list')
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
-        raise PreflightError(f'{place}: "messages" is not a list of objects with role and content')
+        raise BadInput(f'{place}: "messages" is not a list of objects with role and content')
     if api != "chat":
-        raise PreflightError(f'{place}: "messages" are not for the completions API; use --api chat')
+        raise BadInput(f'{place}: "messages" are not for the completions API; use --api chat')
     return messages
 
 

@@ -35,8 +35,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from load_tests.client.records import RequestRecord
-from load_tests.traffic.adapters import PreflightError
 from load_tests.verdict import metrics
+from nemostack.errors import BadInput
+from nemostack.exit_codes import ExitCode
 
 LatencyName = Literal[
     "ttft_ms",
@@ -62,7 +63,12 @@ class Verdict(StrEnum):
     INVALID = "INVALID"
 
 
-EXIT_CODES: Final = {Verdict.PASS: 0, Verdict.FAIL: 20, Verdict.NOT_ENOUGH: 21, Verdict.INVALID: 22}
+EXIT_CODES: Final = {
+    Verdict.PASS: ExitCode.DONE,
+    Verdict.FAIL: ExitCode.LOAD_FAIL,
+    Verdict.NOT_ENOUGH: ExitCode.LOAD_NOT_ENOUGH,
+    Verdict.INVALID: ExitCode.LOAD_INVALID,
+}
 
 
 class Objective(BaseModel):
@@ -117,14 +123,14 @@ class Slo(BaseModel):
 
 
 def read_slo(path: Path) -> Slo:
-    """Read and check an SLO file. Raises PreflightError with one line an error."""
+    """Read and check an SLO file. Raises BadInput with one line an error."""
     try:
         return Slo.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
-        raise PreflightError(f"{path} is not a valid SLO file:\n" + "\n".join(lines)) from error
+        raise BadInput(f"{path} is not a valid SLO file:\n" + "\n".join(lines)) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise PreflightError(f"cannot read SLO file {path}: {' '.join(str(error).split())}") from error
+        raise BadInput(f"cannot read SLO file {path}: {' '.join(str(error).split())}") from error
 
 
 @dataclass(frozen=True, slots=True)

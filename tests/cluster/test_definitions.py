@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster.api import DEFINITIONS
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.pulumi_stack import ROOT, PulumiStack, begun
+from simulator.api import DEFINITIONS
+from simulator.control_plane import ControlPlane
+from simulator.pulumi_stack import ROOT, PulumiStack, begun
 
 pytestmark = pytest.mark.slow
 NAME = "boxes.example.com"

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.pulumi_stack import ROOT, begun
+from simulator.control_plane import ControlPlane
+from simulator.pulumi_stack import ROOT, begun
 
 IMPORTS = f"""
 import sys
@@ -19,7 +19,7 @@ from infra.platform.monitoring import Prometheus, PrometheusArgs
 from infra.platform.passwords import GeneratedPassword
 from infra.platform.postgres import Postgres, PostgresArgs
 from infra.platform.prerequisites import Prerequisites, PrerequisitesArgs
-from infra.platform.routes import Routes, RoutesArgs
+from infra.platform.routing.component import Routes, RoutesArgs
 """
 ADOPTED = """
 said = {

@@ -15,8 +15,8 @@ import yaml
 from infra.nemo.nim_values import cache_spec, service_spec
 from infra.nemo.values import Surroundings
 from infra.platform.credentials import CredentialNames
-from tests.cluster.api import DEFINITIONS, STRICT, ApiError, wait
-from tests.cluster.control_plane import ControlPlane
+from simulator.api import DEFINITIONS, STRICT, ApiError, wait
+from simulator.control_plane import ControlPlane
 from tests.unit.infra.cluster_support import config_for
 
 FOLDER = os.environ.get("NEMOSTACK_NIM_CRDS", "")

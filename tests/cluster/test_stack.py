@@ -2,7 +2,7 @@
 
 Real: the program, Pulumi's engine and state, the API server with Pod Security, the scheduler with GPUs and taints,
 helm. Simulated: nodes and pods (kwok), volumes, operators, load balancers (see the package). The charts are stand-ins
-that know the real charts' values (tests/cluster/charts): what is proven is our program, not NVIDIA's templates.
+that know the real charts' values (simulator/charts): what is proven is our program, not NVIDIA's templates.
 """
 
 import json
@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from infra import names
-from tests.cluster.api import DEFINITIONS, wait
-from tests.cluster.control_plane import SYSTEM_NAMESPACES, ControlPlane
-from tests.cluster.pulumi_stack import NAME, ROOT, PulumiStack, Update
+from simulator.api import DEFINITIONS, wait
+from simulator.control_plane import SYSTEM_NAMESPACES, ControlPlane
+from simulator.pulumi_stack import NAME, ROOT, PulumiStack, Update
 
 pytestmark = pytest.mark.slow
 KEY = "nvapi-only-for-tests"

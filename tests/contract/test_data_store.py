@@ -93,6 +93,19 @@ def test_the_hub_is_at_the_root_too(data_store_url: str, unique: str, tmp_path: 
     assert hub.whoami()["name"] == "default"
 
 
+@pytest.mark.parametrize("root", ["/v1/hf", ""])
+@pytest.mark.parametrize(("kind", "path"), [("dataset", "datasets/"), ("model", "")])
+def test_addresses_in_answers_are_relative(data_store_url: str, unique: str, root: str, kind: str, path: str) -> None:
+    """As NVIDIA's Data Store answers them; test_hub_versions.py tries the clients that cannot read others."""
+    asked = {"name": "r", "organization": unique, "type": kind}
+    created = httpx.post(f"{data_store_url}{root}/api/repos/create", json=asked)
+    again = httpx.post(f"{data_store_url}{root}/api/repos/create", json=asked)
+    assert (created.status_code, created.json()["url"]) == (200, f"{path}{unique}/r")
+    assert (again.status_code, again.json()["url"]) == (409, f"{path}{unique}/r")
+    commit = post_commit(f"{data_store_url}{root}/api/{kind}s/{unique}/r/commit/main", commit_lines(added("a"))).json()
+    assert commit["commitUrl"] == f"{path}{unique}/r/commit/{commit['commitOid']}"
+
+
 def test_folder_up_and_snapshot_down(hub: HfApi, repo: str, tmp_path: Path) -> None:
     files = {f"training/part-{n}.jsonl": f'{{"n": {n}}}\n'.encode() * n for n in range(40)}
     files |= {

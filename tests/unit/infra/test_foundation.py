@@ -6,7 +6,7 @@ import pytest
 
 from infra import names
 from infra.platform import gpu, mlflow, object_store, operators
-from tests.cluster.charts import shapes
+from simulator.charts import shapes
 from tests.unit.infra.cluster_support import A100, CLOUDS, L4, config_for, unknown
 
 

@@ -152,5 +152,3 @@ def test_workers_split_a_schedule_without_changing_it() -> None:
 
 def test_in_flight_counts_open_spans() -> None:
     assert plots.in_flight([(0.0, 2.0), (1.0, 3.0)])[-4:] == [(0.0, 1.0), (1.0, 2.0), (2.0, 1.0), (3.0, 0.0)]
-
-

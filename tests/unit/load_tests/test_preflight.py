@@ -1,17 +1,19 @@
 """The checks before the first request: models, adapters, prompts and objectives."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
 import pytest
 
-from load_tests.traffic.adapters import Mix, PreflightError, ServedModels, cold_starts, discover, no_adapters_hint
+from load_tests.traffic.adapters import Mix, ServedModels, cold_starts, discover, no_adapters_hint
 from load_tests.traffic.prompts import Api, bodies, read_prompts
 from load_tests.verdict.slo import read_slo
+from nemostack.errors import BadInput, ServiceError, Unreachable
 
 
-def _list(*rows: dict[str, object]) -> httpx.MockTransport:
+def _list(*rows: Mapping[str, object]) -> httpx.MockTransport:
     return httpx.MockTransport(lambda _: httpx.Response(200, json={"object": "list", "data": rows}))
 
 
@@ -84,7 +86,7 @@ def test_adapters_are_recognised_however_the_server_lists_them(
 
 def test_two_base_models_have_their_own_adapters() -> None:
     nim = _list(*BY_PARENT, {"id": "qwen", "root": "/models/qwen"}, {"id": "tales", "root": "/a/t", "parent": "qwen"})
-    with pytest.raises(PreflightError, match="lists 2 base models"):
+    with pytest.raises(BadInput, match="lists 2 base models"):
         discover("http://nim", base_model=None, requested="auto", transport=nim)
     models = discover("http://nim", base_model="qwen", requested="all", transport=nim)
     assert (models.adapters, models.others) == (("tales",), ("llama", "math", "meta/llama"))
@@ -92,9 +94,7 @@ def test_two_base_models_have_their_own_adapters() -> None:
 
 def test_all_adapters_of_a_model_without_any_are_refused() -> None:
     nim = _nim(("m/base", None))
-    with pytest.raises(
-        PreflightError, match=r"lists no adapter of m/base: NIM serves no adapter: `nemostack customize`"
-    ):
+    with pytest.raises(BadInput, match=r"lists no adapter of m/base: NIM serves no adapter: `nemostack customize`"):
         discover("http://nim", base_model=None, requested="all", transport=nim)
 
 
@@ -102,26 +102,26 @@ def test_a_private_ca_is_named_with_its_remedy() -> None:
     def refuse(_: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: no local issuer")
 
-    with pytest.raises(PreflightError, match=r"set SSL_CERT_FILE .* REQUESTS_CA_BUNDLE"):
+    with pytest.raises(Unreachable, match=r"set SSL_CERT_FILE .* REQUESTS_CA_BUNDLE"):
         discover("https://nim", base_model=None, requested="auto", transport=httpx.MockTransport(refuse))
 
 
 def test_unknown_adapter_names_what_is_there() -> None:
     nim = _nim(("m/base", None), ("a@1", "m/base"))
-    with pytest.raises(PreflightError, match=r"adapter z@9 is not served .* served: a@1, m/base"):
+    with pytest.raises(BadInput, match=r"adapter z@9 is not served .* served: a@1, m/base"):
         discover("http://nim", base_model=None, requested=["a@1", "z@9"], transport=nim)
 
 
 def test_unknown_or_ambiguous_base_model() -> None:
-    with pytest.raises(PreflightError, match="base model x is not served"):
+    with pytest.raises(BadInput, match="base model x is not served"):
         discover("http://nim", base_model="x", requested="auto", transport=_nim(("m", None)))
-    with pytest.raises(PreflightError, match=r"lists 2 base models \(m, n\); name one"):
+    with pytest.raises(BadInput, match=r"lists 2 base models \(m, n\); name one"):
         discover("http://nim", base_model=None, requested="auto", transport=_nim(("m", None), ("n", None)))
 
 
 @pytest.mark.parametrize("reply", [httpx.Response(503), httpx.Response(200, text="hi"), httpx.Response(200, json=[])])
 def test_a_server_that_is_no_nim(reply: httpx.Response) -> None:
-    with pytest.raises(PreflightError, match=r"GET http://nim/v1/models failed"):
+    with pytest.raises(ServiceError, match=r"GET http://nim/v1/models failed"):
         discover("http://nim", base_model=None, requested="auto", transport=httpx.MockTransport(lambda _: reply))
 
 
@@ -137,7 +137,7 @@ def test_shares() -> None:
     assert Mix("weights", 0.5, 1.0, (("base", 1.0), ("b", 0.0))).shares(MODELS) == pytest.approx(
         {"base": 1 / 3, "a": 1 / 3, "c": 1 / 3}
     )
-    with pytest.raises(PreflightError, match=r"weight for z, .* models: base, a, b, c"):
+    with pytest.raises(BadInput, match=r"weight for z, .* models: base, a, b, c"):
         Mix("weights", 0.5, 1.0, (("z", 1.0),)).shares(MODELS)
 
 
@@ -163,10 +163,10 @@ def test_cold_is_first_use_or_pushed_out() -> None:
 def test_prompts_name_the_bad_line(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     path.write_text('{"prompt": "a"}\n\n{"text": "b"}\n')
-    with pytest.raises(PreflightError, match=r"p\.jsonl:3: no \"prompt\""):
+    with pytest.raises(BadInput, match=r"p\.jsonl:3: no \"prompt\""):
         read_prompts(path, api="completions")
     path.write_text("")
-    with pytest.raises(PreflightError, match="holds no prompts"):
+    with pytest.raises(BadInput, match="holds no prompts"):
         read_prompts(path, api="completions")
 
 
@@ -192,7 +192,7 @@ def test_rows_that_the_api_cannot_take_are_refused_before_the_run(
 ) -> None:
     path = tmp_path / "p.jsonl"
     path.write_text("\n".join(rows))
-    with pytest.raises(PreflightError, match=complaint):
+    with pytest.raises(BadInput, match=complaint):
         read_prompts(path, api=api)
 
 
@@ -260,7 +260,7 @@ def test_unique_prefixes_never_repeat() -> None:
 def test_slo_files_are_checked(tmp_path: Path, objective: dict[str, object], complaint: str) -> None:
     path = tmp_path / "slo.yaml"
     path.write_text(json.dumps({"version": 1, "objectives": [objective]}))  # JSON is YAML
-    with pytest.raises(PreflightError, match=complaint):
+    with pytest.raises(BadInput, match=complaint):
         read_slo(path)
 
 

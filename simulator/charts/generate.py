@@ -1,0 +1,133 @@
+"""Writes the stand-in charts: `write(folder)` makes `<chart>/` for each chart of infra/versions.py, pinned as there.
+
+Beside them the manifests of infra/versions.py, as definitions that take anything.
+
+`python -m simulator.charts.generate FOLDER` does it by hand, for a stack with `nemostack:charts.source: FOLDER`.
+"""
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from infra.versions import CHARTS, MANIFESTS
+from simulator.charts import shapes
+
+HERE = Path(__file__).parent
+CATALOG: dict[str, Any] = yaml.safe_load((HERE / "catalog.yaml").read_text())
+KIND = re.compile(r"(\w+)(!?)(?: \((\w+)\))?")
+ABOUT = (
+    "A stand-in for the chart {name}, made by simulator/charts: it takes the same values and starts nothing real. "
+    "What is proven with it is our program, not the chart's own templates.\n"
+)
+
+
+def write(folder: Path) -> None:
+    """Write every chart that a stack can ask for into `folder`."""
+    for chart in CHARTS:
+        if not shapes.is_known(chart.name):  # only a cloud asks for it, and no test is on a cloud
+            continue
+        _write(folder / chart.name, chart.name, chart.version)
+    for manifest in MANIFESTS:
+        group, plural = manifest.file.removesuffix(".yaml").split("_")
+        text = yaml.safe_dump(definition(f"{group}/{CATALOG['versions'].get(plural, 'v1')}", CATALOG["kinds"][plural]))
+        (folder / manifest.file).write_text(text)
+
+
+def _write(folder: Path, name: str, version: str, *, alias: bool = False) -> None:
+    known = CATALOG.get(name, {})
+    templates = folder / "templates"
+    templates.mkdir(parents=True)
+    shutil.copy(HERE / "_standin.tpl", templates)
+    about = {"apiVersion": "v2", "name": name, "version": version, "appVersion": "0.0.0-stand-in"}
+    about["description"] = f"Stand-in for {name}, for tests"
+    template = HERE / "templates" / f"{name}.yaml"
+    if template.is_file():
+        shutil.copy(template, templates)
+    (folder / "README.md").write_text(ABOUT.format(name=name))
+    if not alias:
+        shutil.copy(HERE / "values.yaml", templates)
+        shape = shapes.load(name)
+        (folder / "values.schema.json").write_text(json.dumps(shapes.schema(shape)))
+        (folder / "values.yaml").write_text(yaml.safe_dump(_defaults(shape, known.get("defaults", {}))))
+    dependencies = known.get("dependencies", {})
+    for part in dependencies.values():
+        _write(folder / "charts" / part["chart"], part["chart"], version, alias=True)
+    about["dependencies"] = [  # type: ignore[assignment]
+        {"name": part["chart"], "alias": key, "version": version, "condition": f"{key}.enabled", "tags": part["tags"]}
+        for key, part in dependencies.items()
+    ]
+    (folder / "Chart.yaml").write_text(yaml.safe_dump(about))
+    _write_definitions(folder, known)
+
+
+def _defaults(shape: shapes.Shape, known: Any) -> Any:
+    """Give every mapping of the shape, so that templates can look into it, and the values that are known."""
+    if not isinstance(shape, dict):
+        return known
+    return {
+        key: _defaults(item, known.get(key, {}))
+        for key, item in shape.items()
+        if isinstance(item, dict) or key in known
+    }
+
+
+def _write_definitions(folder: Path, known: dict[str, Any]) -> None:
+    definitions = [
+        definition(group_versions, kind)
+        for group_versions, kinds in known.get("definitions", {}).items()
+        for kind in kinds
+    ]
+    if not definitions:
+        return
+    text = yaml.safe_dump_all(definitions)
+    when = known.get("definitions_when")
+    if when:
+        (folder / "templates" / "definitions.yaml").write_text(f"{{{{- if {when} }}}}\n{text}{{{{- end }}}}\n")
+    else:
+        (folder / "crds").mkdir()
+        (folder / "crds" / "definitions.yaml").write_text(text)
+
+
+def definition(group_versions: str, kind: str) -> dict[str, Any]:
+    """Make a CRD that takes anything, with a status: the real schemas are not ours to ship."""
+    group, _, versions = group_versions.partition("/")
+    match = KIND.fullmatch(kind)
+    assert match, kind
+    name, cluster_wide, plural = match.groups()
+    plural = plural or f"{name.lower()}s"
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}", "annotations": _approval(group)},
+        "spec": {
+            "group": group,
+            "scope": "Cluster" if cluster_wide else "Namespaced",
+            "names": {"kind": name, "plural": plural, "singular": name.lower(), "listKind": f"{name}List"},
+            "versions": [
+                {
+                    "name": version,
+                    "served": True,
+                    "storage": index == 0,
+                    "subresources": {"status": {}},
+                    "schema": {"openAPIV3Schema": anything},
+                }
+                for index, version in enumerate(versions.split(","))
+            ],
+        },
+    }
+
+
+def _approval(group: str) -> dict[str, str]:
+    """Groups of Kubernetes itself need a note that the API was reviewed; this one was not."""
+    protected = group.endswith((".k8s.io", ".kubernetes.io"))
+    return {"api-approved.kubernetes.io": "unapproved, a stand-in for tests"} if protected else {}
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))

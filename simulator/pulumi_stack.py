@@ -1,0 +1,181 @@
+"""A Pulumi stack in a folder of its own, driven through the CLI: what a user types, what the engine did, what is left.
+
+Program, state, passphrase and plugin are the test's own; nothing of the user's Pulumi is touched.
+"""
+
+import json
+import os
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from operations.stacks import environment
+from operations.toolchain import programs
+from simulator.provider import plugin
+
+ROOT = Path(__file__).resolve().parents[1]
+NAME = "test"
+TIMEOUT_S = 600.0
+DYNAMIC = "pulumi:providers:pulumi-python"
+QUIET = ("same", "read", "refresh")
+
+
+@dataclass(frozen=True)
+class Update:
+    """One finished command of the engine."""
+
+    code: int
+    output: str
+    events: tuple[dict[str, Any], ...]
+
+    @property
+    def changes(self) -> dict[str, int]:
+        """How many resources of which operation, without those that stayed the same or were only read.
+
+        Nor the provider of dynamic resources: it holds the whole configuration, so that any setting changes it.
+        """
+        summary: Counter[str] = Counter()
+        for event in self.events:
+            if "summaryEvent" in event:
+                summary = Counter(event["summaryEvent"]["resourceChanges"])
+        summary -= Counter(what["op"] for what in self._steps() if what["type"] == DYNAMIC)
+        return {operation: count for operation, count in summary.items() if operation not in QUIET}
+
+    def _steps(self) -> Iterator[dict[str, Any]]:
+        return (event["resourcePreEvent"]["metadata"] for event in self.events if "resourcePreEvent" in event)
+
+    @property
+    def touched(self) -> dict[str, set[str]]:
+        """Operation -> names of the resources that it was done to, dynamic resources' provider apart."""
+        found: dict[str, set[str]] = {}
+        for what in self._steps():
+            if what["op"] not in QUIET and what["type"] != DYNAMIC:
+                found.setdefault(what["op"], set()).add(what["urn"].rsplit("::", 1)[1])
+        return found
+
+    @property
+    def errors(self) -> str:
+        """Everything that was reported as an error."""
+        said = (event["diagnosticEvent"] for event in self.events if "diagnosticEvent" in event)
+        return "\n".join(entry["message"] for entry in said if entry["severity"] == "error")
+
+
+@dataclass
+class PulumiStack:
+    """A stack `test` of the program in `folder`."""
+
+    folder: Path
+    kubeconfig: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    _runs: int = 0
+
+    def __post_init__(self) -> None:
+        """Give it a state, a passphrase and a PATH with the programs that it needs."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = self.folder.parent / f"{self.folder.name}-pulumi"
+        (state / "backend").mkdir(parents=True)
+        found = programs.ensure(["pulumi", "helm"])
+        own = plugin.install(state / "bin")
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")}
+        clean |= {
+            "PULUMI_HOME": str(state / "home"),
+            "PULUMI_BACKEND_URL": (state / "backend").as_uri(),
+            "PULUMI_CONFIG_PASSPHRASE": "for tests",
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PULUMI_DEBUG_COMMANDS": "true",  # for --event-log
+            "PULUMI_PYTHON_CMD": str(environment.VENV / "bin" / "python"),
+            "PYTHONPATH": environment.python_path(),
+            "KUBECONFIG": str(self.kubeconfig),
+        }
+        first = [own.pop("PATH").split(os.pathsep)[0]] if "PATH" in own else []
+        clean |= own
+        clean["PATH"] = os.pathsep.join([*first, str(Path(found["helm"]).parent), environment.search_path(found)])
+        self.environment = clean | self.environment
+        self._state = state
+
+    def program(self, source: str, name: str = "tested") -> None:
+        """Write a Python program as the project's."""
+        (self.folder / "Pulumi.yaml").write_text(f"name: {name}\nruntime: python\n")
+        (self.folder / "__main__.py").write_text(source)
+
+    def init(self) -> None:
+        """Make the stack."""
+        self.run("stack", "init", NAME)
+
+    def run(self, *command: str, code: int = 0) -> str:
+        """Run a pulumi command to its end; its output. Fails unless it ends with `code`."""
+        done = subprocess.run(
+            ["pulumi", *command, "--non-interactive", "--color", "never"],
+            cwd=self.folder, env=self.environment, text=True, stdin=subprocess.DEVNULL, timeout=TIMEOUT_S, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        assert done.returncode == code, f"pulumi {' '.join(command)} ended with {done.returncode}:\n{done.stdout}"
+        return done.stdout
+
+    def _update(self, *command: str, fails: bool) -> Update:
+        self._runs += 1
+        log = self._state / f"events-{self._runs}.json"
+        done = subprocess.run(
+            ["pulumi", *command, "--stack", NAME, "--non-interactive", "--color", "never", "--event-log", str(log)],
+            cwd=self.folder, env=self.environment, text=True, stdin=subprocess.DEVNULL, timeout=TIMEOUT_S, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        events = tuple(json.loads(line) for line in log.read_text().splitlines()) if log.is_file() else ()
+        assert (done.returncode != 0) == fails, f"pulumi {' '.join(command)}: {done.returncode}\n{done.stdout}"
+        return Update(done.returncode, done.stdout, events)
+
+    def preview(self, *more: str, fails: bool = False) -> Update:
+        """Show what `up` would do."""
+        return self._update("preview", *more, fails=fails)
+
+    def up(self, *more: str, fails: bool = False) -> Update:
+        """Bring the cluster to what the program says."""
+        return self._update("up", "--yes", "--skip-preview", *more, fails=fails)
+
+    def refresh(self, *more: str, fails: bool = False) -> Update:
+        """Bring the state to what the cluster says."""
+        return self._update("refresh", "--yes", "--skip-preview", *more, fails=fails)
+
+    def destroy(self, *more: str, fails: bool = False) -> Update:
+        """Remove everything."""
+        return self._update("destroy", "--yes", "--skip-preview", *more, fails=fails)
+
+    def outputs(self) -> dict[str, Any]:
+        """Outputs of the program, secrets in plain text."""
+        found: dict[str, Any] = json.loads(self.run("stack", "output", "--json", "--show-secrets", "--stack", NAME))
+        return found
+
+    def export(self) -> dict[str, Any]:
+        """Return the state as the engine keeps it, secrets encrypted."""
+        found: dict[str, Any] = json.loads(self.run("stack", "export", "--stack", NAME))
+        return found
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Replace the state."""
+        file = self._state / "import.json"
+        file.write_text(json.dumps(state))
+        self.run("stack", "import", "--file", str(file), "--stack", NAME)
+
+    def resources(self) -> list[dict[str, Any]]:
+        """Return the resources in the state."""
+        found: list[dict[str, Any]] = self.export()["deployment"].get("resources") or []
+        return found
+
+    def kinds(self) -> Counter[str]:
+        """How many resources of which type are in the state."""
+        return Counter(resource["type"] for resource in self.resources())
+
+
+@contextmanager
+def begun(folder: Path, kubeconfig: Path, program: str) -> Iterator[PulumiStack]:
+    """A stack with a program. What a test leaves in it is destroyed, unless the test failed in between."""
+    made = PulumiStack(folder, kubeconfig)
+    made.program(program)
+    made.init()
+    yield made
+    if made.resources():
+        made.destroy()

@@ -1,0 +1,30 @@
+"""Pods that the tests of the simulated cluster create, and short forms of what they look at."""
+
+from typing import Any
+
+from simulator.api import Api, Object
+
+TOLERATES_GPU = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+
+
+def pod_spec(*, gpus: int = 0, tolerations: Any = (), **more: Any) -> Object:
+    """Return the spec of a pod with one container that never runs and asks for `gpus` GPUs."""
+    limits = {"nvidia.com/gpu": str(gpus)} if gpus else {}
+    container = {"name": "main", "image": "none.invalid/none", "resources": {"limits": limits}}
+    return {"containers": [container], "tolerations": list(tolerations), **more}
+
+
+def make_pod(api: Api, namespace: str, name: str, **spec: Any) -> None:
+    """Create a pod; `spec` as `pod_spec` takes it."""
+    api.create(f"/api/v1/namespaces/{namespace}/pods", {"metadata": {"name": name}, "spec": pod_spec(**spec)})
+
+
+def phases(api: Api, namespace: str) -> list[str]:
+    """Return the phases of all pods of a namespace, sorted."""
+    return sorted(pod["status"]["phase"] for pod in api.items(f"/api/v1/namespaces/{namespace}/pods"))
+
+
+def claims(api: Api, namespace: str) -> dict[str, str]:
+    """Return the phase of each PersistentVolumeClaim of a namespace."""
+    items = api.items(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims")
+    return {claim["metadata"]["name"]: claim["status"]["phase"] for claim in items}

@@ -1,0 +1,398 @@
+"""The provider of these tests, or the official one where it is installed, under the real engine on a real API server.
+
+What a provider owes the engine is asked for here with small programs: a failure in test_stack.py is the stack's then.
+"""
+
+import json
+import textwrap
+
+import pytest
+
+from simulator.control_plane import ControlPlane
+from simulator.pulumi_stack import PulumiStack, begun
+
+pytestmark = pytest.mark.slow
+IMPORTS = "import pulumi\nimport pulumi_kubernetes as k8s\nfrom pathlib import Path\n"
+
+
+@pytest.fixture
+def stack(control_plane: ControlPlane, tmp_path):
+    """A stack with an empty program."""
+    with begun(tmp_path / "program", control_plane.kubeconfig, IMPORTS) as made:
+        yield made
+
+
+@pytest.fixture
+def write(stack: PulumiStack, namespace):
+    """Write the program; NAMESPACE in it is the test's namespace."""
+    return lambda text: stack.program(IMPORTS + textwrap.dedent(text).replace("NAMESPACE", namespace))
+
+
+CONFIG_MAP = """
+    k8s.core.v1.ConfigMap("settings", metadata={"name": "settings", "namespace": "NAMESPACE"}, data={"size": "1"})
+"""
+
+
+def config_map(control_plane, namespace, name="settings"):
+    return control_plane.api.get(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+
+
+def test_an_object_is_made_once_changed_in_place_and_removed(stack, write, control_plane, namespace):
+    write(CONFIG_MAP)
+    assert stack.preview().changes == {"create": 2}
+    assert stack.up().changes == {"create": 2}
+    uid = config_map(control_plane, namespace)["metadata"]["uid"]
+
+    assert stack.up().changes == {}
+
+    write(CONFIG_MAP.replace('"1"', '"2"'))
+    assert stack.preview().touched == {"update": {"settings"}}
+    assert stack.up().changes == {"update": 1}
+    changed = config_map(control_plane, namespace)
+    assert changed["data"] == {"size": "2"}
+    assert changed["metadata"]["uid"] == uid
+
+    write("")
+    assert stack.up().changes == {"delete": 1}
+    assert not control_plane.api.exists(f"/api/v1/namespaces/{namespace}/configmaps/settings")
+
+
+def test_another_name_is_another_object(stack, write, control_plane, namespace):
+    write(CONFIG_MAP)
+    stack.up()
+    write(CONFIG_MAP.replace('"name": "settings"', '"name": "other"'))
+    assert stack.up().changes == {"replace": 1}
+    assert config_map(control_plane, namespace, "other")["data"] == {"size": "1"}
+    assert not control_plane.api.exists(f"/api/v1/namespaces/{namespace}/configmaps/settings")
+
+
+def test_a_name_is_made_up_where_there_is_none_and_kept(stack, write, control_plane, namespace):
+    write(
+        """
+        made = k8s.core.v1.ConfigMap("settings", metadata={"namespace": "NAMESPACE"}, data={"size": "1"})
+        pulumi.export("name", made.metadata.name)
+        """
+    )
+    stack.up()
+    name = stack.outputs()["name"]
+    assert name.startswith("settings-")
+    assert config_map(control_plane, namespace, name)["data"] == {"size": "1"}
+    assert stack.up().changes == {}
+
+
+def test_an_immutable_field_replaces_the_object_in_its_place(stack, write, control_plane, namespace):
+    text = """
+        k8s.core.v1.Secret("key", metadata={"name": "key", "namespace": "NAMESPACE"}, type="Opaque",
+                           string_data={"password": pulumi.Output.secret("swordfish")})
+    """
+    write(text)
+    stack.up()
+    write(text.replace("Opaque", "example.com/key"))
+    update = stack.up()
+    assert update.changes == {"replace": 1}
+    assert control_plane.api.get(f"/api/v1/namespaces/{namespace}/secrets/key")["type"] == "example.com/key"
+
+
+def test_secrets_stay_secret_in_state_and_output(stack, write):
+    write(
+        """
+        made = k8s.core.v1.Secret("key", metadata={"name": "key", "namespace": "NAMESPACE"},
+                                  string_data={"password": pulumi.Output.secret("swordfish")})
+        pulumi.export("data", made.data)
+        """
+    )
+    update = stack.up()
+    state = json.dumps(stack.export())
+    for text in ("swordfish", "c3dvcmRmaXNo"):  # the second as Kubernetes writes the first
+        assert text not in state
+        assert text not in update.output
+    assert stack.outputs()["data"] == {"password": "c3dvcmRmaXNo"}
+    assert stack.up().changes == {}
+
+
+FORCE = '"annotations": {"pulumi.com/patchForce": "true"}, "namespace"'
+
+
+def test_refresh_sees_a_deletion_and_a_change_by_hand_and_up_mends_both(stack, write, control_plane, namespace):
+    write(CONFIG_MAP + CONFIG_MAP.replace("settings", "other").replace('"namespace"', FORCE))
+    stack.up()
+    control_plane.api.delete(f"/api/v1/namespaces/{namespace}/configmaps/settings")
+    control_plane.api.patch(f"/api/v1/namespaces/{namespace}/configmaps/other", {"data": {"size": "9"}})
+    assert stack.refresh().changes == {"delete": 1, "update": 1}
+    assert stack.up().touched == {"create": {"settings"}, "update": {"other"}}
+    assert config_map(control_plane, namespace)["data"] == {"size": "1"}
+
+
+def test_what_exists_already_is_not_taken_over(stack, write, control_plane, namespace):
+    control_plane.api.create(
+        f"/api/v1/namespaces/{namespace}/configmaps", {"metadata": {"name": "settings"}, "data": {"size": "7"}}
+    )
+    write(CONFIG_MAP)
+    assert "exists" in stack.up(fails=True).errors
+    assert config_map(control_plane, namespace)["data"] == {"size": "7"}
+    stack.run("import", "kubernetes:core/v1:ConfigMap", "settings", f"{namespace}/settings", "--yes", "--protect=false",
+              "--generate-code=false", "--stack", "test")  # fmt: skip
+    assert "conflict" in stack.up(fails=True).errors, "somebody else owns the field"
+    write(CONFIG_MAP.replace('"namespace"', FORCE))
+    assert stack.up().touched == {"update": {"settings"}}
+    assert config_map(control_plane, namespace)["data"] == {"size": "1"}
+
+
+def test_an_object_that_the_server_refuses_fails_the_preview(stack, write):
+    write(
+        """
+        k8s.core.v1.Service("web", metadata={"name": "Web!", "namespace": "NAMESPACE"}, spec={"ports": [{"port": 80}]})
+        """
+    )
+    assert 'Invalid value: "Web!"' in stack.preview(fails=True).errors
+
+
+DEPLOYMENT = """
+    k8s.apps.v1.Deployment("web", metadata={"name": "web", "namespace": "NAMESPACE"}, spec={
+        "replicas": 2,
+        "selector": {"match_labels": {"app": "web"}},
+        "template": {
+            "metadata": {"labels": {"app": "web"}},
+            "spec": {"containers": [{"name": "web", "image": "web:1", "resources": RESOURCES}]},
+        },
+    }, opts=pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create="5s", update="60s")))
+"""
+
+
+def test_a_deployment_is_awaited(stack, write, control_plane, namespace):
+    control_plane.add_nodes(1)
+    write(DEPLOYMENT.replace("RESOURCES", '{"requests": {"cpu": "1000m", "memory": "1024Mi"}}').replace("5s", "60s"))
+    stack.up()
+    seen = control_plane.api.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/web")
+    assert seen["status"]["availableReplicas"] == 2
+    assert stack.up().changes == {}, "the server writes 1000m as 1 and 1024Mi as 1Gi"
+    assert stack.refresh().changes == {}
+    assert stack.up().changes == {}
+
+
+def test_a_deployment_that_cannot_run_says_why_and_the_next_up_mends_it(stack, write, control_plane):
+    control_plane.add_nodes(1)
+    write(DEPLOYMENT.replace("RESOURCES", '{"limits": {"nvidia.com/gpu": 1}}'))
+    failed = stack.up(fails=True)
+    assert "Insufficient nvidia.com/gpu" in failed.errors
+    assert stack.kinds()["kubernetes:apps/v1:Deployment"] == 1, "it exists, so the state knows it"
+    write(DEPLOYMENT.replace("RESOURCES", "{}"))
+    assert stack.up().touched == {"update": {"web"}}
+
+
+def test_custom_resources_come_with_their_definition(stack, write, control_plane, namespace):
+    write(
+        """
+        crd = k8s.apiextensions.v1.CustomResourceDefinition("boxes", metadata={"name": "boxes.example.com"}, spec={
+            "group": "example.com", "scope": "Namespaced",
+            "names": {"kind": "Box", "plural": "boxes"},
+            "versions": [{"name": "v1", "served": True, "storage": True, "subresources": {"status": {}}, "schema": {
+                "open_apiv3_schema": {"type": "object", "x_kubernetes_preserve_unknown_fields": True}}}],
+        })
+        k8s.apiextensions.CustomResource("box", api_version="example.com/v1", kind="Box",
+            metadata={"name": "box", "namespace": "NAMESPACE"}, spec={"sides": 6, "open": 0.5},
+            opts=pulumi.ResourceOptions(depends_on=[crd]))
+        """
+    )
+    stack.preview()
+    stack.up()
+    assert control_plane.api.get(f"/apis/example.com/v1/namespaces/{namespace}/boxes/box")["spec"] == {
+        "sides": 6,
+        "open": 0.5,
+    }
+    assert stack.up().changes == {}
+    assert stack.refresh().changes == {}
+    assert stack.destroy().changes == {"delete": 3}
+
+
+def test_a_patch_owns_its_fields_and_gives_them_back(stack, write, control_plane):
+    (node,) = control_plane.add_nodes(1)
+    write(
+        f"""
+        k8s.core.v1.NodePatch("label", metadata={{"name": "{node}", "labels": {{"example.com/gpu": "yes"}}}})
+        found = k8s.core.v1.Namespace.get("found", "kube-system")
+        pulumi.export("phase", found.status.phase)
+        """
+    )
+    stack.up()
+    assert stack.outputs()["phase"] == "Active"
+    assert control_plane.api.get(f"/api/v1/nodes/{node}")["metadata"]["labels"]["example.com/gpu"] == "yes"
+    assert stack.up().changes == {}
+    stack.destroy()
+    labels = control_plane.api.get(f"/api/v1/nodes/{node}")["metadata"]["labels"]
+    assert "example.com/gpu" not in labels
+    assert labels["kubernetes.io/hostname"] == node
+
+
+def test_reading_what_is_not_there_fails(stack, write):
+    write('k8s.core.v1.Namespace.get("found", "no-such-namespace")')
+    assert "no-such-namespace" in stack.up(fails=True).errors
+
+
+CHART = {
+    "Chart.yaml": "apiVersion: v2\nname: greeter\nversion: VERSION\nappVersion: '9'\n",
+    "values.yaml": "size: 1\nmessage: hello\n",
+    "values.schema.json": '{"properties": {"size": {"type": "integer"}, "message": {"type": "string"}},'
+    ' "type": "object", "additionalProperties": false}',
+    "templates/all.yaml": """
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: {{ .Release.Name }}
+data:
+  message: {{ .Values.message }}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {{ .Release.Name }}
+spec:
+  replicas: {{ .Values.size }}
+  selector: {matchLabels: {app: {{ .Release.Name }}}}
+  template:
+    metadata: {labels: {app: {{ .Release.Name }}}}
+    spec: {containers: [{name: main, image: "greeter:1"}]}
+""",
+}
+RELEASE = """
+    made = k8s.helm.v3.Release("hi", name="hi", namespace="NAMESPACE", chart="./greeter", version="1.0.0", timeout=20,
+                               values={"message": "hello"})
+    pulumi.export("status", made.status)
+"""
+
+
+@pytest.fixture
+def chart(stack):
+    """A chart beside the program, as `chart(version)`."""
+
+    def make(version="1.0.0"):
+        for name, text in CHART.items():
+            file = stack.folder / "greeter" / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text.replace("VERSION", version))
+
+    make()
+    return make
+
+
+def revisions(control_plane, namespace):
+    """Helm's own record: one Secret a revision."""
+    return sorted(
+        item["metadata"]["labels"]["version"] + " " + item["metadata"]["labels"]["status"]
+        for item in control_plane.api.items(f"/api/v1/namespaces/{namespace}/secrets")
+        if item["metadata"].get("labels", {}).get("owner") == "helm"
+    )
+
+
+@pytest.mark.usefixtures("chart")
+def test_a_release_is_installed_once_upgraded_once_and_uninstalled(stack, write, control_plane, namespace):
+    control_plane.add_nodes(1)
+    write(RELEASE)
+    assert stack.preview().changes == {"create": 2}
+    stack.up()
+    assert revisions(control_plane, namespace) == ["1 deployed"]
+    status = stack.outputs()["status"]
+    assert (status["status"], status["appVersion"]) == ("deployed", "9")
+
+    assert stack.up().changes == {}
+    assert stack.refresh().changes == {}
+    assert revisions(control_plane, namespace) == ["1 deployed"]
+
+    write(RELEASE.replace("hello", "bye"))
+    assert stack.preview().touched == {"update": {"hi"}}
+    stack.up()
+    assert revisions(control_plane, namespace) == ["1 superseded", "2 deployed"]
+    assert config_map(control_plane, namespace, "hi")["data"] == {"message": "bye"}
+
+    assert stack.destroy().changes == {"delete": 2}
+    assert revisions(control_plane, namespace) == []
+    assert not control_plane.api.exists(f"/api/v1/namespaces/{namespace}/configmaps/hi")
+
+
+def test_another_version_of_the_chart_upgrades(stack, write, control_plane, namespace, chart):
+    control_plane.add_nodes(1)
+    write(RELEASE)
+    stack.up()
+    chart("1.1.0")
+    assert "version" in stack.preview(fails=True).errors, "the program still asks for 1.0.0"
+    write(RELEASE.replace("1.0.0", "1.1.0"))
+    assert stack.up().touched == {"update": {"hi"}}
+    assert stack.outputs()["status"]["version"] == "1.1.0"
+
+
+@pytest.mark.usefixtures("chart")
+def test_a_value_that_the_chart_refuses_creates_nothing(stack, write, control_plane, namespace):
+    control_plane.add_nodes(1)
+    write(RELEASE.replace('"message"', '"mesage"'))
+    assert "mesage" in stack.up(fails=True).errors
+    assert revisions(control_plane, namespace) == []
+    write(RELEASE)
+    assert stack.up().touched == {"create": {"hi"}}
+
+
+@pytest.mark.usefixtures("chart")
+def test_a_release_that_fails_is_kept_and_mended(stack, write, control_plane, namespace):
+    write(RELEASE.replace("timeout=20", "timeout=3"))  # no node: its pod stays Pending
+    failed = stack.up(fails=True)
+    assert "hi" in failed.errors
+    assert stack.kinds()["kubernetes:helm.sh/v3:Release"] == 1
+    assert revisions(control_plane, namespace) == ["1 failed"]
+    control_plane.add_nodes(1)
+    write(RELEASE)
+    assert stack.up().touched == {"update": {"hi"}}
+    assert revisions(control_plane, namespace)[-1] == "2 deployed"
+
+
+@pytest.mark.usefixtures("chart")
+def test_a_release_that_was_removed_by_hand_is_installed_again(stack, write, control_plane, namespace):
+    control_plane.add_nodes(1)
+    write(RELEASE)
+    stack.up()
+    for item in control_plane.api.items(f"/api/v1/namespaces/{namespace}/secrets"):
+        control_plane.api.delete(f"/api/v1/namespaces/{namespace}/secrets/{item['metadata']['name']}")
+    control_plane.api.delete(f"/api/v1/namespaces/{namespace}/configmaps/hi")
+    control_plane.api.delete(f"/apis/apps/v1/namespaces/{namespace}/deployments/hi")
+    assert stack.refresh().changes == {"delete": 1}
+    assert stack.up().touched == {"create": {"hi"}}
+
+
+def test_secrets_in_values_show_nowhere(stack, write, control_plane, namespace, chart):
+    control_plane.add_nodes(1)
+    write(RELEASE.replace('"hello"', 'pulumi.Output.secret("swordfish")'))
+    update = stack.up()
+    assert config_map(control_plane, namespace, "hi")["data"] == {"message": "swordfish"}
+    assert "swordfish" not in json.dumps(stack.export()) + update.output
+
+
+def test_state_of_an_older_plugin_needs_no_replacement(stack, write, namespace):
+    """The state of a plugin before server-side apply: no field manager, the annotation of client-side apply."""
+    write(CONFIG_MAP)
+    stack.up()
+    state = stack.export()
+    for resource in state["deployment"]["resources"]:
+        if resource["type"] == "kubernetes:core/v1:ConfigMap":
+            resource["outputs"].pop("__fieldManager")
+            last = json.dumps({"kind": "ConfigMap", "metadata": {"name": "settings"}})
+            resource["outputs"]["metadata"]["annotations"] = {"kubectl.kubernetes.io/last-applied-configuration": last}
+        if resource["type"] == "pulumi:providers:kubernetes":
+            resource["inputs"]["version"] = resource["outputs"]["version"] = "4.9.1"
+    stack.load(state)
+    assert stack.preview().touched.keys() <= {"update"}
+    stack.up()
+    write(CONFIG_MAP.replace('"1"', '"2"'))
+    assert stack.up().touched == {"update": {"settings"}}
+
+
+def test_many_objects_need_few_processes(stack, write, control_plane, namespace):
+    write(
+        """
+        for number in range(300):
+            meta = {"name": f"c{number}", "namespace": "NAMESPACE"}
+            k8s.core.v1.ConfigMap(f"c{number}", metadata=meta, data={"n": "1"})
+        """
+    )
+    stack.up("--parallel", "64")
+    made = control_plane.api.items(f"/api/v1/namespaces/{namespace}/configmaps")
+    assert len(made) == 301, "and the one that every namespace has"
+    assert stack.up().changes == {}
+    stack.destroy("--parallel", "64")
