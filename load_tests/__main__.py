@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from infra import proxies
+from nemostack import proxies
 
 USAGE = """usage: python -m load_tests [options]                     load a NIM, report, exit by verdict
        python -m load_tests report DIR [--slo FILE]     make the report of a finished run again

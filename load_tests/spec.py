@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from load_tests.adapters import Mix, MixKind, PreflightError
 from load_tests.arrivals import Arrivals
 from load_tests.prompts import Api
-from workflows import target
-from workflows.errors import TargetError
+from nemostack import stack_outputs
+from nemostack.errors import TargetError
 
 PROMPTS: Final = Path("examples/legal/test.jsonl")
 API_KEY_VARIABLE: Final = "NIM_API_KEY"
@@ -196,15 +196,17 @@ def _target(options: argparse.Namespace) -> tuple[str, str, str | None]:
     urls = [url for url in (options.nim_url, getattr(options, "host", None)) if url]
     given = [name for name, value in (("--stack", options.stack), ("--outputs", options.outputs)) if value]
     given += ["--nim-url"] if urls else []
-    if not given and os.environ.get(target.ENV_OUTPUTS):
-        given = [target.ENV_OUTPUTS]
+    if not given and os.environ.get(stack_outputs.ENV_OUTPUTS):
+        given = [stack_outputs.ENV_OUTPUTS]
     if len(given) != 1:
         what = "no target" if not given else f"{' and '.join(given)} name more than one target"
         raise PreflightError(f"{what}: give one of --stack NAME, --outputs FILE or --nim-url URL")
     if urls:
         return "url", urls[0].rstrip("/"), None
     try:
-        outputs = target.resolve(options.stack or "local", Path(options.outputs) if options.outputs else None, {})
+        outputs = stack_outputs.resolve(
+            options.stack or "local", Path(options.outputs) if options.outputs else None, {}
+        )
     except TargetError as error:
         raise PreflightError(str(error)) from error
     return outputs.target, outputs.nim_url, outputs.base_model

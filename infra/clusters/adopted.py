@@ -17,7 +17,7 @@ from infra.clusters.capacity import GpuNode, gpu_nodes, gpu_problems, storage_pr
 from infra.clusters.cluster import Cluster, kubernetes_provider
 from infra.config.clusters import AdoptedCluster
 from infra.config.stack import ClusterStackConfig
-from infra.kubectl import Access, NoAnswer, NotInstalled, call, gist
+from nemostack.kubectl.process import Access, NoAnswer, NotInstalled, call, gist
 
 REQUEST_S = 20.0
 READ_S = 90.0

@@ -1,6 +1,7 @@
 """Storage classes of clusters that we make. Classes that the settings name are used instead, and nothing is made."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -28,19 +29,24 @@ def storage_class(
     wait_for_pod: bool,
     mount_options: Sequence[str] = (),
     default: bool = False,
+    can_grow: bool = True,
 ) -> kubernetes.storage.v1.StorageClass:
-    """Make a class whose volumes can grow and go with their claim.
+    """Make a class whose volumes go with their claim.
 
     `wait_for_pod`: the volume is made where the first pod runs, which volumes of one zone need.
+    `can_grow`: whether the driver can enlarge a volume; a claim on one that cannot would wait for ever.
     """
+    metadata: dict[str, Any] = {"name": name}
+    if default:
+        metadata["annotations"] = {DEFAULT_CLASS: "true"}
     return kubernetes.storage.v1.StorageClass(
         name,
-        metadata={"name": name} | ({"annotations": {DEFAULT_CLASS: "true"}} if default else {}),
+        metadata=metadata,
         provisioner=provisioner,
         parameters=parameters,
         mount_options=list(mount_options) or None,
         reclaim_policy="Delete",
-        allow_volume_expansion=True,
+        allow_volume_expansion=can_grow,
         volume_binding_mode="WaitForFirstConsumer" if wait_for_pod else "Immediate",
         opts=opts,
     )

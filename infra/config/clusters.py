@@ -1,6 +1,6 @@
 """Where the cluster comes from: one section per target. Cloud targets create or adopt it, the others adopt it."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -73,6 +73,15 @@ class EksSettings(CloudCluster):
     ami: Literal["AL2023_x86_64_NVIDIA", "BOTTLEROCKET_x86_64_NVIDIA"] = Field(
         default="AL2023_x86_64_NVIDIA",
         description="Node image. AL2023 needs a device plugin, Bottlerocket includes one",
+    )
+    update_node_image: bool = Field(
+        default=False,
+        description="true: each `up` moves the nodes to AWS's newest release of their image, one at a time; false: a "
+        "node group keeps the release it was made with until kubernetes_version changes",
+    )
+    admins: tuple[Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:(role|user)/")], ...] = Field(
+        default=(),
+        description="ARNs of IAM roles and users that administer a new cluster, besides the one that creates it",
     )
     rwx: Literal["efs", "none"] = Field(default="efs", description="ReadWriteMany storage class to create")
 

@@ -20,10 +20,10 @@ from typing import Any
 
 from supervisor.xmlrpc import SupervisorTransport
 
-from infra import proxies
 from infra.local import processes
-from infra.local.errors import LocalServiceError
 from infra.local.folders import StackFolder, private, write
+from nemostack import proxies
+from nemostack.errors import LocalServiceError
 
 START_TIMEOUT_S = 20.0
 STOP_WAIT_S = 15

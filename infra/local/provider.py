@@ -30,8 +30,8 @@ from pulumi.dynamic import Resource as DynamicResource
 
 from infra.local import health, ports, processes
 from infra.local.daemon import RUNNING, Daemon
-from infra.local.errors import LocalServiceError
 from infra.local.folders import StackFolder
+from nemostack.errors import LocalServiceError
 
 Props = dict[str, Any]
 P = ParamSpec("P")

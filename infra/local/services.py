@@ -11,7 +11,7 @@ from typing import Any
 
 from infra.config import LocalSettings
 from infra.local.folders import StackFolder
-from infra.outputs import StackOutputs
+from nemostack.outputs import StackOutputs
 
 PORT_OFFSETS = {
     "gateway": 0,

@@ -12,7 +12,7 @@ from infra.config import LocalSettings
 from infra.local.folders import StackFolder
 from infra.local.provider import LocalService, LocalSupervisor
 from infra.local.services import ENVIRONMENT, Plan, ServiceSpec
-from infra.outputs import StackOutputs
+from nemostack.outputs import StackOutputs
 
 
 @dataclass(frozen=True, kw_only=True)

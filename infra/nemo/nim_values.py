@@ -8,10 +8,10 @@ the NIM proxy finds it. Neither way knows topology spread constraints; a prefere
 from typing import Any
 
 from infra import names
+from infra.cluster.placement import cache_node_selector, gpu_resource, nim_selector, tolerations
 from infra.config.nemo import Nim, NimAutoscaling, NimLora
 from infra.config.stack import ClusterStackConfig
 from infra.nemo.values import Surroundings
-from infra.placement import cache_node_selector, gpu_resource, nim_selector, tolerations
 
 Values = dict[str, Any]
 

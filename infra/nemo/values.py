@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra import names
+from infra.cluster.placement import tolerations, training_selector
 from infra.config.stack import ClusterStackConfig
 from infra.names import Service
 from infra.nemo.customization import customization
 from infra.nemo.wiring import HF_API, wiring
-from infra.placement import tolerations, training_selector
 from infra.platform import endpoints
 from infra.platform.credentials import CredentialNames
 from infra.versions import KUBE_RBAC_PROXY

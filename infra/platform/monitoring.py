@@ -17,9 +17,9 @@ import pulumi_kubernetes as kubernetes
 from infra import names
 from infra.config.clusters import CloudCluster
 from infra.config.stack import ClusterStackConfig
-from infra.platform.gateway import Object, made
 from infra.platform.helm import ChartStore
 from infra.platform.passwords import GeneratedPassword
+from infra.platform.routing.gateway import Object, made
 from infra.versions import PROMETHEUS
 
 API = "monitoring.coreos.com/v1"

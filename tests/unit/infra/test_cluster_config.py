@@ -40,7 +40,7 @@ def load(target: str, *, secrets: tuple[str, ...] = ("ngc_api_key",), **sections
 
 
 def refusal(target: str, **sections: Any) -> list[str]:
-    with pytest.raises(config.ConfigError) as refused:
+    with pytest.raises(config.SettingsError) as refused:
         load(target, **sections)
     return str(refused.value).splitlines()
 

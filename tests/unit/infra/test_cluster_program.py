@@ -9,10 +9,10 @@ import pulumi
 import pytest
 
 from infra import names, versions
-from infra.cluster_stack import ClusterStack, ClusterStackArgs
+from infra.cluster.stack import ClusterStack, ClusterStackArgs
 from infra.clusters import adopted
-from infra.outputs import StackOutputs
 from infra.platform import manifests
+from nemostack.outputs import StackOutputs
 from tests.unit.infra import test_aks, test_eks, test_gke
 from tests.unit.infra.cluster_support import (
     CLOUDS,

@@ -32,7 +32,7 @@ def test_a_version_is_refused_from_the_day_after_its_last() -> None:
 def test_loading_judges_by_the_current_date(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("infra.config.kubernetes_versions.current_date", lambda: date(2027, 1, 1))
     raw = {"nemostack:target": "eks", "nemostack:eks": json.dumps(CLOUDS["eks"] | {"kubernetes_version": FORGOTTEN})}
-    with pytest.raises(config.ConfigError, match=r"^nemostack:eks\.kubernetes_version: 1\.34 has had no support"):
+    with pytest.raises(config.SettingsError, match=r"^nemostack:eks\.kubernetes_version: 1\.34 has had no support"):
         config.load(raw | {"nemostack:ngc_api_key": "x"})
 
 

@@ -21,8 +21,8 @@ from infra.nemo.wiring import wiring
 from infra.platform import endpoints
 from infra.platform.credentials import CredentialNames
 from infra.platform.mlflow import mlflow_values
-from infra.platform.policies import NetworkPolicies, NetworkPoliciesArgs, policies
-from infra.platform.policy_table import Edge, destination, edges, policed, private_parts
+from infra.platform.network_edges import Edge, destination, edges, policed, private_parts
+from infra.platform.network_policies import NetworkPolicies, NetworkPoliciesArgs, policies
 from tests.unit.infra.cluster_support import TARGETS, cluster, config_for, namespaces, of_type, run
 
 Policies = dict[tuple[str, str], dict[str, Any]]

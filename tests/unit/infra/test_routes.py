@@ -7,11 +7,11 @@ import pulumi
 import pytest
 
 from infra import names
-from infra.config import ConfigError
-from infra.platform import gateway, ingress
-from infra.platform.certificates import certificate_objects
-from infra.platform.route_table import backends, public_urls, route_table
-from infra.platform.routes import Routes, RoutesArgs
+from infra.config import SettingsError
+from infra.platform.routing import gateway, ingress
+from infra.platform.routing.certificates import certificate_objects
+from infra.platform.routing.component import Routes, RoutesArgs
+from infra.platform.routing.route_table import backends, public_urls, route_table
 from tests.unit.infra.cluster_support import TARGETS, chart_store, cluster, config_for, namespaces, of_type, run
 
 ALL = {"guardrails": True, "deployment_management": True, "nim_proxy": True}
@@ -482,7 +482,7 @@ def test_no_certificate_is_made_where_none_is_wanted(kind: str) -> None:
     ],
 )
 def test_refused(target: str, routes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message.replace(".", r"\.")):
+    with pytest.raises(SettingsError, match=message.replace(".", r"\.")):
         routed(target, **routes)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.services import ServiceSpec, fingerprint, source_digest
-from infra.outputs import StackOutputs
+from nemostack.outputs import StackOutputs
 from tests.unit.infra.support import plan
 
 

@@ -6,21 +6,21 @@ from typing import Any
 
 import pytest
 
-from infra.outputs import StackOutputs
-from tests.unit.workflows import healthy_cluster as h
-from tests.unit.workflows.conftest import Harness
-from workflows import cli
-from workflows.cleanup import require_same_stack
-from workflows.errors import BadInput
-from workflows.run_directory import RunInfo
+from cli import main
+from nemostack.errors import BadInput
+from nemostack.outputs import StackOutputs
+from tests.unit.operations import healthy_cluster as h
+from tests.unit.pipeline_harness import Harness
+from workflows.engine.run_directory import RunInfo
 from workflows.settings import Settings
+from workflows.stages.cleanup import require_same_stack
 
 
 def cleanup(folder: Path, outputs: StackOutputs, run: Path, capfd: pytest.CaptureFixture[str]) -> tuple[int, str]:
     file = folder / "outputs.json"
     file.write_text(outputs.model_dump_json())
     with pytest.raises(SystemExit) as caught:
-        cli.main(["cleanup", str(run), "--outputs", str(file)])
+        main.main(["cleanup", str(run), "--outputs", str(file)])
     return int(caught.value.code or 0), capfd.readouterr().err
 
 
