@@ -57,4 +57,5 @@ def read_node_groups(cluster: str, invoke: pulumi.InvokeOptions) -> dict[str, No
 def image_release(ami: str, kubernetes_version: str, invoke: pulumi.InvokeOptions) -> str:
     """Return AWS's newest release of a type of node image for a version of Kubernetes."""
     name = IMAGE_RELEASES[ami].format(version=kubernetes_version)
-    return ssm.get_parameter(name=name, opts=invoke).insecure_value
+    release: str = ssm.get_parameter(name=name, opts=invoke).insecure_value
+    return release
