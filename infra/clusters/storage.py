@@ -10,6 +10,7 @@ from infra.config.stack import ClusterStackConfig
 
 RWX_CLASS = "nemostack-rwx"
 RWO_CLASS = "nemostack-rwo"
+DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
 def makes_shared_class(config: ClusterStackConfig) -> bool:
@@ -34,13 +35,10 @@ def storage_class(
     """
     return kubernetes.storage.v1.StorageClass(
         name,
-        metadata={
-            "name": name,
-            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"} if default else {},
-        },
+        metadata=kubernetes.meta.v1.ObjectMetaArgs(name=name, annotations={DEFAULT_CLASS: "true"} if default else None),
         provisioner=provisioner,
         parameters=parameters,
-        mount_options=list(mount_options),
+        mount_options=list(mount_options) or None,
         reclaim_policy="Delete",
         allow_volume_expansion=True,
         volume_binding_mode="WaitForFirstConsumer" if wait_for_pod else "Immediate",

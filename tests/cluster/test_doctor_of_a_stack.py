@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infra.outputs import StackOutputs
+from nemostack.outputs import StackOutputs
+from operations.doctor.cluster import look
+from operations.teardown import teardown
 from simulator.api import DEFINITIONS
 from simulator.control_plane import ControlPlane
 from simulator.pulumi_stack import NAME, ROOT, PulumiStack
-from workflows.cluster import teardown
-from workflows.cluster.diagnosis import look
 
 pytestmark = pytest.mark.slow
 
