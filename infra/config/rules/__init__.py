@@ -18,6 +18,9 @@ from infra.config.rules.routes import route_rules
 from infra.config.section import repeated
 from infra.config.stack import ClusterStackConfig
 
+GKE_WEEKLY_HOURS = 12
+"""Shortest weekly window: 48 hours in 32 days ("Maintenance windows and exclusions", GKE documentation)."""
+
 
 def broken_rules(config: ClusterStackConfig, secrets: set[str], today: date | None = None) -> list[str]:
     """All problems of a configuration.
@@ -27,6 +30,7 @@ def broken_rules(config: ClusterStackConfig, secrets: set[str], today: date | No
     """
     return [
         *versions(config, today or kubernetes_versions.current_date()),
+        *maintenance(config),
         *(list(pools(config)) or gpus(config)),  # the GPUs of broken pools cannot be judged
         *naming(config),
         *credentials(config, secrets),
@@ -45,6 +49,13 @@ def versions(config: ClusterStackConfig, today: date) -> Iterator[str]:
     """A new cluster needs a version of Kubernetes that its cloud supports."""
     if isinstance(config.cluster, CloudCluster) and config.cluster.create:
         yield from kubernetes_versions.version_problems(config.target, config.cluster.kubernetes_version, today)
+
+
+def maintenance(config: ClusterStackConfig) -> Iterator[str]:
+    """Google wants 48 hours of maintenance within any 32 days, in which a weekly window opens four times."""
+    cluster = config.cluster
+    if isinstance(cluster, GkeSettings) and cluster.maintenance and cluster.maintenance.hours < GKE_WEEKLY_HOURS:
+        yield f"gke.maintenance.hours: GKE needs {GKE_WEEKLY_HOURS} hours a week, not {cluster.maintenance.hours}: more"
 
 
 def naming(config: ClusterStackConfig) -> Iterator[str]:
