@@ -130,8 +130,8 @@ class EksCluster(ClusterComponent):
         if not args.adopted:
             system = pool_groups(context, "system", "eks.system_pool", settings.system_pool, nodes_after)
             administrators(name, settings, self.after(*handle.ready))
-            made = services(args, addons, handle.version, system=system, in_cluster=in_cluster)
-            self.ready += [*system, *made]
+            installed = services(args, addons, handle.version, system=system, in_cluster=in_cluster)
+            self.ready += [*system, *installed]
             if args.config.storage.class_name is None:
                 self.storage_class = RWO_CLASS
         if args.shared_files:
@@ -150,15 +150,17 @@ def services(
 ) -> list[pulumi.Resource]:
     """Make what a new cluster needs on its system pool: add-ons, the default class, the autoscaler, identities."""
     settings = args.settings
-    made = addons.after_nodes(system, shared_files=args.shared_files)
-    after = pulumi.ResourceOptions.merge(in_cluster, pulumi.ResourceOptions(depends_on=made))
-    made.append(eks_addons.autoscaler(addons, settings.region, kubernetes_version, args.charts, after))
+    resources = addons.after_nodes(system, shared_files=args.shared_files)
+    after = pulumi.ResourceOptions.merge(in_cluster, pulumi.ResourceOptions(depends_on=resources))
+    resources.append(eks_addons.autoscaler(addons, settings.region, kubernetes_version, args.charts, after))
     if identities.eks_pod_identity(args.config):  # the Data Store takes keys only: those of the settings
         policy = eks_roles.artifacts_policy(args.config.object_store.bucket, identities.ARTIFACTS)
-        made += addons.identity("mlflow", namespace=names.MLFLOW_NAMESPACE, account=names.MLFLOW_SERVICE, policy=policy)
+        resources += addons.identity(
+            "mlflow", namespace=names.MLFLOW_NAMESPACE, account=names.MLFLOW_SERVICE, policy=policy
+        )
     if args.config.storage.class_name is None:
-        made.append(eks_addons.disks(in_cluster))
-    return made
+        resources.append(eks_addons.disks(in_cluster))
+    return resources
 
 
 def administrators(name: str, settings: EksSettings, opts: pulumi.ResourceOptions) -> None:

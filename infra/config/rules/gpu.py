@@ -28,8 +28,8 @@ def pools(config: ClusterStackConfig) -> Iterator[str]:
         yield from partitions(path, cluster, pool, machine)
         if isinstance(cluster, GkeSettings):
             if accelerator(machine.gpu) is None:
-                there = sorted({known.gpu for known in MACHINES["gke"]})
-                yield f"{path}.gpu: GKE has no {machine.gpu}: choose one of {', '.join(there)}"
+                kinds = sorted({known.gpu for known in MACHINES["gke"]})
+                yield f"{path}.gpu: GKE has no {machine.gpu}: choose one of {', '.join(kinds)}"
             yield from gke_zones(path, cluster, pool, machine)
         if isinstance(cluster, AksSettings) and max(map(len, agent_pools(pool))) > 12:
             longest = max(agent_pools(pool), key=len)
@@ -109,30 +109,30 @@ def partitions(path: str, cluster: CloudCluster, pool: GpuPool, machine: Machine
 
 def software(config: ClusterStackConfig, cluster: CloudCluster) -> Iterator[str]:
     """Nodes need one driver and one device plugin: two of a kind collide, and without one no GPU is allocatable."""
-    said, path = config.gpu_software, "prerequisites.gpu.software"
+    software_name, path = config.gpu_software, "prerequisites.gpu.software"
     new = cluster.create
-    if isinstance(cluster, GkeSettings) and said == "device-plugin":
+    if isinstance(cluster, GkeSettings) and software_name == "device-plugin":
         yield f"{path}: GKE runs its own device plugin: provided, or gpu-operator with driver: none on each pool"
-    elif isinstance(cluster, EksSettings) and said != "provided" and not config.lacks_device_plugin:
+    elif isinstance(cluster, EksSettings) and software_name != "provided" and not config.lacks_device_plugin:
         yield f"{path}: Bottlerocket includes a device plugin: provided, or eks.ami: AL2023_x86_64_NVIDIA"
-    elif new and said == "provided" and config.lacks_device_plugin:
+    elif new and software_name == "provided" and config.lacks_device_plugin:
         yield f"{path}: nothing makes the GPUs of a new cluster allocatable: device-plugin, or gpu-operator"
-    if new and said != "provided" and config.prerequisites.gpu.mode != "install":
-        yield f"prerequisites.gpu.mode: a new cluster has no {said} yet: install"
+    if new and software_name != "provided" and config.prerequisites.gpu.mode != "install":
+        yield f"prerequisites.gpu.mode: a new cluster has no {software_name} yet: install"
     if isinstance(cluster, EksSettings):
         return  # whose node images bring the driver
     for index, pool in enumerate(cluster.gpu_pools):
         path = f"{config.target}.gpu_pools.{index}.driver"
-        if said == "gpu-operator" and is_virtual(cluster, pool):
+        if software_name == "gpu-operator" and is_virtual(cluster, pool):
             yield (
                 f"{config.target}.gpu_pools.{index}: an A10 of Azure is a virtual GPU, which runs only with the driver "
                 "that AKS installs, not with the GPU operator's: gpu: T4 or A100-80GB, or prerequisites.gpu.software: "
                 "device-plugin"
             )
             continue
-        if said == "gpu-operator" and pool.driver != "none":
+        if software_name == "gpu-operator" and pool.driver != "none":
             yield f"{path}: the GPU operator installs a driver, which conflicts with the cloud's: driver: none"
-        if said != "gpu-operator" and pool.driver == "none":
+        if software_name != "gpu-operator" and pool.driver == "none":
             yield f"{path}: nothing installs the driver: driver: cloud, or prerequisites.gpu.software: gpu-operator"
 
 

@@ -13,7 +13,11 @@ KUBECONFIG = "{}"
 
 
 def wait(within_s: float = 60) -> str:
-    return asyncio.run(access.wait_for_administrator(KUBECONFIG, within_s=within_s, pause_s=0))
+    loop = asyncio.new_event_loop()  # not asyncio.run, which takes away the loop that Pulumi's mocks use
+    try:
+        return loop.run_until_complete(access.wait_for_administrator(KUBECONFIG, within_s=within_s, pause_s=0))
+    finally:
+        loop.close()
 
 
 @pytest.fixture(autouse=True)
