@@ -1,7 +1,6 @@
 """Storage classes of clusters that we make. Classes that the settings name are used instead, and nothing is made."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -34,12 +33,9 @@ def storage_class(
 
     `wait_for_pod`: the volume is made where the first pod runs, which volumes of one zone need.
     """
-    metadata: dict[str, Any] = {"name": name}
-    if default:
-        metadata["annotations"] = {DEFAULT_CLASS: "true"}
     return kubernetes.storage.v1.StorageClass(
         name,
-        metadata=metadata,
+        metadata=kubernetes.meta.v1.ObjectMetaArgs(name=name, annotations={DEFAULT_CLASS: "true"} if default else None),
         provisioner=provisioner,
         parameters=parameters,
         mount_options=list(mount_options) or None,

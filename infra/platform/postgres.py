@@ -115,12 +115,9 @@ class Postgres(pulumi.ComponentResource):
         kind: str = "Opaque",
         labels: dict[str, str] | None = None,
     ) -> kubernetes.core.v1.Secret:
-        metadata: dict[str, Any] = {"name": database.secret, "namespace": namespace}
-        if labels:
-            metadata["labels"] = labels
         return kubernetes.core.v1.Secret(
             f"{namespace}-{database.secret}",
-            metadata=metadata,
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(name=database.secret, namespace=namespace, labels=labels),
             type=kind,
             string_data=content,
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(self.args.after)),
