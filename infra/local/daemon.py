@@ -92,9 +92,15 @@ class Daemon:
         proxies.prepare(environment)
         done = subprocess.run(
             [sys.executable, "-m", "supervisor.supervisord", "--configuration", str(config)],
-            cwd=self.folder.path, env=environment, umask=0o077, stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, check=False, timeout=60,
-        )  # fmt: skip
+            cwd=self.folder.path,
+            env=environment,
+            umask=0o077,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
         deadline = time.monotonic() + START_TIMEOUT_S
         while done.returncode == 0 and time.monotonic() < deadline:
             if self.is_running():

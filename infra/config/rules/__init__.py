@@ -124,9 +124,11 @@ def prerequisites(config: ClusterStackConfig) -> Iterator[str]:
     own = {
         "prerequisites.nim_operator": (said.nim_operator, said.nim_operator_namespace, names.NIM_OPERATOR_NAMESPACE),
         "postgres.operator": (
-            config.postgres.operator, config.postgres.operator_namespace, names.POSTGRES_OPERATOR_NAMESPACE,
+            config.postgres.operator,
+            config.postgres.operator_namespace,
+            names.POSTGRES_OPERATOR_NAMESPACE,
         ),
-    }  # fmt: skip
+    }
     for path, (mode, namespace, ours) in own.items():
         if mode == "install" and namespace is not None:
             yield f"{path}_namespace: the operator that this stack installs is in {ours}: leave it out, or adopt one"
@@ -195,9 +197,12 @@ def services(config: ClusterStackConfig) -> Iterator[str]:
     """Services that need each other, and NIMs that cannot get their adapters."""
     on = config.services
     needs = {
-        "customizer": ("data_store", "entity_store"), "evaluator": ("data_store", "entity_store"),
-        "entity_store": ("data_store",), "guardrails": ("entity_store",), "deployment_management": ("entity_store",),
-    }  # fmt: skip
+        "customizer": ("data_store", "entity_store"),
+        "evaluator": ("data_store", "entity_store"),
+        "entity_store": ("data_store",),
+        "guardrails": ("entity_store",),
+        "deployment_management": ("entity_store",),
+    }
     for service, needed in needs.items():
         missing = [other for other in needed if not getattr(on, other)]
         if getattr(on, service) and missing:

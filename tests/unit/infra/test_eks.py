@@ -76,11 +76,11 @@ def test_inventory() -> None:
     }  # fmt: skip
     assert (cluster.storage_class, cluster.rwx_storage_class) == ("nemostack-rwo", "nemostack-rwx")
     classes = {
-        name: found.inputs["metadata"]["annotations"] for name, found in of_type(registered, "StorageClass").items()
+        name: found.inputs["metadata"].get("annotations") for name, found in of_type(registered, "StorageClass").items()
     }
     assert classes == {
         "nemostack-rwo": {"storageclass.kubernetes.io/is-default-class": "true"},
-        "nemostack-rwx": {},
+        "nemostack-rwx": None,
     }
     ours = [key for key, registration in registered.items() if not registration.parent]
     assert ours == [("pulumi:providers:aws", "aws"), ("nemostack:cluster:Eks", "nemostack")]

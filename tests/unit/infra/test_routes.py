@@ -207,7 +207,8 @@ def test_envoy_lets_streams_and_uploads_run() -> None:
 def test_load_balancer_is_internal_in_the_words_of_the_cloud(target: str, internal: bool, wanted: Any) -> None:
     objects = gateway.gateway_objects(routed(target, internal=internal))
     proxy = by_kind(objects, "EnvoyProxy")["nemo"]["spec"]["provider"]["kubernetes"]
-    assert proxy["envoyService"]["annotations"] == wanted
+    # without annotations the field is absent: Pulumi shows an empty map as a change in every preview
+    assert proxy.get("envoyService") == ({"annotations": wanted} if wanted else None)
     assert proxy["envoyDeployment"]["replicas"] == (1 if target == "minikube" else 2)
 
 
