@@ -3,7 +3,7 @@
     NemostackError            1   anything below, not told apart further
     ├── ToolchainError            a program is missing, cannot be installed, or failed
     ├── LocalServiceError         a service of the local stack cannot be started or stopped
-    ├── SettingsError             the settings of a stack cannot be used: one line per problem
+    ├── SettingsError         2   the settings of a stack cannot be used: one line per problem
     ├── BadInput              2   an option, a dataset or a run directory that cannot be used (Typer's usage errors too)
     ├── TargetError           3   the outputs of the stack cannot be had
     │   └── NoOutputs             there are none: the stack never came up, or nothing of it is deployed
@@ -44,6 +44,8 @@ class LocalServiceError(NemostackError):
 
 class SettingsError(NemostackError):
     """The settings of a stack cannot be used; one line per problem."""
+
+    exit_code = 2
 
 
 class BadInput(NemostackError):

@@ -63,7 +63,7 @@ def assert_nothing_left(clone: Clone) -> None:
 
 
 def test_life(clone: Clone) -> None:
-    preview = clone.tools("run", "--", "true")
+    preview = clone.nemostack("run", "--", "true")
     assert preview == ""
     assert "+ 19 created" in clone.up()
     assert len(clone.listening()) == 8
@@ -76,7 +76,7 @@ def test_life(clone: Clone) -> None:
     clone.git("update-index", "--refresh")
     assert "Pulumi" not in clone.git("status", "--porcelain")
 
-    outputs = json.loads(clone.tools("run", "--", "pulumi", "stack", "output", "--json", "-s", "local"))
+    outputs = json.loads(clone.nemostack("run", "--", "pulumi", "stack", "output", "--json", "-s", "local"))
     assert StackOutputs.model_validate(outputs).nim_url == f"http://127.0.0.1:{clone.base_port + 2}"
 
     before = clone.pids()
@@ -98,7 +98,7 @@ def test_life(clone: Clone) -> None:
 
 
 def test_preview_starts_nothing(clone: Clone) -> None:
-    clone.tools("up", "--config", "x", code=1)  # makes the stack, then refuses
+    clone.nemostack("up", "--config", "x", code=1)  # makes the stack, then refuses
     output = clone.pulumi("preview")
     assert "+ 19 to create" in output
     assert clone.listening() == []
@@ -216,11 +216,11 @@ def test_second_stack_beside_the_first(clone: Clone) -> None:
     clone.up()
     second = clone.base_port + SECOND_STACK
     clone.up("--stack", "test", "--config", f"local.base_port={second}")
-    outputs = json.loads(clone.tools("run", "--", "pulumi", "stack", "output", "--json", "-s", "test"))
+    outputs = json.loads(clone.nemostack("run", "--", "pulumi", "stack", "output", "--json", "-s", "test"))
     assert outputs["nemo_url"] == f"http://127.0.0.1:{second}"
     first = clone.pids()
     assert resources(clone.up("--stack", "test")) == [ALL_UNCHANGED]  # its port was kept
-    clone.tools("down", "--stack", "test", "--purge")
+    clone.nemostack("down", "--stack", "test", "--purge")
     assert not (clone.path / ".nemostack" / "test").exists()
     assert clone.pids() == first
     assert resources(clone.up()) == [ALL_UNCHANGED]

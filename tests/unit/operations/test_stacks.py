@@ -118,7 +118,7 @@ def test_refused_before_the_stack_is_made(clone: Path, pulumi: Pulumi) -> None:
 
 def test_another_target_is_no_setting(clone: Path, pulumi: Pulumi, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command("up", "--stack", "mine", "--config", "target=gke") == 1
-    assert "copy one of Pulumi.*.yaml" in capsys.readouterr().err
+    assert "nemostack config init" in capsys.readouterr().err
     assert "up" not in pulumi.verbs
 
 
