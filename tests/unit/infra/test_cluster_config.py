@@ -442,8 +442,13 @@ def test_existing_clusters_may_have_a_plugin_of_their_own() -> None:
 
 def test_namespaces_of_the_guide() -> None:
     assert set(names.namespaces(load("existing"))) == {
-        "nemo-datastore", "nemo-entity-store", "nemo-evaluator", "nemo-customizer", "llama3-2-3b-instruct", "mlflow",
-    }  # fmt: skip
+        "nemo-datastore",
+        "nemo-entity-store",
+        "nemo-evaluator",
+        "nemo-customizer",
+        "llama3-2-3b-instruct",
+        "mlflow",
+    }
     assert names.namespaces(load("existing", layout="single")) == ("nemo", "mlflow")
 
 

@@ -27,22 +27,24 @@ GROUP = ":NodeGroup"
 TRAIN = CLOUDS["eks"]["gpu_pools"][1]
 OUTPUTS: dict[str, dict[str, Any]] = {
     CLUSTER: {
-        "endpoint": "https://api.eks", "certificateAuthority": {"data": "Q0E="},
+        "endpoint": "https://api.eks",
+        "certificateAuthority": {"data": "Q0E="},
         "vpcConfig": {"clusterSecurityGroupId": "sg-nodes", "subnetIds": []},
     },
     "aws:iam/role:Role": {"arn": "arn:aws:iam::1:role/x"},
     "aws:ec2/launchTemplate:LaunchTemplate": {"latestVersion": 3},
-}  # fmt: skip
+}
 ZONES = {"names": [f"us-east-1{letter}" for letter in "abcdf"]}
 ZONE_OF = {"subnet-a": "us-east-1a", "subnet-b": "us-east-1b", "subnet-b2": "us-east-1b"}
 CALLS = {
     "aws:index/getAvailabilityZones:getAvailabilityZones": ZONES,
     "aws:ec2/getSubnet:getSubnet": lambda asked: {"id": asked["id"], "availabilityZone": ZONE_OF[asked["id"]]},
     "aws:eks/getCluster:getCluster": {
-        "endpoint": "https://there", "certificateAuthorities": [{"data": "Q0E="}],
+        "endpoint": "https://there",
+        "certificateAuthorities": [{"data": "Q0E="}],
         "vpcConfig": {"clusterSecurityGroupId": "sg-there"},
     },
-}  # fmt: skip
+}
 THERE = {"vpc_id": "vpc-1", "subnet_ids": list(ZONE_OF)}
 
 
@@ -72,8 +74,13 @@ def test_inventory() -> None:
     cluster, registered = as_shipped()
     assert set(of_type(registered, GROUP)) == {"system", "gpu-l4", "gpu-train"}
     assert set(of_type(registered, ":Addon")) == {
-        "vpc-cni", "kube-proxy", "coredns", "eks-pod-identity-agent", "aws-ebs-csi-driver", "aws-efs-csi-driver",
-    }  # fmt: skip
+        "vpc-cni",
+        "kube-proxy",
+        "coredns",
+        "eks-pod-identity-agent",
+        "aws-ebs-csi-driver",
+        "aws-efs-csi-driver",
+    }
     assert (cluster.storage_class, cluster.rwx_storage_class) == ("nemostack-rwo", "nemostack-rwx")
     classes = {
         name: found.inputs["metadata"].get("annotations") for name, found in of_type(registered, "StorageClass").items()
@@ -89,13 +96,20 @@ def test_inventory() -> None:
 def test_a_pool_is_what_the_settings_say() -> None:
     group, template = pool(
         {
-            "name": "l4", "machine": "g6.12xlarge", "min": 1, "max": 5, "zones": ["us-east-1b", "us-east-1f"],
-            "spot": True, "disk_gib": 300, "labels": {"team": "x"},
+            "name": "l4",
+            "machine": "g6.12xlarge",
+            "min": 1,
+            "max": 5,
+            "zones": ["us-east-1b", "us-east-1f"],
+            "spot": True,
+            "disk_gib": 300,
+            "labels": {"team": "x"},
             "taints": [
-                {"key": "nvidia.com/gpu", "value": "present"}, {"key": "team", "effect": "PreferNoSchedule"},
+                {"key": "nvidia.com/gpu", "value": "present"},
+                {"key": "team", "effect": "PreferNoSchedule"},
             ],
         }
-    )  # fmt: skip
+    )
     assert (group["instanceTypes"], group["capacityType"]) == (["g6.12xlarge"], "SPOT")
     assert group["scalingConfig"] == {"desiredSize": 1, "minSize": 1, "maxSize": 5}
     assert group["subnetIds"] == ["private-us-east-1b-id", "private-us-east-1f-id"]
@@ -134,8 +148,10 @@ def test_nodes_are_hard_to_misuse() -> None:
     assert len(templates) == 3
     for template in templates.values():
         assert template.inputs["metadataOptions"] == {
-            "httpEndpoint": "enabled", "httpTokens": "required", "httpPutResponseHopLimit": 1,
-        }  # fmt: skip
+            "httpEndpoint": "enabled",
+            "httpTokens": "required",
+            "httpPutResponseHopLimit": 1,
+        }
         assert template.inputs["blockDeviceMappings"][0]["ebs"]["encrypted"] == "true"
 
 
@@ -157,8 +173,12 @@ def test_what_names_the_cluster_waits_for_it() -> None:
         key: one for key, one in registered.items() if "clusterName" in one.inputs or key[0].startswith("kubernetes:")
     }
     assert {typ.rpartition(":")[2] for typ, _ in naming} == {
-        "NodeGroup", "Addon", "PodIdentityAssociation", "Release", "StorageClass",
-    }  # fmt: skip
+        "NodeGroup",
+        "Addon",
+        "PodIdentityAssociation",
+        "Release",
+        "StorageClass",
+    }
     for key, one in naming.items():
         assert (CLUSTER, "nemostack") in comes_after(registered, one), key
 
@@ -204,8 +224,9 @@ def test_the_autoscaler_changes_only_groups_of_its_cluster() -> None:
     _, registered = as_shipped()
     (release,) = of_type(registered, ":Release").values()
     assert (release.inputs["chart"], release.inputs["version"]) == (
-        "cluster-autoscaler", versions.CLUSTER_AUTOSCALER.version,
-    )  # fmt: skip
+        "cluster-autoscaler",
+        versions.CLUSTER_AUTOSCALER.version,
+    )
     values = release.inputs["values"]
     assert values["autoDiscovery"] == {"clusterName": "nemostack"}
     assert values["image"] == {"tag": "v1.35.0"}
@@ -260,8 +281,10 @@ def test_shared_files_have_a_door_in_each_zone_for_nodes_only() -> None:
     assert all(door.inputs["securityGroups"] == ["shared-id"] for door in doors.values())
     (rule,) = of_type(registered, ":SecurityGroupIngressRule").values()
     assert (rule.inputs["referencedSecurityGroupId"], rule.inputs["fromPort"], rule.inputs["toPort"]) == (
-        "sg-nodes", 2049, 2049,
-    )  # fmt: skip
+        "sg-nodes",
+        2049,
+        2049,
+    )
     made = of_type(registered, "StorageClass")["nemostack-rwx"]
     assert made.inputs["parameters"]["fileSystemId"] == "shared-id"
     assert set(doors) <= made.dependencies
@@ -308,17 +331,36 @@ def test_the_kubeconfig_is_secret_and_holds_no_credential() -> None:
     assert config["clusters"][0]["cluster"]["server"] == "https://api.eks"
     command = config["users"][0]["user"]["exec"]
     assert [command["command"], *command["args"]] == [
-        "aws", "eks", "get-token", "--cluster-name", "nemostack", "--region", "us-east-1", "--output", "json",
-    ]  # fmt: skip
+        "aws",
+        "eks",
+        "get-token",
+        "--cluster-name",
+        "nemostack",
+        "--region",
+        "us-east-1",
+        "--output",
+        "json",
+    ]
 
 
 def test_a_cluster_that_is_there_only_gets_pools_and_shared_files() -> None:
     cluster, registered = connect(eks=THERE | {"create": False})
     kinds = {typ.rpartition(":")[2] for typ, _ in registered}
     assert kinds == {
-        "Eks", "aws", "kubernetes", "NodeGroup", "LaunchTemplate", "Role", "RolePolicyAttachment", "FileSystem",
-        "SecurityGroup", "SecurityGroupIngressRule", "MountTarget", "StorageClass", "CSIDriver",
-    }  # fmt: skip
+        "Eks",
+        "aws",
+        "kubernetes",
+        "NodeGroup",
+        "LaunchTemplate",
+        "Role",
+        "RolePolicyAttachment",
+        "FileSystem",
+        "SecurityGroup",
+        "SecurityGroupIngressRule",
+        "MountTarget",
+        "StorageClass",
+        "CSIDriver",
+    }
     assert set(of_type(registered, GROUP)) == {"gpu-l4", "gpu-train"}
     driver = registered["kubernetes:storage.k8s.io/v1:CSIDriver", "eks.rwx"]
     assert driver.inputs == {"id": "efs.csi.aws.com"}, "it is read, which fails where it is missing"
