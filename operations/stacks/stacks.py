@@ -22,6 +22,7 @@ import yaml
 from infra.config import stack_file
 from nemostack.errors import ToolchainError
 from operations.stacks import commands, environment
+from operations.toolchain import environments
 
 PROJECT = "nemostack"
 PROJECT_FILE = "Pulumi.yaml"
@@ -191,6 +192,7 @@ def up(name: str, settings: list[str], extra: list[str], *, yes: bool) -> int:
     stack = Stack(name=name)
     stack.write_settings()
     consent = stack.consent(yes=yes)
+    environments.ensure_for(stack.target)
     stack.init()
     stack.settle()
     chosen = [part for setting in settings for part in ("--config", qualified(setting))]
@@ -208,6 +210,7 @@ def preview(name: str, extra: list[str]) -> int:
     """Show what `up` would change, and return Pulumi's exit code."""
     stack = Stack(name=name)
     stack.write_settings()
+    environments.ensure_for(stack.target)
     stack.init()
     code, _ = stack.pulumi("preview", *stack.file_arguments(), *extra)
     return code
@@ -234,6 +237,8 @@ def down(name: str, extra: list[str], *, purge: bool, yes: bool) -> int:
         )
     if not stack.exists():
         print(f"==> there is no stack {name}", file=sys.stderr)
+        if purge:
+            forget_clone()
         return 0
     consent = stack.consent(yes=yes)
     stack.settle()
@@ -245,9 +250,24 @@ def down(name: str, extra: list[str], *, purge: bool, yes: bool) -> int:
         services = stack.service_folder  # named by a file that goes with the stack's folder
         code, _ = stack.pulumi("stack", "rm", "--yes", "--preserve-config")
         shutil.rmtree(stack.folder, ignore_errors=True)
+        forget_clone()
         if services.exists():
             print(f"==> kept {services}: local.data_dir names it, so it is yours to remove", file=sys.stderr)
     return code
+
+
+def forget_clone() -> None:
+    """Remove state folder and passphrase, unless another stack needs them: nobody could destroy it without them."""
+    if not environment.STATE.exists():
+        return
+    states = environment.own_backend() / ".pulumi" / "stacks"
+    state_files = [path for pattern in ("*.json*", "*/*.json*") for path in states.glob(pattern)]
+    names = {path.name.partition(".json")[0] for path in state_files if path.suffix in {".json", ".gz"}}
+    names |= {path.name for path in environment.STATE.iterdir() if path.is_dir() and path != environment.own_backend()}
+    if names:
+        print(f"==> kept {environment.STATE.name}, for other stacks: {', '.join(sorted(names))}", file=sys.stderr)
+    else:
+        shutil.rmtree(environment.STATE)
 
 
 def sweep(stack: Stack) -> None:
@@ -256,6 +276,12 @@ def sweep(stack: Stack) -> None:
         from infra.local.leftovers import end_leftovers
 
         end_leftovers(stack.service_folder)
+
+
+def target_of(name: str) -> str | None:
+    """Return the target of a stack; a stack without settings yet is one of this machine."""
+    stack = Stack(name=name, variables={})
+    return stack.target if stack.settings_file.exists() else LOCAL
 
 
 def settings_file(name: str) -> Path:

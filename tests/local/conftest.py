@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 from infra.config import stack_file
+from operations.toolchain import environments
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 240
@@ -141,6 +142,18 @@ def free_ports(count: int) -> int:
     raise AssertionError("no free ports")
 
 
+def environment_that_is_ready(clone: Path) -> None:
+    """Make a `.venv-embedded` that is this Python, and is marked as up to date: nothing is to be installed."""
+    locks = [clone / "embedded" / "requirements.txt", clone / "pyproject.toml"]
+    for lock in locks:
+        lock.touch()
+    folder = clone / ".venv-embedded"
+    folder.mkdir()
+    for name in ("bin", "lib", "pyvenv.cfg"):
+        (folder / name).symlink_to(Path(sys.prefix) / name)
+    (folder / ".ready").write_text(environments.digest_of(*locks))
+
+
 @pytest.fixture
 def clone(tmp_path: Path) -> Iterator[Any]:
     path = tmp_path / "clone"
@@ -152,8 +165,8 @@ def clone(tmp_path: Path) -> Iterator[Any]:
         shutil.copy(ROOT / file, path)
     (path / "Pulumi.local.yaml").write_text(stack_file.annotated("local", "local"))
     (path / "orders").mkdir()
-    for venv in (".venv", ".venv-embedded"):
-        (path / venv).symlink_to(Path(sys.prefix))
+    (path / ".venv").symlink_to(Path(sys.prefix))
+    environment_that_is_ready(path)
     made = Clone(path, free_ports(2 * PORTS_PER_STACK))
     made.setting("base_port: 18080", f"base_port: {made.base_port}")
     made.git("init", "--quiet")
