@@ -8,9 +8,8 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 STACK  ?= local
-# `make test` brings a stack up beside yours, on these ports.
+SLO    ?= examples/slo$(if $(filter local test,$(STACK)),.local).yaml
 TEST_BASE_PORT ?= 19080
-
 NEMOSTACK := .venv/bin/python -m cli
 LIGHT     := .venv/bin/python
 EMBEDDED  := .venv-embedded/bin/python
@@ -35,7 +34,7 @@ lock-check: .venv/.ready
 	$(LIGHT) -m operations.toolchain.lock_files --check
 
 demo: up ## Bring the local stack up, run the whole pipeline and a load test, write the report
-	@$(NEMOSTACK) run --stack $(STACK) --load-slo examples/slo.local.yaml
+	@$(NEMOSTACK) run --stack $(STACK) --load-slo $(SLO)
 	@echo; echo "The stack is still up. Stop it with 'make down', run again with 'make demo'."
 up: .venv/.ready ## Bring the stack up (pulumi up)
 	@$(NEMOSTACK) up --stack $(STACK)
@@ -44,7 +43,7 @@ down: .venv/.ready ## Stop the stack; data and reports stay
 smoke: .venv/.ready ## Prove a running stack end to end
 	@$(NEMOSTACK) smoke --stack $(STACK)
 load: .venv/.ready ## Load-test NIM of a running stack, base model and adapters mixed (SLO=file: your objectives)
-	@$(NEMOSTACK) load --stack $(STACK) $(if $(SLO),--slo $(SLO))
+	@$(NEMOSTACK) load --stack $(STACK) --slo $(SLO)
 clean: ## Destroy the local stack with its data; remove environments and caches of this clone
 	@[ ! -e .nemostack ] || { $(MAKE) .venv/.ready && $(NEMOSTACK) down --stack $(STACK) --purge; }
 	rm -rf .venv .venv-embedded .mypy_cache .ruff_cache .pytest_cache

@@ -1,6 +1,6 @@
 """`nemostack`: bring a stack up, check it, evaluate, customize and compare models on it, and load-test it.
 
-Progress goes to stderr, results to stdout. Exit codes are listed in nemostack/errors.py and docs/workflows.md.
+Progress goes to stderr, results to stdout. Exit codes are listed in nemostack/exit_codes.py and docs/cli.md.
 Commands parse, call, render and exit; what they call is imported when they run, so that --help is quick.
 """
 
@@ -11,8 +11,10 @@ from typing import Annotated
 import typer
 
 from cli import config, lifecycle, runs, stacks, suites, toolchain
+from load_tests.commands import app as load
 from nemostack import proxies
-from nemostack.errors import EXIT_INTERRUPTED, NemostackError
+from nemostack.errors import NemostackError
+from nemostack.exit_codes import ExitCode
 
 app = typer.Typer(
     help="Bring up a NeMo stack, prove that it works, and measure it.",
@@ -44,7 +46,7 @@ app.command(rich_help_panel=_MODELS)(runs.customize)
 app.command(rich_help_panel=_MODELS)(runs.compare)
 app.command(rich_help_panel=_MODELS)(runs.cleanup)
 app.command(rich_help_panel=_SUITES, context_settings=suites.PASSED_ON)(suites.smoke)
-app.command(rich_help_panel=_SUITES, context_settings={**suites.PASSED_ON, "help_option_names": []})(suites.load)
+app.add_typer(load, name="load", rich_help_panel=_SUITES)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -61,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
         _complain(str(error))
         raise SystemExit(error.exit_code) from error
     except KeyboardInterrupt:
-        raise SystemExit(EXIT_INTERRUPTED) from None
+        raise SystemExit(ExitCode.INTERRUPTED) from None
     except Exception as error:
         if debug:
             raise

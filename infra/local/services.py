@@ -25,7 +25,7 @@ PORT_OFFSETS = {
 }
 ROUTES = {
     "entity_store": ("/v1/namespaces", "/v1/projects", "/v1/datasets", "/v1/models"),
-    "customizer": ("/v1/customization",),
+    "customizer": ("/v1/customization", "/v1/customizations"),
     "evaluator": ("/v1/evaluation", "/v2/evaluation", "/v1/evaluations"),
 }
 JUDGE_MODEL = "nemostack/similarity-judge"
@@ -121,7 +121,12 @@ class Plan:
             self.embedded(
                 "customizer",
                 "Customizer",
-                {"base_models": {model.id: self.model_path}, **stores, **self.settings.customizer.model_dump()},
+                {
+                    "base_models": {model.id: self.model_path},
+                    **stores,
+                    **self.settings.customizer.model_dump(),
+                    "max_served_rank": self.settings.nim.max_lora_rank,
+                },
                 after=("data_store", "entity_store"),
                 reads_model=True,
             ),

@@ -1,8 +1,8 @@
 """The promises of the local stack under the real engine: start, repeat, repair, change, refuse, interrupt, destroy."""
 
 import json
-import shutil
 import os
+import shutil
 import signal
 import socket
 import stat

@@ -94,10 +94,17 @@ def test_down_keeps_the_volumes_of_a_cluster(clone: Clone) -> None:
     assert clone.calls == ["-m cli teardown --stack gke"]
 
 
-def test_objectives_of_the_user(clone: Clone) -> None:
+def test_gpus_are_held_to_other_objectives(clone: Clone) -> None:
     clone.environment()
+    clone.make("load")
+    clone.make("load", "STACK=gke")
     clone.make("load", "SLO=mine.yaml")
-    assert clone.calls == ["-m cli load --stack local --slo mine.yaml"]
+    assert clone.calls == [
+        "-m cli load --stack local --slo examples/slo.local.yaml",
+        "-m cli load --stack gke --slo examples/slo.yaml",
+        "-m cli load --stack local --slo mine.yaml",
+    ]
+    assert all((ROOT / "examples" / name).is_file() for name in ("slo.local.yaml", "slo.yaml"))
 
 
 def test_clean(clone: Clone) -> None:

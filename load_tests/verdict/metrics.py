@@ -14,8 +14,8 @@ from typing import Final
 
 import numpy as np
 
-from load_tests.records import RequestRecord
-from load_tests.streaming import ERROR_KINDS
+from load_tests.client.records import RequestRecord
+from load_tests.client.streaming import ERROR_KINDS
 
 Z95: Final = NormalDist().inv_cdf(0.975)
 PERCENTILES: Final = (50.0, 90.0, 95.0, 99.0, 99.9)
@@ -83,11 +83,12 @@ LATENCIES: Final[dict[str, Latency]] = {
     "normalized_tpot_ms": Latency("Normalized TPOT", "E2E / N per request, prefill included", normalized_tpot_ms),
     "send_lag_ms": Latency("Send lag", "t_send - t_sched: the client's own delay, open loop only", send_lag_ms),
     "ttft_from_schedule_ms": Latency(
-        "TTFT from schedule", "t_first - t_sched, open loop only: a stall shows in every request due during it",
+        "TTFT from schedule",
+        "t_first - t_sched, open loop only: a stall shows in every request due during it",
         ttft_from_schedule_ms,
     ),
     "e2e_from_schedule_ms": Latency("E2E from schedule", "t_last - t_sched, open loop only", e2e_from_schedule_ms),
-}  # fmt: skip
+}
 SCALARS: Final[dict[str, str]] = {
     "request_throughput": "successes / window, 1/s",
     "output_token_throughput": "sum of N over successes / window, tokens/s",
@@ -206,11 +207,11 @@ def is_good(record: RequestRecord, limits: dict[str, float]) -> bool:
 
 def summarise(records: Sequence[RequestRecord], window_s: float, limits: dict[str, float] | None = None) -> Summary:
     """Summary of requests due in a window; `limits` are the per-request limits (ms) that define goodput."""
-    won = [r for r in records if r.ok]
+    succeeded = [r for r in records if r.ok]
     kinds = Counter(r.outcome for r in records if r.outcome in ERROR_KINDS)
-    finished = len(won) + kinds.total()
-    good = sum(is_good(r, limits) for r in won) if limits else None
-    tokens, events = sum(r.output_tokens for r in won), sum(r.content_events for r in won)
+    finished = len(succeeded) + kinds.total()
+    good = sum(is_good(r, limits) for r in succeeded) if limits else None
+    tokens, events = sum(r.output_tokens for r in succeeded), sum(r.content_events for r in succeeded)
     examples: dict[str, str] = {}
     for r in records:
         if r.outcome in ERROR_KINDS:
@@ -218,21 +219,21 @@ def summarise(records: Sequence[RequestRecord], window_s: float, limits: dict[st
     per_second = 1 / window_s if window_s > 0 else None
     return Summary(
         window_s=window_s,
-        successes=len(won),
+        successes=len(succeeded),
         errors=kinds.total(),
         errors_by_kind=dict(kinds.most_common()),
         error_examples=examples,
         incomplete=sum(r.outcome == "incomplete" for r in records),
         dropped=sum(r.outcome == "dropped" for r in records),
-        length_mismatches=sum(r.output_tokens != r.asked_tokens for r in won),
-        estimated_tokens=sum(r.tokens_from != "usage" for r in won),
-        prompt_tokens=sum(r.prompt_tokens or 0 for r in won),
+        length_mismatches=sum(r.output_tokens != r.asked_tokens for r in succeeded),
+        estimated_tokens=sum(r.tokens_from != "usage" for r in succeeded),
+        prompt_tokens=sum(r.prompt_tokens or 0 for r in succeeded),
         output_tokens=tokens,
-        cached_tokens=sum(r.cached_tokens or 0 for r in won),
+        cached_tokens=sum(r.cached_tokens or 0 for r in succeeded),
         tokens_per_event=tokens / events if events else None,
         good=good,
         scalars={
-            "request_throughput": len(won) * per_second if per_second else None,
+            "request_throughput": len(succeeded) * per_second if per_second else None,
             "output_token_throughput": tokens * per_second if per_second else None,
             "error_rate": kinds.total() / finished if finished else None,
             "goodput": good * per_second if good is not None and per_second else None,

@@ -15,11 +15,12 @@ objectives:
 | verdict    | exit code | meaning                                                             |
 |------------|-----------|---------------------------------------------------------------------|
 | PASS       | 0         | every objective met (or none given and at least one success)        |
-| FAIL       | 3         | at least one objective missed, or no request succeeded               |
-| NOT ENOUGH | 4         | nothing missed, but some objective had too few samples               |
-| INVALID    | 5         | the client or the run spoiled the measurement: says nothing of NIM   |
+| FAIL       | 20        | at least one objective missed, or no request succeeded               |
+| NOT ENOUGH | 21        | nothing missed, but some objective had too few samples               |
+| INVALID    | 22        | the client or the run spoiled the measurement: says nothing of NIM   |
 
-1 stays for a crash and 2 for wrong usage. Values come from raw samples, never from Locust's buckets.
+Other codes are those of every command (`nemostack/exit_codes.py`). Values come from raw samples, never from Locust's
+buckets.
 """
 
 from collections.abc import Sequence
@@ -33,14 +34,21 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from load_tests import metrics
-from load_tests.adapters import PreflightError
-from load_tests.records import RequestRecord
+from load_tests.client.records import RequestRecord
+from load_tests.verdict import metrics
+from nemostack.errors import BadInput
+from nemostack.exit_codes import ExitCode
 
 LatencyName = Literal[
-    "ttft_ms", "tpot_ms", "itl_ms", "e2e_ms", "normalized_tpot_ms", "send_lag_ms", "ttft_from_schedule_ms",
+    "ttft_ms",
+    "tpot_ms",
+    "itl_ms",
+    "e2e_ms",
+    "normalized_tpot_ms",
+    "send_lag_ms",
+    "ttft_from_schedule_ms",
     "e2e_from_schedule_ms",
-]  # fmt: skip
+]
 ScalarName = Literal["request_throughput", "output_token_throughput", "error_rate", "goodput", "slo_attainment"]
 PerRequestName = Literal["ttft_ms", "tpot_ms", "e2e_ms", "ttft_from_schedule_ms", "e2e_from_schedule_ms"]
 Positive = Annotated[float, Field(gt=0)]
@@ -55,7 +63,12 @@ class Verdict(StrEnum):
     INVALID = "INVALID"
 
 
-EXIT_CODES: Final = {Verdict.PASS: 0, Verdict.FAIL: 3, Verdict.NOT_ENOUGH: 4, Verdict.INVALID: 5}
+EXIT_CODES: Final = {
+    Verdict.PASS: ExitCode.DONE,
+    Verdict.FAIL: ExitCode.LOAD_FAIL,
+    Verdict.NOT_ENOUGH: ExitCode.LOAD_NOT_ENOUGH,
+    Verdict.INVALID: ExitCode.LOAD_INVALID,
+}
 
 
 class Objective(BaseModel):
@@ -110,19 +123,19 @@ class Slo(BaseModel):
 
 
 def read_slo(path: Path) -> Slo:
-    """Read and check an SLO file. Raises PreflightError with one line an error."""
+    """Read and check an SLO file. Raises BadInput with one line an error."""
     try:
         return Slo.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
-        raise PreflightError(f"{path} is not a valid SLO file:\n" + "\n".join(lines)) from error
+        raise BadInput(f"{path} is not a valid SLO file:\n" + "\n".join(lines)) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise PreflightError(f"cannot read SLO file {path}: {' '.join(str(error).split())}") from error
+        raise BadInput(f"cannot read SLO file {path}: {' '.join(str(error).split())}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """One objective on one scope: what was wanted, what was measured, on how many samples."""
+    """One objective on one scope: its target, the value measured, and on how many samples."""
 
     metric: str
     stat: str | None

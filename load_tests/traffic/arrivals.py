@@ -1,4 +1,4 @@
-"""When requests are sent.
+"""Schedules: the times at which requests are sent.
 
 Closed loop: each user sends its next request after the last one ended (plus think time). It shows what a fixed number
 of clients gets; a slow server slows its own load down, so queueing is hidden.

@@ -42,7 +42,7 @@ DETAIL_CHARS: Final = 300
 
 @dataclass(slots=True)
 class Exchange:
-    """What one request was answered, with its clock points (perf_counter seconds)."""
+    """The reply to one request, with its clock points (perf_counter seconds)."""
 
     t_send: float
     t_first: float | None = None

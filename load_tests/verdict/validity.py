@@ -1,6 +1,7 @@
-"""Is this run a measurement of the server, or of the client? Rules that make a run INVALID, which is not FAIL.
+"""Rules by which a run is INVALID: a measurement of the client, or of half a run, but not of the server.
 
-Each rule says what was found and what is allowed; the report shows them before any latency.
+INVALID is not FAIL. Each rule states the value that was found and the one allowed; the report shows them before any
+latency.
 """
 
 from collections.abc import Sequence
@@ -9,9 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from load_tests import metrics
-from load_tests.records import RequestRecord
-from load_tests.spec import Card
+from load_tests.client.records import RequestRecord
+from load_tests.options import RunManifest
+from load_tests.verdict import metrics
 
 MAX_CPU_PERCENT: Final = 80.0
 MIN_ACHIEVED: Final = 0.99
@@ -32,7 +33,7 @@ class Check:
 
 
 def check(
-    card: Card,
+    manifest: RunManifest,
     records: Sequence[RequestRecord],
     facts: Sequence[dict[str, Any]],
     *,
@@ -41,8 +42,8 @@ def check(
     """Apply every rule to the requests due in the window (`records`) and what the workers wrote (`facts`)."""
     delay_limit = DEFAULT_DELAY_MS if ttft_limit_ms is None else max(MIN_DELAY_MS, MAX_LAG_SHARE * ttft_limit_ms)
     why = "default" if ttft_limit_ms is None else f"a tenth of the TTFT objective of {ttft_limit_ms:g} ms"
-    checks = [_whole(facts, card.workers), _cpu(facts), _loop(facts, delay_limit, why)]
-    if card.spec.open_loop:
+    checks = [_whole(facts, manifest.workers), _cpu(facts), _loop(facts, delay_limit, why)]
+    if manifest.spec.open_loop:
         checks += [_rate(records), _lag(records, delay_limit, why)]
     if estimated := sum(r.ok and r.tokens_from != "usage" for r in records):
         checks.append(Check("token counts", f"{estimated} replies without usage: counted by events", "usage", ok=True))

@@ -1,8 +1,8 @@
-"""What a load test is asked to do: the options, their checks, and the target they resolve to.
+"""The options of a load test, their checks, and the target they resolve to.
 
-Options are Locust options, so `locust -f load_tests/locustfile.py` and `python -m load_tests` take the same ones, and
-each can come from an environment variable (`--rate` from NEMOSTACK_LOAD_RATE). The API key comes from NIM_API_KEY
-only: arguments are visible to every user of a machine.
+They are Locust options, so `locust -f load_tests/locustfile.py` and `nemostack load` take the same ones, and each can
+come from an environment variable (`--rate` from NEMOSTACK_LOAD_RATE). The API key comes from NIM_API_KEY only:
+arguments are visible to every user of a machine.
 """
 
 import argparse
@@ -15,11 +15,11 @@ from typing import Any, Final, Self
 from locust.util.timespan import parse_timespan
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from load_tests.adapters import Mix, MixKind, PreflightError
-from load_tests.arrivals import Arrivals
-from load_tests.prompts import Api
+from load_tests.traffic.adapters import AdapterChoice, Mix, MixKind
+from load_tests.traffic.arrivals import Arrivals
+from load_tests.traffic.prompts import Api
 from nemostack import stack_outputs
-from nemostack.errors import TargetError
+from nemostack.errors import BadInput
 
 PROMPTS: Final = Path("examples/legal/test.jsonl")
 API_KEY_VARIABLE: Final = "NIM_API_KEY"
@@ -44,7 +44,7 @@ class LoadSpec(BaseModel):
     grace_s: float = Field(gt=0)
     timeout_s: float = Field(gt=0)
     max_in_flight: int = Field(ge=1)
-    adapters: list[str] | None = Field(description="adapter ids; None: all that the server lists; []: base only")
+    adapters: AdapterChoice = "auto"
     mix: Mix
     lora_slots: int = Field(ge=1)
     prompts: Path
@@ -91,8 +91,8 @@ class ModelShare(BaseModel):
     share: float
 
 
-class Card(BaseModel):
-    """A run as decided before its first request: `run.json`. Workers read it, so all of them load the same models."""
+class RunManifest(BaseModel):
+    """A run as decided before its first request: `run.json`. All workers read it, so that they load the same models."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -109,7 +109,7 @@ class Card(BaseModel):
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add our options to Locust's parser (or to one made by it)."""
+    """Add the options of a load test to Locust's parser (or to one made by it)."""
     group = parser.add_argument_group("NIM load test", "Each option can also come from NEMOSTACK_LOAD_<NAME>")
 
     def add(name: str, **settings: Any) -> None:
@@ -120,7 +120,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--outputs", metavar="FILE", help="Stack outputs from a JSON file instead")
     add("--nim-url", metavar="URL", help="NIM's address, without a stack")
     add("--base-model", metavar="ID", help="Base model (default: the stack's, or the only one that NIM lists)")
-    add("--adapters", default="all", metavar="all|none|ID,...", help="LoRA adapters to load (default: all)")
+    add(
+        "--adapters",
+        default="auto",
+        metavar="auto|all|none|ID,...",
+        help="LoRA adapters to load: those that NIM lists (auto, the default), the same but at least one (all), or ids",
+    )
     add("--mix", default="weights", choices=["weights", "zipf", "round-robin"], help="How traffic splits over adapters")
     add("--base-share", type=float, default=0.2, help="Share of requests to the base model (default: 0.2)")
     add("--weights", default="", metavar="ID=W,...", help="Weights for --mix weights (1 where not named)")
@@ -169,7 +174,7 @@ def _seconds(option: str, text: str) -> float:
     try:
         return float(parse_timespan(text))
     except ValueError as error:
-        raise PreflightError(f"{option} {text!r} is not a time such as 20s, 5m or 1m30s") from error
+        raise BadInput(f"{option} {text!r} is not a time such as 20s, 5m or 1m30s") from error
 
 
 def stop_timeout_s(options: argparse.Namespace) -> float:
@@ -180,55 +185,49 @@ def stop_timeout_s(options: argparse.Namespace) -> float:
 def _weights(text: str) -> tuple[tuple[str, float], ...]:
     pairs = []
     for part in filter(None, (p.strip() for p in text.split(","))):
-        model, found, weight = part.rpartition("=")
+        model, _, weight = part.rpartition("=")
         try:
             value = float(weight)
         except ValueError:
-            found = ""
-        if not found or value < 0:
-            raise PreflightError(f"--weights: {part!r} is not ID=WEIGHT with a weight of 0 or more")
+            value = -1.0
+        if not model or value < 0:
+            raise BadInput(f"--weights: {part!r} is not ID=WEIGHT with a weight of 0 or more")
         pairs.append((model, value))
     return tuple(pairs)
 
 
 def _target(options: argparse.Namespace) -> tuple[str, str, str | None]:
-    """Kind of target, NIM's URL, base model if the target says."""
+    """Kind of target, URL of NIM, base model if the target names one."""
     urls = [url for url in (options.nim_url, getattr(options, "host", None)) if url]
     given = [name for name, value in (("--stack", options.stack), ("--outputs", options.outputs)) if value]
     given += ["--nim-url"] if urls else []
     if not given and os.environ.get(stack_outputs.ENV_OUTPUTS):
         given = [stack_outputs.ENV_OUTPUTS]
     if len(given) != 1:
-        what = "no target" if not given else f"{' and '.join(given)} name more than one target"
-        raise PreflightError(f"{what}: give one of --stack NAME, --outputs FILE or --nim-url URL")
+        problem = "no target" if not given else f"{' and '.join(given)} name more than one target"
+        raise BadInput(f"{problem}: give one of --stack NAME, --outputs FILE or --nim-url URL")
     if urls:
         return "url", urls[0].rstrip("/"), None
-    try:
-        outputs = stack_outputs.resolve(
-            options.stack or "local", Path(options.outputs) if options.outputs else None, {}
-        )
-    except TargetError as error:
-        raise PreflightError(str(error)) from error
+    outputs = stack_outputs.resolve(options.stack or "local", Path(options.outputs) if options.outputs else None, {})
     return outputs.target, outputs.nim_url, outputs.base_model
 
 
 def spec_from(options: argparse.Namespace) -> LoadSpec:
-    """Check parsed options and resolve the target. Raises PreflightError with a line an error."""
+    """Check parsed options and resolve the target. Raises BadInput with one line per error, and TargetError."""
     kind, nim_url, base_model = _target(options)
-    adapters: list[str] | None
+    adapters: AdapterChoice
     match options.adapters:
-        case "all":
-            adapters = None
+        case "auto" | "all" as adapters:
+            pass
         case "none":
             adapters = []
         case ids:
             adapters = [model.strip() for model in ids.split(",") if model.strip()]
     mix_kind: MixKind = options.mix
     if options.weights and mix_kind != "weights":
-        raise PreflightError(f"--weights belongs to --mix weights, not {mix_kind}")
+        raise BadInput(f"--weights belongs to --mix weights, not {mix_kind}")
     if not 0 <= options.base_share <= 1:
-        raise PreflightError(f"--base-share must be from 0 to 1, not {options.base_share:g}")
-    out = Path(options.out)
+        raise BadInput(f"--base-share must be from 0 to 1, not {options.base_share:g}")
     try:
         return LoadSpec(
             nim_url=nim_url,
@@ -256,10 +255,10 @@ def spec_from(options: argparse.Namespace) -> LoadSpec:
             temperature=options.temperature,
             seed=options.seed,
             slo=Path(options.slo) if options.slo else None,
-            out=out,
+            out=Path(options.out),
         )
     except ValidationError as error:
-        raise PreflightError("; ".join(_line(e) for e in error.errors())) from error
+        raise BadInput("; ".join(_line(e) for e in error.errors())) from error
 
 
 def _line(error: Any) -> str:

@@ -1,4 +1,4 @@
-"""One line a request: the raw samples from which everything else is computed.
+"""One line per request: the raw samples from which everything else is computed.
 
 Times are seconds since the worker's own start (never wall clock: hosts' clocks differ). `outcome` is `ok`, an error
 kind of `streaming`, `incomplete` (still running when the run's grace ended) or `dropped` (due, but the cap on requests
@@ -55,11 +55,11 @@ class RequestRecord:
 
 
 class RecordWriter:
-    """Appends records to a JSONL file, a line each, flushed so that an interrupted run keeps what it has."""
+    """Appends records to a JSONL file, one line each; flushed so that a killed run keeps them."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: TextIO = path.open("x", encoding="utf-8")
+        self._file: TextIO = path.open("x", buffering=1, encoding="utf-8")
 
     def write(self, record: RequestRecord) -> None:
         """Append one record."""

@@ -1,4 +1,4 @@
-"""One worker's part of a run: its clock, client, plan of requests and samples.
+"""The part of one worker in a run: its clock, client, plan of requests and samples.
 
 The run's phases on the worker's own clock: warm-up [0, warmup), window [warmup, warmup + duration), then grace for
 what is still in flight. Load goes on from warm-up into the window without a drain, so the window starts with the
@@ -17,41 +17,41 @@ import gevent
 import psutil
 from gevent.pool import Pool
 
-from load_tests import prompts
-from load_tests.adapters import ServedModels
-from load_tests.arrivals import schedule
-from load_tests.records import RecordWriter, RequestRecord
-from load_tests.spec import Card, api_key
-from load_tests.streaming import Exchange, StreamingClient
+from load_tests.client.records import RecordWriter, RequestRecord
+from load_tests.client.streaming import Exchange, StreamingClient
+from load_tests.options import RunManifest, api_key
+from load_tests.traffic import prompts
+from load_tests.traffic.adapters import ServedModels
+from load_tests.traffic.arrivals import schedule
 
 LOOP_PROBE_S = 0.02
 CPU_PROBE_S = 1.0
 
 
-class Session:
+class Worker:
     """Sends requests and records them. Made before the run, started at its first second."""
 
-    def __init__(self, card: Card, *, worker: int = 0) -> None:
-        self.spec, self.worker, self.workers = card.spec, worker, card.workers
-        spec = card.spec
-        adapters = tuple(model for model in card.model_ids if model != card.base_model)
+    def __init__(self, manifest: RunManifest, *, index: int = 0) -> None:
+        self.spec, self.index, self.workers = manifest.spec, index, manifest.workers
+        spec = manifest.spec
+        adapters = tuple(model for model in manifest.model_ids if model != manifest.base_model)
         per_worker = spec.max_in_flight if spec.open_loop else max(spec.users, 1)
         self.client = StreamingClient(spec.nim_url, connections=per_worker, timeout_s=spec.timeout_s, api_key=api_key())
         self._path = prompts.PATHS[spec.api]
         self._bodies = prompts.bodies(
-            prompts.read_prompts(spec.prompts, spec.prompt_column),
+            prompts.read_prompts(spec.prompts, spec.prompt_column, api=spec.api),
             api=spec.api,
             options=spec.request_options(),
             unique_prefix=spec.unique_prefix,
             seed=spec.seed,
-            worker=worker,
+            worker=index,
         )
-        self._models = spec.mix.choices(ServedModels(card.base_model, adapters), seed=spec.seed, worker=worker)
+        self._models = spec.mix.choices(ServedModels(manifest.base_model, adapters), seed=spec.seed, worker=index)
         self._ids = itertools.count(1)
-        self._writer = RecordWriter(spec.out / "raw" / f"requests-{worker}.jsonl")
+        self._writer = RecordWriter(spec.out / "raw" / f"requests-{index}.jsonl")
         self._t0 = 0.0
         self._stopped_at: float | None = None
-        self._started_wall = 0.0
+        self._started_at = 0.0
         self._cpu: list[tuple[float, float]] = []
         self._loop_delays_ms: list[tuple[float, float]] = []
         self._probes: list[gevent.Greenlet] = []
@@ -74,7 +74,7 @@ class Session:
 
     def start(self) -> None:
         """Start the clock and the probes of this process's CPU and event loop."""
-        self._t0, self._started_wall = time.perf_counter(), time.time()
+        self._t0, self._started_at = time.perf_counter(), time.time()
         self._probes = [gevent.spawn(self._probe_cpu), gevent.spawn(self._probe_loop)]
 
     def stop_sending(self) -> None:
@@ -83,23 +83,23 @@ class Session:
             self._stopped_at = self.now()
 
     def finish(self) -> None:
-        """Write what the report needs beside the samples: window, CPU, event loop delay."""
+        """Write the facts that the report needs beside the samples: window, CPU, delay of the event loop."""
         gevent.killall(self._probes)
         self._writer.close()
         self.client.close()
-        start, planned = self.window
-        end = planned if self._stopped_at is None else min(planned, self._stopped_at)
+        start, planned_end = self.window
+        end = planned_end if self._stopped_at is None else min(planned_end, self._stopped_at)
         facts = {
-            "worker": self.worker,
+            "worker": self.index,
             "pid": os.getpid(),
-            "started_at": self._started_wall,
+            "started_at": self._started_at,
             "window_start_s": start,
             "window_end_s": max(start, end),
-            "planned_end_s": planned,
+            "planned_end_s": planned_end,
             "cpu_percent": self._cpu,
             "loop_delay_ms": [round(d, 3) for at, d in self._loop_delays_ms if start <= at < end],
         }
-        path = self.spec.out / "raw" / f"worker-{self.worker}.json"
+        path = self.spec.out / "raw" / f"worker-{self.index}.json"
         path.write_text(json.dumps(facts), encoding="utf-8")
 
     def _probe_cpu(self) -> None:
@@ -123,8 +123,8 @@ class Session:
         model = next(self._models)
         body: dict[str, Any] = {"model": model, **next(self._bodies)}
         record = RequestRecord(
-            id=f"{self.spec.out.name}-{self.worker}-{next(self._ids)}",
-            worker=self.worker,
+            id=f"{self.spec.out.name}-{self.index}-{next(self._ids)}",
+            worker=self.index,
             model=model,
             t_sched=t_sched,
             t_send=self.now(),
@@ -160,8 +160,8 @@ class Session:
     def _drop(self, t_sched: float) -> None:
         self._writer.write(
             RequestRecord(
-                id=f"{self.spec.out.name}-{self.worker}-{next(self._ids)}",
-                worker=self.worker,
+                id=f"{self.spec.out.name}-{self.index}-{next(self._ids)}",
+                worker=self.index,
                 model=next(self._models),
                 t_sched=t_sched,
                 t_send=None,
@@ -187,7 +187,7 @@ class Session:
             duration_s=self.window[1],
             seed=self.spec.seed,
             smoothness=self.spec.smoothness,
-            worker=self.worker,
+            worker=self.index,
             workers=self.workers,
         )
         for at in times:
@@ -204,5 +204,5 @@ class Session:
 
 
 def worker_facts(folder: Path) -> list[dict[str, Any]]:
-    """Read what each worker wrote at its end."""
+    """Read the facts that each worker wrote at its end."""
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("worker-*.json"))]
