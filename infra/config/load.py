@@ -33,12 +33,12 @@ def load(raw: Mapping[str, str]) -> LocalStackConfig | ClusterStackConfig:
     try:
         config = model.model_validate(settings)
     except ValidationError as error:
-        found = error.errors(include_url=False)
+        errors = error.errors(include_url=False)
         # a list whose items are wrong counts as too short as well, which says nothing
-        broken = [problem["loc"] for problem in found if problem["type"] != "too_short"]
+        broken = [problem["loc"] for problem in errors if problem["type"] != "too_short"]
         lines = [
             describe(dict(problem), model)
-            for problem in found
+            for problem in errors
             if problem["type"] != "too_short" or all(loc[: len(problem["loc"])] != problem["loc"] for loc in broken)
         ]
         raise SettingsError("\n".join(lines)) from None
@@ -77,9 +77,9 @@ def keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
     for part in location:
         if part.isdigit():
             continue
-        found = section_in(model.model_fields[part].annotation)
-        assert found is not None
-        model = found
+        section = section_in(model.model_fields[part].annotation)
+        assert section is not None
+        model = section
     return list(model.model_fields)
 
 
@@ -87,4 +87,4 @@ def section_in(annotation: Any) -> type[BaseModel] | None:
     """The section that a field's type holds."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for part in get_args(annotation) if (found := section_in(part))), None)
+    return next((section for part in get_args(annotation) if (section := section_in(part))), None)

@@ -62,28 +62,28 @@ def page() -> str:
 
 def sections() -> dict[type[BaseModel], list[str]]:
     """Find every section once, with all its paths, in order: those of all stacks first, then those of each target."""
-    found: dict[type[BaseModel], list[str]] = {}
+    paths: dict[type[BaseModel], list[str]] = {}
     common = TARGETS["existing"].__mro__[1]  # what all stacks on Kubernetes have
     assert issubclass(common, BaseModel)
-    found[common] = [""]
-    visit(common, "", found)
+    paths[common] = [""]
+    visit(common, "", paths)
     for model in TARGETS.values():
         own = {name: field for name, field in model.model_fields.items() if name not in common.model_fields}
         for name, field in own.items():
             section = section_in(field.annotation)
             assert section is not None
-            found.setdefault(section, []).append(name)
-            visit(section, f"{name}.", found)
-    return found
+            paths.setdefault(section, []).append(name)
+            visit(section, f"{name}.", paths)
+    return paths
 
 
-def visit(model: type[BaseModel], prefix: str, found: dict[type[BaseModel], list[str]]) -> None:
+def visit(model: type[BaseModel], prefix: str, paths: dict[type[BaseModel], list[str]]) -> None:
     """Add the sections within a model."""
     for name, field in model.model_fields.items():
         if section := section_in(field.annotation):
             path = f"{prefix}{name}{'[]' if is_list(field.annotation) else ''}"
-            found.setdefault(section, []).append(path)
-            visit(section, f"{path}.", found)
+            paths.setdefault(section, []).append(path)
+            visit(section, f"{path}.", paths)
 
 
 def row(name: str, field: FieldInfo) -> str:

@@ -1,4 +1,4 @@
-"""What all parts of the settings share: a section that refuses unknown keys, and the constrained types they use."""
+"""Base of all parts of the settings: a section that refuses unknown keys, and the constrained types they use."""
 
 from collections import Counter
 from collections.abc import Iterable

@@ -185,24 +185,26 @@ def test_tools_are_accepted_and_a_forced_call_follows_its_schema(client: openai.
         "temperature": 0,
         "max_tokens": 64,
     }
+    create: Any = client.chat.completions.create
     for choice in ("auto", "none"):
-        answer = client.chat.completions.create(**asked, tool_choice=choice).choices[0]
+        answer = create(**asked, tool_choice=choice).choices[0]
         assert answer.message.content, choice
         assert not answer.message.tool_calls
-    assert client.chat.completions.create(**asked).choices[0].message.content, "tool_choice left out"
+    assert create(**asked).choices[0].message.content, "tool_choice left out"
     forced = {"type": "function", "function": {"name": "get_weather"}}
-    (call,) = client.chat.completions.create(**asked, tool_choice=forced).choices[0].message.tool_calls or []
+    (call,) = create(**asked, tool_choice=forced).choices[0].message.tool_calls or []
     arguments = json.loads(call.function.arguments)
     assert call.function.name == "get_weather"
     assert arguments["city"] in {"Ulm", "Bonn"}
     assert arguments["days"] in {1, 7}
-    assert client.chat.completions.create(**asked, tool_choice="required").choices[0].finish_reason
+    assert create(**asked, tool_choice="required").choices[0].finish_reason
 
 
 def test_json_mode_ends_with_json_of_the_schema(client: openai.OpenAI) -> None:
     """Without a word about white space, a small model filled all its tokens with newlines."""
     schema = {"type": "json_schema", "json_schema": {"name": "weather", "schema": WEATHER["parameters"]}}
-    answer = client.chat.completions.create(
+    create: Any = client.chat.completions.create
+    answer = create(
         model=BASE,
         messages=[{"role": "user", "content": "Weather in Ulm?"}],
         response_format=schema,
@@ -211,7 +213,7 @@ def test_json_mode_ends_with_json_of_the_schema(client: openai.OpenAI) -> None:
     ).choices[0]
     assert answer.finish_reason == "stop"
     assert set(json.loads(answer.message.content or "")) == {"city", "days"}
-    loose = client.chat.completions.create(
+    loose = create(
         model=BASE,
         messages=[{"role": "user", "content": "Weather in Ulm?"}],
         response_format={"type": "json_object"},

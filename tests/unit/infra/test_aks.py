@@ -3,8 +3,10 @@
 import base64
 import functools
 import json
+from collections.abc import Sequence
 from typing import Any
 
+import grpc  # type: ignore[import-untyped]
 import pulumi
 import pytest
 import yaml
@@ -41,16 +43,43 @@ THERE = {
 }
 
 
-def answers(found: dict[str, Any] = THERE, client: str = "pipeline") -> dict[str, Any]:
-    """What Azure answers to the program."""
+class NotFound(grpc.RpcError):  # type: ignore[misc]
+    """The engine's answer to a look-up that a provider refuses."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNKNOWN
+
+    def details(self) -> str:
+        return 'Status=404 Code="ResourceNotFound" Message="The Resource \'nemostack\' was not found."'
+
+
+def missing(_asked: dict[str, Any]) -> Any:
+    """Answer as Azure does about what does not exist."""
+    raise NotFound
+
+
+def pool_state(name: str, count: int, version: str = "1.35", zones: Sequence[str] = ()) -> dict[str, Any]:
+    """Describe an agent pool as Azure does."""
+    state: dict[str, Any] = {"name": name, "count": count, "currentOrchestratorVersion": f"{version}.4"}
+    return state | ({"availabilityZones": list(zones)} if zones else {})
+
+
+def running(*pools: dict[str, Any], version: str = "1.35") -> dict[str, Any]:
+    """Describe a cluster that an earlier run made."""
+    return {"currentKubernetesVersion": f"{version}.4", "agentPoolProfiles": list(pools)}
+
+
+def answers(
+    found: dict[str, Any] | None = None, client: str = "pipeline", user: str = "me", creator: str | None = None
+) -> dict[str, Any]:
+    """What Azure answers to the program. `found`: the cluster; None: there is none. `creator`: who made it."""
     issued = base64.b64encode(ISSUED.encode()).decode()
     return {
-        "azure-native:authorization:getClientConfig": {
-            "subscriptionId": "sub-1",
-            "objectId": "me",
-            "clientId": client,
-        },
-        "azure-native:containerservice:getManagedCluster": found,
+        "azure-native:authorization:getClientConfig": {"subscriptionId": "sub-1", "objectId": user, "clientId": client},
+        "azure-native:authorization:getRoleAssignment": {"principalId": creator, "principalType": "User"}
+        if creator
+        else missing,
+        "azure-native:containerservice:getManagedCluster": found or missing,
         "azure-native:containerservice:listManagedClusterUserCredentials": {
             "kubeconfigs": [{"name": "clusterUser", "value": issued}]
         },
@@ -58,12 +87,16 @@ def answers(found: dict[str, Any] = THERE, client: str = "pipeline") -> dict[str
 
 
 def connect(
-    found: dict[str, Any] = THERE, client: str = "pipeline", **sections: Any
+    found: dict[str, Any] | None = None,
+    client: str = "pipeline",
+    user: str = "me",
+    creator: str | None = None,
+    **sections: Any,
 ) -> tuple[clusters.Cluster, Registrations]:
     made: list[clusters.Cluster] = []
     sections["aks"] = CLOUDS["aks"] | sections.get("aks", {})
     settings = config_for("aks", **sections)
-    calls = answers(found, client)
+    calls = answers(found, client, user, creator)
     registered = run(lambda: made.append(clusters.connect(settings, ROOT)), outputs=OUTPUTS, calls=calls)
     return made[0], registered
 
@@ -95,6 +128,7 @@ def test_inventory() -> None:
         "azure-native:network:VirtualNetwork",
         "azure-native:managedidentity:UserAssignedIdentity",
         "azure-native:authorization:RoleAssignment",
+        "azure-native:containerservice:MaintenanceConfiguration",
     }
     assert (cluster.storage_class, cluster.rwx_storage_class) == (None, "nemostack-rwx")
     assert cluster.object_store_annotations == {}
@@ -109,7 +143,7 @@ def test_a_pool_is_what_the_settings_say() -> None:
             "machine": "Standard_NV72ads_A10_v5",
             "min": 1,
             "max": 5,
-            "zones": ["1", "3"],
+            "zones": ["3"],
             "disk_gib": 300,
             "labels": {"team": "x"},
             "taints": [
@@ -121,7 +155,7 @@ def test_a_pool_is_what_the_settings_say() -> None:
     assert (inputs["agentPoolName"], inputs["vmSize"]) == ("a10big", "Standard_NV72ads_A10_v5")
     assert (inputs["minCount"], inputs["maxCount"], inputs["count"]) == (1, 5, 1)
     assert inputs["enableAutoScaling"] is True
-    assert inputs["availabilityZones"] == ["1", "3"]
+    assert inputs["availabilityZones"] == ["3"]
     assert inputs["osDiskSizeGB"] == 300
     assert inputs["nodeLabels"] == {"team": "x", "nemostack.io/pool": "a10-big", "nvidia.com/gpu.present": "true"}
     assert inputs["nodeTaints"] == ["nvidia.com/gpu=present:NoSchedule", "team=x:NoExecute"]
@@ -173,11 +207,113 @@ def test_secure_defaults() -> None:
     assert office[CLUSTER, "nemostack"].inputs["apiServerAccessProfile"] == {"authorizedIPRanges": ["192.0.2.0/24"]}
 
 
-def test_the_autoscalers_work_is_no_drift() -> None:
+def test_a_change_keeps_running_nodes() -> None:
+    """Azure is told the number of nodes with every change, and that of the creation would stop those of a NIM."""
+    now = running(pool_state("system", 3), pool_state("a10", 2), pool_state("train", 0))
+    _, registered = connect(now, creator="me", aks={"gpu_pools": [A10 | {"max": 1}, TRAIN | {"min": 1}]})
+    pools = of_type(registered, POOL)
+    assert (pools["gpu-a10"].inputs["count"], pools["gpu-a10"].inputs["maxCount"]) == (1, 1)
+    assert (pools["gpu-train"].inputs["count"], pools["gpu-train"].inputs["minCount"]) == (1, 1)
+    (system,) = registered[CLUSTER, "nemostack"].inputs["agentPoolProfiles"]
+    assert system["count"] == 3
+    _, registered = connect(now, creator="me")
+    assert of_type(registered, POOL)["gpu-a10"].inputs["count"] == 2
+    for registration in (registered[CLUSTER, "nemostack"], *of_type(registered, POOL).values()):
+        assert not list(registration.options.ignoreChanges), "an ignored input is sent as it was at first"
+
+
+def test_each_zone_has_an_agent_pool_of_its_own() -> None:
+    _, registered = connect(aks={"gpu_pools": [A10 | {"min": 1, "max": 3, "zones": ["1", "3"]}, TRAIN]})
+    pools = {
+        name: (
+            one.inputs["agentPoolName"],
+            one.inputs["availabilityZones"],
+            one.inputs["minCount"],
+            one.inputs["maxCount"],
+        )
+        for name, one in of_type(registered, POOL).items()
+        if "a10" in name
+    }
+    assert pools == {"gpu-a10": ("a10", ["1"], 1, 2), "gpu-a10-3": ("a103", ["3"], 0, 1)}
+
+
+def test_a_pool_over_several_zones_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", said.append)
+    now = running(pool_state("system", 2), pool_state("a10", 1, zones=["1", "3"]))
+    _, registered = connect(now, creator="me", aks={"gpu_pools": [A10 | {"zones": ["1", "3"]}, TRAIN]})
+    pools = of_type(registered, POOL)
+    assert set(pools) == {"gpu-a10", "gpu-train"}
+    assert pools["gpu-a10"].inputs["availabilityZones"] == ["1", "3"]
+    assert [text.split(":")[0] for text in said] == ["aks.gpu_pools.0.zones"]
+
+
+def test_zones_of_the_system_pool() -> None:
     _, registered = as_shipped()
-    assert list(registered[CLUSTER, "nemostack"].options.ignoreChanges) == ["agentPoolProfiles[0].count"]
-    for registration in of_type(registered, POOL).values():
-        assert list(registration.options.ignoreChanges) == ["count"]
+    assert "availabilityZones" not in registered[CLUSTER, "nemostack"].inputs["agentPoolProfiles"][0]
+    system = {"machine": "Standard_D8s_v5", "zones": ["1", "2", "3"]}
+    _, registered = connect(aks={"system_pool": system})
+    assert registered[CLUSTER, "nemostack"].inputs["agentPoolProfiles"][0]["availabilityZones"] == ["1", "2", "3"]
+
+
+def test_the_control_plane_is_raised_before_its_nodes() -> None:
+    """Azure refuses both at once where there is a pool of spot nodes."""
+    spot = {"kubernetes_version": "1.36", "gpu_pools": [A10 | {"spot": True}, TRAIN]}
+    now = running(pool_state("system", 2), pool_state("a10", 1))
+    _, registered = connect(now, creator="me", aks=spot)
+    inputs = registered[CLUSTER, "nemostack"].inputs
+    assert (inputs["kubernetesVersion"], inputs["agentPoolProfiles"][0]["orchestratorVersion"]) == ("1.36", "1.35")
+    for one in of_type(registered, POOL).values():
+        assert one.inputs["orchestratorVersion"] == "1.36", "a request of its own, after that of the cluster"
+        assert (CLUSTER, "nemostack") in comes_after(registered, one)
+    then = running(pool_state("system", 2), version="1.36")
+    _, registered = connect(then, creator="me", aks=spot)
+    inputs = registered[CLUSTER, "nemostack"].inputs
+    assert inputs["agentPoolProfiles"][0]["orchestratorVersion"] == "1.36"
+
+
+def test_the_autoscaler_chooses_the_pool_that_wastes_least() -> None:
+    _, registered = as_shipped()
+    assert registered[CLUSTER, "nemostack"].inputs["autoScalerProfile"]["expander"] == "least-waste"
+
+
+def test_upgrades_are_within_the_window() -> None:
+    _, registered = connect(aks={"maintenance": {"day": "Saturday", "start": "02:30", "hours": 6}})
+    windows = of_type(registered, ":MaintenanceConfiguration")
+    assert {one.inputs["configName"] for one in windows.values()} == {
+        "aksManagedAutoUpgradeSchedule",
+        "aksManagedNodeOSUpgradeSchedule",
+    }
+    for one in windows.values():
+        window = one.inputs["maintenanceWindow"]
+        assert window["schedule"] == {"weekly": {"dayOfWeek": "Saturday", "intervalWeeks": 1}}
+        assert (window["startTime"], window["utcOffset"], window["durationHours"]) == ("02:30", "+00:00", 6)
+    _, registered = connect(aks={"maintenance": None})
+    assert not of_type(registered, ":MaintenanceConfiguration")
+
+
+GROUP_ID, USER_ID = "11111111-2222-3333-4444-555555555555", "99999999-2222-3333-4444-555555555555"
+
+
+def test_administrators_are_a_list_of_principals() -> None:
+    admins = [{"id": GROUP_ID, "type": "Group"}, {"id": USER_ID, "type": "User"}]
+    _, registered = connect(aks={"admins": admins})
+    group = role(registered, f"admin-{GROUP_ID}")
+    assert (group["principalId"], group["principalType"], group["scope"]) == (GROUP_ID, "Group", "nemostack-id")
+    assert role(registered, f"admin-{USER_ID}")["principalType"] == "User"
+    assert group["roleDefinitionId"] == role(registered, "maker-admin")["roleDefinitionId"]
+    assert len({role(registered, name)["roleAssignmentName"] for name in of_type(registered, ":RoleAssignment")}) == 4
+
+
+def test_the_next_who_runs_the_program_does_not_take_the_creators_place() -> None:
+    _, first = connect(user="me")
+    now = running(pool_state("system", 2))
+    _, second = connect(now, user="colleague", creator="me")
+    one, other = role(first, "maker-admin"), role(second, "maker-admin")
+    assert other["principalId"] == "me"
+    assert other["roleAssignmentName"] == one["roleAssignmentName"]
+    _, third = connect(now, creator=USER_ID, aks={"admins": [{"id": USER_ID, "type": "User"}]})
+    assert f"admin-{USER_ID}" not in of_type(third, ":RoleAssignment"), "Azure refuses the same role twice"
 
 
 def test_the_system_pool() -> None:
@@ -238,6 +374,7 @@ def test_shared_volumes() -> None:
     (made,) = of_type(registered, ":StorageClass").values()
     assert made.inputs["provisioner"] == "file.csi.azure.com"
     assert made.inputs["parameters"]["protocol"] == "nfs"
+    assert made.inputs["parameters"]["encryptInTransit"] == "true"
     _, registered = connect(storage={"rwx_class_name": "nfs"})
     assert not of_type(registered, ":StorageClass")
 
@@ -274,13 +411,18 @@ def test_what_names_the_cluster_waits_for_it() -> None:
         or one.inputs.get("issuer")
         or key[0].startswith("kubernetes:")
     }
-    assert {typ.rpartition(":")[2] for typ, _ in naming} == {"AgentPool", "FederatedIdentityCredential", "StorageClass"}
+    assert {typ.rpartition(":")[2] for typ, _ in naming} == {
+        "AgentPool",
+        "FederatedIdentityCredential",
+        "MaintenanceConfiguration",
+        "StorageClass",
+    }
     for key, one in naming.items():
         assert (CLUSTER, "nemostack") in comes_after(registered, one), key
 
 
 def test_a_cluster_that_is_there_only_gets_pools_and_a_class() -> None:
-    cluster, registered = connect(aks={"create": False})
+    cluster, registered = connect(THERE, aks={"create": False})
     assert {kind for kind, _ in registered} == {
         "nemostack:cluster:Aks",
         "pulumi:providers:azure-native",

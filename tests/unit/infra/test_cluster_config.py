@@ -141,6 +141,16 @@ def test_least_settings_work(target: str, layout: str) -> None:
             "eks", {"prerequisites": {"gpu": {"software": "provided"}}},
             "prerequisites.gpu.software", "device-plugin, or gpu-operator",
         ),
+        # each zone is a group of nodes of its own
+        ("eks", {"eks": {"gpu_pools": [P5 | {"zones": ["us-east-1a", "us-east-1b", "us-east-1c"]}]}}, "eks.gpu_pools.0.zones", "fewer zones"),
+        ("aks", {"aks": {"gpu_pools": [A100 | {"zones": ["1", "2", "3"]}]}}, "aks.gpu_pools.0.zones", "a higher max"),
+        ("aks", {"aks": {"gpu_pools": [A100 | {"name": "twelveletter", "zones": ["1", "2"]}]}}, "aks.gpu_pools.0.name", "twelveletter2"),
+        ("aks", {"aks": {"gpu_pools": [A100 | {"zones": ["1", "2"]}, A100 | {"name": "a1002"}]}}, "aks.gpu_pools", "'a1002'"),
+        ("gke", {"gke": {"system_pool": {"machine": "e2-standard-8", "zones": ["us-east5-a"]}}}, "gke.system_pool.zones", "us-central1"),
+        ("gke", {"gke": {"maintenance": {"hours": 6}}}, "gke.maintenance.hours", "12 hours a week"),
+        ("aks", {"aks": {"maintenance": {"hours": 2}}}, "aks.maintenance.hours", "greater than or equal to 4"),
+        ("aks", {"aks": {"admins": [{"id": "me@example.com", "type": "User"}]}}, "aks.admins.0.id", "should match pattern"),
+        ("eks", {"eks": {"admins": ["platform"]}}, "eks.admins.0", "should match pattern"),
         # A10 machines of Azure are virtual GPUs, with a driver that only AKS installs
         (
             "aks", {"prerequisites": {"gpu": {"software": "gpu-operator"}},
