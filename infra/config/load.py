@@ -7,13 +7,13 @@ work, with one line each: the path, what is wrong, what to do. Values of secrets
 import difflib
 import json
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from infra.config.local import LocalStackConfig
 from infra.config.rules import broken_rules
-from infra.config.section import PROJECT
+from infra.config.section import PROJECT, section_in
 from infra.config.stack import SECRET_KEYS, TARGETS, ClusterStackConfig
 from nemostack.errors import SettingsError
 
@@ -81,10 +81,3 @@ def keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
         assert section is not None
         model = section
     return list(model.model_fields)
-
-
-def section_in(annotation: Any) -> type[BaseModel] | None:
-    """The section that a field's type holds."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((section for part in get_args(annotation) if (section := section_in(part))), None)

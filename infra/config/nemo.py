@@ -164,7 +164,10 @@ class Nim(Section):
     topology_spread: Literal["zone", "node"] | None = Field(
         default=None, description="Prefer to spread replicas across zones or nodes"
     )
-    pool: DnsLabel | None = Field(default=None, description="GPU pool; default: any, or the first one that fits")
+    pool: DnsLabel | None = Field(
+        default=None,
+        description="GPU pool; default: the smallest that fits beside that of training jobs; any where all fit alike",
+    )
     startup_minutes: int = Field(
         default=30, ge=1, description="Time allowed to download and load the model before the start counts as failed"
     )

@@ -482,7 +482,7 @@ def test_databases_and_bucket() -> None:
 @pytest.mark.parametrize("target", ["gke", "eks", "aks"])
 def test_a_nim_stays_out_of_the_pool_of_training(target: str) -> None:
     """With the pools as shipped, at zero, the autoscaler would otherwise choose between the two."""
-    shipped = yaml.safe_load((ROOT / f"Pulumi.{target}.yaml").read_text())["config"]
+    shipped = yaml.safe_load((ROOT / "examples" / "stacks" / f"{target}.yaml").read_text())["config"]
     settings = load(target, **{target: shipped[f"nemostack:{target}"]})
     serving, training = (pool.name for pool in settings.pools)
     home, jobs = nim_pool(settings, settings.nims[0]), training_pool(settings)
