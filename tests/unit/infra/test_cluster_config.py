@@ -60,6 +60,8 @@ def test_least_settings_work(target: str, layout: str) -> None:
         ("gke", {"gke": {"gpu_pools": [L4]}}, "customizer.targets.0.templates.0.gpu_memory_gb", "larger GPU"),
         ("gke", {"gke": {"gpu_pools": [A100 | {"count": 3}]}}, "gke.gpu_pools.0", "2xA100-80GB"),
         ("gke", {"gke": {"gpu_pools": [A100, A100]}}, "gke.gpu_pools", "names must be unique"),
+        ("gke", {"judge": {"url": "https://h/v1", "model": "m"}}, "judge", "ends in /v1, which clients add"),
+        ("gke", {"judge": {"url": "https://h/v1/chat/completions", "model": "m"}}, "judge", "/v1/chat/completions"),
         (
             "gke", {"postgres": {"operator_namespace": "openshift-operators"}},
             "postgres.operator_namespace", "cnpg-system: leave it out",
