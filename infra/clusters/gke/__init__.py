@@ -1,4 +1,4 @@
-"""Google Kubernetes Engine: network, cluster, system pool, GPU pools, Filestore. Or pools for a cluster that is there.
+"""Google Kubernetes Engine: network, cluster, system pool, GPU pools, Filestore. Or pools for an existing cluster.
 
 Private nodes with least privilege, Dataplane V2 (which enforces NetworkPolicies), shielded nodes, workload identity,
 no basic or certificate login. Not made: the APIs of the project and its quota for GPUs.
@@ -49,7 +49,7 @@ class GkeArgs(CloudArgs):
 
 
 def connect(config: ClusterStackConfig, _root: Path, opts: pulumi.ResourceOptions | None = None) -> Cluster:
-    """Make the cluster of the settings, or GPU pools for the one that is there."""
+    """Make the cluster of the settings, or GPU pools for an existing one."""
     settings = config.cluster
     assert isinstance(settings, GkeSettings)
     shared = makes_shared_class(config)
