@@ -9,9 +9,7 @@ the end of its log.
 import base64
 import contextlib
 import json
-import random
 import shutil
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +17,7 @@ from typing import Self
 
 import httpx
 
-from simulator import components, nodes
+from simulator import components, nodes, ports
 from simulator.api import Api, ApiError, Object, wait
 from simulator.certificates import Authority, write_key, write_private, write_public
 from simulator.loops import Loop
@@ -31,28 +29,16 @@ from tools import kubernetes, programs
 START_S = 120.0
 NODES_S = 120.0
 POLL_S = 0.05
-# Below the ports that the kernel gives to outgoing connections, so that none takes one between choice and use.
-PORTS = range(20000, 32000)
-SYSTEM_NAMESPACES = frozenset({"default", "kube-node-lease", "kube-public", "kube-system"})
+START_TRIES = 5
+PORT_TAKEN = "address already in use"
 
 
 class ControlPlaneError(Exception):
     """The control plane did not start."""
 
 
-def free_ports(count: int) -> list[int]:
-    """Return different ports on loopback on which nobody listens now."""
-    found: list[int] = []
-    with contextlib.ExitStack() as stack:
-        for port in random.sample(PORTS, len(PORTS)):
-            try:
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            found.append(port)
-            if len(found) == count:
-                return found
-    raise ControlPlaneError(f"no free port on loopback between {PORTS.start} and {PORTS.stop}")
+class PortTakenError(ControlPlaneError):
+    """Somebody who is no test took a port between choice and use."""
 
 
 class ControlPlane:
@@ -65,7 +51,8 @@ class ControlPlane:
         self._home = folder / "home"
         for part in (self.logs, self._home):
             part.mkdir()
-        self._port, etcd_port, peer_port = free_ports(3)
+        self._held = contextlib.ExitStack()
+        self._port, etcd_port, peer_port = self._held.enter_context(ports.hold())[:3]
         self.url = f"https://127.0.0.1:{self._port}"
         self._etcd_url, self._peer_url = (f"https://127.0.0.1:{port}" for port in (etcd_port, peer_port))
         self._authority = Authority(folder / "certificates")
@@ -86,24 +73,33 @@ class ControlPlane:
     @classmethod
     def start(cls, folder: Path) -> Self:
         """Start one in `folder` (made if need be) and wait until it serves. Raises ControlPlaneError, ToolError."""
-        found = programs.ensure(["kubernetes", "etcd", "kwok"])
+        paths = programs.ensure(["kubernetes", "etcd", "kwok"])
         stages = kubernetes.stages()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise ControlPlaneError(f"{folder} is not empty: give the control plane a folder of its own")
-        plane = cls(folder.resolve())
-        try:
-            plane._launch(found, stages)
-        except BaseException:
-            plane.stop()
-            raise
-        return plane
+        for attempt in range(1, START_TRIES + 1):
+            plane = cls(folder.resolve())
+            try:
+                plane._launch(paths, stages)
+            except PortTakenError:
+                plane.stop()
+                if attempt == START_TRIES:
+                    raise
+                for path in folder.iterdir():
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            except BaseException:
+                plane.stop()
+                raise
+            else:
+                return plane
+        raise AssertionError("unreachable")
 
-    def _launch(self, found: dict[str, str], stages: list[Path]) -> None:
+    def _launch(self, paths: dict[str, str], stages: list[Path]) -> None:
         """Start the components in order and wait for each that others need."""
 
         def run(name: str, arguments: list[str]) -> None:
-            process = Process(name, found[name], arguments, folder=self.logs, home=self._home)
+            process = Process(name, paths[name], arguments, folder=self.logs, home=self._home)
             self._processes.append(process)
 
         run("etcd", components.etcd(self._files, url=self._etcd_url, peer_url=self._peer_url))
@@ -141,9 +137,9 @@ class ControlPlane:
         """Raise ControlPlaneError if a component has ended, with the end of its log."""
         for process in self._processes:
             if process.exit_code is not None:
-                raise ControlPlaneError(
-                    f"{process.name} ended with {process.exit_code}, see {process.log}:\n{tail(process.log)}"
-                )
+                end = tail(process.log)
+                kind = PortTakenError if PORT_TAKEN in process.log.read_text(errors="replace") else ControlPlaneError
+                raise kind(f"{process.name} ended with {process.exit_code}, see {process.log}:\n{end}")
 
     def stop(self) -> None:
         """End everything, in the order in which nothing waits for what is gone. Twice does no harm."""
@@ -153,6 +149,7 @@ class ControlPlane:
         for process in reversed(self._processes):
             process.stop()
         self._processes.clear()
+        self._held.close()
         shutil.rmtree(self._files.data, ignore_errors=True)
 
     def __enter__(self) -> Self:

@@ -7,78 +7,22 @@ that know the real charts' values (simulator/charts): what is proven is our prog
 
 import json
 from collections import Counter
-from typing import Any
 
 import pytest
 import yaml
 
 from infra import names
 from simulator.api import DEFINITIONS, wait
-from simulator.control_plane import SYSTEM_NAMESPACES, ControlPlane
-from simulator.pulumi_stack import NAME, ROOT, PulumiStack, Update
+from simulator.inventory import SYSTEM_NAMESPACES
+from simulator.pulumi_stack import NAME
+from tests.cluster.support import KEY, forget_definitions
 
 pytestmark = pytest.mark.slow
-KEY = "nvapi-only-for-tests"
 LLAMA = "llama3-2-3b-instruct"
 NIM = {
     "name": LLAMA, "model": "meta/llama-3.2-3b-instruct", "image": "nvcr.io/nim/meta/llama-3.2-3b-instruct",
     "tag": "1.8.3",
 }  # fmt: skip
-
-
-class NemoStack(PulumiStack):
-    """The program of this repository, with settings that a test can change."""
-
-    settings: dict[str, Any]
-    previewed: Update
-    made: Update
-
-    def configure(self, **settings) -> None:
-        """Write the stack file: what is said here over what was said before. Secrets stay."""
-        self.settings = {**self.settings, **settings}
-        file = self.folder / f"Pulumi.{NAME}.yaml"
-        before = yaml.safe_load(file.read_text()) if file.is_file() else {}
-        plain = {f"nemostack:{key}": value for key, value in self.settings.items()}
-        secret = {key: value for key, value in before.get("config", {}).items() if "secure" in value}
-        file.write_text(yaml.safe_dump({**before, "config": {**plain, **secret}}))
-
-
-@pytest.fixture(scope="module")
-def make(control_plane: ControlPlane, charts, tmp_path_factory):
-    """Make a stack of the whole program; what is left of it in the end is destroyed, its nodes go."""
-    stacks, machines = [], [*control_plane.add_nodes(3), *control_plane.add_gpu_nodes(2)]
-
-    def start(**settings) -> NemoStack:
-        stack = NemoStack(tmp_path_factory.mktemp("stack") / "program", control_plane.kubeconfig)
-        stacks.append(stack)
-        stack.settings = {"target": "existing", "charts": {"source": str(charts)}, **settings}
-        stack.settings.setdefault("storage", {"rwx_class_name": "shared"})
-        stack.program((ROOT / "__main__.py").read_text(), name="nemostack")
-        stack.init()
-        stack.configure()
-        stack.run("config", "set", "--secret", "nemostack:ngc_api_key", KEY, "--stack", NAME)
-        return stack
-
-    yield start
-    for stack in stacks:
-        if stack.resources():
-            stack.destroy()
-    forget_definitions(control_plane)
-    control_plane.remove_nodes(machines)
-
-
-def forget_definitions(control_plane):
-    for definition in control_plane.api.items(DEFINITIONS):
-        control_plane.api.delete(f"{DEFINITIONS}/{definition['metadata']['name']}")
-
-
-@pytest.fixture(scope="module")
-def standing(make):
-    """A stack in the layout of the guide that is up; tests leave it so. Destroyed in the end."""
-    stack = make(layout="per-service")
-    stack.previewed = stack.preview()
-    stack.made = stack.up()
-    return stack
 
 
 def namespaces(control_plane):

@@ -9,6 +9,7 @@ import textwrap
 import pytest
 
 from simulator.control_plane import ControlPlane
+from simulator.provider import plugin
 from simulator.pulumi_stack import PulumiStack, begun
 
 pytestmark = pytest.mark.slow
@@ -55,6 +56,19 @@ def test_an_object_is_made_once_changed_in_place_and_removed(stack, write, contr
     write("")
     assert stack.up().changes == {"delete": 1}
     assert not control_plane.api.exists(f"/api/v1/namespaces/{namespace}/configmaps/settings")
+
+
+def test_the_official_mode_works_offline(control_plane, namespace, tmp_path, monkeypatch):
+    """The engine finds a plugin in the user's home; here the stand-in is installed as the official one."""
+    home = tmp_path / "user" / "plugins" / plugin.folder_name()
+    monkeypatch.setenv(plugin.CHOICE, "own")
+    plugin.install(home, tmp_path / "unused")
+    monkeypatch.setenv(plugin.CHOICE, "official")
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "user"))
+    program = IMPORTS + textwrap.dedent(CONFIG_MAP).replace("NAMESPACE", namespace)
+    with begun(tmp_path / "program", control_plane.kubeconfig, program) as stack:
+        assert str(home) not in stack.environment["PATH"]
+        assert stack.up().changes == {"create": 2}
 
 
 def test_another_name_is_another_object(stack, write, control_plane, namespace):

@@ -117,7 +117,7 @@ def test_a_kubeconfig_that_cannot_serve_says_why():
 
 def test_the_plugin_is_written_for_this_python(tmp_path, monkeypatch):
     monkeypatch.setenv(plugin.CHOICE, "own")
-    environment = plugin.install(tmp_path)
+    environment = plugin.install(tmp_path, tmp_path / "home")
     program = tmp_path / "pulumi-resource-kubernetes"
     assert program.stat().st_mode & stat.S_IXUSR
     assert environment["PATH"].startswith(f"{tmp_path}{os.pathsep}")
@@ -133,7 +133,7 @@ def alive(process):
 
 def test_the_plugin_ends_with_an_engine_that_is_killed(tmp_path, monkeypatch):
     monkeypatch.setenv(plugin.CHOICE, "own")
-    plugin.install(tmp_path / "bin")
+    plugin.install(tmp_path / "bin", tmp_path / "home")
     folder = tmp_path / "of-the-plugin"
     folder.mkdir()
     engine = (
@@ -153,6 +153,20 @@ def test_the_plugin_ends_with_an_engine_that_is_killed(tmp_path, monkeypatch):
         killed.kill()
     wait("the plugin ends", lambda: alive(started), lambda on: not on)
     assert list(folder.iterdir()) == [], "it ends in order"
+
+
+def test_an_installed_official_plugin_is_linked_into_the_home_of_the_stack(tmp_path, monkeypatch):
+    installed = tmp_path / "pulumi" / "plugins" / plugin.folder_name() / "pulumi-resource-kubernetes"
+    installed.parent.mkdir(parents=True)
+    installed.write_text("the official one")
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "pulumi"))
+    monkeypatch.setenv(plugin.CHOICE, "official")
+    environment = plugin.install(tmp_path / "bin", tmp_path / "home")
+    linked = tmp_path / "home" / "plugins" / plugin.folder_name() / "pulumi-resource-kubernetes"
+    assert linked.samefile(installed)
+    assert not any(path.is_symlink() for path in (linked, linked.parent)), "the engine would not take it"
+    assert "PATH" not in environment
+    assert environment["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] == "true", "nothing is downloaded"
 
 
 def test_the_choice_of_a_plugin_is_checked(monkeypatch):
