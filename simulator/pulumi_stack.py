@@ -115,6 +115,18 @@ class PulumiStack:
         assert done.returncode == code, f"pulumi {' '.join(command)} ended with {done.returncode}:\n{done.stdout}"
         return done.stdout
 
+    def begin(self, *command: str) -> "subprocess.Popen[bytes]":
+        """Start a pulumi command that changes something, in a session of its own; whoever calls it ends it."""
+        return subprocess.Popen(
+            ["pulumi", *command, "--yes", "--skip-preview", "--stack", NAME, "--non-interactive", "--color", "never"],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
     def _update(self, *command: str, fails: bool) -> Update:
         self._runs += 1
         log = self._state / f"events-{self._runs}.json"

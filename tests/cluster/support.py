@@ -21,7 +21,7 @@ class NemoStack(PulumiStack):
     previewed: Update
     made: Update
 
-    def configure(self, **settings) -> None:
+    def configure(self, **settings: Any) -> None:
         """Write the stack file: what is said here over what was said before. Secrets stay."""
         self.settings = {**self.settings, **settings}
         file = self.folder / f"Pulumi.{NAME}.yaml"

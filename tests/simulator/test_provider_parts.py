@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from simulator.api import wait
-from simulator.provider import difference, kubeconfig, names, plugin
+from simulator.provider import difference, kubeconfig, names, plugin, server
 from simulator.provider.charts import ChartStore
 from simulator.provider.difference import Change
 from simulator.provider.helm import Helm, HelmError
@@ -65,12 +65,49 @@ def test_differences(old, new, expected):
     assert {difference.written(path): kind for path, kind in difference.compare(old, new)} == expected
 
 
-def test_only_immutable_fields_need_a_new_object():
-    assert difference.needs_replacement("Deployment", ("metadata", "name"))
-    assert difference.needs_replacement("StatefulSet", ("spec", "volumeClaimTemplates", 0, "spec"))
-    assert difference.needs_replacement("Job", ("spec", "template"))
-    assert not difference.needs_replacement("StatefulSet", ("spec", "template", "spec"))
-    assert not difference.needs_replacement("Deployment", ("metadata", "namespaces"))
+@pytest.mark.parametrize(
+    ("kind", "path", "needed"),
+    [
+        ("Deployment", ("metadata", "name"), True),
+        ("Deployment", ("metadata", "namespaces"), False),
+        ("StatefulSet", ("spec", "volumeClaimTemplates", 0, "spec"), True),
+        ("StatefulSet", ("spec", "template", "spec"), False),
+        ("Job", ("spec", "template"), True),
+        ("Secret", ("data", "password"), True),
+        ("Secret", ("metadata", "labels", "a"), False),
+        ("ConfigMap", ("binaryData", "a"), True),
+    ],
+)
+def test_only_some_fields_need_a_new_object(kind, path, needed):
+    assert difference.needs_replacement({"kind": kind}, path) == needed
+
+
+def test_a_mutable_kind_is_changed_in_place_unless_the_object_says_otherwise():
+    mutable = server.mutable_kinds({"enableSecretMutable": "true", "enableConfigMapMutable": False})
+    assert mutable == {"Secret"}
+    assert not difference.needs_replacement({"kind": "Secret"}, ("data", "a"), mutable)
+    assert difference.needs_replacement({"kind": "Secret"}, ("type",), mutable)
+    assert difference.needs_replacement({"kind": "Secret", "immutable": True}, ("data", "a"), mutable)
+    assert difference.needs_replacement({"kind": "ConfigMap"}, ("data", "a"), mutable)
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind", "expected"),
+    [
+        ("v1", "ConfigMap", {}),
+        ("networking.k8s.io/v1", "NetworkPolicy", {}),
+        ("v1", "Secret", {"metadata.labels": Change.ADD, "metadata.annotations": Change.DELETE}),
+        ("gateway.networking.k8s.io/v1", "HTTPRoute", {"metadata.labels": Change.ADD,
+                                                       "metadata.annotations": Change.DELETE}),
+    ],
+)  # fmt: skip
+def test_empty_maps_and_nulls_count_where_objects_do_not_pass_through_types(api_version, kind, expected):
+    base = {"apiVersion": api_version, "kind": kind}
+    written = difference.comparable(base | {"metadata": {"name": "n", "labels": {}, "annotations": None}})
+    live = base | {"metadata": {"name": "n"}}
+    as_written = difference.is_compared_as_written(written)
+    changes = difference.compare(live, written, as_written=as_written)
+    assert {difference.written(path): change for path, change in changes} == expected
 
 
 def test_ignored_paths():
