@@ -16,7 +16,7 @@ LIGHT    := .venv/bin/python
 EMBEDDED := .venv-embedded/bin/python
 COMPILE  := .venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
             --no-emit-index-url --no-header --quiet
-LIGHT_CODE := infra workflows smoke_tests load_tests tools simulator tests/unit tests/local tests/cluster tests/simulator examples benchmarks/cluster_scale.py
+LIGHT_CODE := nemostack cli operations infra workflows smoke_tests load_tests simulator tests/unit tests/local tests/cluster tests/simulator examples benchmarks/cluster_scale.py docs
 CLOUDS     := gke eks aks
 CLOUD_SDKS := infra/clusters/requirements
 # Unit tests run the program of every cloud, under mocks.
@@ -38,7 +38,7 @@ help: ## Show this help
 
 # --- environments -------------------------------------------------------------------------------------------------
 
-.venv/.ready: requirements.txt tools/bootstrap.txt
+.venv/.ready: requirements.txt pyproject.toml operations/toolchain/bootstrap.txt
 	@$(PYTHON) -c 'import sys; sys.exit(f"nemostack needs Python 3.11 to 3.13, {sys.executable} is " \
 	  f"{sys.version.split()[0]}: try make PYTHON=python3.12") if not (3, 11) <= sys.version_info[:2] < (3, 14) else 0'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) lacks the venv module:" \
@@ -47,12 +47,12 @@ help: ## Show this help
 	@rm -f $@
 	@# uv comes last: a .venv without it was interrupted half-way, and may have a Python but no pip
 	@[ -x .venv/bin/uv ] || { rm -rf .venv && $(PYTHON) -m venv .venv && \
-	  $(LIGHT) -m pip install --quiet --disable-pip-version-check --require-hashes -r tools/bootstrap.txt; }
+	  $(LIGHT) -m pip install --quiet --disable-pip-version-check --require-hashes -r operations/toolchain/bootstrap.txt; }
 	@.venv/bin/uv pip sync --quiet --python .venv --require-hashes requirements.txt
 	@.venv/bin/uv pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv-embedded/.ready: embedded/requirements.txt | .venv/.ready
+.venv-embedded/.ready: embedded/requirements.txt pyproject.toml | .venv/.ready
 	@echo "==> .venv-embedded: vLLM, PyTorch, lm-eval, MLflow server (1 to 5 min, 7 GB)"
 	@rm -f $@
 	@[ -f .venv-embedded/pyvenv.cfg ] || { rm -rf .venv-embedded && .venv/bin/uv venv --quiet --python $(LIGHT) .venv-embedded; }
@@ -73,7 +73,7 @@ embedded-env: .venv-embedded/.ready ## Install what the local stack needs (.venv
 
 .PHONY: lock
 lock: .venv/.ready ## Recompile both requirements files from pyproject.toml
-	$(COMPILE) --group stack --group dev -o requirements.txt
+	$(COMPILE) --group stack --group dev --group docs -o requirements.txt
 	$(COMPILE) --group embedded --group dev -o embedded/requirements.txt
 	for cloud in $(CLOUDS); do $(COMPILE) --group $$cloud -c requirements.txt -o $(CLOUD_SDKS)/$$cloud.txt; done
 
@@ -82,25 +82,25 @@ lock-check: .venv/.ready
 	@tmp=$$(mktemp -d); trap 'rm -rf $$tmp' EXIT; \
 	check() { locked="$$1"; shift; cp "$$locked" $$tmp/lock.txt; $(COMPILE) "$$@" -o $$tmp/lock.txt; \
 	  diff -q "$$locked" $$tmp/lock.txt >/dev/null || { echo "$$locked has drifted from pyproject.toml: run make lock"; exit 1; }; }; \
-	check requirements.txt --group stack --group dev; check embedded/requirements.txt --group embedded --group dev; \
+	check requirements.txt --group stack --group dev --group docs; check embedded/requirements.txt --group embedded --group dev; \
 	for cloud in $(CLOUDS); do check $(CLOUD_SDKS)/$$cloud.txt --group $$cloud -c requirements.txt; done
 
 # --- the local stack and the main job -----------------------------------------------------------------------------
 
 .PHONY: demo
 demo: $(STACK_NEEDS) ## Bring the local stack up, run the whole pipeline and a load test, write the report
-	@$(LIGHT) -m tools up --stack $(STACK)
+	@$(LIGHT) -m cli up --stack $(STACK)
 	@.venv/bin/nemostack run --stack $(STACK) --load-slo $(SLO)
 	@echo; echo "The stack is still up. Stop it with 'make down', run again with 'make demo'."
 
 .PHONY: up
 up: $(STACK_NEEDS) ## Bring the stack up (pulumi up)
-	@$(LIGHT) -m tools up --stack $(STACK)
+	@$(LIGHT) -m cli up --stack $(STACK)
 
 .PHONY: down
 down: $(STACK_NEEDS) ## Stop the stack (pulumi destroy); data and reports stay
 	@# on a cluster plain `pulumi destroy` takes the volumes along with their namespaces; teardown keeps them and tells
-	@$(if $(filter-out local,$(TARGET_OF_STACK)),.venv/bin/nemostack teardown,$(LIGHT) -m tools down) --stack $(STACK)
+	@$(if $(filter-out local,$(TARGET_OF_STACK)),.venv/bin/nemostack teardown,$(LIGHT) -m cli down) --stack $(STACK)
 
 .PHONY: smoke
 smoke: .venv/.ready ## Prove a running stack end to end
@@ -115,7 +115,7 @@ clean: ## Destroy the local stack with its data; remove environments and caches 
 	@[ -z "$(filter-out local,$(TARGET_OF_STACK))" ] || { echo "make clean is for local stacks, and the target" \
 	  "of $(STACK) is $(TARGET_OF_STACK): use .venv/bin/nemostack teardown --stack $(STACK)" >&2; exit 1; }
 	@[ ! -e $(STATES)/nemostack/$(STACK).json ] || $(MAKE) .venv/.ready
-	@[ ! -e .venv/.ready ] || $(LIGHT) -m tools down --stack $(STACK) --purge
+	@[ ! -e .venv/.ready ] || $(LIGHT) -m cli down --stack $(STACK) --purge
 	@# without state and passphrase nobody could destroy another stack, or read its secrets
 	@shopt -s nullglob; left=$$(for kept in $(STATES)/{,*/}*.json{,.gz} .nemostack/*/; do basename "$$kept"; done \
 	  | sed -E '/^pulumi$$/d; s/\.json(\.gz)?$$//' | sort -u | xargs); \
@@ -126,19 +126,24 @@ clean: ## Destroy the local stack with its data; remove environments and caches 
 # --- proof --------------------------------------------------------------------------------------------------------
 
 .PHONY: check
-check: $(UNIT_NEEDS) .venv-embedded/.ready ## Format, lint, types, unit tests (about 2.5 min)
-	@$(MAKE) -j 2 --output-sync=target lint types-stack types-embedded lock-check
+check: $(UNIT_NEEDS) .venv-embedded/.ready ## Format, lint, types, lock, docs, unit tests (about 2.5 min)
+	@$(MAKE) -j 2 --output-sync=target lint types-stack types-embedded lock-check docs
 	$(LIGHT) -m pytest tests/unit -n 2 -m "not slow"
 
 .PHONY: lint types-stack types-embedded
 lint: .venv/.ready
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
+	.venv/bin/lint-imports >/dev/null || .venv/bin/lint-imports
 types-stack: $(UNIT_NEEDS)
 	$(LIGHT) -m mypy $(LIGHT_CODE)
 types-embedded: .venv-embedded/.ready
 	@# a cache of its own: two runs at a time on one break it
 	$(EMBEDDED) -m mypy --cache-dir .mypy_cache/embedded --exclude benchmarks/cluster_scale.py embedded tests/contract benchmarks
+
+.PHONY: docs
+docs: .venv/.ready ## Build the documentation site into build/site
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 
 .PHONY: contract
 contract: .venv-embedded/.ready ## Official clients against the embedded services
@@ -146,19 +151,19 @@ contract: .venv-embedded/.ready ## Official clients against the embedded service
 
 .PHONY: engine
 engine: $(UNIT_NEEDS) ## The slow ones: real Pulumi engine and processes on a small stack, the load test's client
-	@$(LIGHT) -m tools ensure pulumi >/dev/null
+	@$(LIGHT) -m cli toolchain ensure pulumi >/dev/null
 	$(LIGHT) -m pytest tests/unit tests/local -n 2 -m slow
 
 .PHONY: cluster
 cluster: .venv/.ready ## Targets on Kubernetes: real control plane with simulated GPU nodes, real Pulumi engine (first time builds it, 15 min)
-	@$(LIGHT) -m tools ensure pulumi kubernetes etcd kwok helm >/dev/null
+	@$(LIGHT) -m cli toolchain ensure pulumi kubernetes etcd kwok helm >/dev/null
 	$(LIGHT) -m pytest tests/simulator tests/cluster -n 2 --dist loadfile
 
 .PHONY: test
 # The smoke tests load base model and adapter; the load test after them proves the command on a stack without adapters.
 test: check contract engine cluster ## Run everything CI runs: check to cluster, then smoke and load tests on a throw-away stack
-	@trap '$(LIGHT) -m tools down --stack $(TEST_STACK) --purge' EXIT; \
-	$(LIGHT) -m tools up --stack $(TEST_STACK) --config local.base_port=$(TEST_BASE_PORT); \
+	@trap '$(LIGHT) -m cli down --stack $(TEST_STACK) --purge' EXIT; \
+	$(LIGHT) -m cli up --stack $(TEST_STACK) --config local.base_port=$(TEST_BASE_PORT); \
 	$(LIGHT) -m pytest smoke_tests --stack $(TEST_STACK) --require-stack -n 4; \
 	$(LIGHT) -m load_tests --stack $(TEST_STACK) --slo examples/slo.local.yaml --users 4 --duration 10s
 

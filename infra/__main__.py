@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 try:
     settings = config.load(CONFIG.get())
     secrets = config.secrets()
-except config.ConfigError as error:
+except config.SettingsError as error:
     raise pulumi.RunError(f"Pulumi.{pulumi.get_stack()}.yaml:\n{error}") from None
 
 if isinstance(settings, config.LocalStackConfig):
@@ -21,8 +21,10 @@ if isinstance(settings, config.LocalStackConfig):
     ).exports
 else:
     # here: the SDK of Kubernetes takes seconds to load, and a local stack has no use for it
-    from infra.cluster_stack import ClusterStack, ClusterStackArgs
+    from infra.cluster.stack import ClusterStack, ClusterStackArgs
 
+    for warning in config.warnings(settings):
+        pulumi.log.warn(f"Pulumi.{pulumi.get_stack()}.yaml: {warning}")
     exports = ClusterStack(pulumi.get_stack(), ClusterStackArgs(root=ROOT, settings=settings, secrets=secrets)).exports
 
 for key, value in exports.items():

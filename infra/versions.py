@@ -47,12 +47,27 @@ CLUSTER_AUTOSCALER = Chart(
 )
 
 CHARTS: tuple[Chart, ...] = (
-    NEMO, NIM_LLM, NIM_OPERATOR, GPU_OPERATOR, DEVICE_PLUGIN, VOLCANO, CERT_MANAGER, ENVOY_GATEWAY, CLOUDNATIVE_PG,
-    SEAWEEDFS, MLFLOW, PROMETHEUS, CLUSTER_AUTOSCALER,
-)  # fmt: skip
+    NEMO,
+    NIM_LLM,
+    NIM_OPERATOR,
+    GPU_OPERATOR,
+    DEVICE_PLUGIN,
+    VOLCANO,
+    CERT_MANAGER,
+    ENVOY_GATEWAY,
+    CLOUDNATIVE_PG,
+    SEAWEEDFS,
+    MLFLOW,
+    PROMETHEUS,
+    CLUSTER_AUTOSCALER,
+)
 
 POSTGRES_IMAGE = "ghcr.io/cloudnative-pg/postgresql:17.6-system-trixie"
 """NVIDIA's charts bundle 16 and 17; the operator's default would be 18."""
+
+
+KUBE_RBAC_PROXY = "registry.k8s.io/kubebuilder/kube-rbac-proxy"
+"""Repository that replaces gcr.io/kubebuilder/kube-rbac-proxy in the umbrella chart; the chart's tag is the same."""
 
 
 @dataclass(frozen=True, kw_only=True)

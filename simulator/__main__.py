@@ -9,8 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from nemostack.errors import ToolchainError
 from simulator.control_plane import ControlPlane, ControlPlaneError
-from tools.errors import ToolError
 
 
 def main() -> int:
@@ -31,7 +31,7 @@ def main() -> int:
             print(f"export KUBECONFIG={plane.kubeconfig}", flush=True)
             print("==> simulated: no container runs; Ctrl-C ends it", file=sys.stderr, flush=True)
             signal.pause()
-    except (ControlPlaneError, ToolError, TimeoutError) as error:
+    except (ControlPlaneError, ToolchainError, TimeoutError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

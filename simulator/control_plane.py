@@ -17,6 +17,7 @@ from typing import Self
 
 import httpx
 
+from operations.toolchain import kubernetes, programs
 from simulator import components, nodes, ports
 from simulator.api import Api, ApiError, Object, wait
 from simulator.certificates import Authority, write_key, write_private, write_public
@@ -24,7 +25,6 @@ from simulator.loops import Loop
 from simulator.operators import Operators
 from simulator.processes import Process, tail
 from simulator.volumes import Provisioner
-from tools import kubernetes, programs
 
 START_S = 120.0
 NODES_S = 120.0
@@ -72,7 +72,10 @@ class ControlPlane:
 
     @classmethod
     def start(cls, folder: Path) -> Self:
-        """Start one in `folder` (made if need be) and wait until it serves. Raises ControlPlaneError, ToolError."""
+        """Start one in `folder` (made if need be) and wait until it serves.
+
+        Raises ControlPlaneError, ToolchainError.
+        """
         paths = programs.ensure(["kubernetes", "etcd", "kwok"])
         stages = kubernetes.stages()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from operations.stacks import environment
+from operations.toolchain import programs
 from simulator.provider import plugin
-from tools import environment, programs
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "test"

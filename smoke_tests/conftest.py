@@ -19,17 +19,17 @@ from typing import Any
 
 import pytest
 
-from infra import proxies
-from infra.outputs import StackOutputs
+from nemostack import proxies, stack_outputs
+from nemostack.clients import Clients
+from nemostack.errors import ServiceError, TargetError
+from nemostack.kubectl.client import log_command
+from nemostack.outputs import StackOutputs
 from smoke_tests.journal import Journal, Kind, Made, Stack
 from smoke_tests.shared import JOB_TIMEOUT_S, Shared
-from workflows import target
-from workflows.clients import Clients
-from workflows.errors import ServiceError, TargetError
-from workflows.kubectl import log_command
 
 HOW = (
-    f"no stack to test: give --stack NAME or --outputs FILE (or set {target.ENV_OUTPUTS}); `make up` starts a local one"
+    f"no stack to test: give --stack NAME or --outputs FILE (or set {stack_outputs.ENV_OUTPUTS}); "
+    "`make up` starts a local one"
 )
 LOG_LINES = 40
 ENV_JOB_TIMEOUT = "NEMOSTACK_JOB_TIMEOUT"
@@ -84,12 +84,12 @@ def pytest_configure(config: pytest.Config) -> None:
         )
         return
     stack, file = config.getoption("--stack"), config.getoption("--outputs")
-    if not (stack or file or os.environ.get(target.ENV_OUTPUTS)):
+    if not (stack or file or os.environ.get(stack_outputs.ENV_OUTPUTS)):
         if config.getoption("--require-stack"):
             raise pytest.UsageError(HOW)
         return
     try:
-        outputs = target.resolve(stack or "local", Path(file) if file else None, {})
+        outputs = stack_outputs.resolve(stack or "local", Path(file) if file else None, {})
     except TargetError as error:
         raise pytest.UsageError(str(error)) from error
     folder = Path(tempfile.mkdtemp(prefix="nemostack-smoke-"))

@@ -12,9 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from workflows.cleanup import RESULTS_NAMESPACE
-from workflows.clients import Clients
-from workflows.errors import NotFound, ServiceError
+from nemostack.clients import Clients
+from nemostack.errors import NotFound, ServiceError
+from workflows.stages.cleanup import RESULTS_NAMESPACE
 
 Kind = Literal[
     "dataset", "model", "dataset-repo", "model-repo", "evaluation", "customization", "experiment", "namespace"
@@ -131,7 +131,7 @@ class Stack:
 
 
 def _call(action: Callable[[], Any]) -> Any:
-    from workflows.clients.mapping import calling
+    from nemostack.clients.error_mapping import calling
 
     with calling("the stack", "its address", "looking for what the tests made"):
         return action()

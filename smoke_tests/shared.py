@@ -10,16 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from nemostack.clients import Clients
+from nemostack.clients.customizer import CustomizationJob
+from nemostack.clients.evaluator import EvaluationJob
+from nemostack.clients.jobs import Job
+from nemostack.clients.polling import Pace, wait_for
+from nemostack.clients.serving import wait_until_served
+from nemostack.errors import JobFailed, NemostackError
+from nemostack.models import Hyperparameters
 from smoke_tests.journal import Journal, Made
-from workflows import dataset
-from workflows.clients import Clients
-from workflows.clients.customizer import CustomizationJob
-from workflows.clients.evaluator import EvaluationJob
-from workflows.clients.jobs import Job
-from workflows.clients.polling import Pace, wait_for
-from workflows.errors import JobFailed, NemostackError
-from workflows.serving import wait_until_served
-from workflows.settings import Hyperparameters, Settings
+from workflows.data import dataset
+from workflows.settings import Settings
 
 TRAIN_ROWS, VALIDATION_ROWS, TEST_ROWS = 128, 16, 16
 JOB_TIMEOUT_S = 900.0  # on a cluster a job waits for a node and downloads its model: --job-timeout

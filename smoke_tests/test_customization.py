@@ -7,16 +7,18 @@ import pytest
 from openai import OpenAI
 from openai.types.chat import ChatCompletionUserMessageParam
 
-from infra.outputs import StackOutputs
+from nemostack.clients import Clients
+from nemostack.clients.evaluator import EvaluationJob
+from nemostack.clients.polling import wait_for
+from nemostack.models import Hyperparameters
+from nemostack.outputs import StackOutputs
 from smoke_tests.conftest import Session
 from smoke_tests.journal import Kind
 from smoke_tests.shared import OUTAGE_S, PACE, TRAIN_ROWS, Shared, small_dataset
 from smoke_tests.test_evaluation import evaluate  # noqa: F401 - a fixture
-from workflows import dataset, evaluation
-from workflows.clients import Clients
-from workflows.clients.evaluator import EvaluationJob
-from workflows.clients.polling import wait_for
-from workflows.settings import Hyperparameters, Settings
+from workflows.data import dataset
+from workflows.results import approach
+from workflows.settings import Settings
 
 Make = Callable[[Kind, str], str]
 pytestmark = pytest.mark.services("customizer")
@@ -65,7 +67,7 @@ def test_the_tuned_model_is_evaluated(
     url = f"hf://datasets/{shared.dataset()}/testing/test.jsonl"
     job = evaluate(url, model=shared.adapter())
     shared.evaluated(job.id)
-    rouge = clients.evaluator.scores(job.id)[evaluation.TASK]["rouge.rouge_L_score"]
+    rouge = clients.evaluator.scores(job.id)[approach.TASK]["rouge.rouge_L_score"]
     assert rouge.mean is not None
     assert 0 <= rouge.mean <= 1
     assert rouge.nan_count == 0

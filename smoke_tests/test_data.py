@@ -9,11 +9,11 @@ import pytest
 from huggingface_hub import HfApi
 from nemo_microservices import NotFoundError
 
-from infra.outputs import StackOutputs
+from nemostack.clients import Clients
+from nemostack.outputs import StackOutputs
 from smoke_tests.conftest import Session
 from smoke_tests.journal import Kind, Stack
 from smoke_tests.shared import Shared, small_dataset
-from workflows.clients import Clients
 
 Make = Callable[[Kind, str], str]
 

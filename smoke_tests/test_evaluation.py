@@ -6,15 +6,16 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from infra.outputs import StackOutputs
+from nemostack.clients import Clients
+from nemostack.clients.evaluator import EvaluationJob, Sample
+from nemostack.outputs import StackOutputs
 from smoke_tests.conftest import Session
 from smoke_tests.journal import Kind
 from smoke_tests.shared import TEST_ROWS, Shared
-from workflows import dataset, evaluation, in_context
-from workflows.clients import Clients
-from workflows.clients.evaluator import EvaluationJob, Sample
-from workflows.dataset import Row
-from workflows.evaluation import judge_key
+from workflows.data import dataset, in_context
+from workflows.data.dataset import Row
+from workflows.results import approach
+from workflows.results.approach import judge_key
 from workflows.settings import Settings
 
 Make = Callable[[Kind, str], str]
@@ -32,12 +33,12 @@ def evaluate(
         test_url: str, *, model: str | None = None, judge: bool = False, shots: Sequence[Row] = ()
     ) -> EvaluationJob:
         settings = Settings(limit=ITEMS, judge=judge, parallelism=4, namespace=smoke.namespace)
-        config = evaluation.config(
+        config = approach.config(
             settings, outputs, name=name, test_url=test_url, max_tokens=32, examples=shots, judge_key=judge_key()
         )
         job = clients.evaluator.start(
             config=config,
-            target=evaluation.target(outputs, model or outputs.base_model),
+            target=approach.target(outputs, model or outputs.base_model),
             namespace=smoke.namespace,
             run_id=smoke.namespace,
             stage=name,
@@ -53,7 +54,7 @@ def _test_url(repo: str) -> str:
 
 
 def _samples(clients: Clients, job: EvaluationJob) -> list[Sample]:
-    found = clients.evaluator.samples(job.id, evaluation.TASK)
+    found = clients.evaluator.samples(job.id, approach.TASK)
     if found is None:
         pytest.skip("this Evaluator hands out no samples: nothing to recompute scores from")
     return found
@@ -80,7 +81,7 @@ def test_zero_shot(clients: Clients, shared: Shared, evaluate: Callable[..., Eva
     repo = shared.dataset()
     job = evaluate(_test_url(repo))
     shared.evaluated(job.id)
-    scores = clients.evaluator.scores(job.id)[evaluation.TASK]
+    scores = clients.evaluator.scores(job.id)[approach.TASK]
     samples = _samples(clients, job)
     rows = clients.data_store.read(repo, "testing/test.jsonl").decode().strip("\n").split("\n")
     assert len(samples) == ITEMS < len(rows) == TEST_ROWS
@@ -107,7 +108,7 @@ def test_in_context_examples_change_the_answers(
 def test_judge_rates_every_item(clients: Clients, shared: Shared, evaluate: Callable[..., EvaluationJob]) -> None:
     job = evaluate(_test_url(shared.dataset()), judge=True)
     shared.evaluated(job.id)
-    rating = clients.evaluator.scores(job.id)[evaluation.TASK]["judge.rating"]
+    rating = clients.evaluator.scores(job.id)[approach.TASK]["judge.rating"]
     assert rating.mean is not None
     assert 1 <= rating.mean <= 5
     samples = _samples(clients, job)

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
+from nemostack.models import SAMPLE_MODEL
 from smoke_tests.conftest import Session
 from smoke_tests.journal import Kind, Made, Stack
-from workflows.cleanup import adapter_name
-from workflows.settings import DEFAULT_DATASET, SAMPLE_MODEL
+from workflows.settings import DEFAULT_DATASET
+from workflows.stages.cleanup import adapter_name
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = {"train": 96, "validation": 12, "test": 8}
@@ -48,9 +49,20 @@ def nemostack_run(smoke: Session, made: Callable[[Kind, str], str], tmp_path: Pa
         outputs.write_text(smoke.outputs.model_dump_json())
         made("namespace", smoke.namespace)
         command = [
-            sys.executable, "-m", "workflows.cli", "run", "--outputs", str(outputs), "--runs", str(runs),
-            "--namespace", smoke.namespace, "--experiment", experiment, *options,
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "cli.main",
+            "run",
+            "--outputs",
+            str(outputs),
+            "--runs",
+            str(runs),
+            "--namespace",
+            smoke.namespace,
+            "--experiment",
+            experiment,
+            *options,
+        ]
         limit = 2 * smoke.job_timeout_s + RUN_S
         try:
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=limit, check=False)

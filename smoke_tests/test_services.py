@@ -7,10 +7,9 @@ import httpx
 import pytest
 from openai import NotFoundError, OpenAI
 
-from infra.outputs import StackOutputs
-from workflows import doctor
-from workflows.clients import Clients
-from workflows.settings import Settings
+from nemostack import service_checks
+from nemostack.clients import Clients
+from nemostack.outputs import StackOutputs
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +37,7 @@ def test_doctor_finds_nothing_wrong(clients: Clients, outputs: StackOutputs, ser
     if service == "MLflow" and not outputs.mlflow_url:
         pytest.skip("this stack has no MLflow: its outputs name no mlflow_url")
     # without writing: test_data.py stores and reads back more than the doctor does
-    findings = [f for f in doctor.check(clients, Settings(), write=False) if f.service == service]
+    findings = [f for f in service_checks.check(clients, service_checks.Scope()) if f.service == service]
     assert findings
     # the judge's URL is the Evaluator's way to it: it may not be reachable from here
     allowed = {"ok", "warn"} if service == "Judge" else {"ok"}

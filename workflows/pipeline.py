@@ -4,10 +4,10 @@ The dataset comes before the first evaluation (the guide has it fourth), because
 from the Data Store.
 """
 
-from workflows import load_test
-from workflows.cleanup import Cleaned, clean
+from workflows.engine.stage import Context, Stage
 from workflows.settings import Settings
-from workflows.stage import Context, Stage
+from workflows.stages import load_test
+from workflows.stages.cleanup import Cleaned, clean
 from workflows.stages.comparison import COMPARISON
 from workflows.stages.customization import CUSTOMIZATION, Trained
 from workflows.stages.environment import ENVIRONMENT

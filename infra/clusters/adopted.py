@@ -14,10 +14,10 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra.clusters.capacity import GpuNode, gpu_nodes, gpu_problems, storage_problems
-from infra.clusters.cluster import Cluster
+from infra.clusters.cluster import Cluster, kubernetes_provider
 from infra.config.clusters import AdoptedCluster
 from infra.config.stack import ClusterStackConfig
-from infra.kubectl import Access, NoAnswer, NotInstalled, call, gist
+from nemostack.kubectl.process import Access, NoAnswer, NotInstalled, call, gist
 
 REQUEST_S = 20.0
 READ_S = 90.0
@@ -50,9 +50,7 @@ class Adopted(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: AdoptedArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("nemostack:cluster:Adopted", name, None, opts)
-        self.provider = kubernetes.Provider(
-            name, kubeconfig=args.kubeconfig, context=args.context, opts=pulumi.ResourceOptions(parent=self)
-        )
+        self.provider = kubernetes_provider(name, args.kubeconfig, pulumi.ResourceOptions(parent=self), args.context)
         # A patch owns these labels and nothing else of the node: destroy takes them back and leaves the node. It is
         # not forced: a label that somebody else keeps at another value is an error, not a tug of war.
         self.ready = [

@@ -8,10 +8,10 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from infra.clusters.storage_classes import ONE_NODE_ONLY, is_default
 from infra.config.pools import Taint
 from infra.config.stack import ClusterStackConfig
 from infra.names import GPU_RESOURCE, GPU_TAINT_KEY, MIG_RESOURCE_PREFIX
-from infra.storage_classes import ONE_NODE_ONLY, is_default
 
 MEMORY_LABEL = "nvidia.com/gpu.memory"  # MiB of one GPU, set by GPU feature discovery
 PRODUCT_LABEL = "nvidia.com/gpu.product"

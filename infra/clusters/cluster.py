@@ -25,3 +25,21 @@ class Cluster:
     ready: tuple[pulumi.Resource, ...] = ()
     object_store_annotations: dict[str, pulumi.Input[str]] = field(default_factory=dict)
     """Annotations of service accounts that give pods access to the cloud's buckets (workload identity)."""
+
+
+def kubernetes_provider(
+    name: str, kubeconfig: pulumi.Input[str] | None, opts: pulumi.ResourceOptions, context: str | None = None
+) -> kubernetes.Provider:
+    """Connect Pulumi to a cluster.
+
+    Secrets and ConfigMaps change in place. By default the provider deletes a changed one and makes it anew, so that for
+    a moment a pod cannot start and an operator misses its password.
+    """
+    return kubernetes.Provider(
+        name,
+        kubeconfig=kubeconfig,
+        context=context,
+        enable_secret_mutable=True,
+        enable_config_map_mutable=True,
+        opts=opts,
+    )

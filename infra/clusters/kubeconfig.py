@@ -34,8 +34,10 @@ def kubeconfig(name: str, server: str, ca: str, command: Sequence[str], hint: st
 
 def gke(name: str, endpoint: str, ca: str) -> str:
     """Return the kubeconfig of a GKE cluster."""
+    # without the flag the plugin asks for the account of `gcloud auth login`, which is not the one of Pulumi's provider
+    command = ["gke-gcloud-auth-plugin", "--use_application_default_credentials"]
     hint = "gcloud components install gke-gcloud-auth-plugin"
-    return kubeconfig(name, f"https://{endpoint}", ca, ["gke-gcloud-auth-plugin"], hint)
+    return kubeconfig(name, f"https://{endpoint}", ca, command, hint)
 
 
 def eks(name: str, region: str, endpoint: str, ca: str) -> str:

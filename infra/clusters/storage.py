@@ -10,6 +10,7 @@ from infra.config.stack import ClusterStackConfig
 
 RWX_CLASS = "nemostack-rwx"
 RWO_CLASS = "nemostack-rwo"
+DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
 def makes_shared_class(config: ClusterStackConfig) -> bool:
@@ -27,22 +28,21 @@ def storage_class(
     wait_for_pod: bool,
     mount_options: Sequence[str] = (),
     default: bool = False,
+    can_grow: bool = True,
 ) -> kubernetes.storage.v1.StorageClass:
-    """Make a class whose volumes can grow and go with their claim.
+    """Make a class whose volumes go with their claim.
 
     `wait_for_pod`: the volume is made where the first pod runs, which volumes of one zone need.
+    `can_grow`: whether the driver can enlarge a volume; a claim on one that cannot would wait for ever.
     """
     return kubernetes.storage.v1.StorageClass(
         name,
-        metadata={
-            "name": name,
-            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"} if default else {},
-        },
+        metadata=kubernetes.meta.v1.ObjectMetaArgs(name=name, annotations={DEFAULT_CLASS: "true"} if default else None),
         provisioner=provisioner,
         parameters=parameters,
-        mount_options=list(mount_options),
+        mount_options=list(mount_options) or None,
         reclaim_policy="Delete",
-        allow_volume_expansion=True,
+        allow_volume_expansion=can_grow,
         volume_binding_mode="WaitForFirstConsumer" if wait_for_pod else "Immediate",
         opts=opts,
     )

@@ -1,11 +1,15 @@
 """Where the cluster comes from: one section per target. Cloud targets create or adopt it, the others adopt it."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from infra.config.kubernetes_versions import DEFAULTS
 from infra.config.pools import GpuPool, SystemPool, Taint
 from infra.config.section import DnsLabel, Section
+
+VERSION = r"^1\.\d{2}$"
+OWN_VERSION = "Kubernetes version of a new cluster, its nodes and its add-ons; raise it by one minor version at a time"
 
 
 class CloudCluster(Section):
@@ -17,8 +21,10 @@ class CloudCluster(Section):
         description="false: adopt the existing cluster of that name, and create only GPU pools and the shared storage "
         "class",
     )
-    kubernetes_version: str = Field(
-        default="1.34", pattern=r"^1\.\d{2}$", description="Kubernetes version of a new cluster"
+    kubernetes_version: str | None = Field(
+        default=None,
+        pattern=VERSION,
+        description="Kubernetes version of a new cluster; default: the release channel REGULAR decides",
     )
     authorized_networks: tuple[str, ...] = Field(
         default=(),
@@ -54,6 +60,7 @@ class GkeSettings(CloudCluster):
 class EksSettings(CloudCluster):
     """Amazon Elastic Kubernetes Service."""
 
+    kubernetes_version: str = Field(default=DEFAULTS["eks"], pattern=VERSION, description=OWN_VERSION)
     region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="AWS region, e.g. us-east-1")
     vpc_id: str | None = Field(default=None, pattern=r"^vpc-", description="Existing VPC; default: a new one")
     subnet_ids: tuple[str, ...] = Field(default=(), description="Private subnets of `vpc_id` in at least two zones")
@@ -66,6 +73,15 @@ class EksSettings(CloudCluster):
     ami: Literal["AL2023_x86_64_NVIDIA", "BOTTLEROCKET_x86_64_NVIDIA"] = Field(
         default="AL2023_x86_64_NVIDIA",
         description="Node image. AL2023 needs a device plugin, Bottlerocket includes one",
+    )
+    update_node_image: bool = Field(
+        default=False,
+        description="true: each `up` moves the nodes to AWS's newest release of their image, one at a time; false: a "
+        "node group keeps the release it was made with until kubernetes_version changes",
+    )
+    admins: tuple[Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:(role|user)/")], ...] = Field(
+        default=(),
+        description="ARNs of IAM roles and users that administer a new cluster, besides the one that creates it",
     )
     rwx: Literal["efs", "none"] = Field(default="efs", description="ReadWriteMany storage class to create")
 
@@ -81,6 +97,7 @@ class EksSettings(CloudCluster):
 class AksSettings(CloudCluster):
     """Azure Kubernetes Service."""
 
+    kubernetes_version: str = Field(default=DEFAULTS["aks"], pattern=VERSION, description=OWN_VERSION)
     location: str = Field(pattern=r"^[a-z0-9]+$", description="Azure region, e.g. eastus2")
     resource_group: str = Field(
         min_length=1, description="Created with a new cluster; an adopted cluster is looked up in it"

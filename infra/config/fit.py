@@ -59,12 +59,51 @@ def trains(config: ClusterStackConfig, pool: GpuPool, template: CustomizationTem
 
 
 def nim_pool(config: ClusterStackConfig, nim: Nim) -> GpuPool | None:
-    """Pool of a NIM: the named one; else None, which is any, if all can carry it alike, or the first that can."""
+    """Pool of a NIM, which never is the pool of training jobs while another one can carry the NIM.
+
+    The named one; else, where training has a pool of its own, the smallest other pool that has room; else None, which
+    is any, if all pools can carry the NIM alike, or the first that can.
+    """
     if nim.pool:
         return named(config, nim.pool)
+    training = training_pool(config) if config.services.customizer else None
+    if training is not None and (home := pool_beside(config, nim, training)):
+        return home
     able = [pool for pool in config.pools if serves(config, pool, nim)]
     alike = len({pool.resource for pool in able}) == 1 and len(able) == len(config.pools)
     return None if alike or not able else able[0]
+
+
+def pool_beside(config: ClusterStackConfig, nim: Nim, training: GpuPool) -> GpuPool | None:
+    """Return the smallest pool but `training` that has room for a NIM, or that could carry it; None without one.
+
+    Room is what NIMs that name the pool leave, and those NIMs without a pool that come earlier in the settings.
+    """
+    offers = {pool.name: share(config, pool) for pool in config.pools if pool != training}
+    smallest_first = sorted(
+        (pool for pool in config.pools if pool.name in offers),
+        key=lambda pool: (offers[pool.name].memory_gb, offers[pool.name].per_node),
+    )
+    free = {pool.name: offers[pool.name].per_node * pool.max for pool in smallest_first}
+    for other in config.nims:
+        if other.pool in free:
+            free[other.pool] -= gpus_of(other)
+    for other in config.nims:
+        if other.pool:
+            continue
+        able = [pool for pool in smallest_first if serves(config, pool, other)]
+        roomy = [pool for pool in able if free[pool.name] >= gpus_of(other)]
+        home = next(iter(roomy or able), None)
+        if other.name == nim.name:
+            return home
+        if home:
+            free[home.name] -= gpus_of(other)
+    return None
+
+
+def gpus_of(nim: Nim) -> int:
+    """Return how many GPUs the replicas of a NIM take together, at the least."""
+    return nim.gpus * nim.least_replicas
 
 
 def training_pool(config: ClusterStackConfig) -> GpuPool | None:

@@ -13,20 +13,21 @@ from pydantic import BaseModel, ValidationError
 
 from infra.config.local import LocalStackConfig
 from infra.config.rules import broken_rules
-from infra.config.section import PROJECT, ConfigError
+from infra.config.section import PROJECT
 from infra.config.stack import SECRET_KEYS, TARGETS, ClusterStackConfig
+from nemostack.errors import SettingsError
 
 
 def load(raw: Mapping[str, str]) -> LocalStackConfig | ClusterStackConfig:
-    """Validate Pulumi's flat configuration (`nemostack:key` -> text or JSON). Raises ConfigError."""
+    """Validate Pulumi's flat configuration (`nemostack:key` -> text or JSON). Raises SettingsError."""
     settings = {
         key.removeprefix(f"{PROJECT}:"): parse(value) for key, value in raw.items() if key.startswith(f"{PROJECT}:")
     }
     target = settings.get("target")
     if target is None:
-        raise ConfigError(f"{PROJECT}:target: missing; one of {', '.join(TARGETS)}")
+        raise SettingsError(f"{PROJECT}:target: missing; one of {', '.join(TARGETS)}")
     if not isinstance(target, str) or target not in TARGETS:
-        raise ConfigError(f"{PROJECT}:target: {target!r} is unknown; choose one of {', '.join(TARGETS)}")
+        raise SettingsError(f"{PROJECT}:target: {target!r} is unknown; choose one of {', '.join(TARGETS)}")
     model = TARGETS[target]
     secrets = {key for key in SECRET_KEYS if settings.pop(key, None) is not None}
     try:
@@ -40,9 +41,9 @@ def load(raw: Mapping[str, str]) -> LocalStackConfig | ClusterStackConfig:
             for problem in found
             if problem["type"] != "too_short" or all(loc[: len(problem["loc"])] != problem["loc"] for loc in broken)
         ]
-        raise ConfigError("\n".join(lines)) from None
+        raise SettingsError("\n".join(lines)) from None
     if isinstance(config, ClusterStackConfig) and (problems := broken_rules(config, secrets)):
-        raise ConfigError("\n".join(f"{PROJECT}:{problem}" for problem in problems))
+        raise SettingsError("\n".join(f"{PROJECT}:{problem}" for problem in problems))
     return config
 
 

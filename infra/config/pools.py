@@ -57,7 +57,9 @@ class GpuPool(Section):
     )
     max: int = Field(default=1, ge=1, description="Maximum number of nodes over all zones")
     zones: tuple[str, ...] = Field(
-        default=(), description="Zones of the nodes; []: all zones of the cluster; required on a regional GKE cluster"
+        default=(),
+        description="Zones of the nodes. Required on a regional GKE cluster. On EKS and AKS each zone gets a group of "
+        "nodes of its own; []: one zone on EKS, no zones on AKS (nodes anywhere in the region)",
     )
     spot: bool = Field(default=False, description="Use spot nodes, which are cheaper and may be reclaimed at any time")
     disk_gib: int = Field(default=200, ge=100, description="Boot disk size; NIM and training images exceed 50 GiB")
@@ -118,6 +120,11 @@ class SystemPool(Section):
     machine: str = Field(description="Machine type")
     min: int = Field(default=2, ge=1, description="Minimum number of nodes over all zones")
     max: int = Field(default=4, ge=1, description="Maximum number of nodes over all zones")
+    zones: tuple[str, ...] = Field(
+        default=(),
+        description="Zones of the nodes. []: all zones of the cluster on GKE, three on EKS, no zones on AKS (nodes "
+        "anywhere in the region). On AKS only for a new cluster",
+    )
     disk_gib: int = Field(default=100, ge=50, description="Boot disk size")
 
     @model_validator(mode="after")

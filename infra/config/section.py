@@ -9,10 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field
 PROJECT = "nemostack"
 
 
-class ConfigError(Exception):
-    """All that is wrong with a stack's settings, one line each."""
-
-
 class Section(BaseModel):
     """A part of the settings. Unknown keys are refused: a misspelt key would silently do nothing."""
 

@@ -20,10 +20,10 @@ from typing import Any
 
 from supervisor.xmlrpc import SupervisorTransport
 
-from infra import proxies
 from infra.local import processes
-from infra.local.errors import LocalServiceError
 from infra.local.folders import StackFolder, private, write
+from nemostack import proxies
+from nemostack.errors import LocalServiceError
 
 START_TIMEOUT_S = 20.0
 STOP_WAIT_S = 15
@@ -92,9 +92,15 @@ class Daemon:
         proxies.prepare(environment)
         done = subprocess.run(
             [sys.executable, "-m", "supervisor.supervisord", "--configuration", str(config)],
-            cwd=self.folder.path, env=environment, umask=0o077, stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, check=False, timeout=60,
-        )  # fmt: skip
+            cwd=self.folder.path,
+            env=environment,
+            umask=0o077,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
         deadline = time.monotonic() + START_TIMEOUT_S
         while done.returncode == 0 and time.monotonic() < deadline:
             if self.is_running():

@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.local.errors import LocalServiceError
+from nemostack.errors import LocalServiceError
 
 # sun_path of a UNIX socket address: 108 bytes on Linux, 104 on macOS, with the final zero.
 SOCKET_PATH_LIMIT = 103

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import httpx
 
-from infra.local.errors import LocalServiceError
 from infra.local.launch import START_MARK
+from nemostack.errors import LocalServiceError
 
 REQUEST_TIMEOUT_S = 5.0
 FIRST_REPORT_S = 10.0

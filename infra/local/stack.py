@@ -12,7 +12,7 @@ from infra.config import LocalSettings
 from infra.local.folders import StackFolder
 from infra.local.provider import LocalService, LocalSupervisor
 from infra.local.services import ENVIRONMENT, Plan, ServiceSpec
-from infra.outputs import StackOutputs
+from nemostack.outputs import StackOutputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +34,14 @@ class Service(pulumi.ComponentResource):
 
     url: pulumi.Output[str]
 
-    def __init__(self, spec: ServiceSpec, plan: Plan, *, after: Sequence[pulumi.Resource],
-                 opts: pulumi.ResourceOptions | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        spec: ServiceSpec,
+        plan: Plan,
+        *,
+        after: Sequence[pulumi.Resource],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
         super().__init__("nemostack:local:Service", spec.name, None, opts)
         url = plan.url(spec.name)
         props = {

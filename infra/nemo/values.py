@@ -10,26 +10,49 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra import names
+from infra.cluster.placement import tolerations, training_selector
 from infra.config.stack import ClusterStackConfig
 from infra.names import Service
 from infra.nemo.customization import customization
 from infra.nemo.wiring import HF_API, wiring
-from infra.placement import tolerations, training_selector
 from infra.platform import endpoints
 from infra.platform.credentials import CredentialNames
+from infra.versions import KUBE_RBAC_PROXY
 
 Values = dict[str, Any]
 
 ALIASES = (
-    "data-store", "entity-store", "customizer", "nemo-operator", "evaluator", "core", "guardrails",
-    "deployment-management", "nim-proxy", "nim-operator", "data-designer", "studio", "auditor", "safe-synthesizer",
-    "intake", "nim", "volcano",
-)  # fmt: skip
+    "data-store",
+    "entity-store",
+    "customizer",
+    "nemo-operator",
+    "evaluator",
+    "core",
+    "guardrails",
+    "deployment-management",
+    "nim-proxy",
+    "nim-operator",
+    "data-designer",
+    "studio",
+    "auditor",
+    "safe-synthesizer",
+    "intake",
+    "nim",
+    "volcano",
+)
 """Sub-charts, each with a condition `<alias>.enabled` that overrides the tags."""
 TAGS = (
-    "platform", "customizer", "evaluator", "guardrails", "data-designer", "auditor", "studio", "safe-synthesizer",
-    "core", "intake",
-)  # fmt: skip
+    "platform",
+    "customizer",
+    "evaluator",
+    "guardrails",
+    "data-designer",
+    "auditor",
+    "studio",
+    "safe-synthesizer",
+    "core",
+    "intake",
+)
 
 SMALL = {"requests": {"cpu": "100m", "memory": "256Mi"}}
 MEDIUM = {"requests": {"cpu": "250m", "memory": "512Mi"}}
@@ -91,12 +114,22 @@ def values(config: ClusterStackConfig, release: UmbrellaRelease, around: Surroun
         found[service.alias] = {"enabled": True, **SERVICES[service.key](config, around), **database(config, service)}
         if service is names.CUSTOMIZER:
             # it starts the Customizer's training jobs, which are in this namespace
-            found["nemo-operator"] = {"enabled": True, "watchAllNamespaces": False}
+            found["nemo-operator"] = nemo_operator()
     mine = {service.alias for service in release.services}
     for path, url in wiring(config).items():
         if path.split(".")[0] in mine:
             put(found, path, url)
     return found
+
+
+def nemo_operator() -> Values:
+    """Values of the operator of training jobs.
+
+    The chart takes the proxy before its metrics from gcr.io/kubebuilder, which Google has closed. The community of
+    Kubernetes serves the same tags from its own registry.
+    """
+    proxy = {"image": {"repository": KUBE_RBAC_PROXY}}
+    return {"enabled": True, "watchAllNamespaces": False, "controllerManager": {"kubeRbacProxy": proxy}}
 
 
 def put(target: Values, path: str, value: str) -> None:
@@ -118,9 +151,13 @@ def database(config: ClusterStackConfig, service: Service) -> Values:
             return {"postgresql": {"auth": auth, "global": {"postgresql": {"auth": auth}}}}
         return {"postgresql": {"auth": auth}}
     external = {
-        "host": found.host, "port": found.port, "user": found.user, "database": found.name,
-        "existingSecret": found.secret, "existingSecretPasswordKey": endpoints.PASSWORD_KEY,
-    }  # fmt: skip
+        "host": found.host,
+        "port": found.port,
+        "user": found.user,
+        "database": found.name,
+        "existingSecret": found.secret,
+        "existingSecretPasswordKey": endpoints.PASSWORD_KEY,
+    }
     if service is names.DATA_STORE:
         external["sslMode"] = found.ssl_mode
     elif found.uri_key:
@@ -162,13 +199,16 @@ def data_store(config: ClusterStackConfig, around: Surroundings) -> Values:
         endpoint = bucket.endpoint or f"https://s3.{bucket.region}.amazonaws.com"
         scheme, _, host = endpoint.rstrip("/").rpartition("://")
         found["objectStore"] = {
-            "enabled": True, "endpoint": host, "ssl": scheme != "http", "bucketName": bucket.name,
+            "enabled": True,
+            "endpoint": host,
+            "ssl": scheme != "http",
+            "bucketName": bucket.name,
             # Amazon's word for "no particular one"; in-cluster stores do not care; Google's is UNVERIFIED
             "region": bucket.region or "us-east-1",
             "existingSecret": bucket.secret,
             "existingSecretAccessKey": endpoints.ACCESS_KEY,
             "existingSecretAccessSecret": endpoints.SECRET_KEY,
-        }  # fmt: skip
+        }
     return found
 
 
@@ -278,16 +318,22 @@ def entity_database(config: ClusterStackConfig) -> Values:
         secret = {"name": bundled_secret(names.ENTITY_STORE), "key": endpoints.PASSWORD_KEY}
         return {"password": "", "passwordExistingSecret": secret}
     return {
-        "host": found.host, "port": found.port, "user": found.user, "name": found.name, "password": "",
+        "host": found.host,
+        "port": found.port,
+        "user": found.user,
+        "name": found.name,
+        "password": "",
         "passwordExistingSecret": {"name": found.secret, "key": endpoints.PASSWORD_KEY},
-    }  # fmt: skip
+    }
 
 
 def guardrails(config: ClusterStackConfig, _: Surroundings) -> Values:
     """Values of Guardrails."""
     found: Values = {
-        "resources": LARGE, "serviceAccount": {"automount": False}, "env": driver_env(config, names.GUARDRAILS),
-    }  # fmt: skip
+        "resources": LARGE,
+        "serviceAccount": {"automount": False},
+        "env": driver_env(config, names.GUARDRAILS),
+    }
     if secret := config.guardrails.nvidia_api_secret:
         found["guardrails"] = {"nvcfAPIKeySecretName": secret}
     return found

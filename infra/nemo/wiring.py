@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from infra import names
 from infra.config.stack import ClusterStackConfig
-from infra.platform.route_table import public_urls
+from infra.platform.routing.route_table import public_urls
 
 Wiring = dict[str, str]
 """Path in the values of the chart, beginning with the service's alias -> URL."""

@@ -119,7 +119,9 @@ def mlflow_values(config: ClusterStackConfig, annotations: Mapping[str, pulumi.I
         "service": {"port": names.MLFLOW_PORT},
         "serviceAccount": {"automount": False, "annotations": dict(annotations)},
         "podSecurityContext": {
-            "fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch", "runAsNonRoot": True,
+            "fsGroup": USER,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "runAsNonRoot": True,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "resources": resources("250m", "1Gi", "2Gi"),
@@ -131,9 +133,10 @@ def mlflow_values(config: ClusterStackConfig, annotations: Mapping[str, pulumi.I
             "enabled": watched.prometheus != "skip",
             "namespace": names.MLFLOW_NAMESPACE,
             "labels": {"release": watched.release_label},
+            "useServicePort": True,  # the chart's other field compares the Service's port with the container's
         },
         **backend(config),
-    }  # fmt: skip
+    }
     if "azure.workload.identity/client-id" in annotations:
         values["extraPodLabels"] = {"azure.workload.identity/use": "true"}
     volumes: dict[str, dict[str, Any]] = {}
@@ -162,14 +165,17 @@ def backend(config: ClusterStackConfig) -> dict[str, Any]:
     auth: dict[str, Any] = {"enabled": config.mlflow.basic_auth}
     if config.mlflow.basic_auth:
         auth["existingAdminSecret"] = {"name": names.MLFLOW_ADMIN_SECRET}
-        auth["sqliteFullPath"] = MOUNT
+        if database is None:
+            auth["sqliteFullPath"] = f"{MOUNT}/"  # the chart adds the name of the file without a slash between
     if database is None:
         return {"backendStore": {"defaultSqlitePath": f"{MOUNT}/mlflow.db"}, "auth": auth}
     server = {"enabled": True, "host": database.host, "port": database.port}
     if config.mlflow.basic_auth:
         auth["postgres"] = {
-            **server, "database": names.MLFLOW_AUTH_DATABASE, "existingSecret": {"name": database.secret},
-        }  # fmt: skip
+            **server,
+            "database": names.MLFLOW_AUTH_DATABASE,
+            "existingSecret": {"name": database.secret},
+        }
     store = {
         "databaseMigration": True,
         "postgres": {**server, "database": database.name},

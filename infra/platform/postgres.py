@@ -117,7 +117,7 @@ class Postgres(pulumi.ComponentResource):
     ) -> kubernetes.core.v1.Secret:
         return kubernetes.core.v1.Secret(
             f"{namespace}-{database.secret}",
-            metadata={"name": database.secret, "namespace": namespace, "labels": labels or {}},
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(name=database.secret, namespace=namespace, labels=labels),
             type=kind,
             string_data=content,
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(self.args.after)),
@@ -131,8 +131,11 @@ def connection(database: Database, password: pulumi.Output[str]) -> dict[str, pu
     offered, and these servers offer it.
     """
     plain = {
-        "username": database.user, "dbname": database.name, "host": database.host, "port": str(database.port),
-    }  # fmt: skip
+        "username": database.user,
+        "dbname": database.name,
+        "host": database.host,
+        "port": str(database.port),
+    }
     uri = password.apply(
         lambda secret: f"postgresql://{database.user}:{secret}@{database.host}:{database.port}/{database.name}"
     )

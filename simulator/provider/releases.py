@@ -79,7 +79,7 @@ class Releases:
         return inputs, None
 
     def diff(self, state: Json, new: Json, ignored: list[str]) -> Difference:
-        """Compare the inputs with the release as it was last seen, and with the last inputs for what they do not set now.
+        """Compare the inputs with the release as it was last seen, and with the last inputs for what is not set now.
 
         A three-way merge, as in the official plugin: what a refresh has taken over from Helm's record is no change.
         """

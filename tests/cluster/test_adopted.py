@@ -9,7 +9,7 @@ import pytest
 
 from infra.clusters.adopted import KubectlError, read, verify
 from infra.config.clusters import ExistingSettings
-from infra.kubectl import Access
+from nemostack.kubectl.process import Access
 from simulator.control_plane import ControlPlane
 from tests.unit.infra.cluster_support import config_for
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from infra.outputs import ClusterOutputs, StackOutputs
+from nemostack.kubectl.client import Kubectl
+from nemostack.outputs import ClusterOutputs, StackOutputs
+from nemostack.service_checks import Finding
+from operations.cluster_snapshot import Snapshot, take
+from operations.doctor.cluster import diagnose, look
 from simulator.api import Object, wait
 from simulator.control_plane import ControlPlane
-from tests.unit.workflows import healthy_cluster as h
-from workflows.cluster.diagnosis import diagnose, look
-from workflows.cluster.snapshot import Snapshot, take
-from workflows.doctor import Finding
-from workflows.kubectl import Kubectl
+from tests.unit.operations import healthy_cluster as h
 
 pytestmark = pytest.mark.slow
 TOLERATES = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]

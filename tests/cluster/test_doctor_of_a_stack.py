@@ -2,10 +2,10 @@
 
 import pytest
 
-from infra.outputs import StackOutputs
+from nemostack.outputs import StackOutputs
+from operations.doctor.cluster import look
+from operations.teardown import teardown
 from simulator.control_plane import ControlPlane
-from workflows.cluster import teardown
-from workflows.cluster.diagnosis import look
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ from infra.platform.monitoring import Prometheus, PrometheusArgs
 from infra.platform.passwords import GeneratedPassword
 from infra.platform.postgres import Postgres, PostgresArgs
 from infra.platform.prerequisites import Prerequisites, PrerequisitesArgs
-from infra.platform.routes import Routes, RoutesArgs
+from infra.platform.routing.component import Routes, RoutesArgs
 """
 ADOPTED = """
 said = {

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from infra.platform import ingress
-from infra.platform.policies import policies
+from infra.platform.network_policies import policies
+from infra.platform.routing import ingress
 from simulator.api import STRICT, ApiError
 from simulator.control_plane import ControlPlane
 from tests.unit.infra.cluster_support import config_for

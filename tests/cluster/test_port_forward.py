@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from infra.outputs import StackOutputs
+from nemostack.errors import DeadlineExceeded, Forbidden, NotFound
+from nemostack.kubectl.client import Kubectl
+from nemostack.outputs import StackOutputs
+from operations.port_forward import forwarder
+from operations.port_forward.session import forwarding, free_ports, plan, wait_ready
 from simulator.control_plane import ControlPlane
-from tests.unit.workflows import healthy_cluster as h
-from workflows.cluster import forwarder
-from workflows.cluster.port_forward import forwarding, free_ports, plan, wait_ready
-from workflows.errors import DeadlineExceeded, Forbidden, NotFound
-from workflows.kubectl import Kubectl
+from tests.unit.operations import healthy_cluster as h
 
 pytestmark = pytest.mark.slow
 

@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from infra.outputs import ClusterOutputs, StackOutputs
+from cli import main, teardown_command
+from nemostack.outputs import ClusterOutputs, StackOutputs
+from operations.stacks import stacks
+from operations.teardown import teardown
+from operations.teardown.leftovers import KEEP
+from operations.teardown.teardown import Report
 from simulator.api import DEFINITIONS, ApiError, Object, wait
 from simulator.control_plane import ControlPlane
-from tests.unit.workflows import healthy_cluster as h
-from tools import stacks
-from workflows import cli, teardown_command
-from workflows.cluster import teardown
-from workflows.cluster.leftovers import KEEP
-from workflows.cluster.teardown import Report
+from tests.unit.operations import healthy_cluster as h
 
 pytestmark = pytest.mark.slow
 VOLUMES = "/api/v1/persistentvolumes"
@@ -309,7 +309,7 @@ def test_command(
 
     def run(*arguments: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as caught:
-            cli.main([*common, *arguments])
+            main.main([*common, *arguments])
         out, err = capfd.readouterr()
         return int(caught.value.code or 0), out, err
 

@@ -12,13 +12,13 @@ import pytest
 from huggingface_hub import HfApi
 from nemo_microservices import NeMoMicroservices
 
+from nemostack.clients import Timeouts
+from nemostack.clients.nim import Nim
+from nemostack.clients.polling import Pace
+from nemostack.clients.serving import wait_until_served
+from nemostack.errors import ServiceError
 from tests.contract.conftest import Running, wait_until
 from tests.contract.nim_support import BASE, MODEL, Stores, make_adapter
-from workflows.clients import Timeouts
-from workflows.clients.nim import Nim
-from workflows.clients.polling import Pace
-from workflows.errors import ServiceError
-from workflows.serving import wait_until_served
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 PROMPTS = [

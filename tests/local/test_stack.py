@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from infra.outputs import StackOutputs
+from nemostack.outputs import StackOutputs
 from tests.local.conftest import SECOND_STACK, TIMEOUT_S, Clone
 
 pytestmark = pytest.mark.slow

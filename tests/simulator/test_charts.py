@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from infra.versions import CHARTS, GATEWAY_API
+from operations.toolchain import programs
 from simulator.charts import shapes
-from tools import programs
 
 NEMO = "nemo-microservices-helm-chart"
 PODGROUPS = ("--api-versions", "scheduling.volcano.sh/v1beta1/PodGroup")

@@ -16,11 +16,11 @@ from typing import Any
 import psutil
 import pytest
 
+from operations.toolchain import kubernetes, programs
 from simulator import ports, volumes
 from simulator.api import Api, ApiError, Object, wait
 from simulator.control_plane import ControlPlane, ControlPlaneError
 from tests.simulator.support import TOLERATES_GPU, claims, make_pod, phases, pod_spec
-from tools import kubernetes, programs
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,6 +15,7 @@ import psutil
 import pytest
 import yaml
 
+from operations.toolchain import programs
 from simulator.api import wait
 from simulator.provider import difference, kubeconfig, names, plugin, server
 from simulator.provider.charts import ChartStore
@@ -30,7 +31,6 @@ from simulator.provider.properties import (
     with_secrets_of,
     write,
 )
-from tools import programs
 
 
 def test_values_survive_the_wire():

@@ -1,16 +1,22 @@
-"""Fixtures of several packages' tests: the mock NIM that writes down what it sent when."""
+"""Fixtures of several packages' tests: the fake stack and a pipeline on it, and the mock NIM with its log."""
 
 import contextlib
 import json
+import logging
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.unit.fake_stack import FakeStack
+from tests.unit.pipeline_harness import Harness, write_dataset
+from workflows.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,6 +25,12 @@ ROOT = Path(__file__).parents[2]
 def ctrl_c_works() -> None:
     """A shell starts background jobs with SIGINT ignored, which children inherit: the tests would hang on Ctrl-C."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def the_date_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions of Kubernetes lose their support as time passes; tests of other things must not fail then."""
+    monkeypatch.setattr("infra.config.kubernetes_versions.current_date", lambda: date(2026, 11, 29))
 
 
 @dataclass
@@ -52,3 +64,28 @@ def mock_nim(tmp_path: Path) -> Iterator[Callable[..., Mock]]:
             return Mock(process.stdout.readline().strip(), log, process)
 
         yield start
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NEMOSTACK_OUTPUTS", "NEMOSTACK_RUNS", "NEMOSTACK_JUDGE_API_KEY", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    logging.getLogger("nemostack").handlers.clear()
+
+
+@pytest.fixture
+def stack() -> Iterator[FakeStack]:
+    running = FakeStack()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(dataset=write_dataset(tmp_path / "My Data"), limit=8)
+
+
+@pytest.fixture
+def harness(stack: FakeStack, tmp_path: Path) -> Harness:
+    (tmp_path / "runs").mkdir()
+    return Harness(stack, tmp_path / "runs")

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from workflows.evaluation import Approach
-from workflows.run_directory import RunInfo
-from workflows.settings import SAMPLE_MODEL
+from nemostack.models import SAMPLE_MODEL
+from workflows.engine.run_directory import RunInfo
+from workflows.results.approach import Approach
 
 _SIMILARITY_JUDGE = "nemostack/similarity-judge"
 

@@ -7,17 +7,17 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from workflows.comparison import Comparison, interval_text
-from workflows.errors import BadInput
-from workflows.evaluation import Approach, ItemResult
-from workflows.load_test import LoadTested
-from workflows.metrics import BY_KEY, METRICS, PRIMARY
+from nemostack.errors import BadInput
+from workflows.engine.run_directory import RunDirectory, write_atomically
 from workflows.report.charts import Bar, Group, intervals, losses
 from workflows.report.honesty import what_was_reduced
-from workflows.run_directory import RunDirectory, write_atomically
+from workflows.results.approach import Approach, ItemResult
+from workflows.results.comparison import Comparison, interval_text
+from workflows.results.metrics import BY_KEY, METRICS, PRIMARY
 from workflows.stages.comparison import Compared
 from workflows.stages.customization import Trained
 from workflows.stages.evaluation import LABELS
+from workflows.stages.load_test import LoadTested
 from workflows.stages.upload import Uploaded
 
 M = TypeVar("M", bound=BaseModel)

@@ -1,13 +1,13 @@
 """All approaches side by side, in the run directory and in MLflow."""
 
-from workflows import comparison
-from workflows.evaluation import Approach, ItemResult
-from workflows.run_directory import write_atomically
-from workflows.settings import Model
-from workflows.stage import Context, Stage
+from nemostack.models import Model
+from workflows.engine.run_directory import write_atomically
+from workflows.engine.stage import Context, Stage
+from workflows.results import comparison
+from workflows.results.approach import Approach, ItemResult
+from workflows.results.mlflow_export import Logged, Tracker
 from workflows.stages.customization import Trained
 from workflows.stages.evaluation import LABELS
-from workflows.tracking import Logged, Tracker
 
 
 class Compared(Model):

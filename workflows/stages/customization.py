@@ -2,12 +2,12 @@
 
 from pydantic import Field
 
-from workflows.cleanup import adapter_name
-from workflows.clients.customizer import CustomizationJob, LossPoint
-from workflows.errors import JobFailed
-from workflows.job_stage import JobRun
-from workflows.settings import Hyperparameters, Model
-from workflows.stage import Context, Stage
+from nemostack.clients.customizer import CustomizationJob, LossPoint
+from nemostack.errors import JobFailed
+from nemostack.models import Hyperparameters, Model
+from workflows.engine.resumable_job import JobRun
+from workflows.engine.stage import Context, Stage
+from workflows.stages.cleanup import adapter_name
 from workflows.stages.upload import Uploaded
 
 _NAMES = {

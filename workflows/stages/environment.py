@@ -1,19 +1,26 @@
 """Environment check: refuses to start on a stack where something that the run needs does not work."""
 
-from workflows import doctor
-from workflows.errors import Unhealthy
-from workflows.settings import Model
-from workflows.stage import Context, Stage
+from nemostack import service_checks
+from nemostack.errors import Unhealthy
+from nemostack.models import Model
+from workflows.engine.stage import Context, Stage
 
 
 class Checked(Model):
     """Outputs of the stage."""
 
-    findings: list[doctor.Finding]
+    findings: list[service_checks.Finding]
 
 
 def _run(context: Context) -> Checked:
-    findings = doctor.check(context.clients, context.settings, write=False, tell=context.progress.update)
+    settings = context.settings
+    scope = service_checks.Scope(
+        namespace=settings.namespace,
+        model=settings.model,
+        customizes=settings.kind != "evaluate",
+        judge=settings.judge,
+    )
+    findings = service_checks.check(context.clients, scope, context.progress.update)
     for finding in findings:
         if finding.level != "ok":
             context.progress.line(f"  {finding.line}")

@@ -1,14 +1,15 @@
 """Evaluations as stages: of a model on the test items (zero-shot, in-context, tuned), or on a benchmark."""
 
-from workflows import dataset, evaluation, in_context
-from workflows.clients.evaluator import EvaluationJob
-from workflows.comparison import interval_text
-from workflows.errors import JobFailed
-from workflows.evaluation import Approach
-from workflows.job_stage import JobRun
-from workflows.serving import wait_until_served
-from workflows.settings import Model
-from workflows.stage import Context, Stage
+from nemostack.clients.evaluator import EvaluationJob
+from nemostack.clients.serving import wait_until_served
+from nemostack.errors import JobFailed
+from nemostack.models import Model
+from workflows.data import dataset, in_context
+from workflows.engine.resumable_job import JobRun
+from workflows.engine.stage import Context, Stage
+from workflows.results import approach
+from workflows.results.approach import Approach
+from workflows.results.comparison import interval_text
 from workflows.stages.customization import Trained
 from workflows.stages.upload import Uploaded
 
@@ -51,7 +52,7 @@ def _approach(context: Context, name: str) -> Approach:
     shots = {"in_context": settings.shots, "evaluation": settings.shots}.get(name, 0)
     data = dataset.load(settings)
     examples = in_context.choose(data.train, data.test, shots, settings.seed)
-    config = evaluation.config(
+    config = approach.config(
         settings,
         context.outputs,
         name=f"{name}-{context.run_id}",
@@ -61,16 +62,16 @@ def _approach(context: Context, name: str) -> Approach:
         judge_key=context.judge_key,
     )
     job = _evaluate(context, name, config, model)
-    samples = context.clients.evaluator.samples(job.id, evaluation.TASK)
-    items = evaluation.item_results(samples or [])
+    samples = context.clients.evaluator.samples(job.id, approach.TASK)
+    items = approach.item_results(samples or [])
     if items:
         context.run.save_samples(name, items)
-        scores = evaluation.estimates_of_items(items, settings.seed)
+        scores = approach.estimates_of_items(items, settings.seed)
     else:
         context.progress.line("  this Evaluator hands out no samples: intervals come from its summary")
-        summary = context.clients.evaluator.scores(job.id).get(evaluation.TASK, {})
-        scores = evaluation.estimates_of_summary(summary, min(settings.limit, len(data.test)))
-    evaluation.require_scores(scores, job.id)
+        summary = context.clients.evaluator.scores(job.id).get(approach.TASK, {})
+        scores = approach.estimates_of_summary(summary, min(settings.limit, len(data.test)))
+    approach.require_scores(scores, job.id)
     return Approach(
         name=name,
         label=LABELS[name],
@@ -111,7 +112,7 @@ def _evaluate(context: Context, stage: str, config: dict[str, object], model: st
         what="evaluation job",
         start=lambda: evaluator.start(
             config=config,
-            target=evaluation.target(context.outputs, model),
+            target=approach.target(context.outputs, model),
             namespace=context.settings.namespace,
             run_id=context.run_id,
             stage=stage,
@@ -127,7 +128,7 @@ def _evaluate(context: Context, stage: str, config: dict[str, object], model: st
 def _benchmark(context: Context) -> Benchmarked:
     settings = context.settings
     assert settings.benchmark is not None
-    config = evaluation.benchmark_config(settings, settings.benchmark)
+    config = approach.benchmark_config(settings, settings.benchmark)
     job = _evaluate(context, "benchmark", config, settings.model or context.outputs.base_model)
     scores = {
         f"{task} {name}": score.value

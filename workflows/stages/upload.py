@@ -1,8 +1,8 @@
 """The dataset: validated, uploaded to the Data Store as chats and pairs, registered in the Entity Store."""
 
-from workflows import dataset
-from workflows.settings import Model
-from workflows.stage import Context, Stage
+from nemostack.models import Model
+from workflows.data import dataset
+from workflows.engine.stage import Context, Stage
 
 PROJECT = "nemostack"
 

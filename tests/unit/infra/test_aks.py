@@ -23,18 +23,22 @@ ISSUED = yaml.safe_dump(
 )
 OUTPUTS: dict[str, dict[str, Any]] = {
     CLUSTER: {
-        "name": "nemostack", "oidcIssuerProfile": {"issuerURL": "https://issuer"},
+        "name": "nemostack",
+        "oidcIssuerProfile": {"issuerURL": "https://issuer"},
         "identity": {"type": "UserAssigned", "userAssignedIdentities": {}},
     },
     "azure-native:resources:ResourceGroup": {"name": "group-1"},
     "azure-native:managedidentity:UserAssignedIdentity": {
-        "name": "identity", "principalId": "principal-1", "clientId": "client-1",
+        "name": "identity",
+        "principalId": "principal-1",
+        "clientId": "client-1",
     },
-}  # fmt: skip
+}
 THERE = {
-    "aadProfile": {"managed": True}, "oidcIssuerProfile": {"issuerURL": "https://there"},
+    "aadProfile": {"managed": True},
+    "oidcIssuerProfile": {"issuerURL": "https://there"},
     "agentPoolProfiles": [{"name": "system", "vnetSubnetID": "/subnets/there"}],
-}  # fmt: skip
+}
 
 
 def answers(found: dict[str, Any] = THERE, client: str = "pipeline") -> dict[str, Any]:
@@ -42,13 +46,15 @@ def answers(found: dict[str, Any] = THERE, client: str = "pipeline") -> dict[str
     issued = base64.b64encode(ISSUED.encode()).decode()
     return {
         "azure-native:authorization:getClientConfig": {
-            "subscriptionId": "sub-1", "objectId": "me", "clientId": client,
+            "subscriptionId": "sub-1",
+            "objectId": "me",
+            "clientId": client,
         },
         "azure-native:containerservice:getManagedCluster": found,
         "azure-native:containerservice:listManagedClusterUserCredentials": {
             "kubeconfigs": [{"name": "clusterUser", "value": issued}]
         },
-    }  # fmt: skip
+    }
 
 
 def connect(
@@ -83,10 +89,13 @@ def test_inventory() -> None:
     cluster, registered = as_shipped()
     assert set(of_type(registered, POOL)) == {"gpu-a10", "gpu-train"}
     assert {kind for kind, _ in registered if kind.startswith("azure-native:")} == {
-        CLUSTER, "azure-native:containerservice:AgentPool", "azure-native:resources:ResourceGroup",
-        "azure-native:network:VirtualNetwork", "azure-native:managedidentity:UserAssignedIdentity",
+        CLUSTER,
+        "azure-native:containerservice:AgentPool",
+        "azure-native:resources:ResourceGroup",
+        "azure-native:network:VirtualNetwork",
+        "azure-native:managedidentity:UserAssignedIdentity",
         "azure-native:authorization:RoleAssignment",
-    }  # fmt: skip
+    }
     assert (cluster.storage_class, cluster.rwx_storage_class) == (None, "nemostack-rwx")
     assert cluster.object_store_annotations == {}
     ours = [key for key, registration in registered.items() if not registration.parent]
@@ -96,13 +105,19 @@ def test_inventory() -> None:
 def test_a_pool_is_what_the_settings_say() -> None:
     inputs = pool(
         {
-            "name": "a10-big", "machine": "Standard_NV72ads_A10_v5", "min": 1, "max": 5, "zones": ["1", "3"],
-            "disk_gib": 300, "labels": {"team": "x"},
+            "name": "a10-big",
+            "machine": "Standard_NV72ads_A10_v5",
+            "min": 1,
+            "max": 5,
+            "zones": ["1", "3"],
+            "disk_gib": 300,
+            "labels": {"team": "x"},
             "taints": [
-                {"key": "nvidia.com/gpu", "value": "present"}, {"key": "team", "value": "x", "effect": "NoExecute"},
+                {"key": "nvidia.com/gpu", "value": "present"},
+                {"key": "team", "value": "x", "effect": "NoExecute"},
             ],
         }
-    )  # fmt: skip
+    )
     assert (inputs["agentPoolName"], inputs["vmSize"]) == ("a10big", "Standard_NV72ads_A10_v5")
     assert (inputs["minCount"], inputs["maxCount"], inputs["count"]) == (1, 5, 1)
     assert inputs["enableAutoScaling"] is True
@@ -138,10 +153,10 @@ def test_mig_is_azures() -> None:
 
 def test_the_gpu_operator_brings_the_driver() -> None:
     operator = {"prerequisites": {"gpu": {"software": "gpu-operator"}}}
-    bare = A10 | {"driver": "none", "time_slicing": {"replicas": 4}}
+    bare = {"name": "t4", "gpu": "T4", "count": 1, "max": 8, "driver": "none", "time_slicing": {"replicas": 4}}
     inputs = pool(bare, beside=[TRAIN | {"driver": "none"}], **operator)
     assert inputs["gpuProfile"] == {"driver": "None"}
-    assert inputs["nodeLabels"]["nvidia.com/device-plugin.config"] == "a10"
+    assert inputs["nodeLabels"]["nvidia.com/device-plugin.config"] == "t4"
 
 
 def test_secure_defaults() -> None:
@@ -181,8 +196,10 @@ def test_roles() -> None:
     _, registered = as_shipped()
     network, admin = role(registered, "cluster-network"), role(registered, "maker-admin")
     assert (network["scope"], network["principalId"], network["principalType"]) == (
-        "network-id", "principal-1", "ServicePrincipal",
-    )  # fmt: skip
+        "network-id",
+        "principal-1",
+        "ServicePrincipal",
+    )
     assert (admin["scope"], admin["principalId"]) == ("nemostack-id", "me")
     assert admin["principalType"] == "ServicePrincipal"
     assert network["roleAssignmentName"] != admin["roleAssignmentName"]
@@ -254,8 +271,9 @@ def test_what_names_the_cluster_waits_for_it() -> None:
         key: one
         for key, one in registered.items()
         if (one.inputs.get("resourceName") == "nemostack" and key[0] != CLUSTER)
-        or one.inputs.get("issuer") or key[0].startswith("kubernetes:")
-    }  # fmt: skip
+        or one.inputs.get("issuer")
+        or key[0].startswith("kubernetes:")
+    }
     assert {typ.rpartition(":")[2] for typ, _ in naming} == {"AgentPool", "FederatedIdentityCredential", "StorageClass"}
     for key, one in naming.items():
         assert (CLUSTER, "nemostack") in comes_after(registered, one), key
@@ -264,9 +282,12 @@ def test_what_names_the_cluster_waits_for_it() -> None:
 def test_a_cluster_that_is_there_only_gets_pools_and_a_class() -> None:
     cluster, registered = connect(aks={"create": False})
     assert {kind for kind, _ in registered} == {
-        "nemostack:cluster:Aks", "pulumi:providers:azure-native", "pulumi:providers:kubernetes",
-        "azure-native:containerservice:AgentPool", "kubernetes:storage.k8s.io/v1:StorageClass",
-    }  # fmt: skip
+        "nemostack:cluster:Aks",
+        "pulumi:providers:azure-native",
+        "pulumi:providers:kubernetes",
+        "azure-native:containerservice:AgentPool",
+        "kubernetes:storage.k8s.io/v1:StorageClass",
+    }
     for found in of_type(registered, POOL).values():
         assert found.inputs["vnetSubnetID"] == "/subnets/there"
         assert (found.inputs["resourceGroupName"], found.inputs["resourceName"]) == ("group-1", "nemostack")

@@ -4,11 +4,14 @@ import json
 from typing import Any
 
 import pytest
+import yaml
 
 from infra import config, names
+from infra.config.fit import nim_pool, training_pool
 from infra.config.gpus import MACHINES, MEMORY_GB, MIG_MEMORY_GB, mig_profiles
 from infra.config.nemo import LLAMA_3_2_3B
 from infra.platform.endpoints import bucket, databases
+from tests.unit.infra.cluster_support import ROOT
 
 A100 = {"name": "a100", "gpu": "A100-80GB", "count": 1, "max": 2}
 L4 = {"name": "l4", "gpu": "L4", "count": 1}
@@ -37,7 +40,7 @@ def load(target: str, *, secrets: tuple[str, ...] = ("ngc_api_key",), **sections
 
 
 def refusal(target: str, **sections: Any) -> list[str]:
-    with pytest.raises(config.ConfigError) as refused:
+    with pytest.raises(config.SettingsError) as refused:
         load(target, **sections)
     return str(refused.value).splitlines()
 
@@ -138,6 +141,18 @@ def test_least_settings_work(target: str, layout: str) -> None:
             "eks", {"prerequisites": {"gpu": {"software": "provided"}}},
             "prerequisites.gpu.software", "device-plugin, or gpu-operator",
         ),
+        # A10 machines of Azure are virtual GPUs, with a driver that only AKS installs
+        (
+            "aks", {"prerequisites": {"gpu": {"software": "gpu-operator"}},
+                    "aks": {"gpu_pools": [A100 | {"driver": "none"}, {"name": "a10", "gpu": "A10", "count": 1}]}},
+            "aks.gpu_pools.1", "gpu: T4 or A100-80GB",
+        ),
+        (
+            "aks", {"prerequisites": {"gpu": {"software": "gpu-operator"}},
+                    "aks": {"gpu_pools": [A100 | {"driver": "none"},
+                                          {"name": "a10", "gpu": "A10", "count": 1, "driver": "none"}]}},
+            "aks.gpu_pools.1", "prerequisites.gpu.software: device-plugin",
+        ),
         ("aks", {"prerequisites": {"gpu": {"mode": "skip"}}}, "prerequisites.gpu.mode", "install"),
         (
             "aks", {"prerequisites": {"gpu": {"software": "gpu-operator", "mode": "adopt"}},
@@ -182,7 +197,8 @@ def test_least_settings_work(target: str, layout: str) -> None:
             "nims.0.pool", "another pool here, or for customizer.pool",
         ),
         (
-            "gke", {"gke": {"gpu_pools": [A100 | {"time_slicing": {"replicas": 4}}, L4]}},
+            "gke", {"gke": {"gpu_pools": [A100 | {"time_slicing": {"replicas": 4}}, L4]},
+                    "nims": [NIM | {"tag": "1.8.3", "pool": "a100"}]},
             "nims.0.pool", "another pool here, or for customizer.pool",
         ),
         # NIMs and a training job at the same time
@@ -426,8 +442,13 @@ def test_existing_clusters_may_have_a_plugin_of_their_own() -> None:
 
 def test_namespaces_of_the_guide() -> None:
     assert set(names.namespaces(load("existing"))) == {
-        "nemo-datastore", "nemo-entity-store", "nemo-evaluator", "nemo-customizer", "llama3-2-3b-instruct", "mlflow",
-    }  # fmt: skip
+        "nemo-datastore",
+        "nemo-entity-store",
+        "nemo-evaluator",
+        "nemo-customizer",
+        "llama3-2-3b-instruct",
+        "mlflow",
+    }
     assert names.namespaces(load("existing", layout="single")) == ("nemo", "mlflow")
 
 
@@ -444,3 +465,60 @@ def test_databases_and_bucket() -> None:
     azure = bucket(load("existing", object_store={"kind": "azure", "account": "acme"}))
     assert azure is not None
     assert not azure.s3
+
+
+@pytest.mark.parametrize("target", ["gke", "eks", "aks"])
+def test_a_nim_stays_out_of_the_pool_of_training(target: str) -> None:
+    """With the pools as shipped, at zero, the autoscaler would otherwise choose between the two."""
+    shipped = yaml.safe_load((ROOT / f"Pulumi.{target}.yaml").read_text())["config"]
+    settings = load(target, **{target: shipped[f"nemostack:{target}"]})
+    serving, training = (pool.name for pool in settings.pools)
+    home, jobs = nim_pool(settings, settings.nims[0]), training_pool(settings)
+    assert (home and home.name, jobs and jobs.name) == (serving, training)
+
+
+def test_a_nim_shares_the_pool_of_training_only_where_no_other_can_carry_it() -> None:
+    small = L4 | {"name": "small", "max": 1}
+    settings = load("gke", gke={"gpu_pools": [small, A100]}, nims=[NIM | {"tag": "1.8.3", "min_gpu_memory_gb": 60}])
+    home = nim_pool(settings, settings.nims[0])
+    assert home is not None
+    assert home.name == "a100"
+    alone = load("gke", gke={"gpu_pools": [small, A100]}, services={"customizer": False}, customizer={"targets": []})
+    assert nim_pool(alone, alone.nims[0]) is None, "any pool does, since nobody trains"
+
+
+def test_nims_go_to_the_smallest_pool_that_has_room() -> None:
+    pools = [A100, {"name": "big", "gpu": "A100-80GB", "count": 2, "max": 9}, L4 | {"max": 2}]
+    nims = [NIM | {"tag": "1.8.3", "name": name} for name in ("one", "two", "three")]
+    settings = load("gke", gke={"gpu_pools": pools}, nims=nims, customizer={"pool": "a100"})
+    homes = [nim_pool(settings, nim) for nim in settings.nims]
+    assert [home and home.name for home in homes] == ["l4", "l4", "big"]
+    nims[2]["pool"] = "l4"
+    settings = load("gke", gke={"gpu_pools": pools}, nims=nims, customizer={"pool": "a100"})
+    homes = [nim_pool(settings, nim) for nim in settings.nims]
+    assert [home and home.name for home in homes] == ["l4", "big", "l4"], "a NIM that names its pool comes first"
+
+
+@pytest.mark.parametrize(
+    ("target", "changed", "warned"),
+    [
+        ("eks", {"min": 0}, True),
+        ("eks", {"min": 1}, True),  # the second node is as new as the first was
+        ("eks", {"min": 2}, False),
+        ("gke", {"driver": "none"}, True),
+        ("gke", {}, False),
+        ("aks", {"driver": "none"}, False),
+    ],
+)
+def test_partitions_that_the_operator_cuts_on_nodes_that_come_and_go(
+    target: str, changed: dict[str, Any], warned: bool
+) -> None:
+    by_operator = target == "eks" or "driver" in changed
+    cut = {"name": "cut", "gpu": "A100-80GB", "count": 8 if target == "eks" else 1, "max": 2} | changed
+    train = (P5 if target == "eks" else A100) | {"name": "train"} | ({"driver": "none"} if "driver" in changed else {})
+    sections: dict[str, Any] = {target: {"gpu_pools": [train, cut | {"mig": {"profile": "3g.40gb"}}]}}
+    if by_operator:
+        sections["prerequisites"] = {"gpu": {"software": "gpu-operator"}}
+    settings = load(target, **sections)
+    said = [warning for warning in config.warnings(settings) if ".gpu_pools.1.min: " in warning]
+    assert bool(said) is warned

@@ -9,10 +9,10 @@ import pulumi
 import pytest
 
 from infra import names, versions
-from infra.cluster_stack import ClusterStack, ClusterStackArgs
+from infra.cluster.stack import ClusterStack, ClusterStackArgs
 from infra.clusters import adopted
-from infra.outputs import StackOutputs
 from infra.platform import manifests
+from nemostack.outputs import StackOutputs
 from tests.unit.infra import test_aks, test_eks, test_gke
 from tests.unit.infra.cluster_support import (
     CLOUDS,
@@ -25,7 +25,7 @@ from tests.unit.infra.cluster_support import (
     of_type,
     run,
     secret_outputs,
-)  # fmt: skip
+)
 
 RELEASE = "kubernetes:helm.sh/v3:Release"
 NODE = {
@@ -48,9 +48,11 @@ spec: {group: nemostack.io}
 """
 PASSWORD = "generated-by-the-mock"
 LLAMA = {
-    "name": "llama", "model": "meta/llama-3.2-3b-instruct", "image": "nvcr.io/nim/meta/llama-3.2-3b-instruct",
+    "name": "llama",
+    "model": "meta/llama-3.2-3b-instruct",
+    "image": "nvcr.io/nim/meta/llama-3.2-3b-instruct",
     "tag": "1.8.3",
-}  # fmt: skip
+}
 CLOUD_OUTPUTS = test_gke.OUTPUTS | test_eks.OUTPUTS | test_aks.OUTPUTS
 EVERYTHING: dict[str, Any] = {
     "services": {"guardrails": True, "deployment_management": True, "nim_proxy": True},
@@ -167,6 +169,40 @@ def test_everything_goes_to_the_cluster_of_the_stack(made: Made) -> None:
     for one in made[0].values():
         if one.type.startswith("kubernetes:"):
             assert "$pulumi:providers:kubernetes::" in one.provider, one.name  # not the default provider
+
+
+MEANT_EMPTY = ("podSelector", "selfSigned")
+"""Fields in which an empty map has a meaning: every pod, an issuer that signs itself."""
+
+
+def empty_values(value: Any, path: str = "") -> Iterator[str]:
+    """Paths of maps and lists without content, and of nulls."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from empty_values(inner, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from empty_values(inner, f"{path}.{index}")
+    if value is None or (isinstance(value, dict | list) and not value):
+        yield path
+
+
+def test_no_object_has_a_field_without_content(made: Made) -> None:
+    """The API server drops such a field, and the provider then shows it as a change in every preview."""
+    for one in made[0].values():
+        if one.type.startswith("kubernetes:") and one.type != RELEASE:
+            paths = [path for path in empty_values(one.inputs) if path.rpartition(".")[2] not in MEANT_EMPTY]
+            assert not paths, (one.type, one.name, paths)
+
+
+def test_secrets_and_config_maps_change_in_place(made: Made) -> None:
+    """Without these two settings the provider deletes a changed one and makes it anew."""
+    providers = [one for one in made[0].values() if one.type == "pulumi:providers:kubernetes"]
+    assert providers
+    for provider in providers:
+        # settings of a provider are JSON in a string
+        assert provider.inputs["enableSecretMutable"] == "true", provider.name
+        assert provider.inputs["enableConfigMapMutable"] == "true", provider.name
 
 
 def test_secrets_are_secret(made: Made) -> None:

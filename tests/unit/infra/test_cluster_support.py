@@ -4,7 +4,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 import pytest
 
-from infra.config import ConfigError
+from infra.config import SettingsError
 from tests.unit.infra.cluster_support import TARGETS, cluster, config_for, of_type, run
 
 
@@ -16,7 +16,7 @@ def test_settings_of_each_target_are_valid(target: str, layout: str) -> None:
 
 
 def test_settings_pass_the_rules() -> None:
-    with pytest.raises(ConfigError, match=r"postgres\.kind"):
+    with pytest.raises(SettingsError, match=r"postgres\.kind"):
         config_for("minikube", postgres={"kind": "bundled"})
 
 

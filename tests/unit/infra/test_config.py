@@ -41,14 +41,14 @@ def test_other_projects_keys_are_not_ours() -> None:
     ],
 )
 def test_wrong_settings(local: dict[str, Any], line: str) -> None:
-    with pytest.raises(config.ConfigError) as refused:
+    with pytest.raises(config.SettingsError) as refused:
         load(**local)
     assert str(refused.value).startswith(line)
     assert "\n" not in str(refused.value)
 
 
 def test_one_line_for_each_wrong_field() -> None:
-    with pytest.raises(config.ConfigError) as refused:
+    with pytest.raises(config.SettingsError) as refused:
         load(base_prot=1, nim={"max_loras": 0})
     assert [line.split(": ")[0] for line in str(refused.value).splitlines()] == [
         "nemostack:local.nim.max_loras",
@@ -57,7 +57,7 @@ def test_one_line_for_each_wrong_field() -> None:
 
 
 def test_unknown_section() -> None:
-    with pytest.raises(config.ConfigError, match=r"^nemostack:locale: unknown key \(did you mean local\?\)$"):
+    with pytest.raises(config.SettingsError, match=r"^nemostack:locale: unknown key \(did you mean local\?\)$"):
         config.load({"nemostack:target": "local", "nemostack:locale": "{}"})
 
 
@@ -76,7 +76,7 @@ def test_unknown_section() -> None:
     ],
 )
 def test_targets(raw: dict[str, str], message: str) -> None:
-    with pytest.raises(config.ConfigError) as refused:
+    with pytest.raises(config.SettingsError) as refused:
         config.load(raw)
     assert str(refused.value) == message
 

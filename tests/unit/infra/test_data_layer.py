@@ -219,14 +219,19 @@ def test_mlflow_is_where_everybody_looks_for_it():
 def test_mlflow_keeps_runs_in_postgres_and_artifacts_in_the_bucket():
     made = values()
     assert made["backendStore"]["postgres"] == {
-        "enabled": True, "host": "nemo-postgres-rw.postgres.svc.cluster.local", "port": 5432, "database": "mlflow",
-    }  # fmt: skip
+        "enabled": True,
+        "host": "nemo-postgres-rw.postgres.svc.cluster.local",
+        "port": 5432,
+        "database": "mlflow",
+    }
     assert made["backendStore"]["existingDatabaseSecret"]["name"] == "mlflow-postgres"
     assert made["artifactRoot"]["proxiedArtifactStorage"] is True
     assert made["artifactRoot"]["s3"]["bucket"] == "nemostack"
     assert made["artifactRoot"]["s3"]["existingSecret"] == {
-        "name": "object-store", "keyOfAccessKeyId": "access_key", "keyOfSecretAccessKey": "secret_key",
-    }  # fmt: skip
+        "name": "object-store",
+        "keyOfAccessKeyId": "access_key",
+        "keyOfSecretAccessKey": "secret_key",
+    }
     assert made["extraEnvVars"]["PGSSLMODE"] == "require"
     assert made["extraEnvVars"]["MLFLOW_S3_ENDPOINT_URL"].endswith(":8333")
     assert "strategy" not in made
@@ -243,8 +248,9 @@ def test_google_s_bucket_by_workload_identity_else_by_keys():
     assert native["artifactRoot"]["gcs"] == {"enabled": True, "bucket": "mine", "path": "mlflow"}
     assert "s3" not in native["artifactRoot"]
     assert native["serviceAccount"] == {
-        "automount": False, "annotations": {"iam.gke.io/gcp-service-account": "x@y"},
-    }  # fmt: skip
+        "automount": False,
+        "annotations": {"iam.gke.io/gcp-service-account": "x@y"},
+    }
     by_keys = values(**google)
     assert by_keys["extraEnvVars"]["MLFLOW_S3_ENDPOINT_URL"] == "https://storage.googleapis.com"
     assert by_keys["extraEnvVars"]["AWS_REQUEST_CHECKSUM_CALCULATION"] == "when_required"
@@ -254,8 +260,11 @@ def test_azure_s_container_by_workload_identity():
     said: Any = {"kind": "azure", "account": "account1", "bucket": "mine", "resource_group": "group1"}
     made = values({"azure.workload.identity/client-id": "id"}, target="aks", object_store=said)
     assert made["artifactRoot"]["azureBlob"] == {
-        "enabled": True, "container": "mine", "storageAccount": "account1", "path": "mlflow",
-    }  # fmt: skip
+        "enabled": True,
+        "container": "mine",
+        "storageAccount": "account1",
+        "path": "mlflow",
+    }
     assert made["extraPodLabels"] == {"azure.workload.identity/use": "true"}
     assert "AWS_DEFAULT_REGION" not in made["extraEnvVars"]
 
@@ -323,6 +332,15 @@ def test_logins_are_in_a_database_of_their_own():
     assert ("mlflow", "mlflow-tracking-flask-server-secret-key") in secrets_in(found)
 
 
+def test_logins_without_postgres_are_in_a_file_on_the_volume():
+    made = values(**BUNDLED, mlflow={"basic_auth": True})
+    mounts = {mount["name"]: mount["mountPath"] for mount in made["extraVolumeMounts"]}
+    # the chart takes one slash off the front and puts the name of the file directly behind what is left
+    file = f"sqlite:////{made['auth']['sqliteFullPath'].removeprefix('/')}basic_auth.db"
+    assert file == f"sqlite:///{mounts['data']}/basic_auth.db"
+    assert "sqliteFullPath" not in values(mlflow={"basic_auth": True})["auth"]
+
+
 def test_a_volume_where_there_is_no_database_or_no_bucket():
     found, _ = built(**BUNDLED)
     (claim,) = of_type(found, ":PersistentVolumeClaim").values()
@@ -352,7 +370,13 @@ def test_metrics_are_collected_only_by_a_prometheus():
     assert unwatched["serviceMonitor"]["enabled"] is False
     assert unwatched["extraVolumes"] == []
     watched = values(observability={"prometheus": "adopt", "release_label": "mine"})
-    assert watched["serviceMonitor"] == {"enabled": True, "namespace": "mlflow", "labels": {"release": "mine"}}
+    # by default the chart's monitor compares the name of the Service's port with that of the container's, which differ
+    assert watched["serviceMonitor"] == {
+        "enabled": True,
+        "namespace": "mlflow",
+        "labels": {"release": "mine"},
+        "useServicePort": True,
+    }
     # where the chart tells the server to collect them, which its read-only file system would not let it make
     (mount,), (volume,) = watched["extraVolumeMounts"], watched["extraVolumes"]
     assert (mount["mountPath"], mount["name"]) == ("/mlflow/metrics", volume["name"])

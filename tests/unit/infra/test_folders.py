@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.errors import LocalServiceError
 from infra.local.folders import StackFolder, write
+from nemostack.errors import LocalServiceError
 
 
 def mode(path: Path) -> int:

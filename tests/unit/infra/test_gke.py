@@ -30,11 +30,13 @@ OUTPUTS: dict[str, dict[str, Any]] = {
 def found(*, filestore: bool = True, pool: str = "project-1.svc.id.goog") -> dict[str, Any]:
     """What Google answers about a cluster that is there."""
     return {
-        "name": "nemostack", "endpoint": "10.9.9.9", "network": "there",
+        "name": "nemostack",
+        "endpoint": "10.9.9.9",
+        "network": "there",
         "masterAuths": [{"clusterCaCertificate": "Q0E="}],
         "addonsConfigs": [{"gcpFilestoreCsiDriverConfigs": [{"enabled": filestore}]}],
         "workloadIdentityConfigs": [{"workloadPool": pool}] if pool else [],
-    }  # fmt: skip
+    }
 
 
 def connect(answer: dict[str, Any] | None = None, **sections: Any) -> tuple[clusters.Cluster, Registrations]:
@@ -73,13 +75,20 @@ def test_inventory() -> None:
 def test_a_pool_is_what_the_settings_say() -> None:
     inputs = pool(
         {
-            "name": "l4", "machine": "g2-standard-24", "min": 1, "max": 5, "zones": ["us-central1-a", "us-central1-b"],
-            "spot": True, "disk_gib": 300, "labels": {"team": "x"},
+            "name": "l4",
+            "machine": "g2-standard-24",
+            "min": 1,
+            "max": 5,
+            "zones": ["us-central1-a", "us-central1-b"],
+            "spot": True,
+            "disk_gib": 300,
+            "labels": {"team": "x"},
             "taints": [
-                {"key": "nvidia.com/gpu", "value": "present"}, {"key": "team", "value": "x", "effect": "NoExecute"},
+                {"key": "nvidia.com/gpu", "value": "present"},
+                {"key": "team", "value": "x", "effect": "NoExecute"},
             ],
         }
-    )  # fmt: skip
+    )
     assert inputs["name"] == "l4"
     assert inputs["nodeLocations"] == ["us-central1-a", "us-central1-b"]
     assert inputs["autoscaling"] == {"totalMinNodeCount": 1, "totalMaxNodeCount": 5, "locationPolicy": "ANY"}
@@ -148,6 +157,15 @@ def test_the_autoscalers_work_is_no_drift() -> None:
     for registration in of_type(registered, ":NodePool").values():
         assert list(registration.options.ignoreChanges) == ["initialNodeCount"]
     assert list(registered[CLUSTER, "nemostack"].options.ignoreChanges) == ["nodeConfig", "initialNodeCount"]
+
+
+def test_the_channel_chooses_the_version_unless_the_settings_name_one() -> None:
+    _, registered = as_shipped()
+    inputs = registered[CLUSTER, "nemostack"].inputs
+    assert inputs["releaseChannel"] == {"channel": "REGULAR"}
+    assert "minMasterVersion" not in inputs
+    _, named = connect(gke={"kubernetes_version": "1.36"})
+    assert named[CLUSTER, "nemostack"].inputs["minMasterVersion"] == "1.36"
 
 
 def test_secure_defaults() -> None:
@@ -229,15 +247,27 @@ def test_the_kubeconfig_is_secret_and_holds_no_credential() -> None:
     (user,) = config["users"]
     assert set(user["user"]) == {"exec"}
     assert user["user"]["exec"]["command"] == "gke-gcloud-auth-plugin"
+    # the identity of Pulumi's provider, which `gcloud auth application-default login` sets
+    assert user["user"]["exec"]["args"] == ["--use_application_default_credentials"]
+
+
+def test_the_pool_that_gke_insists_on_needs_hardly_any_disk() -> None:
+    _, registered = as_shipped()
+    node = registered[CLUSTER, "nemostack"].inputs["nodeConfig"]
+    assert (node["diskSizeGb"], node["diskType"]) == (20, "pd-standard")
 
 
 def test_a_cluster_that_is_there_only_gets_pools_and_a_class() -> None:
     cluster, registered = connect(found(), gke={"create": False})
     assert {typ for typ, _ in registered} == {
-        "nemostack:cluster:Gke", "pulumi:providers:gcp", "pulumi:providers:kubernetes",
-        "gcp:container/nodePool:NodePool", "gcp:serviceaccount/account:Account", "gcp:projects/iAMMember:IAMMember",
+        "nemostack:cluster:Gke",
+        "pulumi:providers:gcp",
+        "pulumi:providers:kubernetes",
+        "gcp:container/nodePool:NodePool",
+        "gcp:serviceaccount/account:Account",
+        "gcp:projects/iAMMember:IAMMember",
         "kubernetes:storage.k8s.io/v1:StorageClass",
-    }  # fmt: skip
+    }
     assert set(of_type(registered, ":NodePool")) == {"gpu-l4", "gpu-train"}
     assert of_type(registered, ":StorageClass")["nemostack-rwx"].inputs["parameters"]["network"] == "there"
     provider = registered["pulumi:providers:kubernetes", "nemostack"]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from infra.local import health
-from infra.local.errors import LocalServiceError
 from infra.local.launch import START_MARK
+from nemostack.errors import LocalServiceError
 
 
 class Server(http.server.BaseHTTPRequestHandler):

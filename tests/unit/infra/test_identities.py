@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from infra.cluster_outputs import expected_secrets
+from infra.cluster.outputs import expected_secrets
 from infra.platform.identities import key_holders
 from infra.platform.mlflow import mlflow_values
 from tests.unit.infra.cluster_support import config_for

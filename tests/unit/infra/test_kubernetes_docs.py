@@ -6,9 +6,9 @@ from typing import get_args
 from infra import names
 from infra.config.network import Gateway, Ingress, Tls
 from infra.nemo.wiring import wiring
-from infra.platform import gateway, ingress
-from infra.platform.policy_table import edges
-from infra.platform.route_table import route_table
+from infra.platform.network_edges import edges
+from infra.platform.routing import gateway, ingress
+from infra.platform.routing.route_table import route_table
 from tests.unit.infra.cluster_support import ROOT, config_for
 
 PAGES = ROOT / "docs" / "kubernetes"

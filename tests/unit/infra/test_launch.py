@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from infra.local.daemon import Daemon
-from infra.local.errors import LocalServiceError
 from infra.local.folders import StackFolder
 from infra.local.launch import environment
+from nemostack.errors import LocalServiceError
 
 
 def test_secrets_stay_outside() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pulumi
 import pytest
 
-from infra.config.section import ConfigError
 from infra.platform.credentials import CredentialNames, credential_names, docker_config, required
 from infra.platform.namespaces import Namespaces, NamespacesArgs, pod_security
+from nemostack.errors import SettingsError
 from tests.unit.infra.cluster_support import (
     SECRETS,
     Registrations,
@@ -68,7 +68,7 @@ def test_namespaces_that_exist_are_read_labelled_and_not_made() -> None:
     ],
 )
 def test_namespaces_to_adopt_are_those_of_the_stack(adopted: list[str], problem: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape(problem)):
+    with pytest.raises(SettingsError, match=re.escape(problem)):
         config_for("gke", namespaces={"adopt": adopted})
 
 
@@ -114,8 +114,10 @@ def test_data_of_secrets_is_secret() -> None:
 def test_hugging_face_token_is_where_models_and_data_are_downloaded() -> None:
     made = of_type(namespaces(), ":Secret")
     assert {name.split("/")[0] for name in made if name.endswith("/hf-token")} == {
-        "nemo-customizer", "nemo-evaluator", "llama3-2-3b-instruct",
-    }  # fmt: skip
+        "nemo-customizer",
+        "nemo-evaluator",
+        "llama3-2-3b-instruct",
+    }
     without = of_type(namespaces({"ngc_api_key": "key"}), ":Secret")
     assert not [name for name in without if "hf-token" in name]
 

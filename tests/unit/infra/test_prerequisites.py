@@ -232,7 +232,7 @@ def test_the_cloud_s_own_plugin_needs_no_labels():
 def test_the_operator_leaves_alone_what_the_nodes_have():
     on_eks = gpu.gpu_operator_values(eks(L4, A100 | {"count": 8}))
     assert (on_eks["driver"]["enabled"], on_eks["toolkit"]["enabled"]) == (False, False)
-    bare = [pool | {"driver": "none"} for pool in CLOUDS["aks"]["gpu_pools"]]
+    bare = [pool | {"driver": "none"} for pool in ({"name": "t4", "gpu": "T4", "count": 1}, A100)]
     on_aks = gpu.gpu_operator_values(config_for("aks", aks=CLOUDS["aks"] | {"gpu_pools": bare}, **OPERATOR))
     assert on_aks["driver"]["enabled"] is True
     assert "toolkit" not in on_aks

@@ -10,7 +10,7 @@ import pulumi
 import pytest
 from pulumi.runtime.mocks import MockMonitor
 
-from infra.outputs import StackOutputs
+from nemostack.outputs import StackOutputs
 from tests.unit.conftest import ROOT
 
 Program = tuple[dict[tuple[str, str], Any], dict[str, Any]]  # registrations, exports

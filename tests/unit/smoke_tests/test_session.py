@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from smoke_tests.journal import Journal, Made
-from tests.unit.workflows.fake_stack import FakeStack
+from tests.unit.fake_stack import FakeStack
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -6,21 +6,21 @@ from typing import Any
 
 import pytest
 
-from infra.outputs import StackOutputs
-from tests.unit.workflows import healthy_cluster as h
-from tests.unit.workflows.conftest import Harness
-from workflows import cli
-from workflows.cleanup import require_same_stack
-from workflows.errors import BadInput
-from workflows.run_directory import RunInfo
+from cli import main
+from nemostack.errors import BadInput
+from nemostack.outputs import StackOutputs
+from tests.unit.operations import healthy_cluster as h
+from tests.unit.pipeline_harness import Harness
+from workflows.engine.run_directory import RunInfo
 from workflows.settings import Settings
+from workflows.stages.cleanup import require_same_stack
 
 
 def cleanup(folder: Path, outputs: StackOutputs, run: Path, capfd: pytest.CaptureFixture[str]) -> tuple[int, str]:
     file = folder / "outputs.json"
     file.write_text(outputs.model_dump_json())
     with pytest.raises(SystemExit) as caught:
-        cli.main(["cleanup", str(run), "--outputs", str(file)])
+        main.main(["cleanup", str(run), "--outputs", str(file)])
     return int(caught.value.code or 0), capfd.readouterr().err
 
 
@@ -76,9 +76,15 @@ def test_which_stack_is_another(changes: dict[str, Any], same: bool) -> None:
     made_on = h.outputs(h.cluster_outputs(context="mine"))
     made_on = made_on.model_copy(update={"nemo_url": "http://me:secret@127.0.0.1:18080"})
     info = RunInfo(
-        id="x", kind="run", identity="0", created_at=h.NOW, settings=Settings(), versions={}, git_commit=None,
+        id="x",
+        kind="run",
+        identity="0",
+        created_at=h.NOW,
+        settings=Settings(),
+        versions={},
+        git_commit=None,
         outputs=json.loads(made_on.model_dump_json()) | {"nemo_url": "http://******@127.0.0.1:18080"},
-    )  # fmt: skip
+    )
     given = made_on.model_copy(update=changes)
     if same:
         require_same_stack(info, given)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from workflows.comparison import compare, interval_text
-from workflows.evaluation import Approach, ItemResult, estimates_of_items
-from workflows.statistics import of_summary
+from workflows.results.approach import Approach, ItemResult, estimates_of_items
+from workflows.results.comparison import compare, interval_text
+from workflows.results.statistics import of_summary
 
 
 def items(scores: list[float], prompts: str = "abcdefgh") -> list[ItemResult]:

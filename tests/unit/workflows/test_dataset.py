@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.workflows.conftest import write_dataset
-from workflows import dataset
-from workflows.errors import BadInput
+from nemostack.errors import BadInput
+from tests.unit.pipeline_harness import write_dataset
+from workflows.data import dataset
 from workflows.settings import DEFAULT_DATASET, Settings
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from nemostack.clients import Clients
+from nemostack.console import Progress, stderr
+from nemostack.errors import JobFailed
 from tests.unit.conftest import Mock
-from tests.unit.workflows.conftest import Harness
-from workflows import load_test
-from workflows.clients import Clients
-from workflows.console import Progress, stderr
-from workflows.errors import JobFailed
+from tests.unit.pipeline_harness import Harness
+from workflows.engine.stage import Context
 from workflows.settings import Settings
-from workflows.stage import Context
+from workflows.stages import load_test
 
 TUNED = "default/tuned@cust-1"
 BASE = "mock/base"

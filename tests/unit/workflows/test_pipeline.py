@@ -6,12 +6,13 @@ import re
 
 import pytest
 
-from tests.unit.workflows.conftest import Harness
-from tests.unit.workflows.fake_stack import BASE
-from workflows.comparison import Comparison
-from workflows.errors import DeadlineExceeded, JobFailed, RunLocked, ServiceError, Unhealthy
-from workflows.evaluation import ItemResult
-from workflows.settings import SAMPLE_MODEL, Settings
+from nemostack.errors import DeadlineExceeded, JobFailed, RunLocked, ServiceError, Unhealthy
+from nemostack.models import SAMPLE_MODEL
+from tests.unit.fake_stack import BASE
+from tests.unit.pipeline_harness import Harness
+from workflows.results.approach import ItemResult
+from workflows.results.comparison import Comparison
+from workflows.settings import Settings
 
 
 def test_full_run_climbs_the_ladder(harness: Harness, settings: Settings) -> None:

@@ -7,11 +7,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-from tests.unit.workflows.conftest import Harness
-from workflows.load_test import LoadTested
+from tests.unit.pipeline_harness import Harness
 from workflows.report import write_report
 from workflows.report.charts import Bar, Group, intervals, losses, nice_ticks
 from workflows.settings import Settings
+from workflows.stages.load_test import LoadTested
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)> {{ 7*7 }} \" onmouseover='x' </style></title>"
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.workflows.conftest import FAST, Harness
-from tests.unit.workflows.fake_stack import FakeStack
-from workflows.clients.polling import Pace
-from workflows.comparison import Comparison
-from workflows.errors import JobFailed, ServiceError
+from nemostack.clients.polling import Pace
+from nemostack.errors import JobFailed, ServiceError
+from tests.unit.fake_stack import FakeStack
+from tests.unit.pipeline_harness import FAST, Harness
+from workflows.results.comparison import Comparison
 from workflows.settings import Settings
 
 STARTS = r"POST /v1/(evaluation|customization)/jobs$"
@@ -188,7 +188,7 @@ def test_real_process_killed_in_training(harness: Harness, settings: Settings, k
     stack.on(r"POST /v1/customization/jobs$", lambda: setattr(stack, "looks_needed", 10_000))
     outputs = harness.root / "outputs.json"
     outputs.write_text(stack.outputs.model_dump_json())
-    argv = [sys.executable, "-m", "workflows.cli", "run", "--outputs", str(outputs), "--runs", str(harness.root)]
+    argv = [sys.executable, "-m", "cli.main", "run", "--outputs", str(outputs), "--runs", str(harness.root)]
     argv += ["--dataset", str(settings.dataset), "--limit", "8"]
     root = Path(__file__).resolve().parents[3]
     process = subprocess.Popen(argv, cwd=root, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from workflows.statistics import (
+from workflows.results.statistics import (
     Estimate,
     independent_difference,
     of_items,

@@ -1,0 +1,161 @@
+"""Commands that evaluate, customize and compare: parse, call, render, exit."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli import options as o
+from nemostack.errors import BadInput, NemostackError
+from nemostack.exit_codes import ExitCode
+from workflows.settings import Kind, Settings
+
+_ZERO_SHOT = o.EvaluationOptions(shots=0)
+
+
+@o.spread
+def evaluate(
+    *,
+    target: o.TargetOptions,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Model id that NIM serves. Default: the base model.")
+    ] = None,
+    benchmark: Annotated[
+        str | None, typer.Option("--benchmark", help="An lm-eval task (gsm8k, mmlu, ...) instead of a dataset.")
+    ] = None,
+    data: o.DataOptions,
+    evaluation: o.EvaluationOptions = _ZERO_SHOT,
+    run: o.RunOptions,
+) -> None:
+    """Evaluate one served model, on a dataset or on a benchmark."""
+    from cli import render
+    from nemostack.console import stdout
+
+    settings = _settings("evaluate", model=model, benchmark=benchmark, **data.chosen(), **evaluation.chosen())
+    render.evaluated(stdout(), _launch(target, settings, run))
+
+
+@o.spread
+def customize(*, target: o.TargetOptions, data: o.DataOptions, training: o.TrainingOptions, run: o.RunOptions) -> None:
+    """Train a LoRA adapter and leave it on the stack, where NIM picks it up."""
+    from cli import render
+    from nemostack.console import stdout
+
+    settings = _settings("customize", hyperparameters=training.hyperparameters(), judge=False, **data.chosen())
+    render.customized(stdout(), _launch(target, settings, run))
+
+
+@o.spread
+def run(
+    *,
+    target: o.TargetOptions,
+    data: o.DataOptions,
+    evaluation: o.EvaluationOptions,
+    training: o.TrainingOptions,
+    experiment: Annotated[
+        str, typer.Option("--experiment", help="MLflow experiment to log to.")
+    ] = Settings().experiment,
+    load_slo: o.LoadOption = None,
+    keep_adapter: o.KeepOption = False,
+    run: o.RunOptions,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the dataset, show the stages, do nothing.")] = False,
+) -> None:
+    """Run the whole pipeline: zero-shot, in-context and LoRA on the same items, with a report. Resumes by itself."""
+    from cli import render
+    from nemostack.console import stdout
+
+    settings = _settings(
+        "run",
+        hyperparameters=training.hyperparameters(),
+        experiment=experiment,
+        load_slo=load_slo,
+        keep_adapter=keep_adapter,
+        **data.chosen(),
+        **evaluation.chosen(),
+    )
+    if dry_run:
+        render.plan(stdout(), settings)
+        return
+    render.finished(stdout(), _launch(target, settings, run))
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="One run: its approaches. Several: the last approach of each.")],
+    *,
+    metric: Annotated[str, typer.Option("--metric", help="The decision looks at this one.")] = "rouge_l",
+    margin: Annotated[float, typer.Option("--margin", help="Gain that counts; the metric's unit.")] = 0.0,
+    gate: Annotated[bool, typer.Option("--gate", help="Exit 0 on GO, 10 on NO-GO, 11 on INCONCLUSIVE.")] = False,
+    output: Annotated[str, typer.Option("--format", help="table, json or csv.")] = "table",
+) -> None:
+    """Compare the approaches of a run, or runs with each other. Needs no stack."""
+    from cli import render
+    from nemostack.console import stdout
+    from workflows.results.compare_runs import compare_runs
+
+    if output not in render.FORMATS:
+        raise BadInput(f"--format {output}: choose one of {', '.join(render.FORMATS)}")
+    comparison = compare_runs(runs, metric=metric, margin=margin)
+    render.FORMATS[output](stdout(), comparison)
+    if gate:
+        outcome = comparison.decision.outcome if comparison.decision else "INCONCLUSIVE"
+        raise typer.Exit({"GO": ExitCode.DONE, "NO-GO": ExitCode.NO_GO, "INCONCLUSIVE": ExitCode.INCONCLUSIVE}[outcome])
+
+
+@o.spread
+def cleanup(
+    directory: Annotated[Path, typer.Argument(help="Directory of the run.", metavar="RUN")],
+    *,
+    target: o.TargetOptions,
+    keep_adapter: o.KeepOption = False,
+) -> None:
+    """Stop and remove what a run left on the stack. Also works on unfinished runs."""
+    from nemostack.clients import Clients
+    from nemostack.console import Progress, stdout
+    from workflows.engine.launch import Launch, clean_up
+    from workflows.engine.run_directory import RunDirectory
+    from workflows.stages.cleanup import require_same_stack
+
+    found = RunDirectory.open(directory)
+    outputs = target.resolve()
+    require_same_stack(found.info(), outputs)
+    settings = found.info().settings.model_copy(update={"keep_adapter": keep_adapter, "kind": "run"})
+    launch = Launch(run=found, resumed=True, settings=settings, outputs=outputs)
+    with Progress() as progress, Clients(outputs) as clients:
+        cleaned = clean_up(launch, clients, progress)
+    for what in cleaned.removed:
+        stdout().print(f"removed {what}", markup=False)
+
+
+def _settings(kind: Kind, **values: Any) -> Settings:
+    from pydantic import ValidationError
+
+    try:
+        return Settings(kind=kind, **values)
+    except ValidationError as error:
+        problems = "; ".join(f"--{'-'.join(map(str, e['loc'])).replace('_', '-')}: {e['msg']}" for e in error.errors())
+        raise BadInput(f"these options cannot be used: {problems}") from error
+
+
+def _launch(target: o.TargetOptions, settings: Settings, run: o.RunOptions) -> Any:
+    """Prepare and execute; the run directory. On Ctrl-C it says how to go on."""
+    from nemostack.clients import Clients
+    from nemostack.console import Progress
+    from workflows.engine.launch import execute, prepare
+
+    outputs = target.resolve()
+    launch = prepare(run.runs, settings, outputs, new=run.new)
+    with Progress() as progress, Clients(outputs) as clients:
+        try:
+            execute(launch, clients, progress)
+        except KeyboardInterrupt:
+            progress.stop()
+            progress.line(
+                "Interrupted. Jobs already started go on at their service. Run the same command again to resume "
+                f"{launch.run.path}, or `nemostack cleanup {launch.run.path}` to give it up."
+            )
+            raise
+        except NemostackError:
+            progress.stop()
+            progress.line(f"Stopped. Run the same command again to resume {launch.run.path}.")
+            raise
+    return launch.run

@@ -1,0 +1,31 @@
+"""`nemostack toolchain`: the programs that stacks need and that are no Python packages."""
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Find, download or build the programs that stacks need.")
+
+
+@app.command()
+def ensure(
+    sets: Annotated[
+        list[str] | None, typer.Argument(metavar="SET...", help="pulumi (the default), helm, kubernetes, etcd, kwok.")
+    ] = None,
+) -> None:
+    """Install what is missing, and print where each program is."""
+    from operations.toolchain import programs
+
+    for name, path in programs.ensure(sets).items():
+        typer.echo(f"{name}\t{path}")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def run(context: typer.Context) -> None:
+    """Run one command with the toolchain: nemostack toolchain run -- pulumi preview -s local."""
+    from nemostack.errors import BadInput
+    from operations.stacks import commands
+
+    if not context.args:
+        raise BadInput("toolchain run: which command? e.g. nemostack toolchain run -- pulumi preview -s local")
+    raise typer.Exit(commands.run(context.args)[0])

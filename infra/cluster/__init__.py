@@ -1,0 +1,1 @@
+"""A stack on Kubernetes as a whole: its components in order of need, its placement and its outputs."""

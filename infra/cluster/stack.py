@@ -1,0 +1,124 @@
+"""A stack on Kubernetes, from the cluster up to the routes: reads like the order in which things must come."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pulumi
+
+from infra import names
+from infra.cluster.outputs import outputs
+from infra.clusters import connect
+from infra.config import ClusterStackConfig
+from infra.nemo.nims import Nims, NimsArgs
+from infra.nemo.services import NemoServices, NemoServicesArgs
+from infra.nemo.values import Surroundings
+from infra.platform.helm import ChartStore
+from infra.platform.mlflow import Mlflow, MlflowArgs
+from infra.platform.monitoring import Monitoring, MonitoringArgs, Prometheus, PrometheusArgs
+from infra.platform.namespaces import Namespaces, NamespacesArgs
+from infra.platform.network_policies import NetworkPolicies, NetworkPoliciesArgs
+from infra.platform.object_store import ObjectStore, ObjectStoreArgs
+from infra.platform.postgres import Postgres, PostgresArgs
+from infra.platform.prerequisites import Prerequisites, PrerequisitesArgs
+from infra.platform.routing.component import Routes, RoutesArgs
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterStackArgs:
+    """What a stack on Kubernetes is made from. `root`: the clone. `secrets`: the secret settings that have a value."""
+
+    root: Path
+    settings: ClusterStackConfig
+    secrets: Mapping[str, pulumi.Output[str]]
+
+
+class ClusterStack(pulumi.ComponentResource):
+    """Everything of a stack on Kubernetes. `exports`: its outputs."""
+
+    exports: dict[str, Any]
+
+    def __init__(self, name: str, args: ClusterStackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("nemostack:cluster:Stack", name, None, opts)
+        config, secrets = args.settings, args.secrets
+        charts = ChartStore(config.charts, args.root, secrets.get("ngc_api_key"))
+
+        cluster = connect(config, args.root, pulumi.ResourceOptions(parent=self))
+        inside = pulumi.ResourceOptions(parent=self, provider=cluster.provider, depends_on=list(cluster.ready))
+
+        namespaces = Namespaces("namespaces", NamespacesArgs(config=config, secrets=secrets), inside)
+        NetworkPolicies("policies", NetworkPoliciesArgs(config=config, namespaces=namespaces.of), inside)
+        # NIMs wait for their own namespace only: there may be hundreds
+        there = [made for where in shared(config, namespaces.of) for made in namespaces.inside[where]]
+        after = [*cluster.ready, *there]
+        prometheus = Prometheus(
+            "prometheus",
+            PrometheusArgs(config=config, charts=charts, storage_class=cluster.storage_class, after=after),
+            inside,
+        )
+        after += prometheus.ready
+        needed = Prerequisites("prerequisites", PrerequisitesArgs(config=config, charts=charts, after=after), inside)
+        after += needed.ready
+
+        postgres = Postgres(
+            "postgres",
+            PostgresArgs(config=config, charts=charts, storage_class=cluster.storage_class, after=after),
+            inside,
+        )
+        bucket = ObjectStore(
+            "object-store",
+            ObjectStoreArgs(
+                config=config, charts=charts, secrets=secrets, storage_class=cluster.storage_class, after=after
+            ),
+            inside,
+        )
+        after += [*postgres.ready, *bucket.ready]
+        mlflow = Mlflow(
+            "mlflow",
+            MlflowArgs(
+                config=config,
+                charts=charts,
+                storage_class=cluster.storage_class,
+                annotations=cluster.object_store_annotations,
+                after=after,
+            ),
+            inside,
+        )
+
+        around = Surroundings(
+            credentials=namespaces.credentials,
+            storage_class=cluster.storage_class,
+            rwx_storage_class=cluster.rwx_storage_class,
+        )
+        services = NemoServices(
+            "nemo",
+            NemoServicesArgs(config=config, charts=charts, around=around, after=[*after, *mlflow.ready]),
+            inside,
+        )
+        first = [*cluster.ready, *prometheus.ready, *needed.ready]
+        entity_store = services.of.get(names.ENTITY_STORE.key)
+        Nims(
+            "nims",
+            NimsArgs(
+                config=config,
+                charts=charts,
+                around=around,
+                inside=namespaces.inside,
+                after=[*first, *([entity_store] if entity_store else [])],
+            ),
+            inside,
+        )
+        Routes("routes", RoutesArgs(config=config, charts=charts, namespaces=namespaces.of, after=first), inside)
+        Monitoring("monitoring", MonitoringArgs(config=config, after=after), inside)
+
+        found = outputs(config, secrets, cluster.kubeconfig_path, cluster.context)
+        self.exports = found.model_dump() | {"kubeconfig": cluster.kubeconfig}
+        self.register_outputs({"nemo_url": found.nemo_url})
+
+
+def shared(config: ClusterStackConfig, namespaces: Collection[str]) -> list[str]:
+    """Namespaces of everything but those that hold a NIM alone."""
+    others = {names.namespace(config, service) for service in names.services(config)}
+    alone = {names.namespace(config, nim) for nim in config.nims} - others
+    return [namespace for namespace in namespaces if namespace not in alone]

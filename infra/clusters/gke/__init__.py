@@ -1,0 +1,279 @@
+"""Google Kubernetes Engine: network, cluster, system pool, GPU pools, Filestore. Or pools for a cluster that is there.
+
+Private nodes with least privilege, Dataplane V2 (which enforces NetworkPolicies), shielded nodes, workload identity,
+no basic or certificate login. Not made: the APIs of the project and its quota for GPUs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pulumi
+import pulumi_gcp as gcp
+import pulumi_kubernetes as kubernetes
+from pulumi_gcp import container
+
+from infra import names
+from infra.clusters import kubeconfig
+from infra.clusters.cluster import Cluster, kubernetes_provider
+from infra.clusters.gke import network as gke_network
+from infra.clusters.gke.pools import Nodes, gpu_pool, system_pool
+from infra.clusters.storage import RWX_CLASS, makes_shared_class, storage_class
+from infra.config.clusters import GkeSettings
+from infra.config.stack import ClusterStackConfig
+
+NODE_ROLES = ("roles/container.defaultNodeServiceAccount", "roles/artifactregistry.reader")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A cluster, made or found, as its pools and its users need it."""
+
+    endpoint: pulumi.Input[str]
+    ca: pulumi.Input[str]
+    network: pulumi.Input[str]
+    workload_identity: bool = True
+    made: tuple[pulumi.Resource, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GkeArgs:
+    """A cluster on GKE. `found`: the one that is there; None: it is made."""
+
+    config: ClusterStackConfig
+    settings: GkeSettings
+    shared_files: bool
+    """Whether to make the class of shared volumes."""
+    found: Place | None
+
+
+def connect(config: ClusterStackConfig, _root: Path, opts: pulumi.ResourceOptions | None = None) -> Cluster:
+    """Make the cluster of the settings, or GPU pools for the one that is there."""
+    settings = config.cluster
+    assert isinstance(settings, GkeSettings)
+    shared = makes_shared_class(config)
+    cloud = gcp.Provider(
+        "gcp", project=settings.project, region=settings.region, default_labels={"managed-by": "nemostack"}
+    )
+    made = GkeCluster(
+        settings.cluster_name,
+        GkeArgs(
+            config=config,
+            settings=settings,
+            shared_files=shared,
+            found=None if settings.create else find(settings, cloud, shared_files=shared),
+        ),
+        pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(providers=[cloud])),
+    )
+    return Cluster(
+        provider=made.provider,
+        kubeconfig=made.kubeconfig,
+        storage_class=config.storage.class_name,  # None: GKE's own default, balanced disks that can grow
+        rwx_storage_class=RWX_CLASS if shared else config.storage.rwx_class_name,
+        ready=tuple(made.ready),
+        object_store_annotations=made.annotations,
+    )
+
+
+def find(settings: GkeSettings, cloud: gcp.Provider, *, shared_files: bool) -> Place:
+    """Look the cluster up. Raises RunError where it cannot make shared volumes."""
+    found = container.get_cluster(
+        name=settings.cluster_name,
+        location=settings.location,
+        project=settings.project,
+        opts=pulumi.InvokeOptions(provider=cloud),
+    )
+    drivers = [driver for addon in found.addons_configs for driver in addon.gcp_filestore_csi_driver_configs]
+    if shared_files and not any(driver.enabled for driver in drivers):
+        raise pulumi.RunError(
+            f"gke.rwx: cluster {settings.cluster_name} has no Filestore CSI driver: gcloud container clusters "
+            f"update {settings.cluster_name} --update-addons=GcpFilestoreCsiDriver=ENABLED, or rwx: none"
+        )
+    return Place(
+        endpoint=found.endpoint,
+        ca=found.master_auths[0].cluster_ca_certificate,
+        network=found.network,
+        workload_identity=any(identity.workload_pool for identity in found.workload_identity_configs),
+    )
+
+
+class GkeCluster(pulumi.ComponentResource):
+    """Network, node account, cluster, pools, provider and storage class on Google Cloud."""
+
+    provider: kubernetes.Provider
+    kubeconfig: pulumi.Output[str]
+    ready: list[pulumi.Resource]
+    annotations: dict[str, pulumi.Input[str]]
+
+    def __init__(self, name: str, args: GkeArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("nemostack:cluster:Gke", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        account, granted = node_account(name, args.settings.project, child)
+        place = args.found or make(name, args, account, granted, child)
+        nodes = Nodes(
+            config=args.config,
+            settings=args.settings,
+            cluster=name,
+            account=account.email,
+            workload_identity=place.workload_identity,
+        )
+        first = pulumi.ResourceOptions(parent=self, depends_on=[*granted, *place.made])
+        system = [] if args.found else [system_pool(nodes, first)]
+        pools = [gpu_pool(nodes, pool, first) for pool in args.settings.gpu_pools]
+        content = pulumi.Output.all(place.endpoint, place.ca).apply(lambda found: kubeconfig.gke(name, *found))
+        self.kubeconfig = pulumi.Output.secret(content)
+        self.provider = kubernetes_provider(
+            name, self.kubeconfig, pulumi.ResourceOptions(parent=self, depends_on=[*place.made])
+        )
+        self.ready = [*system, *pools]
+        if args.shared_files:
+            opts = pulumi.ResourceOptions(parent=self, provider=self.provider)
+            self.ready.append(shared_files(place.network, opts))
+        self.annotations = {}
+        if place.workload_identity:
+            # the first cluster with workload identity is what makes the project's pool of identities
+            after = pulumi.ResourceOptions(parent=self, depends_on=[*place.made])
+            self.annotations, grants = bucket_access(name, args, after)
+            self.ready += grants
+        self.register_outputs({"kubeconfig": self.kubeconfig})
+
+
+def node_account(
+    name: str, project: str, opts: pulumi.ResourceOptions
+) -> tuple[gcp.serviceaccount.Account, Sequence[pulumi.Resource]]:
+    """Make the account of the nodes: logs, metrics and images, where the project's default account may edit all."""
+    account = gcp.serviceaccount.Account(
+        "nodes",
+        account_id=f"{name[:24].rstrip('-')}-nodes",  # 30 characters at most
+        display_name=f"Nodes of {name}",
+        opts=opts,
+    )
+    granted = [
+        gcp.projects.IAMMember(
+            f"nodes-{role.rpartition('/')[2]}", project=project, role=role, member=account.member, opts=opts
+        )
+        for role in NODE_ROLES
+    ]
+    return account, granted
+
+
+def bucket_access(
+    name: str, args: GkeArgs, opts: pulumi.ResourceOptions
+) -> tuple[dict[str, pulumi.Input[str]], list[pulumi.Resource]]:
+    """Let MLflow's pods into the bucket; return the annotations of their service account, and the grants.
+
+    The Data Store speaks S3 to it, which takes keys: those of the settings.
+    """
+    if args.config.object_store.kind != "gcs" or args.config.mlflow.mode != "install":
+        return {}, []
+    account = gcp.serviceaccount.Account(
+        "mlflow", account_id=f"{name[:23].rstrip('-')}-mlflow", display_name=f"MLflow of {name}", opts=opts
+    )
+    bucket = gcp.storage.BucketIAMMember(
+        "mlflow",
+        bucket=args.config.object_store.bucket,
+        role="roles/storage.objectUser",
+        member=account.member,
+        opts=opts,
+    )
+    pods = f"{args.settings.project}.svc.id.goog[{names.MLFLOW_NAMESPACE}/{names.MLFLOW_SERVICE}]"
+    identity = gcp.serviceaccount.IAMMember(
+        "mlflow",
+        service_account_id=account.name,
+        role="roles/iam.workloadIdentityUser",
+        member=f"serviceAccount:{pods}",
+        opts=opts,
+    )
+    return {"iam.gke.io/gcp-service-account": account.email}, [bucket, identity]
+
+
+def make(
+    name: str,
+    args: GkeArgs,
+    account: gcp.serviceaccount.Account,
+    granted: Sequence[pulumi.Resource],
+    opts: pulumi.ResourceOptions,
+) -> Place:
+    """Make the network and the cluster."""
+    settings = args.settings
+    routes = args.config.routes
+    google_gateway = routes.kind == "gateway" and routes.gateway.controller == "gke"
+    proxies = next(iter(routes.load_balancer_cidrs), None) if google_gateway else None
+    network = gke_network.network(name, settings, proxies, opts)
+    allowed = [
+        container.ClusterMasterAuthorizedNetworksConfigCidrBlockArgs(cidr_block=cidr)
+        for cidr in settings.authorized_networks
+    ]
+    cluster = container.Cluster(
+        name,
+        name=name,
+        location=settings.location,
+        network=network.network,
+        subnetwork=network.subnetwork,
+        networking_mode="VPC_NATIVE",
+        ip_allocation_policy=network.ranges,
+        min_master_version=settings.kubernetes_version,
+        release_channel=container.ClusterReleaseChannelArgs(channel="REGULAR"),
+        # GKE insists on a first pool; ours replace it. It needs the account too: the default one may be forbidden.
+        remove_default_node_pool=True,
+        initial_node_count=1,
+        node_config=container.ClusterNodeConfigArgs(
+            service_account=account.email,
+            disk_size_gb=20,  # the default is 100 GB of SSD in each zone, which the quota of a new project lacks
+            disk_type="pd-standard",
+            shielded_instance_config=container.ClusterNodeConfigShieldedInstanceConfigArgs(enable_secure_boot=True),
+        ),
+        datapath_provider="ADVANCED_DATAPATH",
+        workload_identity_config=container.ClusterWorkloadIdentityConfigArgs(
+            workload_pool=f"{settings.project}.svc.id.goog"
+        ),
+        private_cluster_config=container.ClusterPrivateClusterConfigArgs(
+            enable_private_nodes=True, enable_private_endpoint=False
+        ),
+        master_authorized_networks_config=container.ClusterMasterAuthorizedNetworksConfigArgs(
+            cidr_blocks=allowed, gcp_public_cidrs_access_enabled=False
+        )
+        if allowed
+        else None,
+        addons_config=container.ClusterAddonsConfigArgs(
+            gce_persistent_disk_csi_driver_config=container.ClusterAddonsConfigGcePersistentDiskCsiDriverConfigArgs(
+                enabled=True
+            ),
+            gcp_filestore_csi_driver_config=container.ClusterAddonsConfigGcpFilestoreCsiDriverConfigArgs(
+                enabled=settings.rwx == "filestore"
+            ),
+            # GKE switches it on from 1.34.1 unless told otherwise, and the network policies must know of it
+            dns_cache_config=container.ClusterAddonsConfigDnsCacheConfigArgs(
+                enabled=args.config.security.node_local_dns
+            ),
+        ),
+        gateway_api_config=container.ClusterGatewayApiConfigArgs(
+            channel="CHANNEL_STANDARD" if google_gateway else "CHANNEL_DISABLED"
+        ),
+        enable_shielded_nodes=True,
+        enable_legacy_abac=False,
+        deletion_protection=False,  # Pulumi's own `protect` is the one that `pulumi destroy` explains
+        opts=pulumi.ResourceOptions.merge(
+            opts,
+            pulumi.ResourceOptions(
+                depends_on=[*granted, *network.ready], ignore_changes=["node_config", "initial_node_count"]
+            ),
+        ),
+    )
+    return Place(
+        endpoint=cluster.endpoint,
+        ca=cluster.master_auth.apply(lambda login: login.cluster_ca_certificate or ""),
+        network=network.network,
+        made=(cluster,),
+    )
+
+
+def shared_files(network: pulumi.Input[str], opts: pulumi.ResourceOptions) -> kubernetes.storage.v1.StorageClass:
+    """Make the class of shared volumes: each is a Filestore instance of 100 GiB or more, made in some minutes."""
+    return storage_class(
+        RWX_CLASS,
+        "filestore.csi.storage.gke.io",
+        {"tier": "standard", "network": network},
+        opts,
+        wait_for_pod=True,  # an instance is in one zone
+    )

@@ -1,0 +1,38 @@
+"""Settings that work and deserve a word before `up`: each is one line, `path: what may happen: what to do`.
+
+What cannot work is refused by the rules (rules.py).
+"""
+
+from collections.abc import Iterator
+from datetime import date
+
+from infra.config import kubernetes_versions
+from infra.config.clusters import CloudCluster, EksSettings, GkeSettings
+from infra.config.stack import ClusterStackConfig
+
+
+def warnings(config: ClusterStackConfig, today: date | None = None) -> Iterator[str]:
+    """Yield the warnings of a configuration. `today`: the date to judge versions by; default: the current one."""
+    cluster = config.cluster
+    if not isinstance(cluster, CloudCluster):
+        return
+    if cluster.create:
+        yield from kubernetes_versions.version_warnings(
+            config.target, cluster.kubernetes_version, today or kubernetes_versions.current_date()
+        )
+    yield from partitions_from_zero(config, cluster)
+
+
+def partitions_from_zero(config: ClusterStackConfig, cluster: CloudCluster) -> Iterator[str]:
+    """Yield pools whose GPUs the GPU operator cuts after a pod may already have got a whole one.
+
+    Reported by users of pools that scale from zero (NVIDIA/gpu-operator 2670): the pod that woke the node is placed
+    before the node is partitioned, and the device plugin then fails. AKS, and GKE with its own driver, cut GPUs first.
+    """
+    for index, pool in enumerate(cluster.gpu_pools):
+        by_operator = isinstance(cluster, EksSettings) or (isinstance(cluster, GkeSettings) and pool.driver == "none")
+        if pool.mig and by_operator and pool.min < pool.max:
+            yield (
+                f"{config.target}.gpu_pools.{index}.min: the GPU operator partitions a new node only after it is "
+                f"ready, and a pod may get a whole GPU of it before: min: {pool.max}, so that nodes with MIG stay"
+            )

@@ -1,0 +1,1 @@
+"""Routes to the services: Gateway API or Ingress, certificates, load balancers."""

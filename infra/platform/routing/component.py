@@ -1,0 +1,97 @@
+"""The way in: a gateway or Ingresses with their certificates, by the settings; or nothing, where port-forward serves.
+
+What is made for which controller is decided in gateway.py, ingress.py and certificates.py.
+Refuses a controller or Gateway of others that does not exist. The settings cannot know whether it does: a cluster that
+the stack created may have got its controller since. So it is read as soon as there is a cluster, before any route.
+A read's name is its setting, which a failure shows.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from infra import names, versions
+from infra.config.stack import ClusterStackConfig
+from infra.platform.helm import ChartStore
+from infra.platform.routing import ingress
+from infra.platform.routing.certificates import certificate_objects
+from infra.platform.routing.gateway import CONTROLLERS, GROUP, Object, gateway_objects
+
+ENVOY_VALUES: Object = {"crds": {"enabled": False}}
+"""All definitions come with the prerequisites; the chart would bring Gateway API's experimental ones along."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoutesArgs:
+    """`after`: definitions of Gateway API, cert-manager. A route waits for its namespace, not for what it leads to."""
+
+    config: ClusterStackConfig
+    charts: ChartStore
+    namespaces: Mapping[str, pulumi.Resource]
+    after: Sequence[pulumi.Resource] = ()
+
+
+class Routes(pulumi.ComponentResource):
+    """Gateway or Ingresses."""
+
+    def __init__(self, name: str, args: RoutesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("nemostack:platform:Routes", name, None, opts)
+        config = args.config
+        controller: list[pulumi.Resource] = []
+        objects: list[Object] = []
+        if config.routes.kind == "gateway":
+            own = names.ENVOY_NAMESPACE in names.foundation(config)
+            controller = [self._envoy(args)] if own else self._gateway_of_others(config)
+            objects = [*certificate_objects(config, None), *gateway_objects(config)]
+        elif config.routes.kind == "ingress":
+            if config.routes.ingress.controller == "nginx":
+                pulumi.log.warn(
+                    "routes.ingress.controller: nginx is ingress-nginx, which has had no security fixes since March "
+                    "2026: for minikube and existing installations only; traefik works everywhere",
+                    self,
+                )
+            controller = [
+                kubernetes.networking.v1.IngressClass.get(
+                    "routes.ingress.controller", ingress.class_name(config), pulumi.ResourceOptions(parent=self)
+                )
+            ]
+            objects = [*certificate_objects(config, ingress.class_name(config)), *ingress.ingress_objects(config)]
+        for manifest in objects:
+            there = args.namespaces.get(manifest["metadata"].get("namespace", ""))
+            self._make(manifest, [*args.after, *controller, *([there] if there else [])])
+        self.register_outputs({})
+
+    def _envoy(self, args: RoutesArgs) -> pulumi.Resource:
+        return args.charts.release(
+            "envoy-gateway",
+            versions.ENVOY_GATEWAY,
+            namespace=names.ENVOY_NAMESPACE,
+            values=ENVOY_VALUES,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*args.after, args.namespaces[names.ENVOY_NAMESPACE]]),
+        )
+
+    def _gateway_of_others(self, config: ClusterStackConfig) -> list[pulumi.Resource]:
+        """Read what tells that a controller and a Gateway that are not ours exist."""
+        said, found = config.routes.gateway, list[pulumi.Resource]()
+        opts = pulumi.ResourceOptions(parent=self)
+        if known_by := CONTROLLERS[said.controller].known_by:
+            definition = kubernetes.apiextensions.v1.CustomResourceDefinition
+            found.append(definition.get("routes.gateway.controller", known_by, opts))
+        if said.existing:
+            resource = kubernetes.apiextensions.CustomResource
+            found.append(resource.get("routes.gateway.existing", f"{GROUP}/v1", "Gateway", said.existing, opts))
+        return found
+
+    def _make(self, manifest: Object, after: Sequence[pulumi.Resource]) -> None:
+        metadata = manifest["metadata"]
+        kubernetes.apiextensions.CustomResource(
+            "/".join(filter(None, (metadata.get("namespace"), metadata["name"]))),
+            api_version=manifest["apiVersion"],
+            kind=manifest["kind"],
+            metadata=metadata,
+            spec=manifest["spec"],
+            # each waits for the controller, so that on the way down the controller is there to clean up after it
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*after]),
+        )

@@ -1,0 +1,227 @@
+"""Objects of Gateway API for each controller: class, Gateway, routes, and the controller's own timeout policies. Pure.
+
+Routes are in the namespaces of the services they lead to, so that no grant across namespaces is needed; the Gateway
+admits routes from the stack's namespaces only. With `routes.gateway.existing` only routes and policies are made.
+No request is buffered: nothing here limits a body, and nothing must, for uploads are of any size.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from infra import names
+from infra.config.network import Gateway
+from infra.config.stack import ClusterStackConfig
+from infra.platform.routing.load_balancers import annotations
+from infra.platform.routing.route_table import Route, backends, route_table
+
+GROUP = "gateway.networking.k8s.io"
+CERTIFICATE = "nemo-routes"
+"""Secret with the certificate of all hosts, in the namespace of the Gateway, unless the user names one."""
+ALB_IDLE_S = 4000
+"""The longest idle timeout that an ALB takes, seconds."""
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Controller:
+    """What is usual for a controller of Gateway API."""
+
+    internal_class: str
+    external_class: str
+    made_by: str | None = None
+    """controllerName of the GatewayClass, where the stack makes it."""
+    known_by: str | None = None
+    """CustomResourceDefinition that comes with the controller, unless the cloud installs it or it is unknown."""
+    http: int = 80
+    https: int = 443
+
+
+CONTROLLERS = {
+    "envoy": Controller(
+        internal_class="nemo-envoy",
+        external_class="nemo-envoy",
+        made_by="gateway.envoyproxy.io/gatewayclass-controller",
+        known_by="envoyproxies.gateway.envoyproxy.io",
+    ),
+    "gke": Controller(internal_class="gke-l7-rilb", external_class="gke-l7-global-external-managed"),
+    "istio": Controller(internal_class="istio", external_class="istio", known_by="virtualservices.networking.istio.io"),
+    # its listeners must have the ports of the entry points, which its chart puts behind 80 and 443
+    "traefik": Controller(
+        internal_class="traefik", external_class="traefik", known_by="middlewares.traefik.io", http=8000, https=8443
+    ),
+    "aws-lbc": Controller(
+        internal_class="nemo-alb",
+        external_class="nemo-alb",
+        made_by="gateway.k8s.aws/alb",
+        known_by="loadbalancerconfigurations.gateway.k8s.aws",
+    ),
+    "other": Controller(internal_class="", external_class=""),
+}
+
+
+def class_name(config: ClusterStackConfig) -> str:
+    """GatewayClass of our Gateway."""
+    said, usual = config.routes.gateway, CONTROLLERS[config.routes.gateway.controller]
+    if said.class_name:
+        return said.class_name
+    if said.controller == "envoy" and not said.install:
+        return "eg"  # what Envoy Gateway's own quickstart calls it
+    return usual.internal_class if config.routes.internal else usual.external_class
+
+
+def makes_class(said: Gateway) -> bool:
+    """Whether the GatewayClass is ours: of Envoy Gateway where we install it, of AWS unless one is named."""
+    if CONTROLLERS[said.controller].made_by is None:
+        return False
+    return said.install if said.controller == "envoy" else said.class_name is None
+
+
+def gateway_objects(config: ClusterStackConfig) -> list[Object]:
+    """Everything of Gateway API, in an order in which it can be made."""
+    own = [] if config.routes.gateway.existing else gateway(config)
+    routes = route_table(config)
+    return [*own, *(http_route(config, route) for route in routes), *policies(config)]
+
+
+def gateway(config: ClusterStackConfig) -> list[Object]:
+    """GatewayClass, the controller's parameters, the Gateway, and the redirect to https."""
+    said, controller = config.routes.gateway, CONTROLLERS[config.routes.gateway.controller]
+    found: list[Object] = []
+    if makes_class(said):
+        found.append(
+            made(f"{GROUP}/v1", "GatewayClass", class_name(config), None, {"controllerName": controller.made_by})
+        )
+    infrastructure: Object = {"annotations": annotations(config)}
+    if parameters := controller_parameters(config):
+        found.append(parameters)
+        group = parameters["apiVersion"].split("/")[0]
+        reference = {"group": group, "kind": parameters["kind"], "name": names.GATEWAY}
+        infrastructure = {"parametersRef": reference}
+    spec: Object = {"gatewayClassName": class_name(config), "listeners": listeners(config, controller)}
+    if said.controller not in ("gke", "traefik") and any(infrastructure.values()):
+        spec["infrastructure"] = infrastructure  # GKE's class says it all, Traefik's Service is not ours
+    found.append(made(f"{GROUP}/v1", "Gateway", names.GATEWAY, names.GATEWAY_NAMESPACE, spec))
+    if config.routes.tls.kind != "none":
+        found.append(redirect())
+    return found
+
+
+def listeners(config: ClusterStackConfig, controller: Controller) -> list[Object]:
+    """One for http, and one for https where there is a certificate. Each admits the stack's namespaces."""
+    allowed = sorted({route.namespace for route in route_table(config)} | {names.GATEWAY_NAMESPACE})
+    from_ours = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": allowed}
+    routes = {"namespaces": {"from": "Selector", "selector": {"matchExpressions": [from_ours]}}}
+    found: list[Object] = [{"name": "http", "protocol": "HTTP", "port": controller.http, "allowedRoutes": routes}]
+    tls = config.routes.tls
+    if tls.kind != "none":
+        https: Object = {"name": "https", "protocol": "HTTPS", "port": controller.https, "allowedRoutes": routes}
+        if tls.kind != "acm":  # the load balancer of AWS finds its certificate by itself, by the hosts of the routes
+            secret = tls.name if tls.kind == "secret" else CERTIFICATE
+            https["tls"] = {"mode": "Terminate", "certificateRefs": [{"kind": "Secret", "name": secret}]}
+        found.append(https)
+    return found
+
+
+def controller_parameters(config: ClusterStackConfig) -> Object | None:
+    """What Envoy Gateway and AWS want said outside of the Gateway."""
+    where = names.GATEWAY_NAMESPACE
+    if config.routes.gateway.controller == "envoy":
+        replicas = 1 if config.target == "minikube" else 2
+        kubernetes: Object = {"envoyDeployment": {"replicas": replicas}}
+        if cloud_settings := annotations(config):
+            kubernetes["envoyService"] = {"annotations": cloud_settings}
+        if replicas > 1:
+            kubernetes["envoyPDB"] = {"minAvailable": 1}
+        spec: Object = {"provider": {"type": "Kubernetes", "kubernetes": kubernetes}}
+        return made("gateway.envoyproxy.io/v1alpha1", "EnvoyProxy", names.GATEWAY, where, spec)
+    if config.routes.gateway.controller == "aws-lbc":
+        idle = min(config.routes.stream_timeout_s, ALB_IDLE_S)
+        spec = {
+            "scheme": "internal" if config.routes.internal else "internet-facing",
+            "loadBalancerAttributes": [{"key": "idle_timeout.timeout_seconds", "value": str(idle)}],
+        }
+        return made("gateway.k8s.aws/v1beta1", "LoadBalancerConfiguration", names.GATEWAY, where, spec)
+    return None
+
+
+def redirect() -> Object:
+    """From http to https, for every host of the Gateway."""
+    spec = {
+        "parentRefs": [{"name": names.GATEWAY, "sectionName": "http"}],
+        "rules": [
+            {"filters": [{"type": "RequestRedirect", "requestRedirect": {"scheme": "https", "statusCode": 301}}]}
+        ],
+    }
+    return made(f"{GROUP}/v1", "HTTPRoute", "to-https", names.GATEWAY_NAMESPACE, spec)
+
+
+def http_route(config: ClusterStackConfig, route: Route) -> Object:
+    """One HTTPRoute. Several of one host are merged by the controller, the longest prefix wins."""
+    existing = config.routes.gateway.existing
+    parent: Object = {"namespace": names.GATEWAY_NAMESPACE, "name": names.GATEWAY}
+    if existing:
+        parent = dict(zip(("namespace", "name"), existing.split("/"), strict=True))
+    else:
+        parent["sectionName"] = "http" if config.routes.tls.kind == "none" else "https"
+    rule: Object = {
+        "matches": [{"path": {"type": "PathPrefix", "value": prefix}} for prefix in route.prefixes],
+        "backendRefs": [{"name": route.service, "port": route.port}],
+    }
+    if route.long and config.routes.gateway.controller in ("istio", "other"):
+        bound = f"{config.routes.stream_timeout_s}s"
+        rule["timeouts"] = {"request": bound, "backendRequest": bound}
+    spec = {"parentRefs": [parent], "hostnames": [route.host], "rules": [rule]}
+    return made(f"{GROUP}/v1", "HTTPRoute", route.name, route.namespace, spec)
+
+
+def policies(config: ClusterStackConfig) -> list[Object]:
+    """Timeouts and health checks that Gateway API has no words for, in each controller's own."""
+    controller, seconds = config.routes.gateway.controller, config.routes.stream_timeout_s
+    if controller == "envoy":
+        return [envoy_timeouts(route, seconds) for route in route_table(config) if route.long]
+    if controller == "gke":
+        return [policy for route in backends(config) for policy in gke_policies(route, seconds)]
+    if controller == "aws-lbc":
+        return [aws_targets(route) for route in backends(config)]
+    return []
+
+
+def envoy_timeouts(route: Route, seconds: int) -> Object:
+    """Envoy's 15 s for a whole answer are taken off; a stream ends by its length or by silence."""
+    bound = f"{seconds}s"
+    spec = {
+        "targetRefs": [{"group": GROUP, "kind": "HTTPRoute", "name": route.name}],
+        "timeout": {"http": {"requestTimeout": "0s", "maxStreamDuration": bound, "streamIdleTimeout": bound}},
+    }
+    return made("gateway.envoyproxy.io/v1alpha1", "BackendTrafficPolicy", route.name, route.namespace, spec)
+
+
+def gke_policies(route: Route, seconds: int) -> list[Object]:
+    """The load balancer's health check (which asks for `/` else), and its timeout of 30 s where that is too short."""
+    target = {"group": "", "kind": "Service", "name": route.service}
+    check = {"type": "HTTP", "httpHealthCheck": {"portSpecification": "USE_SERVING_PORT", "requestPath": route.health}}
+    api, name, where = "networking.gke.io/v1", route.service, route.namespace
+    found = [made(api, "HealthCheckPolicy", name, where, {"default": {"config": check}, "targetRef": target})]
+    if route.long:
+        spec = {"default": {"timeoutSec": seconds}, "targetRef": target}
+        found.append(made(api, "GCPBackendPolicy", name, where, spec))
+    return found
+
+
+def aws_targets(route: Route) -> Object:
+    """Pods as targets, checked at the service's own health path."""
+    spec = {
+        "targetReference": {"name": route.service},
+        "defaultConfiguration": {
+            "targetType": "ip",
+            "healthCheckConfig": {"healthCheckProtocol": "HTTP", "healthCheckPath": route.health},
+        },
+    }
+    return made("gateway.k8s.aws/v1beta1", "TargetGroupConfiguration", route.service, route.namespace, spec)
+
+
+def made(api: str, kind: str, name: str, namespace: str | None, spec: Object) -> Object:
+    """One object."""
+    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+    return {"apiVersion": api, "kind": kind, "metadata": metadata, "spec": spec}

@@ -1,0 +1,153 @@
+"""Ingresses for each controller, for clusters without Gateway API. Pure.
+
+An Ingress leads into its own namespace only, so a host whose paths belong to several services has an Ingress in each
+of their namespaces: Traefik and ingress-nginx merge them by host, ALB by group name, F5's NGINX by a master Ingress.
+"""
+
+import json
+
+from infra import names
+from infra.config.stack import ClusterStackConfig
+from infra.platform.routing.gateway import ALB_IDLE_S, CERTIFICATE, Object, made
+from infra.platform.routing.route_table import Route, hosts, route_table
+
+API = "networking.k8s.io/v1"
+CLASSES = {"traefik": "traefik", "alb": "alb", "nginx-f5": "nginx", "nginx": "nginx"}
+TO_HTTPS = "to-https"
+
+
+def class_name(config: ClusterStackConfig) -> str:
+    """IngressClass of our Ingresses."""
+    said = config.routes.ingress
+    return said.class_name or CLASSES[said.controller]
+
+
+def ingress_objects(config: ClusterStackConfig) -> list[Object]:
+    """All Ingresses, and what their controller needs besides, in an order in which it can be made."""
+    controller, routes = config.routes.ingress.controller, route_table(config)
+    found: list[Object] = []
+    if controller == "nginx-f5":
+        found += [master(config, host) for host in hosts(config)]
+    found += [ingress(config, route) for route in routes]
+    if controller == "traefik" and config.routes.tls.kind != "none":
+        spec = {"redirectScheme": {"scheme": "https", "permanent": True}}
+        found += [
+            made("traefik.io/v1alpha1", "Middleware", TO_HTTPS, namespace, spec)
+            for namespace in sorted({route.namespace for route in routes})
+        ]
+        found += [traefik_redirect(config, route) for route in routes]
+    return found
+
+
+def ingress(config: ClusterStackConfig, route: Route) -> Object:
+    """The Ingress of one route."""
+    controller, tls = config.routes.ingress.controller, config.routes.tls.kind != "none"
+    found = made(API, "Ingress", route.name, route.namespace, rules(config, route))
+    found["metadata"]["annotations"] = annotations(config, route)
+    if tls and controller != "nginx-f5":
+        found["spec"]["tls"] = [secured(config, route.host)]
+    return found
+
+
+def rules(config: ClusterStackConfig, route: Route) -> Object:
+    """Class and paths."""
+    backend = {"service": {"name": route.service, "port": {"number": route.port}}}
+    paths = [{"path": prefix, "pathType": "Prefix", "backend": backend} for prefix in route.prefixes]
+    return {"ingressClassName": class_name(config), "rules": [{"host": route.host, "http": {"paths": paths}}]}
+
+
+def secured(config: ClusterStackConfig, host: str) -> Object:
+    """TLS of a host; without a Secret where AWS finds the certificate by the host."""
+    tls = config.routes.tls
+    if tls.kind == "acm":
+        return {"hosts": [host]}
+    return {"hosts": [host], "secretName": tls.name if tls.kind == "secret" else CERTIFICATE}
+
+
+def annotations(config: ClusterStackConfig, route: Route) -> dict[str, str]:
+    """Timeouts for long answers, sizes for uploads, health checks: as the controller calls them."""
+    controller, routes = config.routes.ingress.controller, config.routes
+    found = {
+        "traefik": traefik(config),
+        "alb": alb(config, route),
+        "nginx-f5": nginx_f5(route, routes.stream_timeout_s),
+        "nginx": nginx(route, routes.stream_timeout_s),
+    }.get(controller, {})
+    # an Ingress gets an address late or, with some controllers, never: that is the doctor's business
+    return {"pulumi.com/skipAwait": "true"} | found
+
+
+def traefik(config: ClusterStackConfig) -> dict[str, str]:
+    """Its timeouts and sizes are those of the entry points, which its own release sets; nothing buffers by default."""
+    prefix = "traefik.ingress.kubernetes.io"
+    if config.routes.tls.kind == "none":
+        return {f"{prefix}/router.entrypoints": "web"}
+    return {f"{prefix}/router.entrypoints": "websecure", f"{prefix}/router.tls": "true"}
+
+
+def traefik_redirect(config: ClusterStackConfig, route: Route) -> Object:
+    """A second Ingress for http: with TLS a router answers https only."""
+    prefix = "traefik.ingress.kubernetes.io"
+    found = made(API, "Ingress", f"{route.name}-http", route.namespace, rules(config, route))
+    found["metadata"]["annotations"] = {
+        "pulumi.com/skipAwait": "true",
+        f"{prefix}/router.entrypoints": "web",
+        f"{prefix}/router.middlewares": f"{route.namespace}-{TO_HTTPS}@kubernetescrd",
+    }
+    return found
+
+
+def alb(config: ClusterStackConfig, route: Route) -> dict[str, str]:
+    """One load balancer for the whole group. What is exclusive in a group is said alike by every member."""
+    prefix = "alb.ingress.kubernetes.io"
+    idle = min(config.routes.stream_timeout_s, ALB_IDLE_S)
+    found = {
+        f"{prefix}/group.name": names.GATEWAY_NAMESPACE,
+        f"{prefix}/scheme": "internal" if config.routes.internal else "internet-facing",
+        f"{prefix}/target-type": "ip",
+        f"{prefix}/healthcheck-path": route.health,
+        f"{prefix}/load-balancer-attributes": f"idle_timeout.timeout_seconds={idle}",
+    }
+    if config.routes.tls.kind != "none":
+        found[f"{prefix}/listen-ports"] = json.dumps([{"HTTP": 80}, {"HTTPS": 443}])
+        found[f"{prefix}/ssl-redirect"] = "443"
+    return found
+
+
+def nginx_f5(route: Route, seconds: int) -> dict[str, str]:
+    """F5's NGINX Ingress Controller, as a minion below the master of its host."""
+    prefix = "nginx.org"
+    found = {f"{prefix}/mergeable-ingress-type": "minion"}
+    if route.long:
+        found |= {f"{prefix}/proxy-read-timeout": f"{seconds}s", f"{prefix}/proxy-send-timeout": f"{seconds}s"}
+    if route.streams:
+        found[f"{prefix}/proxy-buffering"] = "false"
+    if route.uploads:
+        found[f"{prefix}/client-max-body-size"] = "0"
+    return found
+
+
+def master(config: ClusterStackConfig, host: str) -> Object:
+    """The Ingress that owns a host, its certificate and the redirect to https."""
+    name = f"host-{host}".replace(".", "-")
+    spec: Object = {"ingressClassName": class_name(config), "rules": [{"host": host}]}
+    notes = {"pulumi.com/skipAwait": "true", "nginx.org/mergeable-ingress-type": "master"}
+    if config.routes.tls.kind != "none":
+        spec["tls"] = [secured(config, host)]
+        notes["nginx.org/redirect-to-https"] = "true"
+    found = made(API, "Ingress", name, names.GATEWAY_NAMESPACE, spec)
+    found["metadata"]["annotations"] = notes
+    return found
+
+
+def nginx(route: Route, seconds: int) -> dict[str, str]:
+    """The retired ingress-nginx. It redirects to https by itself where there is a certificate."""
+    prefix = "nginx.ingress.kubernetes.io"
+    found: dict[str, str] = {}
+    if route.long:
+        found |= {f"{prefix}/proxy-read-timeout": str(seconds), f"{prefix}/proxy-send-timeout": str(seconds)}
+    if route.streams:
+        found[f"{prefix}/proxy-buffering"] = "off"
+    if route.uploads:
+        found |= {f"{prefix}/proxy-body-size": "0", f"{prefix}/proxy-request-buffering": "off"}
+    return found

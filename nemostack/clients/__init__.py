@@ -1,0 +1,100 @@
+"""One typed client per service, made from the outputs of a stack.
+
+Base URLs, timeouts and transports are injected. The official libraries do the talking (nemo_microservices,
+huggingface_hub, openai); what they raise becomes ours (nemostack.errors) and what they answer becomes small models.
+Libraries are imported when a client is first used: `--help` must not wait for them.
+"""
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+from nemostack.outputs import StackOutputs
+
+if TYPE_CHECKING:
+    from nemo_microservices import NeMoMicroservices
+
+    from nemostack.clients.customizer import Customizer
+    from nemostack.clients.data_store import DataStore
+    from nemostack.clients.entity_store import EntityStore
+    from nemostack.clients.evaluator import Evaluator
+    from nemostack.clients.nim import Nim
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Seconds for one request."""
+
+    connect: float = 5.0
+    read: float = 60.0
+    upload: float = 600.0
+
+
+@dataclass
+class Clients:
+    """The services of one stack. A context manager: leaving it closes the connections."""
+
+    outputs: StackOutputs
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    max_retries: int = 2
+    transport: Any = None  # httpx transport under the NeMo SDK; None = the network
+    _closing: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._closing.close()
+
+    @cached_property
+    def sdk(self) -> "NeMoMicroservices":
+        """Entity Store, Customizer and Evaluator share one path space, and so one SDK client."""
+        import httpx
+        from nemo_microservices import NeMoMicroservices
+
+        timeout = httpx.Timeout(self.timeouts.read, connect=self.timeouts.connect)
+        http = httpx.Client(timeout=timeout, transport=self.transport, follow_redirects=True)
+        self._closing.callback(http.close)
+        return NeMoMicroservices(
+            base_url=self.outputs.nemo_url, timeout=timeout, max_retries=self.max_retries, http_client=http
+        )
+
+    @cached_property
+    def entity_store(self) -> "EntityStore":
+        """Namespaces, datasets, models."""
+        from nemostack.clients.entity_store import EntityStore
+
+        return EntityStore(self.sdk, self.outputs.nemo_url)
+
+    @cached_property
+    def customizer(self) -> "Customizer":
+        """Training jobs."""
+        from nemostack.clients.customizer import Customizer
+
+        return Customizer(self.sdk, self.outputs.nemo_url)
+
+    @cached_property
+    def evaluator(self) -> "Evaluator":
+        """Evaluation jobs."""
+        from nemostack.clients.evaluator import Evaluator
+
+        return Evaluator(self.sdk, self.outputs.nemo_url)
+
+    @cached_property
+    def data_store(self) -> "DataStore":
+        """Repositories of files."""
+        from nemostack.clients.data_store import DataStore
+
+        store = DataStore(self.outputs.data_store_url, self.timeouts)
+        self._closing.callback(store.close)
+        return store
+
+    @cached_property
+    def nim(self) -> "Nim":
+        """Inference."""
+        from nemostack.clients.nim import Nim
+
+        nim = Nim(self.outputs.nim_url, self.timeouts, max_retries=self.max_retries)
+        self._closing.callback(nim.close)
+        return nim

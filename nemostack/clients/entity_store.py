@@ -1,0 +1,91 @@
+"""Entity Store: namespaces, datasets and models as metadata. Files are the Data Store's."""
+
+from typing import TYPE_CHECKING
+
+from nemostack.clients.error_mapping import calling
+from nemostack.errors import Conflict, NotFound, ServiceError
+
+if TYPE_CHECKING:
+    from nemo_microservices import NeMoMicroservices
+
+_SERVICE = "Entity Store"
+
+
+class EntityStore:
+    """Over the SDK."""
+
+    def __init__(self, sdk: "NeMoMicroservices", url: str) -> None:
+        self._sdk = sdk
+        self._url = url
+
+    def ping(self) -> str:
+        """One cheap call; says what came back."""
+        with calling(_SERVICE, self._url, "listing namespaces"):
+            page = self._sdk.namespaces.list(page_size=1)
+            return f"{len(page.data)} namespace(s) on the first page"
+
+    def ensure_namespace(self, namespace: str) -> None:
+        """Create it unless it exists. Real services answer an existing one with 409 or 422."""
+        try:
+            with calling(_SERVICE, self._url, f"creating namespace {namespace}"):
+                self._sdk.namespaces.create(id=namespace)
+        except ServiceError as error:
+            if not (isinstance(error, Conflict) or error.status == 422):
+                raise
+            with calling(_SERVICE, self._url, f"looking up namespace {namespace}"):
+                self._sdk.namespaces.retrieve(namespace)
+
+    def register_dataset(self, namespace: str, name: str, *, project: str) -> str:
+        """Make the repository known as a dataset; returns its files_url. One that exists is kept."""
+        files_url = f"hf://datasets/{namespace}/{name}"
+        try:
+            with calling(_SERVICE, self._url, f"registering dataset {namespace}/{name}"):
+                self._sdk.datasets.create(
+                    name=name,
+                    namespace=namespace,
+                    files_url=files_url,
+                    project=project,
+                    description="Uploaded by nemostack; its run removes it",
+                )
+        except Conflict:
+            pass
+        return files_url
+
+    def has_dataset(self, namespace: str, name: str) -> bool:
+        """Whether it is registered."""
+        try:
+            with calling(_SERVICE, self._url, f"looking up dataset {namespace}/{name}"):
+                self._sdk.datasets.retrieve(name, namespace=namespace)
+        except NotFound:
+            return False
+        return True
+
+    def has_model(self, model: str) -> bool:
+        """Whether the model `namespace/name` is registered and its files are complete."""
+        namespace, _, name = model.partition("/")
+        try:
+            with calling(_SERVICE, self._url, f"looking up model {model}"):
+                found = self._sdk.models.retrieve(name, namespace=namespace)
+        except NotFound:
+            return False
+        artifact = found.artifact
+        return artifact is None or artifact.status == "upload_completed"
+
+    def delete_dataset(self, namespace: str, name: str) -> bool:
+        """Delete it; False when there was none."""
+        try:
+            with calling(_SERVICE, self._url, f"deleting dataset {namespace}/{name}"):
+                self._sdk.datasets.delete(name, namespace=namespace)
+        except NotFound:
+            return False
+        return True
+
+    def delete_model(self, model: str) -> bool:
+        """Delete it; False when there was none."""
+        namespace, _, name = model.partition("/")
+        try:
+            with calling(_SERVICE, self._url, f"deleting model {model}"):
+                self._sdk.models.delete(name, namespace=namespace)
+        except NotFound:
+            return False
+        return True

@@ -1,0 +1,146 @@
+"""kubectl, as the stack's outputs say: their kubeconfig and context, JSON in, dicts out.
+
+A kubeconfig that is a secret output is written to a private file (0600 in a folder 0700) for as long as the `with`
+block lasts. Failures become the errors of nemostack/errors.py: not reachable, not allowed, not found, anything else.
+Never prints an object it was given.
+"""
+
+import json
+import os
+import re
+import shlex
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from nemostack.errors import Forbidden, NotFound, ServiceError, TargetError, Unreachable
+from nemostack.kubectl.process import Access, Answer, NoAnswer, NotInstalled, call, gist
+from nemostack.outputs import StackOutputs
+from nemostack.redact import redact
+
+Object = dict[str, Any]
+TIMEOUT_S = 60.0
+_KILL_AFTER_S = 15.0  # kubectl has its own limit for each request; this is for plugins that fetch credentials
+
+# What kubectl and client-go say, and what it means. The first that matches.
+_MEANINGS: tuple[tuple[re.Pattern[str], type[ServiceError], str], ...] = (
+    (
+        re.compile(r"executable \S+ (?:not found|failed)|getting credentials", re.IGNORECASE),
+        Forbidden,
+        "install or log in with the cloud's command line, whose plugin the kubeconfig names",
+    ),
+    (re.compile(r"\(NotFound\)|doesn't have a resource type"), NotFound, ""),
+    (
+        re.compile(r"\(Unauthorized\)|must be logged in|provide credentials|\bUnauthorized\b"),
+        Forbidden,
+        "the credentials of the kubeconfig are expired or wrong: log in again",
+    ),
+    (re.compile(r"\(Forbidden\)|is forbidden"), Forbidden, "ask for this right, or use another context"),
+    (
+        re.compile(r"x509:|certificate signed by unknown"),
+        Unreachable,
+        "the kubeconfig belongs to another cluster, or to an earlier one at this address: fetch it again",
+    ),
+    (
+        re.compile(
+            r"unable to connect to the server|connection to the server .* was refused|connection refused|i/o timeout|"
+            r"no such host|context deadline exceeded|handshake timeout|dial tcp|network is unreachable|"
+            r"request canceled|connection reset|\bEOF\b|the server is currently unable",
+            re.IGNORECASE,
+        ),
+        Unreachable,
+        "is the cluster up, and reachable from here (VPN, authorized networks)?",
+    ),
+)
+
+
+class Kubectl:
+    """kubectl on one cluster. Make one with `opened`."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    @classmethod
+    @contextmanager
+    def opened(cls, outputs: StackOutputs) -> Iterator[Self]:
+        """Use the cluster of a stack. Raises TargetError for a stack without one, or a kubeconfig that is missing."""
+        if outputs.cluster is None:
+            raise TargetError(f"target {outputs.target} has no cluster: its outputs name none")
+        context = outputs.cluster.context
+        if outputs.cluster.kubeconfig:
+            path = Path(outputs.cluster.kubeconfig).expanduser()
+            if not path.is_file():
+                raise TargetError(f"the kubeconfig of the stack's outputs, {path}, is not there")
+            yield cls(Access(kubeconfig=path, context=context))
+        elif outputs.kubeconfig:
+            with tempfile.TemporaryDirectory(prefix="nemostack-") as folder:
+                path = Path(folder) / "kubeconfig"
+                with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                    file.write(outputs.kubeconfig)
+                yield cls(Access(kubeconfig=path, context=context))
+        else:
+            yield cls(Access(context=context))
+
+    def argv(self, *arguments: str) -> list[str]:
+        """Return the whole command. Raises TargetError when kubectl is not installed."""
+        try:
+            return self._access.argv(*arguments)
+        except NotInstalled as error:
+            raise TargetError(str(error)) from error
+
+    def run(self, *arguments: str, timeout_s: float = TIMEOUT_S) -> str:
+        """Return what kubectl prints. Raises ServiceError and its kinds when it fails or does not end."""
+        answer = self._call(arguments, timeout_s)
+        if answer.code:
+            raise failure(arguments, answer.code, answer.err or answer.out)
+        return answer.out
+
+    def objects(self, resources: Sequence[str], *flags: str, timeout_s: float = TIMEOUT_S) -> tuple[list[Object], str]:
+        """Objects of all `resources`, and what was refused (empty: nothing): the rest of them is still an answer.
+
+        Raises ServiceError when there is no answer at all.
+        """
+        arguments = ("get", ",".join(resources), "-o", "json", *flags)
+        answer = self._call(arguments, timeout_s)
+        try:
+            shown = json.loads(answer.out)
+        except ValueError:
+            raise failure(arguments, answer.code, answer.err or answer.out) from None
+        found = shown["items"] if shown.get("kind", "").endswith("List") else [shown]
+        return found, redact(gist(answer.err)) if answer.code else ""
+
+    def _call(self, arguments: Sequence[str], timeout_s: float) -> Answer:
+        try:
+            return call(self._access, arguments, request_s=timeout_s, within_s=timeout_s + _KILL_AFTER_S)
+        except NotInstalled as error:
+            raise TargetError(str(error)) from error
+        except NoAnswer as error:
+            said = f"`{spoken(arguments)}` did not end within {error.seconds:g} s"
+            raise Unreachable(said, hint="is the cluster reachable from here?") from error
+
+
+@contextmanager
+def log_command(outputs: StackOutputs, command: Sequence[str]) -> Iterator[list[str]]:
+    """A log command of the outputs, ready to run: our `kubectl`, with the kubeconfig if that is a secret output."""
+    if outputs.cluster is None or not command or command[0] != "kubectl":
+        yield list(command)
+        return
+    with Kubectl.opened(outputs) as kubectl:
+        known = {"--kubeconfig", "--context"}.intersection(command)
+        yield (Kubectl(Access()) if known else kubectl).argv(*command[1:])
+
+
+def failure(arguments: Sequence[str], code: int, said: str) -> ServiceError:
+    """Return the error that kubectl's exit code and words mean."""
+    message = f"`{spoken(arguments)}` failed (exit {code}): {redact(gist(said)) or 'no message'}"
+    for pattern, kind, hint in _MEANINGS:
+        if pattern.search(said):
+            return kind(message, hint=hint)
+    return ServiceError(message)
+
+
+def spoken(arguments: Sequence[str]) -> str:
+    """Return the command as someone would type it: without paths of this machine."""
+    return redact(shlex.join(["kubectl", *arguments]))

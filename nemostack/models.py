@@ -1,0 +1,33 @@
+"""Models that the clients, the operations and the pipeline share: a strict base model, and the LoRA hyperparameters."""
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SAMPLE_MODEL = "nemostack/tiny-instruct"
+SAMPLE_MODEL_SUITS = {"alpha": 32, "adapter_dropout": 0.0, "batch_size": 8, "learning_rate": 5e-3}
+
+
+class Model(BaseModel):
+    """Frozen, and strict about its keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Hyperparameters(Model):
+    """Of the LoRA job. None leaves the choice to the Customizer, since what suits one base model ruins another."""
+
+    adapter_dim: int = Field(default=8, ge=1, le=256, description="Rank of the adapter")
+    alpha: int | None = Field(default=None, ge=1, description="Scale of the adapter is alpha / rank")
+    adapter_dropout: float | None = Field(default=None, ge=0, lt=1)
+    epochs: int = Field(default=1, ge=1)
+    batch_size: int | None = Field(default=None, ge=1)
+    learning_rate: float | None = Field(default=None, gt=0)
+    val_check_interval: float = Field(default=0.25, ge=0.1, le=1, description="Validation every so much of an epoch")
+
+    def suited_to(self, base_model: str) -> Self:
+        """Fill in what was not chosen where we know what suits the model: ours, of 5 million parameters."""
+        if base_model != SAMPLE_MODEL:
+            return self
+        unset = {name: value for name, value in SAMPLE_MODEL_SUITS.items() if getattr(self, name) is None}
+        return self.model_copy(update=unset)

@@ -1,0 +1,1 @@
+"""Operations on a stack as a whole: its toolchain, up and down, doctor, port-forward and teardown."""

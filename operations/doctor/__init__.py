@@ -1,0 +1,1 @@
+"""Checks of a cluster that a stack runs on: symptom, evidence, fix."""

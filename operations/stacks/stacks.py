@@ -1,0 +1,247 @@
+"""Brings a stack up and down in one command, from nothing, after an interruption, or when nothing is to do.
+
+On this machine (target `local`) nothing is asked. Elsewhere things cost money and hold data: Pulumi shows a preview and
+asks, and what an interrupted command left half done is for the user to settle.
+
+A stack with a file of its own (`Pulumi.<stack>.yaml`) uses that; any other name takes the settings of
+`Pulumi.local.yaml` and keeps them in `.nemostack/<stack>/Pulumi.yaml`, so that it can run beside the local stack.
+"""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nemostack.errors import ToolchainError
+from operations.stacks import commands, environment
+
+PROJECT = "nemostack"
+PROJECT_FILE = "Pulumi.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """A stack of this clone and the variables under which Pulumi works on it."""
+
+    name: str
+    variables: dict[str, str] = field(default_factory=environment.variables)
+
+    @property
+    def folder(self) -> Path:
+        """What this clone keeps of the stack."""
+        return environment.STATE / self.name
+
+    @property
+    def own_file(self) -> Path | None:
+        """The settings of a stack without a tracked file; None for a stack that has one."""
+        tracked = environment.ROOT / f"Pulumi.{self.name}.yaml"
+        return None if tracked.exists() else self.folder / PROJECT_FILE
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the stack's file says; empty when it has none."""
+        file = self.own_file or environment.ROOT / f"Pulumi.{self.name}.yaml"
+        read = yaml.safe_load(file.read_text()) if file.exists() else None
+        found = read.get("config") if isinstance(read, dict) else None
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def target(self) -> str | None:
+        """Where the stack's things are; None when its file does not say."""
+        return self.settings.get(f"{PROJECT}:target")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether all of the stack is on this machine, where doing a thing again or undoing it costs nothing."""
+        return self.target == "local"
+
+    @property
+    def service_folder(self) -> Path:
+        """Where the services of a local stack keep their things: `local.data_dir` if it is set."""
+        local = self.settings.get(f"{PROJECT}:local")
+        chosen = local.get("data_dir") if isinstance(local, dict) else None
+        return environment.ROOT / chosen if chosen else self.folder
+
+    def pulumi(self, *arguments: str, capture: bool = False) -> tuple[int, str]:
+        """Run `pulumi ARGUMENTS` on this stack."""
+        command = ["pulumi", "--cwd", str(environment.ROOT), *arguments, "--stack", self.name]
+        return commands.run(command, self.variables, capture=capture)
+
+    def file_arguments(self) -> list[str]:
+        """Says where the settings are, for a stack without a tracked file."""
+        return ["--config-file", str(self.own_file)] if self.own_file and self.own_file.exists() else []
+
+    @property
+    def state_file(self) -> Path | None:
+        """The stack's state, if it lies in this clone's own backend."""
+        backend = environment.own_backend()
+        if self.variables.get("PULUMI_BACKEND_URL") != backend.as_uri():
+            return None
+        return backend / ".pulumi" / "stacks" / PROJECT / f"{self.name}.json"
+
+    def exists(self) -> bool:
+        """Whether the backend knows the stack."""
+        if self.state_file is not None:
+            return self.state_file.exists()
+        code, listed = commands.run(
+            ["pulumi", "--cwd", str(environment.ROOT), "stack", "ls", "--json"], self.variables, capture=True
+        )
+        if code:
+            raise ToolchainError("`pulumi stack ls` failed, see above")
+        return self.name in {entry["name"].split("/")[-1] for entry in json.loads(listed)}
+
+    def init(self) -> None:
+        """Make the stack in the backend, unless it is there."""
+        if self.exists():
+            return
+        # In another folder: `stack init` writes a salt into the stack's file, and the tracked one has comments.
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copy(environment.ROOT / PROJECT_FILE, folder)
+            command = ["pulumi", "--cwd", folder, "stack", "init", self.name, "--no-select"]
+            code, _ = commands.run(command, self.variables, capture=True)
+        if code:
+            hint = environment.missing_passphrase()
+            raise ToolchainError(f"`pulumi stack init {self.name}` failed, see above" + (f"; {hint}" if hint else ""))
+
+    def pending(self) -> list[str]:
+        """What an interrupted command had begun, one line each: how it ended, Pulumi could not write down."""
+        if self.state_file is not None:
+            latest = json.loads(self.state_file.read_text()).get("checkpoint", {}).get("latest")
+        else:
+            code, exported = self.pulumi("stack", "export", capture=True)
+            if code:
+                raise ToolchainError(f"`pulumi stack export` of stack {self.name} failed, see above")
+            latest = json.loads(exported).get("deployment")
+        operations = (latest or {}).get("pending_operations") or ()
+        return [f"{begun['type']} {'::'.join(begun['resource']['urn'].split('::')[2:])}" for begun in operations]
+
+    def settle(self) -> None:
+        """Clear up what an interrupted command had begun.
+
+        On this machine creating is safe to repeat: Pulumi may forget it. In a cloud it would forget a thing that is
+        perhaps there and costs money, so there this stops and leaves the state as it is.
+        """
+        pending = self.pending()
+        if not pending:
+            return
+        if not self.is_local:
+            listed = "\n".join(f"  {line}" for line in pending)
+            command = " ".join(["pulumi", "refresh", "-s", self.name, *self.file_arguments()])
+            raise ToolchainError(
+                f"an earlier command on stack {self.name} was interrupted during these operations:\n{listed}\n"
+                "Pulumi does not know their outcome, so nothing was done. Check whether these resources exist, then "
+                "run the following command, which asks about each of them, and try again:\n"
+                f"  nemostack toolchain run -- {command}"
+            )
+        print(f"==> stack {self.name} was interrupted: checking what exists", file=sys.stderr)
+        refresh = ["refresh", "--yes", "--skip-preview", "--clear-pending-creates", "--suppress-outputs"]
+        code, _ = self.pulumi(*refresh, *self.file_arguments())
+        if code:
+            raise ToolchainError(f"`pulumi refresh` of stack {self.name} failed, see above")
+
+    def consent(self, *, yes: bool) -> list[str]:
+        """Arguments that keep Pulumi from asking, where nobody need be asked. Refuses to ask without a terminal."""
+        if self.is_local:
+            return ["--yes", "--skip-preview"]
+        if yes:
+            return ["--yes"]
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise ToolchainError(
+                f"stack {self.name} (target {self.target or 'unknown'}) is not on this machine: Pulumi shows a preview "
+                "and asks for confirmation, which needs a terminal; pass --yes to go ahead without being asked"
+            )
+        return []
+
+    def write_own_file(self) -> None:
+        """Give a stack without a tracked file the settings of the local stack to start from."""
+        if self.own_file is None or self.own_file.exists():
+            return
+        settings = yaml.safe_load((environment.ROOT / "Pulumi.local.yaml").read_text())
+        for part in (environment.STATE, self.folder):
+            part.mkdir(mode=0o700, exist_ok=True)
+        self.own_file.write_text(yaml.safe_dump({"config": settings["config"]}))
+
+
+def up(name: str, settings: list[str], extra: list[str], *, yes: bool) -> int:
+    """Create or update a stack. `settings` are `key=value`, kept in the stack's file; `yes` answers every question."""
+    stack = Stack(name=name)
+    stack.write_own_file()
+    consent = stack.consent(yes=yes)
+    stack.init()
+    stack.settle()
+    chosen = [part for setting in settings for part in ("--config", qualified(setting))]
+    if chosen:
+        if stack.own_file is None:
+            raise ToolchainError(
+                f"--config would rewrite Pulumi.{name}.yaml: edit that file, or pick another --stack name"
+            )
+        chosen.append("--config-path")
+    code, _ = stack.pulumi("up", *consent, "--suppress-outputs", *stack.file_arguments(), *chosen, *extra)
+    return code
+
+
+def preview(name: str, extra: list[str]) -> int:
+    """Show what `up` would change, and return Pulumi's exit code."""
+    stack = Stack(name=name)
+    stack.write_own_file()
+    stack.init()
+    code, _ = stack.pulumi("preview", *stack.file_arguments(), *extra)
+    return code
+
+
+def qualified(setting: str) -> str:
+    """`local.base_port=1` as Pulumi's `nemostack:local.base_port=1`."""
+    key, equals, _ = setting.partition("=")
+    if not equals:
+        raise ToolchainError(f"--config {setting}: expected key=value, e.g. local.base_port=19080")
+    full = setting if ":" in key else f"{PROJECT}:{setting}"
+    if full.startswith(f"{PROJECT}:target="):
+        raise ToolchainError(f"--config {setting}: a stack of another target needs a file: copy one of Pulumi.*.yaml")
+    return full
+
+
+def down(name: str, extra: list[str], *, purge: bool, yes: bool) -> int:
+    """Destroy what a stack made. `purge` also forgets the stack and removes its data; `yes` answers every question."""
+    stack = Stack(name=name)
+    if purge and stack.target not in (None, "local"):
+        raise ToolchainError(
+            f"stack {name} (target {stack.target}) is not on this machine, so it is not removed with its data in one "
+            f"go: `nemostack teardown --stack {name}` takes it down and tells what is left"
+        )
+    if not stack.exists():
+        print(f"==> there is no stack {name}", file=sys.stderr)
+        return 0
+    consent = stack.consent(yes=yes)
+    stack.settle()
+    code, _ = stack.pulumi("destroy", *consent, *stack.file_arguments(), *extra)
+    if code:
+        return code
+    sweep(stack)
+    if purge:
+        services = stack.service_folder  # named by a file that goes with the stack's folder
+        code, _ = stack.pulumi("stack", "rm", "--yes", "--preserve-config")
+        shutil.rmtree(stack.folder, ignore_errors=True)
+        if services.exists():
+            print(f"==> kept {services}: local.data_dir names it, so it is yours to remove", file=sys.stderr)
+    return code
+
+
+def sweep(stack: Stack) -> None:
+    """End what an interrupted `up` started and the state never heard of. Only a local stack has such things."""
+    if stack.is_local and stack.service_folder.exists():
+        from infra.local.leftovers import end_leftovers
+
+        end_leftovers(stack.service_folder)
+
+
+def outputs(name: str) -> int:
+    """Print a stack's outputs as JSON, secrets included."""
+    os.environ.setdefault("PULUMI_SKIP_UPDATE_CHECK", "true")
+    code, _ = Stack(name=name).pulumi("stack", "output", "--json", "--show-secrets")
+    return code

@@ -1,0 +1,400 @@
+"""A whole stack in one thread, small enough to be understood at a glance: what the harness may see, and no more.
+
+Real sockets, so the official clients run unchanged. Scores follow from the job's config: the base model without
+examples scores about 0.3, with examples 0.5, a tuned model 0.7. Tests look at `requests`, change the state between
+requests, and hang `hooks` on them: a hook is called once, before the first matching request is answered.
+"""
+# ruff: noqa: D102 - routes are named for what they answer
+
+import base64
+import hashlib
+import io
+import json
+import os
+import re
+import signal
+import threading
+import zipfile
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from nemostack.outputs import StackOutputs
+
+BASE = "base/model"
+CONFIG = "base/model@v1"
+SHA = "a" * 40
+
+
+class Answer(Exception):  # noqa: N818
+    """Leaves a route with a status."""
+
+    def __init__(self, status: int, body: Any = None, headers: dict[str, str] | None = None) -> None:
+        super().__init__(status)
+        self.status, self.body, self.headers = status, body, headers or {}
+
+
+class FakeStack:
+    """The services' state, and routes over it."""
+
+    def __init__(self) -> None:
+        self.requests: list[str] = []
+        self.hooks: list[tuple[re.Pattern[str], Callable[[], object]]] = []
+        self.namespaces: set[str] = {"default"}
+        self.datasets: dict[str, dict[str, Any]] = {}
+        self.models: dict[str, dict[str, Any]] = {}
+        self.repos: dict[tuple[str, str], dict[str, bytes]] = {}
+        self.evaluations: dict[str, dict[str, Any]] = {}
+        self.customizations: dict[str, dict[str, Any]] = {}
+        self.looks_needed = 1
+        self.samples = True
+        self.empty_commit_url = False
+        self.down: set[str] = set()
+        self.target = "fake"
+        self.base_model = BASE
+        self.sent_hyperparameters: dict[str, Any] = {}
+        self.refusal = ""  # why NIM does not serve an adapter; it says so in its answer on the model
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    @property
+    def outputs(self) -> StackOutputs:
+        return StackOutputs(
+            target=self.target,
+            nemo_url=self.url,
+            data_store_url=f"{self.url}/ds",
+            nim_url=f"{self.url}/nim",
+            nim_internal_url="http://nim.internal:8000",
+            mlflow_url=f"{self.url}/mlflow",
+            judge_url=f"{self.url}/judge",
+            judge_model="a/judge",
+            base_model=self.base_model,
+            customization_config=CONFIG,
+            log_commands={},
+        )
+
+    def count(self, pattern: str) -> int:
+        """How many requests matched."""
+        return sum(re.search(pattern, request) is not None for request in self.requests)
+
+    def on(self, pattern: str, hook: Callable[[], object]) -> None:
+        self.hooks.append((re.compile(pattern), hook))
+
+    def interrupt_on(self, pattern: str, after: str | None = None) -> None:
+        """Press Ctrl-C when such a request arrives (once `after` has been seen); it is answered all the same."""
+        if after is None:
+            self.on(pattern, lambda: os.kill(os.getpid(), signal.SIGINT))
+        else:
+            self.on(after, lambda: self.interrupt_on(pattern))
+
+    def served(self) -> list[str]:
+        return [self.base_model, *([] if self.refusal else self._uploaded())]
+
+    def _uploaded(self) -> list[str]:
+        return [m for m, e in self.models.items() if e["artifact"]["status"] == "upload_completed"]
+
+    # --- routes ---
+
+    def answer(self, method: str, target: str, body: bytes) -> Any:
+        parts = urlsplit(target)
+        path = unquote(parts.path)
+        line = f"{method} {path}"
+        self.requests.append(line)
+        for hook in [hook for hook in self.hooks if hook[0].search(line)]:
+            self.hooks.remove(hook)
+            hook[1]()
+        for service in self.down:
+            if path.startswith(service):
+                raise Answer(503, {"detail": "no upstream"})
+        for route, handle in _ROUTES:
+            match = re.fullmatch(route, line)
+            if match:
+                return handle(self, body, *match.groups())
+        raise Answer(404, {"detail": f"no route {line}"})
+
+    def add_namespace(self, body: bytes) -> Any:
+        name = json.loads(body)["id"]
+        if name in self.namespaces:
+            raise Answer(409, {"detail": "exists"}, {"x-should-retry": "false"})
+        self.namespaces.add(name)
+        return {"id": name}
+
+    def add_dataset(self, body: bytes) -> Any:
+        raw = json.loads(body)
+        name = f"{raw['namespace']}/{raw['name']}"
+        if name in self.datasets:
+            raise Answer(409, {"detail": "exists"}, {"x-should-retry": "false"})
+        self.datasets[name] = raw
+        return raw
+
+    def entity(self, kind: str, name: str) -> Any:
+        return _found(getattr(self, kind), name)
+
+    def drop_entity(self, kind: str, name: str) -> Any:
+        _found(getattr(self, kind), name)
+        del getattr(self, kind)[name]
+        return {"message": "gone"}
+
+    def add_evaluation(self, body: bytes) -> Any:
+        raw = json.loads(body)
+        job = {**raw, "id": f"eval-{len(self.evaluations) + 1}", "status": "created", "looks": 0}
+        self.evaluations[job["id"]] = job
+        return job
+
+    def add_customization(self, body: bytes) -> Any:
+        raw = json.loads(body)
+        job_id = f"cust-{len(self.customizations) + 1}"
+        self.sent_hyperparameters = raw["hyperparameters"]
+        own = {"learning_rate": 1e-4, "batch_size": 8, **raw["hyperparameters"]}  # says what it chose, as NVIDIA's does
+        own["lora"] = {"alpha": 16, **own["lora"]}
+        job = {
+            **raw,
+            "hyperparameters": own,
+            "id": job_id,
+            "status": "created",
+            "looks": 0,
+            "output_model": f"{raw['output_model']}@{job_id}",
+        }
+        self.customizations[job_id] = job
+        self.models[job["output_model"]] = {"artifact": {"status": "created", "files_url": "hf://x"}}
+        return job
+
+    def look(self, kind: str, job_id: str) -> Any:
+        jobs = {"evaluation": self.evaluations, "customization": self.customizations}[kind]
+        job = _found(jobs, job_id)
+        job["looks"] += 1
+        if job["status"] in {"created", "running"}:
+            job["status"] = "completed" if job["looks"] > self.looks_needed else "running"
+        if kind == "customization":
+            if job["status"] == "completed":
+                self.models[job["output_model"]]["artifact"]["status"] = "upload_completed"
+            losses = [
+                {"step": s, "value": 4.0 / (s + 1), "timestamp": "2026-01-01T00:00:00.0"} for s in range(job["looks"])
+            ]
+            metrics = {"keys": ["train_loss"], "metrics": {"train_loss": losses, "val_loss": losses[-1:]}}
+            job["status_details"] = {"steps_completed": job["looks"], "status_logs": [], "metrics": metrics}
+        return job
+
+    def jobs(self, kind: str) -> Any:
+        jobs = {"evaluation": self.evaluations, "customization": self.customizations}[kind]
+        return _page(list(reversed(jobs.values())))
+
+    def cancel(self, kind: str, job_id: str) -> Any:
+        job = _found({"evaluation": self.evaluations, "customization": self.customizations}[kind], job_id)
+        if job["status"] in {"completed", "failed", "cancelled"}:
+            raise Answer(409, {"detail": "has ended"}, {"x-should-retry": "false"})
+        job["status"] = "cancelled"
+        return job
+
+    def drop_evaluation(self, job_id: str) -> Any:
+        _found(self.evaluations, job_id)
+        del self.evaluations[job_id]
+        raise Answer(204)
+
+    def item_scores(self, job: dict[str, Any]) -> list[dict[str, Any]]:
+        task = job["config"]["tasks"]["answers"]
+        address = re.fullmatch(r"hf://datasets/([^/]+)/([^/]+)/(.+)", task["dataset"]["files_url"])
+        assert address is not None
+        namespace, name, path = address.groups()
+        lines = self.repos["dataset", f"{namespace}/{name}"][path].decode().strip("\n").split("\n")
+        model = job["target"]["model"]["api_endpoint"]["model_id"]
+        shots = len(task["params"]["template"]["messages"]) > 1
+        level = 0.7 if model != self.base_model else 0.5 if shots else 0.3
+        samples = []
+        for index, line in enumerate(lines[: task["dataset"]["limit"]]):
+            score = level + (index % 7 - 3) / 100
+            scores = {"rouge.rouge_L_score": score, "bleu.sentence": 100 * score, "f1.f1_score": score}
+            if "judge" in task["metrics"]:
+                scores["judge.rating"] = 1 + 4 * score
+            samples.append(
+                {
+                    "index": index,
+                    "item": json.loads(line),
+                    "sample": {"output_text": f"answer {index}"},
+                    "scores": scores,
+                }
+            )
+        return samples
+
+    def download(self, job_id: str) -> Any:
+        job = _found(self.evaluations, job_id)
+        if not self.samples:
+            raise Answer(404, {"detail": "nothing to download"})
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            archive.writestr("answers/samples.jsonl", self.samples_file(job))
+        return buffer.getvalue()
+
+    def samples_file(self, job: dict[str, Any]) -> str:
+        # characters as they are, not escaped: the Evaluator writes them so
+        return "".join(f"{json.dumps(sample, ensure_ascii=False)}\n" for sample in self.item_scores(job))
+
+    def results(self, job_id: str) -> Any:
+        job = _found(self.evaluations, job_id)
+        if job["config"]["type"] != "custom":
+            scores = {"exact_match": {"value": 0.25, "stats": {"count": 4, "mean": 0.25}}}
+            return {"tasks": {job["config"]["type"]: {"metrics": {"exact_match": {"scores": scores}}}}}
+        values = [sample["scores"]["rouge.rouge_L_score"] for sample in self.item_scores(job)]
+        mean = sum(values) / len(values)
+        variance = sum((value - mean) ** 2 for value in values) / len(values)
+        stats = {"count": len(values), "mean": mean, "variance": variance, "nan_count": 1}
+        score = {"rouge_L_score": {"value": mean, "stats": stats}}
+        return {"tasks": {"answers": {"metrics": {"rouge": {"scores": score}}}}}
+
+    def create_repo(self, body: bytes) -> Any:
+        raw = json.loads(body)
+        key = (raw["type"], f"{raw['organization']}/{raw['name']}")
+        url = {"url": f"{self.url}/ds/v1/hf/datasets/{key[1]}"}
+        if key in self.repos:
+            raise Answer(409, url)
+        self.repos[key] = {}
+        return url
+
+    def delete_repo(self, body: bytes) -> Any:
+        raw = json.loads(body)
+        self._repo(raw["type"], f"{raw['organization']}/{raw['name']}")
+        del self.repos[raw["type"], f"{raw['organization']}/{raw['name']}"]
+        return {}
+
+    def _repo(self, kind: str, name: str) -> dict[str, bytes]:
+        if (kind, name) not in self.repos:
+            raise Answer(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
+        return self.repos[kind, name]
+
+    def repo_info(self, name: str) -> Any:
+        return {"id": name, "sha": SHA, "siblings": [{"rfilename": path} for path in self._repo("dataset", name)]}
+
+    def preupload(self, body: bytes, name: str) -> Any:
+        self._repo("dataset", name)
+        files = json.loads(body)["files"]
+        return {"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]}
+
+    def commit(self, body: bytes, name: str) -> Any:
+        repo = self._repo("dataset", name)
+        for line in body.decode().splitlines():
+            entry = json.loads(line)
+            if entry["key"] == "file":
+                repo[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
+        url = "" if self.empty_commit_url else f"{self.url}/ds/v1/hf/datasets/{name}/commit/{SHA}"
+        return {"success": True, "commitOid": SHA, "commitUrl": url, "hookOutput": ""}
+
+    def tree(self, name: str) -> Any:
+        return [
+            {"type": "file", "path": path, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}  # noqa: S324
+            for path, data in self._repo("dataset", name).items()
+        ]
+
+    def resolve(self, name: str, path: str) -> Any:
+        repo = self._repo("dataset", name)
+        if path not in repo:
+            raise Answer(404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound"})
+        return repo[path]
+
+    def nim_model(self, name: str) -> Any:
+        if name in self.served():
+            return {"id": name, "object": "model", "created": 1, "owned_by": "x"}
+        why = f" It is announced, but {self.refusal}" if name in self._uploaded() else ""
+        raise Answer(404, {"error": {"message": f"The model `{name}` does not exist.{why}"}})
+
+    def chat(self, body: bytes) -> Any:
+        raw = json.loads(body)
+        message = {"role": "assistant", "content": "Hello you"}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        return {"id": "c", "object": "chat.completion", "created": 1, "model": raw["model"], "choices": [choice]}
+
+
+def _found(entities: dict[str, Any], name: str) -> Any:
+    if name not in entities:
+        raise Answer(404, {"detail": f"{name} not found"})
+    return entities[name]
+
+
+def _page(rows: list[Any]) -> dict[str, Any]:
+    return {"object": "list", "data": rows, "pagination": {"page": 1, "page_size": 100}}
+
+
+def _model_list(stack: FakeStack, _body: bytes) -> Any:
+    return {
+        "object": "list",
+        "data": [{"id": m, "object": "model", "created": 1, "owned_by": "x"} for m in stack.served()],
+    }
+
+
+_HF = "/ds/v1/hf"
+_ROUTES: tuple[tuple[str, Callable[..., Any]], ...] = (
+    ("GET /v1/namespaces", lambda s, _b: _page([{"id": n} for n in s.namespaces])),
+    ("POST /v1/namespaces", FakeStack.add_namespace),
+    ("GET /v1/namespaces/(.+)", lambda _s, _b, name: {"id": name}),
+    ("POST /v1/datasets", FakeStack.add_dataset),
+    ("GET /v1/(datasets|models)/(.+)", lambda s, _b, kind, name: s.entity(kind, name)),
+    ("DELETE /v1/(datasets|models)/(.+)", lambda s, _b, kind, name: s.drop_entity(kind, name)),
+    ("GET /v1/customization/configs", lambda _s, _b: _page([{"namespace": "base", "name": "model@v1"}])),
+    ("POST /v1/customization/jobs", FakeStack.add_customization),
+    ("POST /v1/evaluation/jobs", FakeStack.add_evaluation),
+    ("GET /v1/(customization|evaluation)/jobs", lambda s, _b, kind: s.jobs(kind)),
+    ("GET /v1/(customization|evaluation)/jobs/([^/]+)", lambda s, _b, kind, job: s.look(kind, job)),
+    ("POST /v1/(customization|evaluation)/jobs/([^/]+)/cancel", lambda s, _b, kind, job: s.cancel(kind, job)),
+    ("DELETE /v1/evaluation/jobs/([^/]+)", lambda s, _b, job: s.drop_evaluation(job)),
+    ("GET /v1/evaluation/jobs/([^/]+)/results", lambda s, _b, job: s.results(job)),
+    ("GET /v1/evaluation/jobs/([^/]+)/download-results", lambda s, _b, job: s.download(job)),
+    ("POST /ds/v1/datastore/namespaces", lambda _s, _b: {"namespace": "x"}),
+    (f"POST {_HF}/api/repos/create", FakeStack.create_repo),
+    (f"DELETE {_HF}/api/repos/delete", FakeStack.delete_repo),
+    (f"GET {_HF}/api/datasets/([^/]+/[^/]+)(?:/revision/main)?", lambda s, _b, name: s.repo_info(name)),
+    (f"POST {_HF}/api/datasets/([^/]+/[^/]+)/preupload/main", FakeStack.preupload),
+    (f"POST {_HF}/api/datasets/([^/]+/[^/]+)/commit/main", FakeStack.commit),
+    (f"GET {_HF}/api/datasets/([^/]+/[^/]+)/tree/main", lambda s, _b, name: s.tree(name)),
+    (f"GET {_HF}/datasets/([^/]+/[^/]+)/resolve/main/(.+)", lambda s, _b, name, path: s.resolve(name, path)),
+    ("GET /nim/v1/models", _model_list),
+    ("GET /nim/v1/models/(.+)", lambda s, _b, name: s.nim_model(name)),
+    ("GET /nim/v1/health/ready", lambda _s, _b: {"message": "ready"}),
+    ("POST /nim/v1/chat/completions", FakeStack.chat),
+    ("GET /judge/v1/models", lambda _s, _b: {"data": []}),
+)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_args: Any) -> None:
+        """Clients that were interrupted hang up; that is what they are for here."""
+
+
+def _handler(stack: FakeStack) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1  # head and body in one packet, else each answer waits for a delayed ACK
+
+        def _serve(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            headers: dict[str, str] = {}
+            try:
+                status, result = 200, stack.answer(self.command, self.path, body)
+            except Answer as answer:
+                status, result, headers = answer.status, answer.body, answer.headers
+            data = result if isinstance(result, bytes) else b"" if result is None else json.dumps(result).encode()
+            kind = "application/zip" if isinstance(result, bytes) else "application/json"
+            try:
+                self.send_response_only(status)
+                for key, value in {"Content-Type": kind, "Content-Length": str(len(data)), **headers}.items():
+                    self.send_header(key, value)
+                self.end_headers()
+                self.wfile.write(data)
+                self.wfile.flush()
+            except OSError:
+                self.close_connection = True  # the client was interrupted
+
+        do_GET = do_POST = do_DELETE = do_PATCH = do_PUT = do_HEAD = _serve  # noqa: N815
+
+        def log_message(self, *_args: Any) -> None:
+            """Say nothing."""
+
+    return Handler

@@ -1,0 +1,223 @@
+"""What a stack's target decides: who is asked, what an interruption leaves, what may be removed."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.local import leftovers
+from operations.stacks import commands, environment
+from operations.toolchain import programs
+from tests.unit.command_line import run_command
+
+CLUSTER = "urn:pulumi:cloud::nemostack::gcp:container/cluster:Cluster::nemostack"
+
+
+class Pulumi:
+    """Stands for the CLI: remembers what it was called with, answers what it is told to."""
+
+    def __init__(self, clone: Path) -> None:
+        self.clone = clone
+        self.calls: list[list[str]] = []
+        self.answers: dict[str, tuple[int, str]] = {}
+
+    def __call__(self, command: list[str], _variables: Any = None, *, capture: bool = False) -> tuple[int, str]:
+        assert command[:2] == ["pulumi", "--cwd"]
+        self.calls.append(command[3:])
+        if command[3:5] == ["stack", "init"]:
+            state(self.clone, command[5])
+        return self.answers.get(" ".join(command[3:5]), (0, ""))
+
+    @property
+    def verbs(self) -> list[str]:
+        return [call[0] for call in self.calls]
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    monkeypatch.setattr(environment, "STATE", tmp_path / ".nemostack")
+    monkeypatch.setattr(programs, "ensure", lambda _names: {"pulumi": "/usr/bin/pulumi"})
+    for name in ("PULUMI_BACKEND_URL", "PULUMI_ACCESS_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "pulumi-home"))
+    (tmp_path / "Pulumi.yaml").write_text("name: nemostack\n")
+    (tmp_path / "Pulumi.local.yaml").write_text("config:\n  nemostack:target: local\n")
+    (tmp_path / "Pulumi.cloud.yaml").write_text("config:\n  nemostack:target: gke # ours\n")
+    return tmp_path
+
+
+@pytest.fixture
+def pulumi(clone: Path, monkeypatch: pytest.MonkeyPatch) -> Pulumi:
+    made = Pulumi(clone)
+    monkeypatch.setattr(commands, "run", made)
+    return made
+
+
+def state(clone: Path, name: str, *begun: str) -> Path:
+    """A state with operations that were begun and never ended."""
+    file = clone / ".nemostack" / "pulumi" / ".pulumi" / "stacks" / "nemostack" / f"{name}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    operations = [{"type": "creating", "resource": {"urn": urn}} for urn in begun]
+    file.write_text(json.dumps({"checkpoint": {"latest": {"pending_operations": operations}}}))
+    return file
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stream in (sys.stdin, sys.stdout):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+
+
+# --- who is asked -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["up", "down"])
+def test_this_machine_asks_nothing(clone: Path, pulumi: Pulumi, command: str) -> None:
+    state(clone, "local")
+    assert run_command(command) == 0
+    assert {"--yes", "--skip-preview"} <= set(pulumi.calls[-1])
+
+
+@pytest.mark.parametrize(("command", "verb"), [("up", "up"), ("down", "destroy")])
+@pytest.mark.usefixtures("terminal")
+def test_elsewhere_pulumi_shows_and_asks(clone: Path, pulumi: Pulumi, command: str, verb: str) -> None:
+    state(clone, "cloud")
+    assert run_command(command, "--stack", "cloud") == 0
+    [call] = pulumi.calls
+    assert call[0] == verb
+    assert not {"--yes", "--skip-preview"} & set(call)
+
+
+@pytest.mark.parametrize("command", ["up", "down"])
+def test_without_a_terminal_nothing_happens_elsewhere(
+    clone: Path, pulumi: Pulumi, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state(clone, "cloud")
+    assert run_command(command, "--stack", "cloud") == 1
+    said = capsys.readouterr().err
+    assert "stack cloud (target gke) is not on this machine" in said
+    assert "pass --yes" in said
+    assert pulumi.calls == []
+
+
+@pytest.mark.parametrize("command", ["up", "down"])
+def test_yes_needs_no_terminal_and_keeps_the_preview(clone: Path, pulumi: Pulumi, command: str) -> None:
+    state(clone, "cloud")
+    assert run_command(command, "--stack", "cloud", "--yes") == 0
+    assert "--yes" in pulumi.calls[-1]
+    assert "--skip-preview" not in pulumi.calls[-1]
+
+
+def test_refused_before_the_stack_is_made(clone: Path, pulumi: Pulumi) -> None:
+    assert run_command("up", "--stack", "cloud") == 1
+    assert pulumi.calls == []
+
+
+def test_another_target_is_no_setting(clone: Path, pulumi: Pulumi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command("up", "--stack", "mine", "--config", "target=gke") == 1
+    assert "copy one of Pulumi.*.yaml" in capsys.readouterr().err
+    assert "up" not in pulumi.verbs
+
+
+def test_stack_that_cannot_be_made_for_want_of_a_passphrase(
+    clone: Path, pulumi: Pulumi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "file:///states")
+    for name in environment.PASSPHRASES:
+        monkeypatch.delenv(name, raising=False)
+    pulumi.answers = {"stack ls": (0, "[]"), "stack init": (255, "")}
+    assert run_command("up") == 1
+    said = capsys.readouterr().err
+    assert "`pulumi stack init local` failed, see above; the backend file:///states is your own" in said
+    assert "set PULUMI_CONFIG_PASSPHRASE_FILE" in said
+
+
+# --- after an interruption ----------------------------------------------------------------------------------------
+
+
+def test_this_machine_goes_on(clone: Path, pulumi: Pulumi) -> None:
+    state(clone, "local", CLUSTER)
+    assert run_command("up") == 0
+    assert pulumi.verbs == ["refresh", "up"]
+    assert "--clear-pending-creates" in pulumi.calls[0]
+
+
+@pytest.mark.parametrize("command", ["up", "down"])
+def test_elsewhere_nothing_is_forgotten(
+    clone: Path, pulumi: Pulumi, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = state(clone, "cloud", CLUSTER)
+    before = file.read_text()
+    assert run_command(command, "--stack", "cloud", "--yes") == 1
+    said = capsys.readouterr().err
+    assert "  creating gcp:container/cluster:Cluster::nemostack\n" in said
+    assert "pulumi refresh -s cloud" in said
+    assert pulumi.calls == []
+    assert file.read_text() == before
+
+
+def test_state_in_a_backend_of_the_user(clone: Path, pulumi: Pulumi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://states")
+    pulumi.answers["stack ls"] = (0, json.dumps([{"name": "org/nemostack/cloud"}]))
+    exported = {"deployment": {"pending_operations": [{"type": "creating", "resource": {"urn": CLUSTER}}]}}
+    pulumi.answers["stack export"] = (0, json.dumps(exported))
+    assert run_command("up", "--stack", "cloud", "--yes") == 1
+    assert pulumi.verbs == ["stack", "stack"]
+    pulumi.answers["stack export"] = (0, json.dumps({"deployment": {"manifest": {}}}))
+    assert run_command("up", "--stack", "cloud", "--yes") == 0
+    assert pulumi.verbs[-1] == "up"
+
+
+# --- what is removed ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_no_purge_elsewhere(clone: Path, pulumi: Pulumi, exists: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    if exists:
+        state(clone, "cloud")
+    assert run_command("down", "--stack", "cloud", "--purge", "--yes") == 1
+    assert "nemostack teardown --stack cloud" in capsys.readouterr().err
+    assert pulumi.calls == []
+
+
+def test_stack_whose_settings_are_gone_is_not_taken_for_a_local_one(clone: Path, pulumi: Pulumi) -> None:
+    state(clone, "lost")
+    assert run_command("down", "--stack", "lost") == 1
+    assert pulumi.calls == []
+    assert run_command("down", "--stack", "lost", "--yes") == 0
+    assert pulumi.verbs == ["destroy"]
+
+
+def test_purge_of_a_stack_that_is_not_there(clone: Path, pulumi: Pulumi) -> None:
+    assert run_command("down", "--stack", "mine", "--purge") == 0
+    assert pulumi.calls == []
+
+
+@pytest.mark.parametrize("name", ["local", "mine"])
+def test_folder_chosen_by_the_user_is_swept_and_kept(
+    clone: Path, pulumi: Pulumi, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = "config:\n  nemostack:target: local\n  nemostack:local: {data_dir: elsewhere}\n"
+    (clone / ".nemostack" / name).mkdir(parents=True)
+    (clone / "Pulumi.local.yaml" if name == "local" else clone / ".nemostack" / name / "Pulumi.yaml").write_text(chosen)
+    swept: list[Path] = []
+    monkeypatch.setattr(leftovers, "end_leftovers", swept.append)
+    state(clone, name)
+    (clone / "elsewhere" / "data").mkdir(parents=True)
+    assert run_command("down", "--stack", name, "--purge") == 0
+    assert swept == [clone / "elsewhere"]
+    assert (clone / "elsewhere" / "data").is_dir()
+    assert f"kept {clone / 'elsewhere'}" in capsys.readouterr().err
+    assert not (clone / ".nemostack" / name).exists()
+
+
+def test_purge_removes_the_data(clone: Path, pulumi: Pulumi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leftovers, "end_leftovers", lambda _folder: None)
+    state(clone, "local")
+    (clone / ".nemostack" / "local" / "data").mkdir(parents=True)
+    assert run_command("down", "--purge") == 0
+    assert pulumi.verbs == ["destroy", "stack"]
+    assert not (clone / ".nemostack" / "local").exists()

@@ -1,0 +1,192 @@
+"""A folder with train.jsonl, validation.jsonl and test.jsonl: read, checked, described.
+
+Each line is a JSON object with a prompt and a completion (the columns' names can be chosen). Every problem is
+reported with file and line, all of them at once. Refuses broken JSON, missing or empty columns and empty files;
+duplicates and test prompts that also stand in the training data are counted and warned of, not refused.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nemostack.errors import BadInput
+from nemostack.models import Model
+from workflows.settings import Settings
+
+SPLITS = ("train", "validation", "test")
+_PROBLEMS_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Row:
+    """One example."""
+
+    prompt: str
+    completion: str
+
+
+class SplitFacts(Model):
+    """What a split looks like. Lengths in characters."""
+
+    rows: int
+    duplicates: int
+    mean_prompt: float
+    mean_completion: float
+    longest_completion: int
+    sha256: str
+
+
+class DatasetFacts(Model):
+    """What the dataset looks like."""
+
+    name: str
+    splits: dict[str, SplitFacts]
+    leaked: int
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """All rows in the order of their files, and what is to be said about them."""
+
+    train: tuple[Row, ...]
+    validation: tuple[Row, ...]
+    test: tuple[Row, ...]
+    facts: DatasetFacts
+
+    def max_tokens(self) -> int:
+        """Room for the longest reference: generous at two characters a token, a multiple of 16, 32 to 1024."""
+        longest = max(split.longest_completion for split in self.facts.splits.values())
+        return min(1024, max(32, -(-(longest // 2 + 8) // 16) * 16))
+
+
+def as_chat(rows: Iterable[Row]) -> bytes:
+    """Training rows as chats: the chat template then makes of them what NIM makes of a chat request."""
+    return _lines(
+        {"messages": [{"role": "user", "content": row.prompt}, {"role": "assistant", "content": row.completion}]}
+        for row in rows
+    )
+
+
+def as_pairs(rows: Iterable[Row]) -> bytes:
+    """Test rows: `prompt` and `completion`, whatever the user's columns are called."""
+    return _lines({"prompt": row.prompt, "completion": row.completion} for row in rows)
+
+
+def _lines(items: Iterable[dict[str, Any]]) -> bytes:
+    return "".join(f"{json.dumps(item, ensure_ascii=False)}\n" for item in items).encode()
+
+
+def digest(settings: Settings) -> str:
+    """Of the files as they are, without judging them; '' when one is missing (reading will say so)."""
+    total = hashlib.sha256()
+    for split in SPLITS:
+        try:
+            total.update(hashlib.sha256((settings.dataset / f"{split}.jsonl").read_bytes()).digest())
+        except OSError:
+            return ""
+    return total.hexdigest()
+
+
+def load(settings: Settings) -> Dataset:
+    """Read and check the dataset folder. BadInput lists what is wrong, line by line."""
+    problems: list[str] = []
+    if not settings.dataset.is_dir():
+        raise BadInput(f"dataset {settings.dataset} is not a directory; expected one with {_files()}")
+    rows = {split: _read(settings.dataset / f"{split}.jsonl", settings, problems) for split in SPLITS}
+    if problems:
+        more = len(problems) - _PROBLEMS_SHOWN
+        shown = "\n".join(f"  {problem}" for problem in problems[:_PROBLEMS_SHOWN])
+        rest = f"\n  and {more} more" if more > 0 else ""
+        raise BadInput(f"dataset {settings.dataset} cannot be used, {len(problems)} problem(s):\n{shown}{rest}")
+    return Dataset(
+        train=tuple(rows["train"]),
+        validation=tuple(rows["validation"]),
+        test=tuple(rows["test"]),
+        facts=_facts(settings, rows),
+    )
+
+
+def _files() -> str:
+    return ", ".join(f"{split}.jsonl" for split in SPLITS)
+
+
+def _read(file: Path, settings: Settings, problems: list[str]) -> list[Row]:
+    try:
+        lines = file.read_bytes().split(b"\n")
+    except OSError as error:
+        problems.append(f"{file.name}: cannot be read ({error.strerror}); expected {_files()}")
+        return []
+    rows: list[Row] = []
+    found = len(problems)
+    for number, raw in enumerate(lines, start=1):
+        if raw.strip():
+            row = _row(raw, settings)
+            if isinstance(row, Row):
+                rows.append(row)
+            else:
+                problems.append(f"{file.name} line {number}: {row}")
+    if not rows and len(problems) == found:
+        problems.append(f"{file.name}: holds no rows")
+    return rows
+
+
+def _row(raw: bytes, settings: Settings) -> Row | str:
+    """Return the row, or why it is none."""
+    try:
+        item = json.loads(raw.decode("utf-8"))
+    except UnicodeDecodeError:
+        return "is not UTF-8"
+    except json.JSONDecodeError as error:
+        return f"is not JSON ({error.msg} at column {error.colno})"
+    except RecursionError:
+        return "is not usable JSON (nested too deeply)"
+    if not isinstance(item, dict):
+        return f"is a JSON {type(item).__name__}, expected an object"
+    values = []
+    for column in (settings.prompt_column, settings.completion_column):
+        if column not in item:
+            return f"lacks column {column!r} (has: {', '.join(sorted(item)) or 'none'})"
+        if not isinstance(item[column], str):
+            return f"column {column!r} is of type {type(item[column]).__name__}, expected text"
+        if not item[column].strip():
+            return f"column {column!r} is empty"
+        if any("\ud800" <= character <= "\udfff" for character in item[column]):
+            return f"column {column!r} holds half of a surrogate pair, which is no character"
+        values.append(item[column])
+    return Row(*values)
+
+
+def _facts(settings: Settings, rows: dict[str, list[Row]]) -> DatasetFacts:
+    warnings, splits = [], {}
+    for split, items in rows.items():
+        duplicates = len(items) - len(set(items))
+        if duplicates:
+            warnings.append(f"{split}.jsonl: {duplicates} duplicate row(s)")
+        splits[split] = SplitFacts(
+            rows=len(items),
+            duplicates=duplicates,
+            mean_prompt=sum(len(row.prompt) for row in items) / len(items),
+            mean_completion=sum(len(row.completion) for row in items) / len(items),
+            longest_completion=max(len(row.completion) for row in items),
+            sha256=hashlib.sha256((settings.dataset / f"{split}.jsonl").read_bytes()).hexdigest(),
+        )
+    seen = {_normal(row.prompt) for row in rows["train"]}
+    leaked = [number for number, row in enumerate(rows["test"], start=1) if _normal(row.prompt) in seen]
+    if leaked:
+        warnings.append(
+            f"test.jsonl: {len(leaked)} prompt(s) also stand in train.jsonl (first: row {leaked[0]});"
+            " scores on them tell nothing about new data"
+        )
+    if len(rows["test"]) < settings.limit:
+        warnings.append(f"test.jsonl has {len(rows['test'])} rows, fewer than the {settings.limit} asked for")
+    name = re.sub(r"[^a-z0-9]+", "-", settings.dataset.resolve().name.lower()).strip("-")[:32] or "dataset"
+    return DatasetFacts(name=name, splits=splits, leaked=len(leaked), warnings=warnings)
+
+
+def _normal(text: str) -> str:
+    return " ".join(text.lower().split())

@@ -1,0 +1,1 @@
+"""Stages, the directory of a run, and resuming after an interruption."""

@@ -1,0 +1,198 @@
+"""`runs/<UTC time>-<digest>/`: all that is known of a run, on disk at every moment.
+
+    run.json               what was asked, of which services, with which versions
+    stages/<name>.json     status, notes (e.g. the id of a started job) and outputs of a stage
+    samples/<name>.jsonl   the items of an evaluation, their answers and scores
+    comparison.json/.csv   report.html   run.log
+
+Files are replaced atomically, so a killed process leaves the old or the new one. An exclusive lock keeps a second
+process out. Refuses directories that hold no run.
+"""
+
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nemostack.errors import BadInput, RunLocked
+from nemostack.models import Model
+from workflows.settings import Kind, Settings
+
+Status = Literal["pending", "running", "done", "skipped", "failed", "interrupted"]
+M = TypeVar("M", bound=BaseModel)
+
+
+def now() -> datetime:
+    """UTC."""
+    return datetime.now(UTC)
+
+
+class RunInfo(Model):
+    """run.json. `outputs` are those of the stack, without secrets."""
+
+    id: str
+    kind: Kind
+    identity: str
+    created_at: datetime
+    finished_at: datetime | None = None
+    settings: Settings
+    outputs: dict[str, Any]
+    versions: dict[str, str]
+    git_commit: str | None
+
+
+class StageRecord(BaseModel):
+    """stages/<name>.json. `seconds` sums up all attempts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    title: str
+    status: Status = "pending"
+    reason: str = ""
+    attempts: int = 0
+    seconds: float = 0.0
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    notes: dict[str, Any] = Field(default_factory=dict)
+    outputs: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.status in {"done", "skipped"}
+
+
+class RunDirectory:
+    """One run on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, root: Path, info: RunInfo) -> "RunDirectory":
+        """Make a new directory; BadInput when it cannot be made."""
+        directory = cls(root / info.id)
+        try:
+            directory.path.mkdir(parents=True)
+            (directory.path / "stages").mkdir()
+            (directory.path / "samples").mkdir()
+        except OSError as error:
+            raise BadInput(f"making the run directory {directory.path} failed: {error.strerror}; see --runs") from error
+        directory.save_info(info)
+        return directory
+
+    @classmethod
+    def open(cls, path: Path) -> "RunDirectory":
+        """Open an existing run; BadInput for anything else."""
+        directory = cls(path)
+        directory.info()
+        return directory
+
+    def info(self) -> RunInfo:
+        """run.json."""
+        return self._load(self.path / "run.json", RunInfo)
+
+    def save_info(self, info: RunInfo) -> None:
+        """Replace run.json."""
+        write_atomically(self.path / "run.json", info.model_dump_json(indent=2) + "\n")
+
+    def stage(self, name: str, title: str = "") -> StageRecord:
+        """As last saved; a fresh record when it never was."""
+        file = self.path / "stages" / f"{name}.json"
+        return self._load(file, StageRecord) if file.exists() else StageRecord(name=name, title=title)
+
+    def save_stage(self, record: StageRecord) -> None:
+        """Replace stages/<name>.json."""
+        write_atomically(self.path / "stages" / f"{record.name}.json", record.model_dump_json(indent=2) + "\n")
+
+    def stages(self) -> list[StageRecord]:
+        """All saved stages, in the order they were first started."""
+        records = [self._load(file, StageRecord) for file in (self.path / "stages").glob("*.json")]
+        return sorted(records, key=lambda record: (record.started_at or datetime.max.replace(tzinfo=UTC), record.name))
+
+    def save_samples(self, name: str, items: Iterable[BaseModel]) -> str:
+        """Write a line per item; returns the file's path within the run."""
+        relative = f"samples/{name}.jsonl"
+        write_atomically(self.path / relative, "".join(f"{item.model_dump_json()}\n" for item in items))
+        return relative
+
+    def load_samples(self, name: str, kind: type[M]) -> list[M]:
+        """Empty when the approach has none."""
+        file = self.path / "samples" / f"{name}.jsonl"
+        if not file.exists():
+            return []
+        try:
+            return [kind.model_validate_json(line) for line in file.read_text().split("\n") if line]
+        except (OSError, ValidationError) as error:
+            raise BadInput(f"{file} cannot be read: {error}") from error
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run; RunLocked when another process does. A killed process holds nothing."""
+        with (self.path / ".lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunLocked(
+                    f"run {self.path} is being worked on by another process; wait for it, or start another with --new"
+                ) from error
+            yield
+
+    def _load(self, file: Path, kind: type[M]) -> M:
+        try:
+            return kind.model_validate_json(file.read_text())
+        except OSError as error:
+            raise BadInput(
+                f"{self.path} is not a run directory: {file.name} cannot be read ({error.strerror})"
+            ) from error
+        except ValidationError as error:
+            raise BadInput(
+                f"{file} was not written by this version of nemostack: {error.errors()[0]['msg']}"
+            ) from error
+
+
+def write_atomically(file: Path, text: str) -> None:
+    """Replace `file` as a whole or not at all."""
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(file)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def new_id(root: Path, identity: str, at: datetime) -> str:
+    """`20260105T091011Z-1a2b3c4d`, with a number behind it when that is taken."""
+    base = f"{at:%Y%m%dT%H%M%SZ}-{identity}"
+    number, name = 2, base
+    while (root / name).exists():
+        name, number = f"{base}-{number}", number + 1
+    return name
+
+
+def find_unfinished(root: Path, kind: Kind, identity: str) -> RunDirectory | None:
+    """Find the newest run of this kind and identity that never finished, passing over directories of other makers."""
+    found = []
+    for file in root.glob("*/run.json") if root.is_dir() else ():
+        try:
+            raw = json.loads(file.read_text())
+        except (OSError, ValueError):
+            continue
+        if not isinstance(raw, dict) or raw.get("finished_at") is not None:
+            continue
+        if raw.get("kind") == kind and raw.get("identity") == identity:
+            found.append((str(raw.get("created_at")), file.parent))
+    return RunDirectory.open(max(found)[1]) if found else None

@@ -1,0 +1,130 @@
+"""Takes away what a run has made on the stack: evaluation jobs, dataset, repositories, adapters, in this order.
+
+Works from what the stages wrote down, so a run that was interrupted or failed can be cleaned up too; jobs that are
+still going are stopped first, a job whose id was never written down included. What is gone already is no error, and
+namespaces stay: others may use them. Therefore it refuses another stack than the run was made on: there all would seem
+to be gone.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from nemostack.clients.jobs import Job
+from nemostack.errors import BadInput, NotFound, ServiceError
+from nemostack.models import Model
+from nemostack.outputs import StackOutputs
+from nemostack.redact import redact_all
+from workflows.engine.run_directory import RunInfo, StageRecord
+from workflows.engine.stage import Context
+
+RESULTS_NAMESPACE = "evaluation-results"
+
+
+class Cleaned(Model):
+    """What is gone now, and what was left on purpose."""
+
+    removed: list[str]
+    kept: list[str]
+
+
+def require_same_stack(info: RunInfo, outputs: StackOutputs) -> None:
+    """BadInput when `outputs` are not of the stack that the run was made on."""
+    made_on, given = info.outputs, redact_all(outputs.model_dump(mode="json"))
+    same = all(made_on.get(key) == given[key] for key in ("nemo_url", "data_store_url"))
+    # Stacks on clusters share the loopback URLs of `port-forward`; services given one by one name no target.
+    if "given" not in {made_on.get("target"), given["target"]}:
+        same = same and _place(made_on) == _place(given)
+    if not same:
+        raise BadInput(
+            f"run {info.id} was made on {_said(made_on)}, and this is {_said(given)}: nothing was removed; name the "
+            "stack of the run with --stack or --outputs"
+        )
+
+
+def _place(outputs: dict[str, Any]) -> tuple[Any, Any]:
+    return outputs.get("target"), (outputs.get("cluster") or {}).get("context")
+
+
+def _said(outputs: dict[str, Any]) -> str:
+    target, context = _place(outputs)
+    where = f", context {context}" if context else ""
+    return f"target {target}{where} ({outputs.get('nemo_url')}, Data Store {outputs.get('data_store_url')})"
+
+
+def clean(context: Context) -> Cleaned:
+    """Remove everything; ServiceError names the first thing that could not be, and running again goes on there."""
+    clients, run = context.clients, context.run
+    removed: list[str] = list(context.notes.get("removed", []))
+
+    def took(what: str, there: bool) -> None:
+        if there:
+            removed.append(what)
+            context.note(removed=removed)
+            context.progress.update(f"removed {what}")
+
+    for record in run.stages():
+        if record.name != "customization":
+            _recover(context, record, clients.evaluator.find)
+            for job in record.notes.get("jobs", []):
+                if not record.settled:
+                    _stop(clients.evaluator.cancel, job)
+                took(f"evaluation job {job}", clients.evaluator.delete(job))
+                published = f"{RESULTS_NAMESPACE}/{job}"  # where Evaluators copy their results to
+                took(f"result repository {published}", clients.data_store.delete(published, "dataset"))
+    repo = run.stage("dataset").notes.get("repo")
+    if repo is None:
+        return Cleaned(removed=removed, kept=[])
+    kept = _adapters(context, repo, took)
+    namespace, _, name = repo.partition("/")
+    took(f"dataset {repo}", clients.entity_store.delete_dataset(namespace, name))
+    took(f"dataset repository {repo}", clients.data_store.delete(repo, "dataset"))
+    return Cleaned(removed=removed, kept=kept)
+
+
+def adapter_name(repo: str) -> str:
+    """`namespace/name` of the adapter trained on dataset `repo`, without the job's id."""
+    return f"{repo}-lora"
+
+
+def _adapters(context: Context, repo: str, took: Callable[[str, bool], None]) -> list[str]:
+    clients, record = context.clients, context.run.stage("customization")
+    _recover(context, record, clients.customizer.find)
+    jobs = record.notes.get("jobs", [])
+    wanted = record.outputs.get("model") if _keeps(context) else None
+    if not record.settled:
+        for job in jobs:
+            _stop(clients.customizer.cancel, job)
+    for job in jobs:
+        model = f"{adapter_name(repo)}@{job}"
+        if model != wanted:
+            took(f"adapter {model}", clients.entity_store.delete_model(model))
+    if wanted is not None:
+        return [wanted]
+    if jobs:
+        took(f"model repository {adapter_name(repo)}", clients.data_store.delete(adapter_name(repo), "model"))
+    return []
+
+
+def _recover(context: Context, record: StageRecord, find: Callable[[str, str], Job | None]) -> None:
+    """Write down the job of a stage that was killed between starting it and writing down its id."""
+    if not record.notes.get("starting"):
+        return
+    jobs = record.notes.get("jobs", [])
+    found = find(context.run_id, record.name)
+    if found is not None and found.id not in jobs:
+        record.notes["jobs"] = [*jobs, found.id]
+        context.run.save_stage(record)
+
+
+def _keeps(context: Context) -> bool:
+    return context.settings.keep_adapter or context.settings.kind == "customize"
+
+
+def _stop(cancel: Callable[[str], None], job: str) -> None:
+    try:
+        cancel(job)
+    except NotFound:
+        return
+    except ServiceError as error:
+        if error.status not in {400, 409, 422}:  # it had ended
+            raise

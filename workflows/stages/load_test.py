@@ -1,0 +1,98 @@
+"""The load test as a stage: NIM with the base model and the tuned one mixed, before the cleanup takes the latter away.
+
+`load_tests` does the work in a process of its own, because Locust patches the standard library on import. A missed
+objective is a verdict in the report, not a failure of the run; a test that could not be made is one.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from nemostack.errors import JobFailed
+from nemostack.exit_codes import ExitCode
+from nemostack.models import Model
+from workflows.engine.stage import Context
+
+FOLDER = "load"
+USERS = 8
+DURATION_S = 15
+WARMUP_S = 3
+_VERDICTS = {ExitCode.DONE, ExitCode.LOAD_FAIL, ExitCode.LOAD_NOT_ENOUGH, ExitCode.LOAD_INVALID}
+_DEADLINE_S = 180.0
+
+
+class LoadTested(Model):
+    """Outputs of the stage. Times in milliseconds, `report` relative to the run directory."""
+
+    verdict: str
+    requests: int
+    errors: int
+    tokens_per_s: float | None
+    ttft_p95_ms: float | None
+    report: str
+
+    @property
+    def line(self) -> str:
+        """Everything in one line."""
+        ttft = "" if self.ttft_p95_ms is None else f", TTFT p95 {self.ttft_p95_ms:.0f} ms"
+        tokens = "" if self.tokens_per_s is None else f", {self.tokens_per_s:.0f} tokens/s"
+        return f"{self.verdict}: {self.requests} requests, {self.errors} errors{tokens}{ttft}"
+
+
+def run(context: Context, model: str) -> LoadTested:
+    """Load NIM with the base model and `model`. Raises JobFailed with the last line of a load test that failed."""
+    settings, outputs = context.settings, context.outputs
+    folder = context.run.path.resolve() / FOLDER
+    shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was interrupted
+    command = [
+        *(sys.executable, "-m", "load_tests", "--nim-url", outputs.nim_url, "--base-model", outputs.base_model),
+        *("--adapters", model, "--api", "chat", "--prompts", str(settings.dataset.resolve() / "test.jsonl")),
+        *("--prompt-column", settings.prompt_column),
+        *("--users", str(USERS), "--warmup", f"{WARMUP_S}s", "--duration", f"{DURATION_S}s"),
+        *("--slo", str(settings.load_slo), "--out", str(folder)),
+    ]
+    context.progress.update(f"{USERS} users for {WARMUP_S + DURATION_S} s")
+    code, out, err = _complete(command)
+    if code not in _VERDICTS:
+        raise JobFailed(f"the load test failed (exit {code}): {_last(err or out)}")
+    return _read(folder)
+
+
+def _complete(command: Sequence[str]) -> tuple[int, str, str]:
+    """Run to the end: exit code, stdout, stderr. However it is left, Locust ends too, which is a child of the child."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
+        try:
+            out, err = process.communicate(timeout=_DEADLINE_S)
+        except BaseException as error:  # too late, or Ctrl-C, which a session of its own does not get
+            os.killpg(process.pid, signal.SIGKILL)
+            _, err = process.communicate()
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise JobFailed(f"the load test did not end within {_DEADLINE_S:.0f} s; {_last(err)}") from error
+            raise
+    return process.returncode, out, err
+
+
+def _read(folder: Path) -> LoadTested:
+    try:
+        data = json.loads((folder / "report.json").read_text())
+    except (OSError, ValueError) as error:
+        raise JobFailed(f"the load test left no report that can be read: {error}") from error
+    whole = data["overall"]
+    return LoadTested(
+        verdict=data["verdict"],
+        requests=whole["successes"],
+        errors=whole["errors"],
+        tokens_per_s=whole["scalars"]["output_token_throughput"],
+        ttft_p95_ms=whole["latencies"]["ttft_ms"]["percentiles"]["p95"],
+        report=f"{FOLDER}/report.html",
+    )
+
+
+def _last(text: str) -> str:
+    return " ".join(text.strip().splitlines()[-1:]) or "it said nothing"
