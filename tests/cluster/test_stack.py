@@ -5,6 +5,7 @@ helm. Simulated: nodes and pods (kwok), volumes, operators, load balancers (see 
 that know the real charts' values (simulator/charts): what is proven is our program, not NVIDIA's templates.
 """
 
+import base64
 import json
 from collections import Counter
 
@@ -144,6 +145,18 @@ def test_what_was_deleted_by_hand_comes_back(standing, control_plane):
     assert standing.refresh().changes == {"delete": 1}
     assert standing.up().changes == {"create": 1}
     assert control_plane.api.exists(secret)
+
+
+def test_a_rotated_key_changes_its_secrets_in_place(standing, control_plane):
+    """A Secret that is deleted and made anew is missing for a moment, for pods that start and for operators."""
+    path = f"/api/v1/namespaces/{LLAMA}/secrets/{names.NGC_SECRET}"
+    uid = control_plane.api.get(path)["metadata"]["uid"]
+    standing.run("config", "set", "--secret", "nemostack:ngc_api_key", "nvapi-rotated", "--stack", NAME)
+    assert standing.up().touched.keys() == {"update"}
+    changed = control_plane.api.get(path)
+    assert base64.b64decode(changed["data"]["NGC_API_KEY"]) == b"nvapi-rotated"
+    assert changed["metadata"]["uid"] == uid
+    assert standing.up().changes == {}
 
 
 def test_the_state_of_an_older_plugin_is_taken_over(standing):
