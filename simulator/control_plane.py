@@ -29,6 +29,8 @@ from simulator.volumes import Provisioner
 START_S = 120.0
 NODES_S = 120.0
 POLL_S = 0.05
+PROBE_S = 5.0
+"""How long to wait for one sign of life: who has taken the port may accept connections and say nothing."""
 START_TRIES = 5
 PORT_TAKEN = "address already in use"
 
@@ -107,7 +109,7 @@ class ControlPlane:
 
         run("etcd", components.etcd(self._files, url=self._etcd_url, peer_url=self._peer_url))
         run("kube-apiserver", components.api_server(self._files, port=self._port, etcd_url=self._etcd_url))
-        self._until("the API server is ready", lambda: self.api.request("GET", "/readyz").text == "ok")
+        self._until("the API server is ready", self._is_ready)
         # Their names are those for which Kubernetes itself makes RBAC roles. kwok acts as every kubelet.
         manager = self.user("kube-controller-manager", user="system:kube-controller-manager")
         run("kube-controller-manager", components.controller_manager(self._files, kubeconfig=manager))
@@ -120,6 +122,9 @@ class ControlPlane:
         self._provisioner.create_classes()
         for loop in self._loops:
             loop.start()
+
+    def _is_ready(self) -> bool:
+        return self.api.request("GET", "/readyz", timeout_s=PROBE_S).text == "ok"
 
     def _until(self, what: str, reached: Callable[[], bool]) -> None:
         """Wait until `reached`; an answer that is an error is `not yet`, a component that ended is the end."""
