@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
+from nemostack.base_urls import base_url, notice
 from nemostack.errors import NoOutputs, TargetError
 from nemostack.outputs import StackOutputs
 from nemostack.redact import redact
@@ -102,4 +103,6 @@ def _validated(values: dict[str, Any], source: str) -> StackOutputs:
         if parts.scheme not in {"http", "https"} or not parts.netloc:
             value = redact(getattr(outputs, key))
             raise TargetError(f"{key}={value!r} of {source} is no URL: expected http(s)://host[:port]")
-    return outputs.model_copy(update={key: getattr(outputs, key).rstrip("/") for key in URL_KEYS})
+    for line in filter(None, (notice(key, getattr(outputs, key)) for key in URL_KEYS)):
+        print(f"notice: {redact(line)}", file=sys.stderr)
+    return outputs.model_copy(update={key: base_url(key, getattr(outputs, key)) for key in URL_KEYS})

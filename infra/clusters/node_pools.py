@@ -1,4 +1,4 @@
-"""What the node pools of all clouds have in common: labels, numbers of nodes, and how a pool is divided among zones."""
+"""Parts that the node pools of all clouds share: labels, numbers of nodes, division of a pool among zones."""
 
 import math
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Which machine type of which cloud carries which GPUs: the one table behind `gpu: L4, count: 1` in a pool.
+"""Machine types of the clouds with the GPUs that they carry: the one table behind `gpu: L4, count: 1` in a pool.
 
 A pool names either a machine type, or a kind of GPU and a count that this table resolves. Machine types that are
 not here work as well, if the pool also says which GPUs they carry.

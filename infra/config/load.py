@@ -7,13 +7,13 @@ work, with one line each: the path, what is wrong, what to do. Values of secrets
 import difflib
 import json
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from infra.config.local import LocalStackConfig
 from infra.config.rules import broken_rules
-from infra.config.section import PROJECT
+from infra.config.section import PROJECT, section_in
 from infra.config.stack import SECRET_KEYS, TARGETS, ClusterStackConfig
 from nemostack.errors import SettingsError
 
@@ -33,12 +33,12 @@ def load(raw: Mapping[str, str]) -> LocalStackConfig | ClusterStackConfig:
     try:
         config = model.model_validate(settings)
     except ValidationError as error:
-        found = error.errors(include_url=False)
+        errors = error.errors(include_url=False)
         # a list whose items are wrong counts as too short as well, which says nothing
-        broken = [problem["loc"] for problem in found if problem["type"] != "too_short"]
+        broken = [problem["loc"] for problem in errors if problem["type"] != "too_short"]
         lines = [
             describe(dict(problem), model)
-            for problem in found
+            for problem in errors
             if problem["type"] != "too_short" or all(loc[: len(problem["loc"])] != problem["loc"] for loc in broken)
         ]
         raise SettingsError("\n".join(lines)) from None
@@ -77,14 +77,7 @@ def keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
     for part in location:
         if part.isdigit():
             continue
-        found = section_in(model.model_fields[part].annotation)
-        assert found is not None
-        model = found
+        section = section_in(model.model_fields[part].annotation)
+        assert section is not None
+        model = section
     return list(model.model_fields)
-
-
-def section_in(annotation: Any) -> type[BaseModel] | None:
-    """The section that a field's type holds."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for part in get_args(annotation) if (found := section_in(part))), None)

@@ -99,19 +99,19 @@ class GpuPool(Section):
         if self.machine is None:
             assert self.gpu is not None
             assert self.count is not None
-            if found := machine_for(cloud, self.gpu, self.count):
-                return found
+            if machine := machine_for(cloud, self.gpu, self.count):
+                return machine
             known = sorted({f"{m.count}x{m.gpu}" for m in MACHINES[cloud]})
             raise ValueError(f"{cloud} has no machine with {self.count}x{self.gpu}; available: {', '.join(known)}")
-        found = machine_named(cloud, self.machine)
-        if found is None:
+        machine = machine_named(cloud, self.machine)
+        if machine is None:
             if self.gpu is None or self.count is None:
                 raise ValueError(f"machine {self.machine} is not in infra/config/gpus.py: set its gpu and count too")
             return Machine(self.machine, self.gpu, self.count)
-        for key, said, true in (("gpu", self.gpu, found.gpu), ("count", self.count, found.count)):
-            if said is not None and said != true:
-                raise ValueError(f"machine {self.machine} carries {found.count}x{found.gpu}, not {key}: {said}")
-        return found
+        for key, named, actual in (("gpu", self.gpu, machine.gpu), ("count", self.count, machine.count)):
+            if named is not None and named != actual:
+                raise ValueError(f"machine {self.machine} carries {machine.count}x{machine.gpu}, not {key}: {named}")
+        return machine
 
 
 class SystemPool(Section):

@@ -117,6 +117,7 @@ def lines(
 
     Points that are not finite are left out; empty markup when none is left.
     """
+    end_values = [one.points[-1][1] if one.points else math.nan for one in series]  # as they are, nan included
     series = [_finite(one) for one in series]
     if not any(one.points for one in series):
         return Markup()
@@ -129,7 +130,7 @@ def lines(
         right=_END_LABEL_WIDTH if end_labels else _LINE_MARGINS[1],
     )
     label_heights: list[float] = []
-    for one in series:
+    for one, end_value in zip(series, end_values, strict=True):
         if not one.points:
             continue
         path = [(frame.px(x), frame.py(y)) for x, y in thin(one.points)]
@@ -145,7 +146,7 @@ def lines(
             while any(abs(height - other) < _END_LABEL_GAP for other in label_heights):
                 height -= _END_LABEL_GAP
             label_heights.append(height)
-            frame.text(f"end s{one.style}", path[-1][0] + 10, height, f"{one.label} {one.points[-1][1]:.2f}")
+            frame.text(f"end s{one.style}", frame.right + 10, height, f"{one.label} {end_value:.2f}")
     return frame.svg(title)
 
 

@@ -1,6 +1,6 @@
 """Network of an EKS cluster: a VPC with private and public subnets, or the subnets that the settings name.
 
-A zone's letter decides its addresses, so that a zone more moves nobody else's. One NAT gateway serves all zones: the
+A zone's letter decides its addresses, so that one more zone moves nobody else's. One NAT gateway serves all zones: the
 zone it is in is the one whose failure stops downloads everywhere.
 """
 
@@ -84,22 +84,22 @@ class Network:
 def existing(settings: EksSettings, invoke: pulumi.InvokeOptions) -> Network:
     """Look the subnets of the settings up."""
     assert settings.vpc_id is not None
-    found = [ec2.get_subnet(id=name, opts=invoke) for name in settings.subnet_ids]
+    subnets = [ec2.get_subnet(id=name, opts=invoke) for name in settings.subnet_ids]
     return Network(
         vpc_id=settings.vpc_id,
-        subnets=[Subnet(zone=subnet.availability_zone, id=subnet.id) for subnet in found],
+        subnets=[Subnet(zone=subnet.availability_zone, id=subnet.id) for subnet in subnets],
     )
 
 
 def machine_offers(machines: Iterable[str], invoke: pulumi.InvokeOptions) -> Offers:
     """Ask AWS which zones of the region offer which machine types."""
-    wanted = sorted(set(machines))
+    names = sorted(set(machines))
     answer = ec2.get_instance_type_offerings(
         location_type="availability-zone",
-        filters=[ec2.GetInstanceTypeOfferingsFilterArgs(name="instance-type", values=wanted)],
+        filters=[ec2.GetInstanceTypeOfferingsFilterArgs(name="instance-type", values=names)],
         opts=invoke,
     )
-    offers: dict[str, set[str]] = {machine: set() for machine in wanted}
+    offers: dict[str, set[str]] = {machine: set() for machine in names}
     for machine, zone in zip(answer.instance_types, answer.locations, strict=True):
         offers[machine].add(zone)
     return offers

@@ -70,9 +70,9 @@ def role(
     name: str, service: str, policies: Sequence[str], opts: pulumi.ResourceOptions
 ) -> tuple[iam.Role, list[pulumi.Resource]]:
     """Make a role for a service and attach policies; what needs the role waits for the attachments too."""
-    made = iam.Role(name, assume_role_policy=trust(service), opts=opts)
+    created = iam.Role(name, assume_role_policy=trust(service), opts=opts)
     attached: list[pulumi.Resource] = [
-        iam.RolePolicyAttachment(f"{name}-{arn.rpartition('/')[2]}", role=made.name, policy_arn=arn, opts=opts)
+        iam.RolePolicyAttachment(f"{name}-{arn.rpartition('/')[2]}", role=created.name, policy_arn=arn, opts=opts)
         for arn in policies
     ]
-    return made, attached
+    return created, attached

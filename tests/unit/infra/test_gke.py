@@ -168,6 +168,49 @@ def test_the_channel_chooses_the_version_unless_the_settings_name_one() -> None:
     assert named[CLUSTER, "nemostack"].inputs["minMasterVersion"] == "1.36"
 
 
+def test_upgrades_are_within_the_window() -> None:
+    _, registered = connect(gke={"maintenance": {"day": "Saturday", "start": "20:30", "hours": 12}})
+    (window,) = registered[CLUSTER, "nemostack"].inputs["maintenancePolicy"].values()
+    assert window == {
+        "startTime": "2026-01-10T20:30:00Z",  # a Saturday
+        "endTime": "2026-01-11T08:30:00Z",
+        "recurrence": "FREQ=WEEKLY;BYDAY=SA",
+    }
+    _, registered = connect(gke={"maintenance": None})
+    assert "maintenancePolicy" not in registered[CLUSTER, "nemostack"].inputs
+
+
+def test_administrators_are_a_list_of_members() -> None:
+    _, registered = as_shipped()
+    assert not of_type(registered, ":ClusterRoleBinding")
+    members = ["group:platform@example.com", "user:me@example.com", "serviceAccount:ci@p.iam.gserviceaccount.com"]
+    _, registered = connect(gke={"admins": members})
+    (binding,) = of_type(registered, ":ClusterRoleBinding").values()
+    assert binding.inputs["roleRef"]["name"] == "cluster-admin"
+    assert [(subject["kind"], subject["name"]) for subject in binding.inputs["subjects"]] == [
+        ("Group", "platform@example.com"),
+        ("User", "me@example.com"),
+        ("User", "ci@p.iam.gserviceaccount.com"),
+    ]
+    granted = [one.inputs for name, one in of_type(registered, ":IAMMember").items() if name.startswith("admin-")]
+    assert [(one["member"], one["role"]) for one in granted] == [
+        (member, "roles/container.clusterViewer") for member in members
+    ]
+    _, registered = connect(found(), gke={"create": False, "admins": members})
+    assert not of_type(registered, ":ClusterRoleBinding"), "a cluster that is there has its own"
+
+
+def test_zones_of_the_system_pool() -> None:
+    _, registered = as_shipped()
+    assert "nodeLocations" not in of_type(registered, ":NodePool")["system"].inputs
+    zones = ["us-central1-a", "us-central1-b"]
+    system = {"machine": "e2-standard-8", "zones": zones}
+    pools = [pool | {"zones": zones} for pool in CLOUDS["gke"]["gpu_pools"]]
+    _, registered = connect(gke={"location": "us-central1", "system_pool": system, "gpu_pools": pools})
+    inputs = of_type(registered, ":NodePool")["system"].inputs
+    assert (inputs["nodeLocations"], inputs["initialNodeCount"]) == (zones, 1)
+
+
 def test_secure_defaults() -> None:
     _, registered = as_shipped()
     inputs = registered[CLUSTER, "nemostack"].inputs

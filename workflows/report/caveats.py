@@ -1,4 +1,4 @@
-"""What a reader must know before quoting a number of the report: what was small, simulated or left out."""
+"""Caveats: the things that a reader must know before quoting a number, such as parts that were small or simulated."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,8 @@ from workflows.results.approach import Approach
 _SIMILARITY_JUDGE = "nemostack/similarity-judge"
 
 
-def what_was_reduced(info: RunInfo, approaches: Sequence[Approach]) -> list[str]:
-    """One sentence each; empty when there is nothing to confess."""
+def list_caveats(info: RunInfo, approaches: Sequence[Approach]) -> list[str]:
+    """Return one sentence per caveat."""
     notes = []
     if info.outputs.get("base_model") == SAMPLE_MODEL:
         notes.append(
