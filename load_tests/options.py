@@ -23,6 +23,7 @@ from nemostack import stack_outputs
 from nemostack.base_urls import base_url, notice
 from nemostack.errors import BadInput
 from nemostack.redact import redact
+from nemostack.validation import validation_lines
 
 PROMPTS: Final = Path("examples/legal/test.jsonl")
 API_KEY_VARIABLE: Final = "NIM_API_KEY"
@@ -263,10 +264,4 @@ def spec_from(options: argparse.Namespace) -> LoadSpec:
             out=Path(options.out),
         )
     except ValidationError as error:
-        raise BadInput("; ".join(_line(e) for e in error.errors())) from error
-
-
-def _line(error: Any) -> str:
-    where = ".".join(map(str, error["loc"]))
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return f"{where}: {message}" if where else message
+        raise BadInput("; ".join(validation_lines(error))) from error

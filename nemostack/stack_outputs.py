@@ -19,6 +19,7 @@ from nemostack.base_urls import base_url, notice
 from nemostack.errors import NoOutputs, TargetError
 from nemostack.outputs import StackOutputs
 from nemostack.redact import redact
+from nemostack.validation import validation_lines
 
 ROOT = Path(__file__).resolve().parent.parent
 ENV_OUTPUTS = "NEMOSTACK_OUTPUTS"
@@ -94,7 +95,7 @@ def _validated(values: dict[str, Any], source: str) -> StackOutputs:
     try:
         outputs = StackOutputs.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        problems = "; ".join(validation_lines(error))
         raise TargetError(f"the stack outputs of {source} cannot be used: {problems}") from error
     for key in URL_KEYS:
         if key in OPTIONAL_KEYS and not getattr(outputs, key):
