@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cli import lifecycle, runs, stacks, suites, toolchain
+from cli import config, lifecycle, runs, stacks, suites, toolchain
 from load_tests.commands import app as load
 from nemostack import proxies
 from nemostack.errors import NemostackError
@@ -35,6 +35,7 @@ app.command(rich_help_panel=_STACK, context_settings=lifecycle.PULUMI_OPTIONS)(l
 app.command(rich_help_panel=_STACK, context_settings=lifecycle.PULUMI_OPTIONS)(lifecycle.preview)
 app.command(rich_help_panel=_STACK)(lifecycle.outputs)
 app.command(rich_help_panel=_STACK)(lifecycle.env)
+app.add_typer(config.app, name="config", rich_help_panel=_STACK)
 app.add_typer(toolchain.app, name="toolchain", rich_help_panel=_STACK)
 app.command(rich_help_panel=_STACK)(stacks.doctor)
 app.command("port-forward", rich_help_panel=_STACK)(stacks.port_forward)

@@ -3,8 +3,8 @@
     NemostackError            1   anything below, not told apart further
     ├── ToolchainError            a program is missing, cannot be installed, or failed
     ├── LocalServiceError         a service of the local stack cannot be started or stopped
-    ├── SettingsError             the settings of a stack cannot be used: one line per problem
     ├── BadInput              2   an option, a dataset or a run directory that cannot be used (Typer's usage errors too)
+    │   └── SettingsError         the settings of a stack cannot be used: one line per problem
     ├── TargetError           3   the outputs of the stack cannot be had
     │   └── NoOutputs             there are none: the stack never came up, or nothing of it is deployed
     ├── ServiceError          4   a service refused a request or answered nonsense
@@ -40,14 +40,14 @@ class LocalServiceError(NemostackError):
     """A service of the local stack cannot be started, stopped or reached."""
 
 
-class SettingsError(NemostackError):
-    """The settings of a stack cannot be used; one line per problem."""
-
-
 class BadInput(NemostackError):
     """What the user gave cannot be used."""
 
     exit_code = ExitCode.BAD_INPUT
+
+
+class SettingsError(BadInput):
+    """The settings of a stack cannot be used; one line per problem."""
 
 
 class TargetError(NemostackError):

@@ -19,7 +19,9 @@ class Maintenance(Section):
         default="Sunday", description="Day on which the window opens"
     )
     start: str = Field(
-        default="00:00", pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="Time at which it opens, UTC, e.g. 02:00"
+        default="00:00",
+        pattern=r"^([01]\d|2[0-3]):[0-5]\d$",
+        description="Time at which it opens, UTC, in quotes, e.g. '02:00'",
     )
     hours: int = Field(
         default=12, ge=4, le=24, description="Length; GKE needs 48 hours within 32 days, so 12 or more there"
@@ -57,6 +59,11 @@ class CloudCluster(Section):
     gpu_pools: tuple[GpuPool, ...] = Field(min_length=1, description="GPU node pools, one or more")
     rwx: str
 
+    @property
+    def principals(self) -> tuple[str, ...]:
+        """Administrators of a new cluster, by the names or ids that the cloud gives them."""
+        raise NotImplementedError
+
 
 class GkeSettings(CloudCluster):
     """Google Kubernetes Engine."""
@@ -69,7 +76,17 @@ class GkeSettings(CloudCluster):
     maintenance: Maintenance | None = Field(
         default=Maintenance(), description="Window for automatic upgrades of a new cluster; null: at any hour"
     )
+    admins: tuple[Annotated[str, Field(pattern=r"^(user|group|serviceAccount):[^\s:]+@[^\s:]+$")], ...] = Field(
+        default=(),
+        description="Members of Google Cloud IAM that administer a new cluster, e.g. group:platform@example.com, "
+        "besides those whose roles in the project allow it",
+    )
     rwx: Literal["filestore", "none"] = Field(default="filestore", description="ReadWriteMany storage class to create")
+
+    @property
+    def principals(self) -> tuple[str, ...]:
+        """Members of Google Cloud IAM."""
+        return self.admins
 
     @property
     def region(self) -> str:
@@ -111,6 +128,11 @@ class EksSettings(CloudCluster):
     )
     rwx: Literal["efs", "none"] = Field(default="efs", description="ReadWriteMany storage class to create")
 
+    @property
+    def principals(self) -> tuple[str, ...]:
+        """ARNs of IAM roles and users."""
+        return self.admins
+
     @model_validator(mode="after")
     def _network(self) -> Self:
         if (self.vpc_id is None) != (not self.subnet_ids):
@@ -137,6 +159,11 @@ class AksSettings(CloudCluster):
         default=Maintenance(), description="Window for automatic upgrades of a new cluster; null: at any hour"
     )
     rwx: Literal["azurefile", "none"] = Field(default="azurefile", description="ReadWriteMany storage class to create")
+
+    @property
+    def principals(self) -> tuple[str, ...]:
+        """Object ids of principals of Microsoft Entra."""
+        return tuple(admin.id for admin in self.admins)
 
 
 class AdoptedCluster(Section):

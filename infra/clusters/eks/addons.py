@@ -30,7 +30,7 @@ SYSTEM_NAMESPACE = "kube-system"
 
 @dataclass(frozen=True, kw_only=True)
 class Addons:
-    """Makes add-ons of one cluster. `opts` wait for it: its name is known before it is there."""
+    """Makes add-ons of one cluster. `opts` wait for it: its name is known before it exists."""
 
     cluster: str
     kubernetes_version: str
@@ -137,7 +137,7 @@ def shared_files(
             security_groups=[security.id],
             opts=opts,
         )
-        for subnet in network.one_a_zone()
+        for subnet in network.one_per_zone()
     ]
     parameters: dict[str, pulumi.Input[str]] = {
         "provisioningMode": "efs-ap",

@@ -1,6 +1,6 @@
 """Network of an EKS cluster: a VPC with private and public subnets, or the subnets that the settings name.
 
-A zone's letter decides its addresses, so that a zone more moves nobody else's. One NAT gateway serves all zones: the
+A zone's letter decides its addresses, so that one more zone moves nobody else's. One NAT gateway serves all zones: the
 zone it is in is the one whose failure stops downloads everywhere.
 """
 
@@ -76,7 +76,7 @@ class Network:
             return able
         return able[:1] if isinstance(pool, GpuPool) else able[:LEAST_ZONES]
 
-    def one_a_zone(self) -> list[Subnet]:
+    def one_per_zone(self) -> list[Subnet]:
         """Return a subnet of each zone: a file system may have one mount target in each."""
         return list({subnet.zone: subnet for subnet in reversed(self.subnets)}.values())[::-1]
 
