@@ -9,8 +9,8 @@ no synonyms, since WordNet is not shipped; targets `retriever` and `rag`, datase
 and benchmarks that execute code (HumanEval, MBPP) are refused; groups carry no metrics of their own.
 
 Choices where the contract is silent: greedy decoding (`temperature` 0) and `max_tokens` 256 unless told; an item that
-the model refuses (400, 413, 422) counts as NaN, while a model that is gone fails the job; 32 requests at a time. Unknown
-keys are ignored and named in the job's log. Outputs that the model cut at its limit of tokens are counted
+the model refuses (400, 413, 422) counts as NaN, while a model that is gone fails the job; 32 requests at a time.
+Unknown keys are ignored and named in the job's log. Outputs that the model cut at its limit of tokens are counted
 (`outputs_cut_by_length` of a task, `finish_reason` of a sample). Patterns of users run in a process of their own with
 limits; one that takes too long fails its job. How words are cut is said in `metrics/segmentation.py`.
 """
