@@ -129,11 +129,14 @@ def cleanup(
 def _settings(kind: Kind, **values: Any) -> Settings:
     from pydantic import ValidationError
 
+    from nemostack.validation import validation_lines
+
     try:
         return Settings(kind=kind, **values)
     except ValidationError as error:
-        problems = "; ".join(f"--{'-'.join(map(str, e['loc'])).replace('_', '-')}: {e['msg']}" for e in error.errors())
-        raise BadInput(f"these options cannot be used: {problems}") from error
+        problems = [line.split(": ", 1) for line in validation_lines(error)]
+        lines = [f"--{path.rpartition('.')[2].replace('_', '-')}: {message}" for path, message in problems]
+        raise BadInput(f"these options cannot be used: {'; '.join(lines)}") from error
 
 
 def _launch(target: o.TargetOptions, settings: Settings, run: o.RunOptions) -> Any:

@@ -8,6 +8,7 @@ arguments are visible to every user of a machine.
 import argparse
 import os
 import secrets
+import sys
 import time
 from pathlib import Path
 from typing import Any, Final, Self
@@ -19,7 +20,10 @@ from load_tests.traffic.adapters import AdapterChoice, Mix, MixKind
 from load_tests.traffic.arrivals import Arrivals
 from load_tests.traffic.prompts import Api
 from nemostack import stack_outputs
+from nemostack.base_urls import base_url, notice
 from nemostack.errors import BadInput
+from nemostack.redact import redact
+from nemostack.validation import validation_lines
 
 PROMPTS: Final = Path("examples/legal/test.jsonl")
 API_KEY_VARIABLE: Final = "NIM_API_KEY"
@@ -207,7 +211,9 @@ def _target(options: argparse.Namespace) -> tuple[str, str, str | None]:
         problem = "no target" if not given else f"{' and '.join(given)} name more than one target"
         raise BadInput(f"{problem}: give one of --stack NAME, --outputs FILE or --nim-url URL")
     if urls:
-        return "url", urls[0].rstrip("/"), None
+        if line := notice("nim_url", urls[0], name="--nim-url"):
+            print(f"notice: {redact(line)}", file=sys.stderr)
+        return "url", base_url("nim_url", urls[0]), None
     outputs = stack_outputs.resolve(options.stack or "local", Path(options.outputs) if options.outputs else None, {})
     return outputs.target, outputs.nim_url, outputs.base_model
 
@@ -258,10 +264,4 @@ def spec_from(options: argparse.Namespace) -> LoadSpec:
             out=Path(options.out),
         )
     except ValidationError as error:
-        raise BadInput("; ".join(_line(e) for e in error.errors())) from error
-
-
-def _line(error: Any) -> str:
-    where = ".".join(map(str, error["loc"]))
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return f"{where}: {message}" if where else message
+        raise BadInput("; ".join(validation_lines(error))) from error

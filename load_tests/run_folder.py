@@ -18,6 +18,7 @@ from load_tests.report import summary
 from load_tests.traffic.adapters import ServedModels
 from load_tests.verdict.slo import read_slo
 from nemostack.errors import BadInput
+from nemostack.validation import validation_lines
 
 MANIFEST: Final = "run.json"
 
@@ -52,8 +53,11 @@ def read_manifest(folder: Path) -> RunManifest:
     """Read the manifest of the run in `folder`. Raises BadInput."""
     try:
         return RunManifest.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
+    except OSError as error:
         raise BadInput(f"{folder} is not the folder of a load test: {error}") from error
+    except ValidationError as error:
+        lines = "; ".join(validation_lines(error))
+        raise BadInput(f"{folder / MANIFEST} is not of this version of nemostack: {lines}") from error
 
 
 def conclude(folder: Path, slo_file: Path | None = None) -> int:

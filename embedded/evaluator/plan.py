@@ -14,6 +14,7 @@ from embedded.evaluator.errors import DataError
 from embedded.evaluator.legacy import DEFAULT_TEMPLATE, current_shape
 from embedded.evaluator.metrics import Metric, create
 from embedded.evaluator.templates import check
+from nemostack.validation import validation_lines
 
 Kind = Literal["chat-completion", "completion", "data", "benchmark"]
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -52,11 +53,7 @@ def validated(model: type[_Model], document: Any, where: str) -> _Model:
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        lines = [
-            f"{'.'.join([where, *map(str, e['loc'])])}: {e['msg']}"
-            for e in error.errors(include_url=False, include_input=False)
-        ]
-        raise Unprocessable("; ".join(lines)) from None
+        raise Unprocessable("; ".join(validation_lines(error, where))) from None
 
 
 def parse_config(document: dict[str, Any]) -> Config:
@@ -130,8 +127,4 @@ def _metric(kind: str, params: dict[str, Any], where: str) -> Metric:
     try:
         return create(kind, params, where)
     except ValidationError as error:
-        lines = [
-            f"{'.'.join([where, 'params', *map(str, e['loc'])])}: {e['msg']}"
-            for e in error.errors(include_url=False, include_input=False)
-        ]
-        raise Unprocessable("; ".join(lines)) from None
+        raise Unprocessable("; ".join(validation_lines(error, f"{where}.params"))) from None

@@ -1,4 +1,4 @@
-"""A cluster that is there: any Kubernetes, K3s, minikube. Verified first, then used; nothing of it is made or deleted.
+"""An existing cluster: any Kubernetes, K3s, minikube. Verified first, then used; nothing of it is made or deleted.
 
 What is verified (capacity.py): GPUs and their memory, storage classes. Refuses a cluster that cannot carry the
 stack with all that is missing at once. Labels of nodes are the one thing that is put on it, if the settings ask.

@@ -60,7 +60,7 @@ class ClusterComponent(pulumi.ComponentResource):
         return pulumi.ResourceOptions(parent=self, depends_on=list(resources))
 
     def connect(self, kubeconfig: pulumi.Output[str], *needed: pulumi.Resource) -> pulumi.ResourceOptions:
-        """Connect to the cluster once `needed` are there; return options of children within it."""
+        """Connect to the cluster once `needed` exist; return options of children within it."""
         self.kubeconfig = pulumi.Output.secret(kubeconfig)
         self.provider = kubernetes_provider(self.name, self.kubeconfig, self.after(*needed))
         return pulumi.ResourceOptions(parent=self, provider=self.provider)

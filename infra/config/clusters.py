@@ -19,7 +19,9 @@ class Maintenance(Section):
         default="Sunday", description="Day on which the window opens"
     )
     start: str = Field(
-        default="00:00", pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="Time at which it opens, UTC, e.g. 02:00"
+        default="00:00",
+        pattern=r"^([01]\d|2[0-3]):[0-5]\d$",
+        description="Time at which it opens, UTC, in quotes, e.g. '02:00'",
     )
     hours: int = Field(
         default=12, ge=4, le=24, description="Length; GKE needs 48 hours within 32 days, so 12 or more there"
@@ -68,6 +70,11 @@ class GkeSettings(CloudCluster):
     system_pool: SystemPool = SystemPool(machine="e2-standard-8")
     maintenance: Maintenance | None = Field(
         default=Maintenance(), description="Window for automatic upgrades of a new cluster; null: at any hour"
+    )
+    admins: tuple[Annotated[str, Field(pattern=r"^(user|group|serviceAccount):[^\s:]+@[^\s:]+$")], ...] = Field(
+        default=(),
+        description="Members of Google Cloud IAM that administer a new cluster, e.g. group:platform@example.com, "
+        "besides those whose roles in the project allow it",
     )
     rwx: Literal["filestore", "none"] = Field(default="filestore", description="ReadWriteMany storage class to create")
 

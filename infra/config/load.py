@@ -16,6 +16,7 @@ from infra.config.rules import broken_rules
 from infra.config.section import PROJECT, section_in
 from infra.config.stack import SECRET_KEYS, TARGETS, ClusterStackConfig
 from nemostack.errors import SettingsError
+from nemostack.validation import validation_message
 
 
 def load(raw: Mapping[str, str]) -> LocalStackConfig | ClusterStackConfig:
@@ -66,8 +67,7 @@ def describe(problem: dict[str, Any], model: type[BaseModel]) -> str:
         close = difflib.get_close_matches(location[-1], known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}"
         return f"{path}: unknown key ({hint})"
-    message = problem["msg"].removeprefix("Value error, ")
-    message = f"{path}: {message[:1].lower()}{message[1:]}"
+    message = f"{path}: {validation_message(problem)}"
     # a whole section says nothing that its path does not, and may be long
     return message if isinstance(problem["input"], dict | list) else f"{message}, got {problem['input']!r}"
 

@@ -38,6 +38,7 @@ from load_tests.client.records import RequestRecord
 from load_tests.verdict import metrics
 from nemostack.errors import BadInput
 from nemostack.exit_codes import ExitCode
+from nemostack.validation import validation_lines
 
 LatencyName = Literal[
     "ttft_ms",
@@ -127,8 +128,7 @@ def read_slo(path: Path) -> Slo:
     try:
         return Slo.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
-        raise BadInput(f"{path} is not a valid SLO file:\n" + "\n".join(lines)) from error
+        raise BadInput("\n  ".join([f"{path} is not a valid SLO file:", *validation_lines(error)])) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise BadInput(f"cannot read SLO file {path}: {' '.join(str(error).split())}") from error
 

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nemostack.errors import BadInput, RunLocked
 from nemostack.models import Model
+from nemostack.validation import validation_lines
 from workflows.settings import Kind, Settings
 
 Status = Literal["pending", "running", "done", "skipped", "failed", "interrupted"]
@@ -131,8 +132,10 @@ class RunDirectory:
             return []
         try:
             return [kind.model_validate_json(line) for line in file.read_text().split("\n") if line]
-        except (OSError, ValidationError) as error:
+        except OSError as error:
             raise BadInput(f"{file} cannot be read: {error}") from error
+        except ValidationError as error:
+            raise BadInput(f"{file} cannot be used: {'; '.join(validation_lines(error))}") from error
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -155,7 +158,7 @@ class RunDirectory:
             ) from error
         except ValidationError as error:
             raise BadInput(
-                f"{file} was not written by this version of nemostack: {error.errors()[0]['msg']}"
+                f"{file} was not written by this version of nemostack: {'; '.join(validation_lines(error))}"
             ) from error
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from nemostack.errors import BadInput
 from nemostack.report import page
 from nemostack.report.svg import Bar, Group, Series, bars, lines
+from nemostack.validation import validation_lines
 from workflows.engine.run_directory import RunDirectory, write_atomically
 from workflows.report.caveats import list_caveats
 from workflows.results.approach import Approach, ItemResult
@@ -71,8 +72,10 @@ def _comparison(run: RunDirectory) -> Comparison | None:
     file = run.path / "comparison.json"
     try:
         return Comparison.model_validate_json(file.read_text())
-    except (OSError, ValidationError) as error:
+    except OSError as error:
         raise BadInput(f"{file} cannot be read: {error}") from error
+    except ValidationError as error:
+        raise BadInput(f"{file} cannot be used: {'; '.join(validation_lines(error))}") from error
 
 
 def _evaluated(run: RunDirectory) -> list[Approach]:

@@ -1,4 +1,4 @@
-"""Azure Kubernetes Service: network, identity, cluster, GPU pools, Azure Files. Or pools for a cluster that is there.
+"""Azure Kubernetes Service: network, identity, cluster, GPU pools, Azure Files. Or pools for an existing cluster.
 
 Login by Microsoft Entra only (no local accounts), Azure CNI with Cilium (which enforces NetworkPolicies), workload
 identity, no public address on a node. Not made: the subscription's quota for GPUs.
@@ -64,7 +64,7 @@ class AksArgs(CloudArgs):
 
 
 def connect(config: ClusterStackConfig, _root: Path, opts: pulumi.ResourceOptions | None = None) -> Cluster:
-    """Make the cluster of the settings, or GPU pools for the one that is there."""
+    """Make the cluster of the settings, or GPU pools for an existing one."""
     settings = config.cluster
     assert isinstance(settings, AksSettings)
     cloud = azure.Provider("azure", location=settings.location)

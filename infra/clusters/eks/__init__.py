@@ -1,8 +1,8 @@
-"""Amazon EKS: network, roles, cluster, add-ons, node groups, EFS. Or GPU pools for a cluster that is there.
+"""Amazon EKS: network, roles, cluster, add-ons, node groups, EFS. Or GPU pools for an existing cluster.
 
 Private nodes, encrypted disks, metadata that pods do not reach, a role for each thing that speaks to AWS (Pod
 Identity), network policies switched on, a log of the API server. Not made: quotas and capacity reservations, which
-the largest machines need. Of a cluster that is there, its drivers of volumes and its autoscaler are its owner's; the
+the largest machines need. Of an existing cluster, its drivers of volumes and its autoscaler are its owner's; the
 driver of EFS must be there.
 """
 
@@ -60,7 +60,7 @@ class EksArgs(CloudArgs):
 
 
 def connect(config: ClusterStackConfig, root: Path, opts: pulumi.ResourceOptions | None = None) -> Cluster:
-    """Make the cluster of the settings, or GPU pools for the one that is there."""
+    """Make the cluster of the settings, or GPU pools for an existing one."""
     settings = config.cluster
     assert isinstance(settings, EksSettings)
     tags = aws.ProviderDefaultTagsArgs(tags={"managed-by": "nemostack"})
@@ -179,7 +179,7 @@ def administrators(name: str, settings: EksSettings, opts: pulumi.ResourceOption
 
 
 def create(name: str, settings: EksSettings, network: Network, opts: pulumi.ResourceOptions) -> ClusterHandle:
-    """Make the cluster, whose maker is its first administrator."""
+    """Create the cluster, whose creator is its first administrator."""
     role, attached = eks_roles.role("cluster", "eks.amazonaws.com", eks_roles.CLUSTER, opts)
     cluster = eks.Cluster(
         name,

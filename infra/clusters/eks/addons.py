@@ -30,7 +30,7 @@ SYSTEM_NAMESPACE = "kube-system"
 
 @dataclass(frozen=True, kw_only=True)
 class Addons:
-    """Makes add-ons of one cluster. `opts` wait for it: its name is known before it is there."""
+    """Makes add-ons of one cluster. `opts` wait for it: its name is known before it exists."""
 
     cluster: str
     kubernetes_version: str

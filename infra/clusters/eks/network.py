@@ -1,6 +1,6 @@
 """Network of an EKS cluster: a VPC with private and public subnets, or the subnets that the settings name.
 
-A zone's letter decides its addresses, so that a zone more moves nobody else's. One NAT gateway serves all zones: the
+A zone's letter decides its addresses, so that one more zone moves nobody else's. One NAT gateway serves all zones: the
 zone it is in is the one whose failure stops downloads everywhere.
 """
 

@@ -1,4 +1,4 @@
-"""Google Kubernetes Engine: network, cluster, system pool, GPU pools, Filestore. Or pools for a cluster that is there.
+"""Google Kubernetes Engine: network, cluster, system pool, GPU pools, Filestore. Or pools for an existing cluster.
 
 Private nodes with least privilege, Dataplane V2 (which enforces NetworkPolicies), shielded nodes, workload identity,
 no basic or certificate login. Not made: the APIs of the project and its quota for GPUs.
@@ -23,6 +23,7 @@ from infra.clusters.storage import RWX_CLASS, makes_shared_class, storage_class
 from infra.config.clusters import GkeSettings, Maintenance
 from infra.config.stack import ClusterStackConfig
 
+VIEWER_ROLE = "roles/container.clusterViewer"
 MONDAY = date(2026, 1, 5)
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 NODE_ROLES = ("roles/container.defaultNodeServiceAccount", "roles/artifactregistry.reader")
@@ -48,7 +49,7 @@ class GkeArgs(CloudArgs):
 
 
 def connect(config: ClusterStackConfig, _root: Path, opts: pulumi.ResourceOptions | None = None) -> Cluster:
-    """Make the cluster of the settings, or GPU pools for the one that is there."""
+    """Make the cluster of the settings, or GPU pools for an existing one."""
     settings = config.cluster
     assert isinstance(settings, GkeSettings)
     shared = makes_shared_class(config)
@@ -106,6 +107,8 @@ class GkeCluster(ClusterComponent):
         self.ready += [gpu_pool(context, pool, nodes_after) for pool in args.settings.gpu_pools]
         content = pulumi.Output.all(handle.endpoint, handle.ca).apply(lambda address: kubeconfig.gke(name, *address))
         in_cluster = self.connect(content, *handle.ready)
+        if args.settings.admins and not args.adopted:
+            administrators(args.settings, self.child, in_cluster)
         if args.shared_files:
             self.ready.append(shared_files(handle.network, in_cluster))
         if handle.workload_identity:
@@ -131,6 +134,33 @@ def node_account(
         for role in NODE_ROLES
     ]
     return account, granted
+
+
+def administrators(settings: GkeSettings, opts: pulumi.ResourceOptions, in_cluster: pulumi.ResourceOptions) -> None:
+    """Let the members of the settings find the cluster, and do all within it.
+
+    Google's own role for that, Kubernetes Engine Admin, would be one for all clusters of the project.
+    """
+    for member in settings.admins:
+        gcp.projects.IAMMember(
+            f"admin-{member.replace(':', '-')}", project=settings.project, role=VIEWER_ROLE, member=member, opts=opts
+        )
+    kubernetes.rbac.v1.ClusterRoleBinding(
+        "admins",
+        metadata=kubernetes.meta.v1.ObjectMetaArgs(name="nemostack-admins"),
+        role_ref=kubernetes.rbac.v1.RoleRefArgs(
+            api_group="rbac.authorization.k8s.io", kind="ClusterRole", name="cluster-admin"
+        ),
+        subjects=[
+            kubernetes.rbac.v1.SubjectArgs(
+                api_group="rbac.authorization.k8s.io",
+                kind="Group" if member.startswith("group:") else "User",
+                name=member.partition(":")[2],
+            )
+            for member in settings.admins
+        ],
+        opts=in_cluster,
+    )
 
 
 def bucket_access(

@@ -180,6 +180,26 @@ def test_upgrades_are_within_the_window() -> None:
     assert "maintenancePolicy" not in registered[CLUSTER, "nemostack"].inputs
 
 
+def test_administrators_are_a_list_of_members() -> None:
+    _, registered = as_shipped()
+    assert not of_type(registered, ":ClusterRoleBinding")
+    members = ["group:platform@example.com", "user:me@example.com", "serviceAccount:ci@p.iam.gserviceaccount.com"]
+    _, registered = connect(gke={"admins": members})
+    (binding,) = of_type(registered, ":ClusterRoleBinding").values()
+    assert binding.inputs["roleRef"]["name"] == "cluster-admin"
+    assert [(subject["kind"], subject["name"]) for subject in binding.inputs["subjects"]] == [
+        ("Group", "platform@example.com"),
+        ("User", "me@example.com"),
+        ("User", "ci@p.iam.gserviceaccount.com"),
+    ]
+    granted = [one.inputs for name, one in of_type(registered, ":IAMMember").items() if name.startswith("admin-")]
+    assert [(one["member"], one["role"]) for one in granted] == [
+        (member, "roles/container.clusterViewer") for member in members
+    ]
+    _, registered = connect(found(), gke={"create": False, "admins": members})
+    assert not of_type(registered, ":ClusterRoleBinding"), "a cluster that is there has its own"
+
+
 def test_zones_of_the_system_pool() -> None:
     _, registered = as_shipped()
     assert "nodeLocations" not in of_type(registered, ":NodePool")["system"].inputs

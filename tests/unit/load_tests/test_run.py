@@ -76,8 +76,10 @@ def test_a_first_token_is_seen_before_the_reply_has_ended(mock_nim: Start, load:
 @pytest.mark.parametrize("listing", ["parent", "root"])
 def test_adapters_are_found_in_both_kinds_of_model_list(mock_nim: Start, load: Load, listing: str) -> None:
     nim = mock_nim("--ttft", "0.01", "--itl", "0.001", "--tokens", "3", "--listing", listing)
-    run = load(nim.url, "-u 2 --duration 1s --warmup 0s --request-timeout 1s")
-    assert run.err.startswith(f"load: base model mock/base and {2 + len(FAULTS)} adapters\n")
+    run = load(f"{nim.url}/v1/", "-u 2 --duration 1s --warmup 0s --request-timeout 1s")
+    notice, models, *_ = run.err.splitlines()
+    assert notice == f"notice: --nim-url: using {nim.url} without /v1, which clients add themselves"
+    assert models == f"load: base model mock/base and {2 + len(FAULTS)} adapters"
     assert set(run.report["models"]) == {*ADAPTERS.split(","), "mock/base", *(f"fault/{name}" for name in FAULTS)}
 
 
