@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
-from embedded.evaluator.documents import Strict
+from embedded.common.unknown_keys import Tolerant
 from embedded.evaluator.errors import DataError
 from embedded.evaluator.metrics.base import Context, Metric, Scores
 from embedded.evaluator.templates import check, render
@@ -35,7 +35,7 @@ _NUMBER: dict[str, Callable[[float, float, float], bool]] = {
 }
 
 
-class _CheckParams(Strict):
+class _CheckParams(Tolerant):
     check: list[str | float] = Field(min_length=3, max_length=4)
 
 
@@ -47,7 +47,7 @@ class _Check(Metric):
 
     def configure(self, params: dict[str, Any]) -> None:
         """Refuses unknown operators."""
-        left, operator, right, *rest = _CheckParams.model_validate(params).check
+        left, operator, right, *rest = self.read_params(_CheckParams, params).check
         if str(operator) not in self.OPERATORS:
             raise DataError(f"{self.where}: operator {operator!r}; known are {', '.join(self.OPERATORS)}")
         self.left, self.operator, self.right, self.rest = str(left), self.OPERATORS[str(operator)], str(right), rest
@@ -113,7 +113,7 @@ class NumberCheck(_Check):
         return not math.isnan(ours) and bool(self.operator(ours, theirs, self.tolerance))
 
 
-class _ToolParams(Strict):
+class _ToolParams(Tolerant):
     tool_calls_ground_truth: str
 
 
@@ -122,7 +122,7 @@ class ToolCalling(Metric):
 
     def configure(self, params: dict[str, Any]) -> None:
         """One template that gives the expected calls as JSON, e.g. `{{ item.tool_calls | tojson }}`."""
-        self.truth = _ToolParams.model_validate(params).tool_calls_ground_truth
+        self.truth = self.read_params(_ToolParams, params).tool_calls_ground_truth
         check(self.truth, self.where)
 
     def rehearse(self, context: Context) -> None:
