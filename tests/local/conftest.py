@@ -22,6 +22,7 @@ import pytest
 
 from infra.config import stack_file
 from operations.toolchain import environments
+from simulator import ports
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 240
@@ -124,22 +125,12 @@ class Clone:
         return subprocess.run(["git", *command], cwd=self.path, check=True, capture_output=True, text=True).stdout
 
 
-def free_ports(count: int) -> int:
-    """The first of `count` free ports in a row, out of a thousand that no other worker of this run looks at.
-
-    They are free again for a while when a stack stops, so two workers that chose from the same ones could meet.
-    """
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    first = 21000 + worker % 10 * 1000
-    for base in range(first + os.getpid() % 20 * count, first + 1000 - count, count):
-        try:
-            for port in range(base, base + count):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return base
-    raise AssertionError("no free ports")
+@pytest.fixture
+def base_port() -> Iterator[int]:
+    """First of the ports of two stacks. They are free again for a while when a stack stops, so they stay held."""
+    with ports.hold() as held:
+        assert len(held) >= 2 * PORTS_PER_STACK
+        yield held[0]
 
 
 def environment_that_is_ready(clone: Path) -> None:
@@ -155,7 +146,7 @@ def environment_that_is_ready(clone: Path) -> None:
 
 
 @pytest.fixture
-def clone(tmp_path: Path) -> Iterator[Any]:
+def clone(tmp_path: Path, base_port: int) -> Iterator[Any]:
     path = tmp_path / "clone"
     shutil.copytree(ROOT / "tests" / "local" / "fakes", path, ignore=shutil.ignore_patterns("__pycache__"))
     packages = ("cli", "infra", "nemostack", "operations", "workflows")
@@ -167,7 +158,7 @@ def clone(tmp_path: Path) -> Iterator[Any]:
     (path / "orders").mkdir()
     (path / ".venv").symlink_to(Path(sys.prefix))
     environment_that_is_ready(path)
-    made = Clone(path, free_ports(2 * PORTS_PER_STACK))
+    made = Clone(path, base_port)
     made.setting("base_port: 18080", f"base_port: {made.base_port}")
     made.git("init", "--quiet")
     made.git("add", "Pulumi.yaml", *packages, "embedded", "mlflow", "__main__.py", ".gitignore")
