@@ -199,9 +199,14 @@ def measure(plane: ControlPlane, stack: PulumiStack, *, folder: Path, rounds: in
         with meter("kubectl apply"):
             kubectl(plane, "apply", "--server-side", *applied)
         kubectl(
-            plane, "wait", "--for=jsonpath={.status.state}=Ready", "nimservices", "--all", "--all-namespaces",
+            plane,
+            "wait",
+            "--for=jsonpath={.status.state}=Ready",
+            "nimservices",
+            "--all",
+            "--all-namespaces",
             "--timeout=600s",
-        )  # fmt: skip
+        )
     return meter, len(made)
 
 

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from cli import options as o
-from nemostack.errors import EXIT_INCONCLUSIVE, EXIT_NO_GO, BadInput, NemostackError
+from nemostack.errors import BadInput, NemostackError
+from nemostack.exit_codes import ExitCode
 from workflows.settings import Kind, Settings
 
 _ZERO_SHOT = o.EvaluationOptions(shots=0)
@@ -97,7 +98,7 @@ def compare(
     render.FORMATS[output](stdout(), comparison)
     if gate:
         outcome = comparison.decision.outcome if comparison.decision else "INCONCLUSIVE"
-        raise typer.Exit({"GO": 0, "NO-GO": EXIT_NO_GO, "INCONCLUSIVE": EXIT_INCONCLUSIVE}[outcome])
+        raise typer.Exit({"GO": ExitCode.DONE, "NO-GO": ExitCode.NO_GO, "INCONCLUSIVE": ExitCode.INCONCLUSIVE}[outcome])
 
 
 @o.spread
@@ -128,11 +129,14 @@ def cleanup(
 def _settings(kind: Kind, **values: Any) -> Settings:
     from pydantic import ValidationError
 
+    from nemostack.validation import validation_lines
+
     try:
         return Settings(kind=kind, **values)
     except ValidationError as error:
-        problems = "; ".join(f"--{'-'.join(map(str, e['loc'])).replace('_', '-')}: {e['msg']}" for e in error.errors())
-        raise BadInput(f"these options cannot be used: {problems}") from error
+        problems = [line.split(": ", 1) for line in validation_lines(error)]
+        lines = [f"--{path.rpartition('.')[2].replace('_', '-')}: {message}" for path, message in problems]
+        raise BadInput(f"these options cannot be used: {'; '.join(lines)}") from error
 
 
 def _launch(target: o.TargetOptions, settings: Settings, run: o.RunOptions) -> Any:

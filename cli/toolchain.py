@@ -20,6 +20,24 @@ def ensure(
         typer.echo(f"{name}\t{path}")
 
 
+@app.command()
+def packages(
+    targets: Annotated[
+        list[str] | None, typer.Argument(metavar="TARGET...", help="local, gke, eks or aks; the others need none.")
+    ] = None,
+    *,
+    stack: Annotated[str | None, typer.Option("--stack", help="Take the target of this stack.")] = None,
+) -> None:
+    """Install the Python packages that only some targets need: the embedded services, the SDKs of clouds."""
+    from operations.stacks import stacks
+    from operations.toolchain import environments
+
+    for target in targets or ():
+        environments.ensure_for(target)
+    if stack is not None:
+        environments.ensure_for(stacks.target_of(stack))
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def run(context: typer.Context) -> None:
     """Run one command with the toolchain: nemostack toolchain run -- pulumi preview -s local."""

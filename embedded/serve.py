@@ -14,6 +14,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from nemostack.validation import validation_lines
+
 SERVICES = ("gateway", "data_store", "entity_store", "customizer", "evaluator", "judge", "nim")
 
 
@@ -25,12 +27,7 @@ def _read(path: Path, settings: Any) -> Any:
     try:
         return settings.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
-        raise ConfigError(
-            "\n".join(
-                f"config {path}: {'.'.join(map(str, mistake['loc'])) or 'the whole'}: {mistake['msg']}"
-                for mistake in error.errors(include_input=False)
-            )
-        ) from error
+        raise ConfigError("\n".join(f"config {path}: {line}" for line in validation_lines(error))) from error
     except (OSError, ValueError) as error:
         raise ConfigError(f"config {path} cannot be read as JSON: {error}") from error
 

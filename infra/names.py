@@ -36,41 +36,87 @@ class Service:
 
 
 DATA_STORE = Service(
-    key="data_store", alias="data-store", name="nemo-data-store", port=3000, namespace="nemo-datastore",
-    health="/v1/health", prefixes=("/v1/hf", "/v1/datastore"),
-)  # fmt: skip
+    key="data_store",
+    alias="data-store",
+    name="nemo-data-store",
+    port=3000,
+    namespace="nemo-datastore",
+    health="/v1/health",
+    prefixes=("/v1/hf", "/v1/datastore"),
+)
 ENTITY_STORE = Service(
-    key="entity_store", alias="entity-store", name="nemo-entity-store", port=8000, namespace="nemo-entity-store",
-    health="/health", prefixes=("/v1/namespaces", "/v1/projects", "/v1/datasets", "/v1/repos", "/v1/models"),
-)  # fmt: skip
-CUSTOMIZER = Service(
-    key="customizer", alias="customizer", name="nemo-customizer", port=8000, namespace="nemo-customizer",
-    health="/v1/health/ready", prefixes=("/v1/customization",),
-)  # fmt: skip
-EVALUATOR = Service(
-    key="evaluator", alias="evaluator", name="nemo-evaluator", port=7331, namespace="nemo-evaluator",
-    health="/health", prefixes=("/v1/evaluation", "/v2/evaluation"),
-)  # fmt: skip
-CORE = Service(
-    key="core", alias="core", name="nemo-core-api", port=8000, namespace="nemo-evaluator", health="/health",
-    prefixes=("/v1/jobs", "/v2/inference", "/v2/models"),
-)  # fmt: skip
-GUARDRAILS = Service(
-    key="guardrails", alias="guardrails", name="nemo-guardrails", port=7331, namespace="nemo-guardrails",
-    health="/v1/health", prefixes=("/v1/guardrail",),
-)  # fmt: skip
-DEPLOYMENT_MANAGEMENT = Service(
-    key="deployment_management", alias="deployment-management", name="nemo-deployment-management", port=8000,
-    namespace="nemo-deployment-management", health="/health", prefixes=("/v1/deployment",),
-)  # fmt: skip
-NIM_PROXY = Service(
-    key="nim_proxy", alias="nim-proxy", name="nemo-nim-proxy", port=8000, namespace="nemo-nim-proxy",
+    key="entity_store",
+    alias="entity-store",
+    name="nemo-entity-store",
+    port=8000,
+    namespace="nemo-entity-store",
     health="/health",
-)  # fmt: skip
+    prefixes=("/v1/namespaces", "/v1/projects", "/v1/datasets", "/v1/repos", "/v1/models"),
+)
+CUSTOMIZER = Service(
+    key="customizer",
+    alias="customizer",
+    name="nemo-customizer",
+    port=8000,
+    namespace="nemo-customizer",
+    health="/v1/health/ready",
+    prefixes=("/v1/customization",),
+)
+EVALUATOR = Service(
+    key="evaluator",
+    alias="evaluator",
+    name="nemo-evaluator",
+    port=7331,
+    namespace="nemo-evaluator",
+    health="/health",
+    prefixes=("/v1/evaluation", "/v2/evaluation"),
+)
+CORE = Service(
+    key="core",
+    alias="core",
+    name="nemo-core-api",
+    port=8000,
+    namespace="nemo-evaluator",
+    health="/health",
+    prefixes=("/v1/jobs", "/v2/inference", "/v2/models"),
+)
+GUARDRAILS = Service(
+    key="guardrails",
+    alias="guardrails",
+    name="nemo-guardrails",
+    port=7331,
+    namespace="nemo-guardrails",
+    health="/v1/health",
+    prefixes=("/v1/guardrail",),
+)
+DEPLOYMENT_MANAGEMENT = Service(
+    key="deployment_management",
+    alias="deployment-management",
+    name="nemo-deployment-management",
+    port=8000,
+    namespace="nemo-deployment-management",
+    health="/health",
+    prefixes=("/v1/deployment",),
+)
+NIM_PROXY = Service(
+    key="nim_proxy",
+    alias="nim-proxy",
+    name="nemo-nim-proxy",
+    port=8000,
+    namespace="nemo-nim-proxy",
+    health="/health",
+)
 
 PLATFORM: tuple[Service, ...] = (
-    DATA_STORE, ENTITY_STORE, CUSTOMIZER, EVALUATOR, CORE, GUARDRAILS, DEPLOYMENT_MANAGEMENT, NIM_PROXY,
-)  # fmt: skip
+    DATA_STORE,
+    ENTITY_STORE,
+    CUSTOMIZER,
+    EVALUATOR,
+    CORE,
+    GUARDRAILS,
+    DEPLOYMENT_MANAGEMENT,
+    NIM_PROXY,
+)
 
 NIM_PORT = 8000
 NIM_PREFIXES = ("/v1/completions", "/v1/chat", "/v1/embeddings", "/v1/classify", "/v1/models", "/v1/health")
@@ -113,11 +159,20 @@ PROXY_NAMESPACES = {"traefik": "traefik", "nginx-f5": "nginx-ingress", "nginx": 
 
 OWN_NAMESPACES = frozenset(
     {
-        RELEASE, *(service.namespace for service in PLATFORM), MLFLOW_NAMESPACE, GPU_NAMESPACE, VOLCANO_NAMESPACE,
-        CERT_MANAGER_NAMESPACE, NIM_OPERATOR_NAMESPACE, POSTGRES_OPERATOR_NAMESPACE, POSTGRES_NAMESPACE,
-        OBJECT_STORE_NAMESPACE, ENVOY_NAMESPACE, GATEWAY_NAMESPACE,
+        RELEASE,
+        *(service.namespace for service in PLATFORM),
+        MLFLOW_NAMESPACE,
+        GPU_NAMESPACE,
+        VOLCANO_NAMESPACE,
+        CERT_MANAGER_NAMESPACE,
+        NIM_OPERATOR_NAMESPACE,
+        POSTGRES_OPERATOR_NAMESPACE,
+        POSTGRES_NAMESPACE,
+        OBJECT_STORE_NAMESPACE,
+        ENVOY_NAMESPACE,
+        GATEWAY_NAMESPACE,
     }
-)  # fmt: skip
+)
 """Every namespace that stacks make, whichever their settings, besides those that the settings name."""
 
 LOCAL_PORTS = {"nemo": 18080, "data_store": 18081, "nim": 18082, "mlflow": 18083}
@@ -175,14 +230,15 @@ def foundation(config: ClusterStackConfig) -> dict[str, str]:
         CERT_MANAGER_NAMESPACE: ("restricted", said.cert_manager == "install"),
         NIM_OPERATOR_NAMESPACE: ("restricted", said.nim_operator == "install"),
         POSTGRES_OPERATOR_NAMESPACE: (
-            "restricted", postgres.kind == "cloudnative-pg" and postgres.operator == "install",
+            "restricted",
+            postgres.kind == "cloudnative-pg" and postgres.operator == "install",
         ),
         POSTGRES_NAMESPACE: ("restricted", postgres.kind == "cloudnative-pg"),
         OBJECT_STORE_NAMESPACE: ("restricted", config.object_store.kind == "in-cluster"),
         ENVOY_NAMESPACE: ("baseline", gateway and routes.gateway.controller == "envoy" and routes.gateway.install),
         GATEWAY_NAMESPACE: ("baseline", gateway or master),
         config.observability.namespace: ("privileged", config.observability.prometheus == "install"),
-    }  # fmt: skip
+    }
     return {namespace: level for namespace, (level, needed) in wanted.items() if needed}
 
 

@@ -47,9 +47,20 @@ CLUSTER_AUTOSCALER = Chart(
 )
 
 CHARTS: tuple[Chart, ...] = (
-    NEMO, NIM_LLM, NIM_OPERATOR, GPU_OPERATOR, DEVICE_PLUGIN, VOLCANO, CERT_MANAGER, ENVOY_GATEWAY, CLOUDNATIVE_PG,
-    SEAWEEDFS, MLFLOW, PROMETHEUS, CLUSTER_AUTOSCALER,
-)  # fmt: skip
+    NEMO,
+    NIM_LLM,
+    NIM_OPERATOR,
+    GPU_OPERATOR,
+    DEVICE_PLUGIN,
+    VOLCANO,
+    CERT_MANAGER,
+    ENVOY_GATEWAY,
+    CLOUDNATIVE_PG,
+    SEAWEEDFS,
+    MLFLOW,
+    PROMETHEUS,
+    CLUSTER_AUTOSCALER,
+)
 
 POSTGRES_IMAGE = "ghcr.io/cloudnative-pg/postgresql:17.6-system-trixie"
 """NVIDIA's charts bundle 16 and 17; the operator's default would be 18."""

@@ -1,33 +1,34 @@
 """A server that streams tokens at a known cadence and writes down when it did: an oracle for the client.
 
 Nothing of it is a model. Run it at the rate that is planned for a real NIM, first: what the load test then reports
-beyond the cadence is the client's own. It lists a base model, adapters, and one model a fault, which fails each
+beyond the cadence is the client's own. It lists a base model, adapters, and one model per fault, which fails each
 request in that way. With `--log` each reply leaves a line with its clock points (perf_counter, comparable on one
 host) under the X-Request-Id that the client sent.
 
 It speaks just enough HTTP/1.1: POST with Content-Length, keep-alive, chunked replies.
 """
 
-import argparse
 import asyncio
 import contextlib
 import json
 import signal
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 BASE = "mock/base"
-FAULTS = ("http-400", "http-429", "http-500", "error-event", "error-object", "empty", "truncated", "malformed",
-          "hang", "refuse", "no-usage", "closed-early")  # fmt: skip
+FAULTS = (
+    *("http-400", "http-429", "http-500", "error-event", "error-object", "empty", "truncated", "malformed"),
+    *("hang", "refuse", "no-usage", "closed-early"),
+)
+ListingStyle = Literal["parent", "root"]
 REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 429: "Too Many Requests", 500: "Internal Server Error"}
 
 
 @dataclass
 class Cadence:
-    """What every reply looks like. `stall_at_s` after the first request all streams freeze for `stall_for_s`."""
+    """The pace of every reply. `stall_at_s` after the first request all streams freeze for `stall_for_s`."""
 
     ttft_s: float = 0.05
     itl_s: float = 0.01
@@ -35,7 +36,6 @@ class Cadence:
     tokens_per_event: int = 1
     stall_at_s: float | None = None
     stall_for_s: float = 0.0
-    adapters: tuple[str, ...] = ("mock/adapter-a@cust-1", "mock/adapter-b@cust-2")
     log: TextIO | None = None
     started: float | None = None  # when the first request came
 
@@ -50,21 +50,34 @@ class Cadence:
                 await asyncio.sleep(begin + self.stall_for_s - now)
 
 
-def model_list(cadence: Cadence) -> dict[str, Any]:
-    """Reply of /v1/models: adapters and faults have the base model as parent, as in vLLM."""
-    ids = [BASE, *cadence.adapters, *(f"fault/{name}" for name in FAULTS)]
-    rows = [
-        {"id": m, "object": "model", "created": 0, "owned_by": "mock", "parent": None if m == BASE else BASE}
-        for m in ids
-    ]
-    return {"object": "list", "data": rows}
+@dataclass(frozen=True)
+class Listing:
+    """The reply of /v1/models. Adapters and faults belong to the base model, which is told by the key `style`.
+
+    parent: as vLLM does from 0.5.4 on; `root` is then the folder that a model was loaded from. root: as NIM 1.x and
+    older vLLM do; `parent` is then null everywhere.
+    """
+
+    adapters: tuple[str, ...] = ("mock/adapter-a@cust-1", "mock/adapter-b@cust-2")
+    style: ListingStyle = "parent"
+
+    def reply(self) -> dict[str, Any]:
+        """Build the list."""
+        by_parent = self.style == "parent"
+        rows = [{"id": BASE, "root": "/models/mock-base" if by_parent else BASE, "parent": None, "max_model_len": 4096}]
+        rows += [
+            {"id": model, "root": f"/adapters/{k}" if by_parent else BASE, "parent": BASE if by_parent else None}
+            for k, model in enumerate((*self.adapters, *(f"fault/{name}" for name in FAULTS)))
+        ]
+        constants = {"object": "model", "created": 0, "owned_by": "mock"}
+        return {"object": "list", "data": [{**row, **constants} for row in rows]}
 
 
 class MockNim:
     """Connections and replies."""
 
-    def __init__(self, cadence: Cadence) -> None:
-        self.cadence = cadence
+    def __init__(self, cadence: Cadence, listing: Listing) -> None:
+        self.cadence, self.listing = cadence, listing
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer requests on one connection until it closes."""
@@ -83,7 +96,7 @@ class MockNim:
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         if method == "GET":
             known = path == "/v1/models"
-            return await _plain(writer, 200 if known else 404, model_list(self.cadence) if known else {"detail": path})
+            return await _plain(writer, 200 if known else 404, self.listing.reply() if known else {"detail": path})
         if self.cadence.started is None:
             self.cadence.started = received
         asked = json.loads(body)
@@ -118,8 +131,10 @@ class MockNim:
         if chat:  # a role-only event, at once: it is not the first token
             writer.write(_event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}))
         content = {"index": 0, "delta": {"content": " word"}} if chat else {"index": 0, "text": " word"}
-        chunk = _event({"id": "mock-1", "object": "chunk", "created": 1767600000, "model": asked["model"],
-                        "choices": [{**content, "logprobs": None, "finish_reason": None}]})  # fmt: skip
+        choice = {**content, "logprobs": None, "finish_reason": None}
+        chunk = _event(
+            {"id": "mock-1", "object": "chunk", "created": 1767600000, "model": asked["model"], "choices": [choice]}
+        )
         stamps: list[float] = []
         due = received + cadence.ttft_s
         if fault != "empty":
@@ -143,9 +158,8 @@ class MockNim:
         await writer.drain()
         if cadence.log is not None:
             first, last = (stamps[0], stamps[-1]) if stamps else (None, None)
-            line = {"id": request_id, "model": asked["model"], "received": received, "first": first, "last": last,
-                    "events": len(stamps), "tokens": tokens}  # fmt: skip
-            cadence.log.write(json.dumps(line) + "\n")
+            row = {"id": request_id, "model": asked["model"], "received": received, "first": first, "last": last}
+            cadence.log.write(json.dumps({**row, "events": len(stamps), "tokens": tokens}) + "\n")
         return True
 
 
@@ -181,51 +195,20 @@ async def _plain(writer: asyncio.StreamWriter, status: int, body: dict[str, Any]
     return True
 
 
-async def run(cadence: Cadence, host: str, port: int) -> None:
-    """Serve until SIGINT or SIGTERM; prints the address once it listens."""
-    nim = MockNim(cadence)
+def serve_until_stopped(cadence: Cadence, listing: Listing, *, host: str, port: int, log: Path | None) -> None:
+    """Serve until SIGINT or SIGTERM. Prints the address once it listens, which is a free port of its own for port 0."""
+    with contextlib.ExitStack() as stack:
+        if log is not None:
+            cadence.log = stack.enter_context(log.open("w", buffering=1, encoding="utf-8"))
+        asyncio.run(_serve(cadence, listing, host, port))
+
+
+async def _serve(cadence: Cadence, listing: Listing, host: str, port: int) -> None:
+    nim = MockNim(cadence, listing)
     server = await asyncio.start_server(nim.serve, host, port, backlog=1024)
     stop = asyncio.Event()
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(sign, stop.set)
-    port = server.sockets[0].getsockname()[1]
-    print(f"http://{host}:{port}", flush=True)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    print(f"http://{host}:{server.sockets[0].getsockname()[1]}", flush=True)
     await stop.wait()
     server.close()
-
-
-def main(argv: list[str]) -> int:
-    """Command line of the mock server."""
-    parser = argparse.ArgumentParser(prog="python -m load_tests mock", description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0, help="0: a free one, which is printed")
-    parser.add_argument("--ttft", type=float, default=0.05, metavar="SECONDS")
-    parser.add_argument("--itl", type=float, default=0.01, metavar="SECONDS", help="0: as fast as the client reads")
-    parser.add_argument("--tokens", type=int, help="per reply (default: the request's max_tokens)")
-    parser.add_argument("--tokens-per-event", type=int, default=1)
-    parser.add_argument(
-        "--stall-at", type=float, metavar="SECONDS", help="freeze all streams so long after the first request"
-    )
-    parser.add_argument("--stall-for", type=float, default=0.0, metavar="SECONDS")
-    parser.add_argument("--adapter", action="append", metavar="ID", help="adapter to list (default: two)")
-    parser.add_argument("--log", type=Path, metavar="FILE", help="JSONL of what was sent when")
-    options = parser.parse_args(argv)
-    with contextlib.ExitStack() as stack:
-        log = stack.enter_context(options.log.open("w", buffering=1, encoding="utf-8")) if options.log else None
-        cadence = Cadence(
-            ttft_s=options.ttft,
-            itl_s=options.itl,
-            tokens=options.tokens,
-            tokens_per_event=options.tokens_per_event,
-            stall_at_s=options.stall_at,
-            stall_for_s=options.stall_for,
-            log=log,
-        )
-        if options.adapter:
-            cadence.adapters = tuple(options.adapter)
-        asyncio.run(run(cadence, options.host, options.port))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

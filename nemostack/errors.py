@@ -1,10 +1,10 @@
-"""What can go wrong, and the exit code each kind gives.
+"""The errors that users see, and the exit code of each kind.
 
     NemostackError            1   anything below, not told apart further
     ├── ToolchainError            a program is missing, cannot be installed, or failed
     ├── LocalServiceError         a service of the local stack cannot be started or stopped
-    ├── SettingsError             the settings of a stack cannot be used: one line per problem
     ├── BadInput              2   an option, a dataset or a run directory that cannot be used (Typer's usage errors too)
+    │   └── SettingsError         the settings of a stack cannot be used: one line per problem
     ├── TargetError           3   the outputs of the stack cannot be had
     │   └── NoOutputs             there are none: the stack never came up, or nothing of it is deployed
     ├── ServiceError          4   a service refused a request or answered nonsense
@@ -18,20 +18,28 @@
     ├── Unhealthy             8   the environment check found problems
     └── LeftBehind            9   teardown destroyed the stack, and something is left of it
 
-Beyond these: 10 = `compare --gate` says NO-GO, 11 = it says INCONCLUSIVE, 130 = interrupted by Ctrl-C.
+All exit codes, verdicts included, are in `nemostack/exit_codes.py`.
 A message says what was tried, what came back and what to do next, in one line.
 """
 # ruff: noqa: N818 - named for what happened, as the tree above reads
 
-EXIT_NO_GO = 10
-EXIT_INCONCLUSIVE = 11
-EXIT_INTERRUPTED = 130
+from nemostack.exit_codes import ExitCode
+
+PRIVATE_CA_HINT = (
+    "for a private CA set SSL_CERT_FILE and REQUESTS_CA_BUNDLE to a file with its certificate: some clients read the "
+    "one, some the other"
+)
+
+
+def no_answer_hint(problem: str, otherwise: str) -> str:
+    """Return the remedy for a server that did not answer, from the text of the problem."""
+    return PRIVATE_CA_HINT if "CERTIFICATE_VERIFY_FAILED" in problem else otherwise
 
 
 class NemostackError(Exception):
     """An expected failure; its text is all a user gets to see."""
 
-    exit_code = 1
+    exit_code = ExitCode.FAILURE
 
 
 class ToolchainError(NemostackError):
@@ -42,20 +50,20 @@ class LocalServiceError(NemostackError):
     """A service of the local stack cannot be started, stopped or reached."""
 
 
-class SettingsError(NemostackError):
-    """The settings of a stack cannot be used; one line per problem."""
-
-
 class BadInput(NemostackError):
     """What the user gave cannot be used."""
 
-    exit_code = 2
+    exit_code = ExitCode.BAD_INPUT
+
+
+class SettingsError(BadInput):
+    """The settings of a stack cannot be used; one line per problem."""
 
 
 class TargetError(NemostackError):
     """Which services to talk to cannot be found out."""
 
-    exit_code = 3
+    exit_code = ExitCode.NO_TARGET
 
 
 class NoOutputs(TargetError):
@@ -68,7 +76,7 @@ class ServiceError(NemostackError):
     `status` is the HTTP status, None without one; `hint` says what to do and ends the text.
     """
 
-    exit_code = 4
+    exit_code = ExitCode.SERVICE
 
     def __init__(self, message: str, status: int | None = None, *, hint: str = "") -> None:
         super().__init__(message)
@@ -98,28 +106,28 @@ class Conflict(ServiceError):
 class JobFailed(NemostackError):
     """A job of the Evaluator or the Customizer ended without a result."""
 
-    exit_code = 5
+    exit_code = ExitCode.JOB_FAILED
 
 
 class DeadlineExceeded(NemostackError):
     """Waited long enough."""
 
-    exit_code = 6
+    exit_code = ExitCode.TOO_LATE
 
 
 class RunLocked(NemostackError):
     """Somebody else works there."""
 
-    exit_code = 7
+    exit_code = ExitCode.RUN_LOCKED
 
 
 class Unhealthy(NemostackError):
     """Problems that must be solved before a run makes sense."""
 
-    exit_code = 8
+    exit_code = ExitCode.UNHEALTHY
 
 
 class LeftBehind(NemostackError):
     """The stack is destroyed, but not everything is gone."""
 
-    exit_code = 9
+    exit_code = ExitCode.LEFT_BEHIND

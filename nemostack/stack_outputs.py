@@ -15,9 +15,11 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
+from nemostack.base_urls import base_url, notice
 from nemostack.errors import NoOutputs, TargetError
 from nemostack.outputs import StackOutputs
 from nemostack.redact import redact
+from nemostack.validation import validation_lines
 
 ROOT = Path(__file__).resolve().parent.parent
 ENV_OUTPUTS = "NEMOSTACK_OUTPUTS"
@@ -93,7 +95,7 @@ def _validated(values: dict[str, Any], source: str) -> StackOutputs:
     try:
         outputs = StackOutputs.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        problems = "; ".join(validation_lines(error))
         raise TargetError(f"the stack outputs of {source} cannot be used: {problems}") from error
     for key in URL_KEYS:
         if key in OPTIONAL_KEYS and not getattr(outputs, key):
@@ -102,4 +104,6 @@ def _validated(values: dict[str, Any], source: str) -> StackOutputs:
         if parts.scheme not in {"http", "https"} or not parts.netloc:
             value = redact(getattr(outputs, key))
             raise TargetError(f"{key}={value!r} of {source} is no URL: expected http(s)://host[:port]")
-    return outputs.model_copy(update={key: getattr(outputs, key).rstrip("/") for key in URL_KEYS})
+    for line in filter(None, (notice(key, getattr(outputs, key)) for key in URL_KEYS)):
+        print(f"notice: {redact(line)}", file=sys.stderr)
+    return outputs.model_copy(update={key: base_url(key, getattr(outputs, key)) for key in URL_KEYS})

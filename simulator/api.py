@@ -18,6 +18,7 @@ STRICT = "?dryRun=All&fieldValidation=Strict"
 Object = dict[str, Any]
 Seen = TypeVar("Seen")
 POLL_S = 0.1
+TIMEOUT_S = 60.0
 PARALLEL = 8
 
 
@@ -35,18 +36,24 @@ class Api:
     def __init__(self, url: str, *, authority: Path, certificate: Path, key: Path) -> None:
         context = ssl.create_default_context(cafile=str(authority))
         context.load_cert_chain(certificate, key)
-        self._client = httpx.Client(base_url=url, verify=context, timeout=60.0, trust_env=False)
+        self._client = httpx.Client(base_url=url, verify=context, timeout=TIMEOUT_S, trust_env=False)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
     def request(
-        self, method: str, path: str, body: Object | list[Object] | None = None, kind: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: Object | list[Object] | None = None,
+        kind: str = "application/json",
+        *,
+        timeout_s: float = TIMEOUT_S,
     ) -> httpx.Response:
         """Send one request. Raises ApiError for an answer of 400 or more, httpx.HTTPError when there is none."""
         headers = {"Content-Type": kind} if body is not None else {}
-        answer = self._client.request(method, path, json=body, headers=headers)
+        answer = self._client.request(method, path, json=body, headers=headers, timeout=timeout_s)
         if answer.status_code >= 400:
             try:
                 message = answer.json()["message"]

@@ -9,9 +9,7 @@ the end of its log.
 import base64
 import contextlib
 import json
-import random
 import shutil
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +18,7 @@ from typing import Self
 import httpx
 
 from operations.toolchain import kubernetes, programs
-from simulator import components, nodes
+from simulator import components, nodes, ports
 from simulator.api import Api, ApiError, Object, wait
 from simulator.certificates import Authority, write_key, write_private, write_public
 from simulator.loops import Loop
@@ -31,28 +29,18 @@ from simulator.volumes import Provisioner
 START_S = 120.0
 NODES_S = 120.0
 POLL_S = 0.05
-# Below the ports that the kernel gives to outgoing connections, so that none takes one between choice and use.
-PORTS = range(20000, 32000)
-SYSTEM_NAMESPACES = frozenset({"default", "kube-node-lease", "kube-public", "kube-system"})
+PROBE_S = 5.0
+"""How long to wait for one sign of life: who has taken the port may accept connections and say nothing."""
+START_TRIES = 5
+PORT_TAKEN = "address already in use"
 
 
 class ControlPlaneError(Exception):
     """The control plane did not start."""
 
 
-def free_ports(count: int) -> list[int]:
-    """Return different ports on loopback on which nobody listens now."""
-    found: list[int] = []
-    with contextlib.ExitStack() as stack:
-        for port in random.sample(PORTS, len(PORTS)):
-            try:
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            found.append(port)
-            if len(found) == count:
-                return found
-    raise ControlPlaneError(f"no free port on loopback between {PORTS.start} and {PORTS.stop}")
+class PortTakenError(ControlPlaneError):
+    """Somebody who is no test took a port between choice and use."""
 
 
 class ControlPlane:
@@ -65,7 +53,8 @@ class ControlPlane:
         self._home = folder / "home"
         for part in (self.logs, self._home):
             part.mkdir()
-        self._port, etcd_port, peer_port = free_ports(3)
+        self._held = contextlib.ExitStack()
+        self._port, etcd_port, peer_port = self._held.enter_context(ports.hold())[:3]
         self.url = f"https://127.0.0.1:{self._port}"
         self._etcd_url, self._peer_url = (f"https://127.0.0.1:{port}" for port in (etcd_port, peer_port))
         self._authority = Authority(folder / "certificates")
@@ -89,29 +78,38 @@ class ControlPlane:
 
         Raises ControlPlaneError, ToolchainError.
         """
-        found = programs.ensure(["kubernetes", "etcd", "kwok"])
+        paths = programs.ensure(["kubernetes", "etcd", "kwok"])
         stages = kubernetes.stages()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise ControlPlaneError(f"{folder} is not empty: give the control plane a folder of its own")
-        plane = cls(folder.resolve())
-        try:
-            plane._launch(found, stages)
-        except BaseException:
-            plane.stop()
-            raise
-        return plane
+        for attempt in range(1, START_TRIES + 1):
+            plane = cls(folder.resolve())
+            try:
+                plane._launch(paths, stages)
+            except PortTakenError:
+                plane.stop()
+                if attempt == START_TRIES:
+                    raise
+                for path in folder.iterdir():
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            except BaseException:
+                plane.stop()
+                raise
+            else:
+                return plane
+        raise AssertionError("unreachable")
 
-    def _launch(self, found: dict[str, str], stages: list[Path]) -> None:
+    def _launch(self, paths: dict[str, str], stages: list[Path]) -> None:
         """Start the components in order and wait for each that others need."""
 
         def run(name: str, arguments: list[str]) -> None:
-            process = Process(name, found[name], arguments, folder=self.logs, home=self._home)
+            process = Process(name, paths[name], arguments, folder=self.logs, home=self._home)
             self._processes.append(process)
 
         run("etcd", components.etcd(self._files, url=self._etcd_url, peer_url=self._peer_url))
         run("kube-apiserver", components.api_server(self._files, port=self._port, etcd_url=self._etcd_url))
-        self._until("the API server is ready", lambda: self.api.request("GET", "/readyz").text == "ok")
+        self._until("the API server is ready", self._is_ready)
         # Their names are those for which Kubernetes itself makes RBAC roles. kwok acts as every kubelet.
         manager = self.user("kube-controller-manager", user="system:kube-controller-manager")
         run("kube-controller-manager", components.controller_manager(self._files, kubeconfig=manager))
@@ -124,6 +122,9 @@ class ControlPlane:
         self._provisioner.create_classes()
         for loop in self._loops:
             loop.start()
+
+    def _is_ready(self) -> bool:
+        return self.api.request("GET", "/readyz", timeout_s=PROBE_S).text == "ok"
 
     def _until(self, what: str, reached: Callable[[], bool]) -> None:
         """Wait until `reached`; an answer that is an error is `not yet`, a component that ended is the end."""
@@ -144,9 +145,9 @@ class ControlPlane:
         """Raise ControlPlaneError if a component has ended, with the end of its log."""
         for process in self._processes:
             if process.exit_code is not None:
-                raise ControlPlaneError(
-                    f"{process.name} ended with {process.exit_code}, see {process.log}:\n{tail(process.log)}"
-                )
+                end = tail(process.log)
+                kind = PortTakenError if PORT_TAKEN in process.log.read_text(errors="replace") else ControlPlaneError
+                raise kind(f"{process.name} ended with {process.exit_code}, see {process.log}:\n{end}")
 
     def stop(self) -> None:
         """End everything, in the order in which nothing waits for what is gone. Twice does no harm."""
@@ -156,6 +157,7 @@ class ControlPlane:
         for process in reversed(self._processes):
             process.stop()
         self._processes.clear()
+        self._held.close()
         shutil.rmtree(self._files.data, ignore_errors=True)
 
     def __enter__(self) -> Self:

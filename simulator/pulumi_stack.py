@@ -79,7 +79,7 @@ class PulumiStack:
         state = self.folder.parent / f"{self.folder.name}-pulumi"
         (state / "backend").mkdir(parents=True)
         found = programs.ensure(["pulumi", "helm"])
-        own = plugin.install(state / "bin")
+        own = plugin.install(state / "bin", state / "home")
         clean = {name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")}
         clean |= {
             "PULUMI_HOME": str(state / "home"),
@@ -115,6 +115,18 @@ class PulumiStack:
         )  # fmt: skip
         assert done.returncode == code, f"pulumi {' '.join(command)} ended with {done.returncode}:\n{done.stdout}"
         return done.stdout
+
+    def begin(self, *command: str) -> "subprocess.Popen[bytes]":
+        """Start a pulumi command that changes something, in a session of its own; whoever calls it ends it."""
+        return subprocess.Popen(
+            ["pulumi", *command, "--yes", "--skip-preview", "--stack", NAME, "--non-interactive", "--color", "never"],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     def _update(self, *command: str, fails: bool) -> Update:
         self._runs += 1
@@ -172,10 +184,12 @@ class PulumiStack:
 
 @contextmanager
 def begun(folder: Path, kubeconfig: Path, program: str) -> Iterator[PulumiStack]:
-    """A stack with a program. What a test leaves in it is destroyed, unless the test failed in between."""
-    made = PulumiStack(folder, kubeconfig)
-    made.program(program)
-    made.init()
-    yield made
-    if made.resources():
-        made.destroy()
+    """Yield a stack with a program. What is left in it at the end is destroyed, whatever happened in between."""
+    stack = PulumiStack(folder, kubeconfig)
+    stack.program(program)
+    stack.init()
+    try:
+        yield stack
+    finally:
+        if stack.resources():
+            stack.destroy()

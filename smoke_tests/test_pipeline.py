@@ -49,9 +49,20 @@ def nemostack_run(smoke: Session, made: Callable[[Kind, str], str], tmp_path: Pa
         outputs.write_text(smoke.outputs.model_dump_json())
         made("namespace", smoke.namespace)
         command = [
-            sys.executable, "-m", "cli.main", "run", "--outputs", str(outputs), "--runs", str(runs),
-            "--namespace", smoke.namespace, "--experiment", experiment, *options,
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "cli.main",
+            "run",
+            "--outputs",
+            str(outputs),
+            "--runs",
+            str(runs),
+            "--namespace",
+            smoke.namespace,
+            "--experiment",
+            experiment,
+            *options,
+        ]
         limit = 2 * smoke.job_timeout_s + RUN_S
         try:
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=limit, check=False)

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 CLEAN_S = 120.0
 PLANE: pytest.StashKey[ControlPlane] = pytest.StashKey()
-DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+FAILED: pytest.StashKey[bool] = pytest.StashKey()
 
 
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[ControlPlane]:
     """A control plane without nodes. Its logs stay where pytest keeps its temporary folders."""
+    from simulator import inventory
     from simulator.api import wait
     from simulator.control_plane import ControlPlane
 
@@ -33,24 +34,43 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest
         pytestconfig.stash[PLANE] = plane
         yield plane
         del pytestconfig.stash[PLANE]
-        wait("everything gone", lambda: left(plane, also_on_the_way_out=True), lambda more: not more, timeout_s=CLEAN_S)
+
+        def left() -> set[str]:
+            return inventory.contents(plane.api, also_on_the_way_out=True)
+
+        wait("everything gone", left, lambda more: not more, timeout_s=CLEAN_S)
+
+
+@pytest.fixture(scope="session")
+def shared_objects() -> set[str]:
+    """Paths of objects that several tests share: no test has to remove them, their fixture does."""
+    return set()
 
 
 @pytest.fixture(autouse=True)
 def leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Nodes that a test added are removed for it; a namespace or CRD that it does not delete fails it.
+    """Leave the cluster as it was before the test, whatever happened; a test that passes has to do so by itself.
 
-    Kubernetes takes at least five seconds to empty a namespace. Only the end of the session waits for that.
+    Nodes that a test added are removed for it. A namespace, a kind or a webhook that it does not delete fails it, and
+    is removed by force. Kubernetes takes at least five seconds to empty a namespace: only after a failure, and at the
+    end of the session, is that waited for.
     """
     if "control_plane" not in request.fixturenames:
         yield
         return
+    from simulator import inventory
+
     plane: ControlPlane = request.getfixturevalue("control_plane")
-    before, nodes = left(plane), names(plane, "/api/v1/nodes")
+    shared: set[str] = request.getfixturevalue("shared_objects")
+    before, nodes = inventory.contents(plane.api), names(plane, "/api/v1/nodes")
     yield
     plane.check()
+    behind = inventory.contents(plane.api) - before - shared
+    if behind:
+        inventory.remove(plane.api, behind)
     plane.remove_nodes(sorted(names(plane, "/api/v1/nodes") - nodes))
-    assert left(plane) <= before, "the test leaves this behind"
+    if not has_failed(request.node):
+        assert not behind, "the test leaves this behind"
 
 
 @pytest.fixture(scope="session")
@@ -82,25 +102,16 @@ def names(plane: ControlPlane, path: str) -> set[str]:
     return {item["metadata"]["name"] for item in plane.api.items(path)}
 
 
-def left(plane: ControlPlane, *, also_on_the_way_out: bool = False) -> set[str]:
-    """Return what other tests would see of a test. Volumes go after their namespace, so only the end can tell."""
-    from simulator.control_plane import SYSTEM_NAMESPACES
-
-    collections = ["/api/v1/namespaces", DEFINITIONS]
-    if also_on_the_way_out:
-        collections.append("/api/v1/persistentvolumes")
-    return {
-        f"{path.rsplit('/', 1)[-1]}/{item['metadata']['name']}"
-        for path in collections
-        for item in plane.api.items(path)
-        if also_on_the_way_out or "deletionTimestamp" not in item["metadata"]
-    } - {f"namespaces/{name}" for name in SYSTEM_NAMESPACES}
+def has_failed(item: pytest.Item) -> bool:
+    """Return whether a test has failed in any of its phases so far."""
+    return item.stash.get(FAILED, False)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     """With a failure show the end of every component's log."""
     report = yield
+    item.stash[FAILED] = has_failed(item) or report.failed
     if report.failed and (plane := item.config.stash.get(PLANE, None)):
         report.sections.append(("control plane", plane.log_tails()))
     return report

@@ -12,6 +12,7 @@ from embedded.common import listing
 from embedded.common.errors import Conflict, NotFound
 from embedded.common.names import Ref, is_name
 from embedded.common.service import create_service
+from embedded.common.unknown_keys import drop_unknown_keys, log_unknown_keys
 from embedded.customizer.catalogue import Catalogue, Kind
 from embedded.customizer.creation import Creation
 from embedded.customizer.jobs import TERMINAL, Jobs
@@ -88,21 +89,23 @@ def _catalogue_routes(app: FastAPI, catalogue: Catalogue) -> None:
     add("config")
     add("target")
 
-    @app.post(f"{_PREFIX}/configs", status_code=201)
+    @app.post(f"{_PREFIX}/configs")
     def create_config(config: Config) -> Document:
+        log_unknown_keys(f"POST {_PREFIX}/configs", drop_unknown_keys(config))
         return catalogue.add_config(config)
 
-    @app.post(f"{_PREFIX}/targets", status_code=201)
+    @app.post(f"{_PREFIX}/targets")
     def create_target(target: Target) -> Document:
+        log_unknown_keys(f"POST {_PREFIX}/targets", drop_unknown_keys(target))
         return catalogue.add_target(target)
 
     @app.patch(f"{_PREFIX}/configs/{{namespace}}/{{name}}")
     def update_config(ref: Named, update: ConfigUpdate) -> Document:
-        return {**catalogue.change("config", ref, update), "warning_message": None}
+        return _changed(catalogue, "config", ref, update)
 
     @app.patch(f"{_PREFIX}/targets/{{namespace}}/{{name}}")
     def update_target(ref: Named, update: TargetUpdate) -> Document:
-        return {**catalogue.change("target", ref, update), "warning_message": None}
+        return _changed(catalogue, "target", ref, update)
 
     @app.get(f"{_PREFIX}/targets")
     def list_targets(request: Request) -> Document:
@@ -116,6 +119,12 @@ def _catalogue_routes(app: FastAPI, catalogue: Catalogue) -> None:
     @app.get(f"{_PREFIX}/configs")
     def list_configs(request: Request) -> Document:
         return _list_configs(catalogue, request)
+
+
+def _changed(catalogue: Catalogue, kind: Kind, ref: Ref, update: ConfigUpdate | TargetUpdate) -> Document:
+    sentences = drop_unknown_keys(update)
+    log_unknown_keys(f"PATCH {_PREFIX}/{kind}s/{ref}", sentences)
+    return {**catalogue.change(kind, ref, update), "warning_message": "; ".join(sentences) or None}
 
 
 def _target_fields(target: str | Document) -> Document:
@@ -148,7 +157,8 @@ def _list_configs(catalogue: Catalogue, request: Request) -> Document:
 
 
 def _job_routes(app: FastAPI, jobs: Jobs, creation: Creation, runner: Runner) -> None:
-    @app.post(f"{_PREFIX}/jobs", status_code=201)
+    # 200, here and above, because NVIDIA's public clients take nothing else for success.
+    @app.post(f"{_PREFIX}/jobs")
     def create_job(request: JobRequest) -> Document:
         job_id = creation.create(request)
         shown = jobs.show(jobs.document(job_id))
@@ -176,6 +186,7 @@ def _job_routes(app: FastAPI, jobs: Jobs, creation: Creation, runner: Runner) ->
         return jobs.container_logs(job_id)
 
     @app.post(f"{_PREFIX}/jobs/{{job_id}}/cancel")
+    @app.post("/v1/customizations/{job_id}/cancel")  # an older address, which NVIDIA's data flywheel asks
     def cancel_job(job_id: str) -> Document:
         status = jobs.status(job_id)
         if status in TERMINAL:

@@ -1,5 +1,6 @@
 """From a request to a job: everything that can be wrong is found here, before anything is stored or trained."""
 
+import math
 import random
 from typing import Any
 
@@ -9,12 +10,13 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from embedded.common.errors import ApiError, BadRequest, NotFound, Unprocessable
 from embedded.common.files_url import FilesUrl, FilesUrlError
 from embedded.common.names import Ref, new_id, now
+from embedded.common.unknown_keys import drop_unknown_keys, log_unknown_keys
 from embedded.customizer import stores
 from embedded.customizer.base_models import facts
 from embedded.customizer.catalogue import PROMPT_TEMPLATE, Catalogue
 from embedded.customizer.failures import StoreError
 from embedded.customizer.jobs import Jobs
-from embedded.customizer.schemas import DatasetRef, Hyperparameters, JobRequest
+from embedded.customizer.schemas import DatasetRef, Hyperparameters, JobRequest, Sft
 from embedded.customizer.settings import Settings
 from embedded.customizer.spec import JobSpec
 from embedded.customizer.state import Document
@@ -22,6 +24,7 @@ from embedded.customizer.stores import EntityStore
 
 Warnings = list[dict[str, str]]
 _PRECISIONS = ("fp32", "bf16", "bf16-mixed")
+MIN_VAL_FRACTION = 0.1  # of an epoch, as NVIDIA documents val_check_interval
 _MLP_LAYERS = ("gate_proj", "up_proj", "down_proj", "linear_fc")
 
 
@@ -42,7 +45,7 @@ class Creation:
 
         BadRequest, NotFound, Unprocessable say what is wrong with the request; Unavailable, which service is down.
         """
-        warnings = _warnings(request)
+        warnings = _warnings(request, self._settings.max_served_rank)
         config, target = self._config(request)
         weights = self._catalogue.weights(target)
         option = _option(config, request.hyperparameters)
@@ -162,23 +165,58 @@ def _option(config: Document, hyper: Hyperparameters) -> dict[str, Any]:
     raise BadRequest(f"the config allows {allowed}, not {hyper.training_type}/{hyper.finetuning_type}")
 
 
-def _warnings(request: JobRequest) -> Warnings:
-    warnings = []
-    if request.hyperparameters.sequence_packing_enabled:
-        request.hyperparameters.sequence_packing_enabled = False
+def _warning(message: str, explanation: str) -> dict[str, str]:
+    return {"message": message, "explanation": explanation}
+
+
+def _warnings(request: JobRequest, max_served_rank: int | None) -> Warnings:
+    """List what is done otherwise than asked; the request is changed to what will be done."""
+    hyper = request.hyperparameters
+    warnings = [_warning(sentence, "Correct the key, or leave it out.") for sentence in drop_unknown_keys(request)]
+    log_unknown_keys("POST /v1/customization/jobs", [warning["message"] for warning in warnings])
+    if hyper.sequence_packing_enabled:
+        hyper.sequence_packing_enabled = False
         warnings.append(
-            {
-                "message": "sequence packing is not supported for this model",
-                "explanation": "Training proceeds without; rows of similar length share a pass instead.",
-            }
+            _warning(
+                "sequence packing is not supported for this model",
+                "Training proceeds without; rows of similar length share a pass instead.",
+            )
         )
+    interval = hyper.val_check_interval
+    if interval is not None and interval < MIN_VAL_FRACTION:
+        hyper.val_check_interval = MIN_VAL_FRACTION
+        warnings.append(
+            _warning(
+                f"val_check_interval {interval} is raised to {MIN_VAL_FRACTION}",
+                f"A fraction of an epoch is at least {MIN_VAL_FRACTION}.",
+            )
+        )
+    warnings += _dropout_warnings(hyper)
     if request.integrations:
+        warnings.append(_warning("integrations are not available here", "Nothing is sent to Weights & Biases."))
+    if hyper.lora and hyper.finetuning_type == "all_weights":
+        warnings.append(_warning("lora is ignored", "finetuning_type is all_weights."))
+    elif hyper.lora and hyper.finetuning_type == "lora" and hyper.lora.adapter_dim > (max_served_rank or math.inf):
         warnings.append(
-            {"message": "integrations are not available here", "explanation": "Nothing is sent to Weights & Biases."}
+            _warning(
+                f"adapter_dim {hyper.lora.adapter_dim} is above the rank {max_served_rank} that NIM serves",
+                "The adapter will be stored but not served. Lower adapter_dim, or raise NIM's max_lora_rank.",
+            )
         )
-    if request.hyperparameters.lora and request.hyperparameters.finetuning_type == "all_weights":
-        warnings.append({"message": "lora is ignored", "explanation": "finetuning_type is all_weights."})
     return warnings
+
+
+def _dropout_warnings(hyper: Hyperparameters) -> Warnings:
+    """Replace dropouts of 1, which NVIDIA's examples send: every value would be dropped and nothing learned."""
+    ignored = []
+    if hyper.lora and hyper.lora.adapter_dropout == 1:
+        hyper.lora.adapter_dropout = 0.0
+        ignored.append("lora.adapter_dropout")
+    for name in Sft.model_fields if hyper.sft else ():
+        if getattr(hyper.sft, name) == 1:
+            setattr(hyper.sft, name, None)
+            ignored.append(f"sft.{name}")
+    return [_warning(f"{name} 1 is ignored", "A dropout of 1 leaves nothing to learn from.") for name in ignored]
 
 
 def _output(request: JobRequest, base: Ref, dataset: FilesUrl) -> Ref:

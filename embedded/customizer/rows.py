@@ -1,7 +1,7 @@
 """Training rows: JSONL files of a dataset become checked rows, before anything heavy is loaded.
 
-A row is either `{"messages": [...]}` or has the text columns that the config's prompt template names. Whatever else
-stands in a file is reported with file, line and reason; rows are never skipped silently.
+A row is either `{"messages": [...]}`, with `tools` if need be, or has the text columns that the config's prompt
+template names. Whatever else stands in a file is reported with file, line and reason; rows are never skipped silently.
 """
 
 # ruff: noqa: TRY004 - whatever is wrong with a line is a ValueError
@@ -11,21 +11,12 @@ import random
 import string
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from embedded.customizer.conversations import Turn, json_kind, parse_messages, parse_tools
 from embedded.customizer.failures import JobError
 
 HOLD_OUT = 0.1
-_ROLES = ("system", "user", "assistant", "tool")
 _SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Turn:
-    """Part of a conversation; the model learns to write the assistant's turns."""
-
-    role: str
-    content: str
 
 
 @dataclass(frozen=True)
@@ -68,6 +59,7 @@ class Row:
 
     turns: tuple[Turn, ...]
     chat: bool
+    tools: str = ""  # a JSON list, as `conversations.parse_tools` returns it
 
 
 @dataclass(frozen=True)
@@ -79,11 +71,6 @@ class Rows:
     warnings: list[str]
 
 
-def _json_kind(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "text", bool: "true/false", type(None): "null"}
-    return names.get(type(value), "a number")
-
-
 def parse_row(line: bytes, template: Template) -> Row:
     """ValueError with the reason when `line` is no row."""
     try:
@@ -93,35 +80,18 @@ def parse_row(line: bytes, template: Template) -> Row:
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}") from error
     if not isinstance(row, dict):
-        raise ValueError(f"expected a JSON object, found {_json_kind(row)}")
+        raise ValueError(f"expected a JSON object, found {json_kind(row)}")
     if "messages" in row:
-        return Row(_conversation(row["messages"]), chat=True)
+        return Row(parse_messages(row["messages"]), chat=True, tools=parse_tools(row.get("tools")))
     for column in template.columns:
         if column not in row:
             raise ValueError(f'no column "{column}" (columns: {", ".join(map(str, row)) or "none"})')
         if not isinstance(row[column], str):
-            raise ValueError(f'column "{column}" is {_json_kind(row[column])}, expected text')
+            raise ValueError(f'column "{column}" is {json_kind(row[column])}, expected text')
     given, learned = template.split(row)
     if not learned.strip():
         raise ValueError(f'column "{template.columns[-1]}" is empty: there is nothing to learn')
     return Row((Turn("user", given), Turn("assistant", learned)), chat=False)
-
-
-def _conversation(messages: Any) -> tuple[Turn, ...]:
-    if not isinstance(messages, list) or not messages:
-        raise ValueError('"messages" must be a list with at least one message')
-    turns = []
-    for number, message in enumerate(messages, 1):
-        role = message.get("role") if isinstance(message, dict) else None
-        content = message.get("content") if isinstance(message, dict) else None
-        if role not in _ROLES:
-            raise ValueError(f"message {number}: role {role!r}, expected one of {', '.join(_ROLES)}")
-        if not isinstance(content, str):
-            raise ValueError(f'message {number}: "content" is {_json_kind(content)}, expected text')
-        turns.append(Turn(role, content))
-    if not any(turn.role == "assistant" and turn.content.strip() for turn in turns):
-        raise ValueError("no assistant message: there is nothing to learn")
-    return tuple(turns)
 
 
 def _read_files(files: list[Path], root: Path, template: Template) -> list[Row]:
@@ -177,4 +147,8 @@ def read_rows(found: Path, template: Template, *, seed: int, limit: int | None =
         validation = [row for number, row in enumerate(train) if number in held]
         train = [row for number, row in enumerate(train) if number not in held]
         warnings.append(f"no validation/*.jsonl: {len(validation)} of the training rows are held out for validation")
-    return Rows(train[:limit], validation[:limit], warnings)
+    rows = Rows(train[:limit], validation[:limit], warnings)
+    turns = [turn for row in [*rows.train, *rows.validation] for turn in row.turns if turn.role == "assistant"]
+    if empty := sum(not turn.is_learnable for turn in turns):
+        warnings.append(f"{empty} empty assistant messages are not learned, only kept as context")
+    return rows

@@ -8,6 +8,7 @@ from embedded.customizer.schemas import Hyperparameters
 PATIENCE_EPOCHS = 10
 MIN_IMPROVEMENT = 0.001
 POINTS = 20
+WARMUP_STEPS = 200  # NVIDIA's documented default; a run of fewer than 2,000 steps warms up for a tenth of them
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Schedule:
             val_every=every,
             # Ten as NeMo's default; a run too short for twenty points then logs more often.
             log_every=hyper.log_every_n_steps or max(1, min(10, total // POINTS)),
-            warmup=total // 10 if hyper.warmup_steps is None else hyper.warmup_steps,
+            warmup=min(WARMUP_STEPS, total // 10) if hyper.warmup_steps is None else hyper.warmup_steps,
             learning_rate=hyper.learning_rate,
             min_learning_rate=hyper.min_learning_rate or 0.1 * hyper.learning_rate,
             cosine=hyper.optimizer.endswith("cosine_annealing"),

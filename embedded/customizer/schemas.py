@@ -1,11 +1,13 @@
-"""Requests of the Customizer's REST API, with the defaults that this stand-in chose where NVIDIA documents none.
+"""Requests of the Customizer's REST API, with the defaults that this stand-in chose (see docs/customizer.md).
 
-Unknown hyperparameters are refused, so that a typing error does not silently train something else.
+Unknown keys are ignored with a warning, as NVIDIA's service lets them through; wrong values of known keys are refused.
 """
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from embedded.common.unknown_keys import Tolerant
 
 FinetuningType = Literal["lora", "lora_merged", "all_weights"]
 TrainingType = Literal["sft", "dpo", "distillation", "grpo"]
@@ -15,16 +17,12 @@ Optimizer = Literal[
 ]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
-
-
-class Lora(_Strict):
+class Lora(Tolerant):
     """Low-rank adapter: y = W x + (alpha / adapter_dim) B A x."""
 
     adapter_dim: int = Field(default=8, ge=1, le=256)
     alpha: int = Field(default=16, ge=1)
-    adapter_dropout: float = Field(default=0.0, ge=0, lt=1)
+    adapter_dropout: float = Field(default=0.0, ge=0, le=1)
     target_modules: list[str] | None = Field(default=None, min_length=1)
 
     @field_validator("adapter_dim")
@@ -35,14 +33,15 @@ class Lora(_Strict):
         return value
 
 
-class Sft(_Strict):
+class Sft(Tolerant):
     """Dropout of the base model itself; None leaves the model's own."""
 
-    hidden_dropout: float | None = Field(default=None, ge=0, lt=1)
-    attention_dropout: float | None = Field(default=None, ge=0, lt=1)
+    hidden_dropout: float | None = Field(default=None, ge=0, le=1)
+    attention_dropout: float | None = Field(default=None, ge=0, le=1)
+    ffn_dropout: float | None = Field(default=None, ge=0, le=1)
 
 
-class Hyperparameters(_Strict):
+class Hyperparameters(Tolerant):
     """How to train."""
 
     finetuning_type: FinetuningType
@@ -56,7 +55,9 @@ class Hyperparameters(_Strict):
     adam_beta2: float = Field(default=0.999, ge=0, lt=1)
     weight_decay: float = Field(default=0.01, ge=0)
     warmup_steps: int | None = Field(default=None, ge=0, description="Default: a tenth of all steps")
-    log_every_n_steps: int | None = Field(default=None, ge=1, description="Default: 10, fewer when the run is short")
+    log_every_n_steps: int | None = Field(
+        default=None, ge=0, description="0 and default: 10, fewer when the run is short"
+    )
     val_check_interval: int | float | None = Field(default=None, gt=0)
     max_steps: int | None = None
     seed: int | None = Field(default=None, ge=0, lt=2**32)
@@ -70,8 +71,8 @@ class Hyperparameters(_Strict):
     @model_validator(mode="after")
     def _consistent(self) -> "Hyperparameters":
         interval = self.val_check_interval
-        if isinstance(interval, float) and not interval.is_integer() and not 0.1 <= interval <= 1:
-            raise ValueError("val_check_interval: a fraction of an epoch from 0.1 to 1.0, or a whole number of batches")
+        if isinstance(interval, float) and not interval.is_integer() and interval > 1:
+            raise ValueError("val_check_interval: a fraction of an epoch up to 1.0, or a whole number of batches")
         if self.min_learning_rate and self.min_learning_rate >= self.learning_rate:
             raise ValueError("min_learning_rate must be lower than learning_rate")
         if self.finetuning_type != "all_weights" and self.lora is None:
@@ -79,7 +80,7 @@ class Hyperparameters(_Strict):
         return self
 
 
-class TrainingOption(_Strict):
+class TrainingOption(Tolerant):
     """A kind of training that a config allows. On CPU only the micro batch size has an effect: see `batches`."""
 
     training_type: TrainingType = "sft"
@@ -94,7 +95,7 @@ class TrainingOption(_Strict):
     use_sequence_parallel: bool | None = None
 
 
-class _Entity(_Strict):
+class _Entity(Tolerant):
     name: str | None = None
     namespace: str = "default"
     description: str | None = None
@@ -103,7 +104,7 @@ class _Entity(_Strict):
     custom_fields: dict[str, Any] = Field(default_factory=dict)
 
 
-class _EntityUpdate(_Strict):
+class _EntityUpdate(Tolerant):
     namespace: str | None = None
     description: str | None = None
     project: str | None = None
@@ -149,7 +150,7 @@ class Config(_Entity):
     pod_spec: dict[str, Any] | None = None
 
 
-class OptionRemoval(_Strict):
+class OptionRemoval(Tolerant):
     """Names the training option that a PATCH removes."""
 
     finetuning_type: FinetuningType

@@ -21,6 +21,10 @@ class Settings(ServiceSettings):
         default=True, description="Keep a process with torch loaded, from which jobs start at once (510 MB)"
     )
 
+    max_served_rank: int | None = Field(
+        default=None, ge=1, description="Highest adapter rank that NIM serves; a job above it gets a warning"
+    )
+
     @property
     def cores(self) -> int:
         """CPU threads a job computes with."""

@@ -2,14 +2,18 @@
 
 A prompt/completion row is trained as the chat endpoint will ask it whenever the base model has a chat template: the
 prompt as the user's turn, the completion as the assistant's. Only models without one see the bare prompt template.
-Of a conversation, every assistant turn is learned; of all else only the context is kept.
+Of a conversation, every assistant turn that says something is learned, its calls of tools as the chat template writes
+them; of all else only the context is kept. Refuses tools and calls that the template leaves out of its text, since the
+model would learn to answer with nothing.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
+from embedded.customizer.conversations import Turn, tool_names
 from embedded.customizer.failures import JobError
-from embedded.customizer.rows import Row, Turn
+from embedded.customizer.rows import Row
 
 Segment = tuple[str, bool]
 
@@ -34,13 +38,33 @@ class Encoded:
     dropped: int
 
 
-def _render(tokenizer: Any, turns: tuple[Turn, ...], *, ask: bool) -> str:
-    messages = [{"role": turn.role, "content": turn.content} for turn in turns]
+def _render(tokenizer: Any, turns: tuple[Turn, ...], tools: str, *, ask: bool) -> str:
+    messages = [turn.message() for turn in turns]
+    # Only rows with tools say so: a template that does not know them has no such variable.
+    more = {"tools": json.loads(tools)} if tools else {}
     try:
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=ask))
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=ask, **more))
     except Exception as error:  # templates are programs of the model's author: they raise whatever they like
         roles = ", ".join(turn.role for turn in turns)
         raise JobError(f"the chat template cannot render a conversation of {roles}: {error}") from error
+
+
+def _check_tools(tools: str, context: str) -> None:
+    if missing := [name for name in tool_names(tools) if name not in context]:
+        raise JobError(
+            f"the chat template leaves out the row's tools (first: {missing[0]!r}), so the model would not see them",
+            "Train a base model whose chat template knows tools, use a config with a chat_prompt_template that writes "
+            "`tools`, or remove them from the rows.",
+        )
+
+
+def _check_calls(turn: Turn, answer: str) -> None:
+    if missing := [name for name in turn.called_tools if name not in answer]:
+        raise JobError(
+            f"the chat template leaves out tool calls (first: {missing[0]!r}), so there is nothing to learn from them",
+            "Train a base model whose chat template knows tool calls, or use a config with a chat_prompt_template that "
+            "writes `tool_calls`.",
+        )
 
 
 def _ended(answer: str, eos: str) -> str:
@@ -48,22 +72,33 @@ def _ended(answer: str, eos: str) -> str:
     return answer[: answer.rindex(eos) + len(eos)] if eos and eos in answer else answer + eos
 
 
-def _conversation(turns: tuple[Turn, ...], tokenizer: Any) -> list[Segment]:
+def _conversation(turns: tuple[Turn, ...], tools: str, tokenizer: Any) -> list[Segment]:
     eos, done, segments = tokenizer.eos_token or "", "", []
     for number, turn in enumerate(turns):
-        if turn.role != "assistant":
+        if not turn.is_learnable:
             continue
-        context = _render(tokenizer, turns[:number], ask=True)
-        full = _render(tokenizer, turns[: number + 1], ask=False)
+        context = _render(tokenizer, turns[:number], tools, ask=True)
+        full = _render(tokenizer, turns[: number + 1], tools, ask=False)
         if not (full.startswith(context) and context.startswith(done)):
-            # A template that rewrites earlier turns or does not open with the generation prompt: learn the last only.
-            last = max(n for n, t in enumerate(turns) if t.role == "assistant")
-            context = _render(tokenizer, turns[:last], ask=True)
-            return [(context, False), (_ended(turns[last].content, eos), True)]
+            return _last_turn(turns, tools, tokenizer)
+        if not done:
+            _check_tools(tools, context)
         answer = _ended(full[len(context) :], eos)
+        _check_calls(turn, answer)
         segments += [(context[len(done) :], False), (answer, True)]
         done = context + answer
     return segments
+
+
+def _last_turn(turns: tuple[Turn, ...], tools: str, tokenizer: Any) -> list[Segment]:
+    """Learn the last turn alone: the template rewrites earlier ones, or does not open with the generation prompt."""
+    last = max(number for number, turn in enumerate(turns) if turn.is_learnable)
+    context = _render(tokenizer, turns[:last], tools, ask=True)
+    full = _render(tokenizer, turns[: last + 1], tools, ask=False)
+    _check_tools(tools, context)
+    answer = full[len(context) :] if full.startswith(context) else turns[last].content
+    _check_calls(turns[last], answer)
+    return [(context, False), (_ended(answer, tokenizer.eos_token or ""), True)]
 
 
 def _plain(row: Row, tokenizer: Any) -> list[Segment]:
@@ -83,9 +118,9 @@ def segments(row: Row, tokenizer: Any) -> list[Segment]:
             )
         return _plain(row, tokenizer)
     if row.chat:
-        return _conversation(row.turns, tokenizer)
+        return _conversation(row.turns, row.tools, tokenizer)
     user, assistant = row.turns
-    return _conversation((Turn("user", user.content.rstrip()), assistant), tokenizer)
+    return _conversation((Turn("user", user.content.rstrip()), assistant), "", tokenizer)
 
 
 def encode(rows: list[Row], tokenizer: Any, max_length: int) -> Encoded:

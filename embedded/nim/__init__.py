@@ -1,7 +1,9 @@
 """NIM on a CPU: vLLM's own OpenAI server, NIM's health, metrics and model routes, adapters from the Entity Store.
 
 Faithful: the engine and the OpenAI API are vLLM's, unchanged, in the same process (no proxy on the token path);
-adapters appear under `namespace/name@cust-id` as the platform's NIM lists them. Reduced: one base model, no TLS, no
+adapters appear under `namespace/name@cust-id` as the platform's NIM lists them. It starts with what calls of tools and
+JSON mode need; whether a model calls well is its own affair: the chat template of the sample base model does not write
+tools, so that model is told of none and calls only what a request forces. Reduced: one base model, no TLS, no
 container, and while the model loads the port refuses connections where a NIM answers 503.
 """
 

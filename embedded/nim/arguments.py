@@ -1,6 +1,7 @@
 """The settings in vLLM's words. Imports nothing heavy."""
 
 from embedded.nim.settings import Settings
+from embedded.nim.tool_parsers import choose_tool_parser
 
 
 def vllm_arguments(settings: Settings) -> list[str]:
@@ -23,6 +24,11 @@ def vllm_arguments(settings: Settings) -> list[str]:
         *("--lora-target-modules", *settings.lora_layers),
         # Else a model's own max_new_tokens silently caps what requests ask for.
         *("--override-generation-config", '{"max_new_tokens": null}'),
+        # Requests with `tools` are refused without both of these.
+        "--enable-auto-tool-choice",
+        *("--tool-call-parser", settings.tool_call_parser or choose_tool_parser(settings.model_path)),
+        # JSON mode: a small model fills the space that JSON allows between its parts with newlines to the end.
+        *("--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}'),
         "--enable-tokenizer-info-endpoint",  # lm-eval asks for it
         *("--allowed-origins", "[]"),  # no web page may call this server
     ]

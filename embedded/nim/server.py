@@ -52,6 +52,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "VLLM_LOGGING_LEVEL": settings.log_level,
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",  # lets vLLM ask our resolver; its routes are removed in facade.py
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # keeps the model in the engine's process; the engine has its own anyway
+        # A call that a request forces is written by the tool's schema, as a NIM writes it; else only its frame is.
+        "VLLM_ENFORCE_STRICT_TOOL_CALLING": "0",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # binding wants a core per thread and one more
         "OMP_NUM_THREADS": str(settings.threads),
         "TOKENIZERS_PARALLELISM": "false",

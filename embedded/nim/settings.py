@@ -28,6 +28,9 @@ class Settings(ServiceSettings):
     max_num_seqs: int = Field(default=64, ge=1, description="Requests decoded at the same time")
     max_num_batched_tokens: int = Field(default=2048, ge=64, description="Tokens in one engine step")
     kv_cache_mib: int = Field(default=512, ge=16, description="Memory for the KV cache, MiB")
+    tool_call_parser: str | None = Field(
+        default=None, description="vLLM's name of the parser for calls of tools; default: chosen by the chat template"
+    )
     dtype: Literal["bfloat16", "float32"] = Field(default="bfloat16", description="Weights and arithmetic")
     threads: int = Field(default=1, ge=1, description="OpenMP threads of the engine; the API has a core of its own")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="vLLM's and ours")

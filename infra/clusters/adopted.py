@@ -1,4 +1,4 @@
-"""A cluster that is there: any Kubernetes, K3s, minikube. Verified first, then used; nothing of it is made or deleted.
+"""An existing cluster: any Kubernetes, K3s, minikube. Verified first, then used; nothing of it is made or deleted.
 
 What is verified (capacity.py): GPUs and their memory, storage classes. Refuses a cluster that cannot carry the
 stack with all that is missing at once. Labels of nodes are the one thing that is put on it, if the settings ask.
@@ -71,7 +71,7 @@ def adopt(config: ClusterStackConfig, root: Path, opts: pulumi.ResourceOptions |
     access = Access(kubeconfig=kubeconfig_path(config.target, settings, root), context=settings.context)
     nodes = verify(config, settings, access)
     kubeconfig = str(access.kubeconfig) if access.kubeconfig else None
-    made = Adopted(
+    component = Adopted(
         "cluster",
         AdoptedArgs(
             kubeconfig=kubeconfig,
@@ -82,13 +82,13 @@ def adopt(config: ClusterStackConfig, root: Path, opts: pulumi.ResourceOptions |
         opts,
     )
     return Cluster(
-        provider=made.provider,
+        provider=component.provider,
         kubeconfig=pulumi.Output.secret(""),
         kubeconfig_path=kubeconfig,
         context=access.context,
         storage_class=config.storage.class_name,
         rwx_storage_class=config.storage.rwx_class_name,
-        ready=tuple(made.ready),
+        ready=tuple(component.ready),
     )
 
 
@@ -117,7 +117,7 @@ def read(access: Access, kind: str) -> list[dict[str, Any]]:
 def verify(config: ClusterStackConfig, settings: AdoptedCluster, access: Access) -> list[GpuNode]:
     """Return the nodes with GPUs. Raises RunError with all problems of the cluster, one a line."""
     try:
-        found = gpu_nodes(read(access, "nodes"), settings.gpu_taints)
+        nodes = gpu_nodes(read(access, "nodes"), settings.gpu_taints)
         classes = read(access, "storageclasses")
     except KubectlError as error:
         message = f"{config.target}: cannot read the cluster ({access.place}): {error}: {START[config.target]}"
@@ -129,10 +129,10 @@ def verify(config: ClusterStackConfig, settings: AdoptedCluster, access: Access)
             "makes them allocatable only later"
         )
     else:
-        problems += gpu_problems(found, config, settings.min_gpus)
+        problems += gpu_problems(nodes, config, settings.min_gpus)
     if problems:
         raise pulumi.RunError("\n".join([f"the cluster ({access.place}) does not meet the requirements:", *problems]))
-    return found
+    return nodes
 
 
 def installs_gpu_software(config: ClusterStackConfig) -> bool:

@@ -1,4 +1,4 @@
-"""What an adopted cluster has to offer, judged against what the stack needs, before anything is made in it.
+"""Offers of an adopted cluster, judged against what the stack needs, before anything is made in it.
 
 Pure: works on nodes and storage classes as the API server returns them. A problem is one line,
 `path: what was found: what to do`. GPUs that other workloads use are not known here: allocatable is not free.
@@ -35,10 +35,10 @@ class GpuNode:
 
     def __str__(self) -> str:
         """Describe the node for messages."""
-        said = [f"{self.name}: {self.gpus}x {self.product or 'GPU'}"]
-        said += [f"{self.memory_gb:.0f} GB"] if self.memory_gb else []
-        said += self.slices
-        return ", ".join(said) + (f" ({self.obstacle})" if self.obstacle else "")
+        parts = [f"{self.name}: {self.gpus}x {self.product or 'GPU'}"]
+        parts += [f"{self.memory_gb:.0f} GB"] if self.memory_gb else []
+        parts += self.slices
+        return ", ".join(parts) + (f" ({self.obstacle})" if self.obstacle else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Demand:
 
 def gpu_nodes(nodes: Sequence[dict[str, Any]], tolerated: Collection[Taint]) -> list[GpuNode]:
     """Read the nodes that have GPUs or partitions of them. `tolerated`: taints besides nvidia.com/gpu."""
-    found = []
+    with_gpus = []
     for node in nodes:
         allocatable = node.get("status", {}).get("allocatable", {})
         slices = tuple(
@@ -65,7 +65,7 @@ def gpu_nodes(nodes: Sequence[dict[str, Any]], tolerated: Collection[Taint]) -> 
             continue
         labels = node["metadata"].get("labels", {})
         memory = labels.get(MEMORY_LABEL, "")
-        found.append(
+        with_gpus.append(
             GpuNode(
                 name=node["metadata"]["name"],
                 gpus=gpus,
@@ -75,7 +75,7 @@ def gpu_nodes(nodes: Sequence[dict[str, Any]], tolerated: Collection[Taint]) -> 
                 obstacle=obstacle(node, tolerated),
             )
         )
-    return found
+    return with_gpus
 
 
 def obstacle(node: dict[str, Any], tolerated: Collection[Taint]) -> str | None:
@@ -87,10 +87,10 @@ def obstacle(node: dict[str, Any], tolerated: Collection[Taint]) -> str | None:
     if spec.get("unschedulable"):
         return "cordoned"
     for taint in spec.get("taints", []):
-        said = Taint.model_construct(key=taint["key"], value=taint.get("value", ""), effect=taint["effect"])
-        ours = said.key == GPU_TAINT_KEY and said.effect == "NoSchedule"
-        if said.effect != "PreferNoSchedule" and not ours and said not in tolerated:
-            return f"taint {said.key}={said.value}:{said.effect}"
+        parsed = Taint.model_construct(key=taint["key"], value=taint.get("value", ""), effect=taint["effect"])
+        is_gpu_taint = parsed.key == GPU_TAINT_KEY and parsed.effect == "NoSchedule"
+        if parsed.effect != "PreferNoSchedule" and not is_gpu_taint and parsed not in tolerated:
+            return f"taint {parsed.key}={parsed.value}:{parsed.effect}"
     return None
 
 
@@ -106,18 +106,18 @@ def demands(config: ClusterStackConfig) -> Iterator[Demand]:
             yield Demand(path=path, gpus=template.gpus, memory_gb=template.gpu_memory_gb)
 
 
-def gpu_problems(found: Sequence[GpuNode], config: ClusterStackConfig, min_gpus: int) -> list[str]:
+def gpu_problems(nodes: Sequence[GpuNode], config: ClusterStackConfig, min_gpus: int) -> list[str]:
     """Judge GPUs: as many as must be there, and for each demand a node that meets it."""
-    usable = [node for node in found if not node.obstacle]
-    there = sum(node.gpus for node in usable)
-    if there < min_gpus:
+    usable = [node for node in nodes if not node.obstacle]
+    allocatable = sum(node.gpus for node in usable)
+    if allocatable < min_gpus:
         remedy = "add nodes"
-        if not found:
+        if not nodes:
             remedy = "no node offers a GPU: install the device plugin (prerequisites.gpu), add nodes"
-        elif any(node.obstacle and node.obstacle.startswith("taint") for node in found):
+        elif any(node.obstacle and node.obstacle.startswith("taint") for node in nodes):
             remedy = f"add the taints to {config.target}.gpu_taints, add nodes"
-        said = f"{min_gpus} allocatable GPUs are required, the cluster has {there}{shown(found)}"
-        return [f"{config.target}.min_gpus: {said}: {remedy}, or lower min_gpus"]
+        shortage = f"{min_gpus} allocatable GPUs are required, the cluster has {allocatable}{shown(nodes)}"
+        return [f"{config.target}.min_gpus: {shortage}: {remedy}, or lower min_gpus"]
     if not min_gpus:
         return []  # the settings ask for no check
     problems = []
@@ -125,31 +125,31 @@ def gpu_problems(found: Sequence[GpuNode], config: ClusterStackConfig, min_gpus:
         enough = [node for node in usable if node.gpus >= demand.gpus]
         if not enough:
             problems.append(
-                f"{demand.path}.gpus: no node has {demand.gpus} usable GPUs{shown(found)}: fewer gpus, or larger nodes"
+                f"{demand.path}.gpus: no node has {demand.gpus} usable GPUs{shown(nodes)}: fewer gpus, or larger nodes"
             )
         elif all(node.memory_gb is not None and node.memory_gb < demand.memory_gb for node in enough):
             problems.append(
-                f"{demand.path}: no GPU has the required {demand.memory_gb} GB{shown(found)}: use larger GPUs"
+                f"{demand.path}: no GPU has the required {demand.memory_gb} GB{shown(nodes)}: use larger GPUs"
             )
     return problems
 
 
-def shown(found: Sequence[GpuNode]) -> str:
+def shown(nodes: Sequence[GpuNode]) -> str:
     """List nodes for a message."""
-    if not found:
+    if not nodes:
         return ""
-    more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    return f" ({'; '.join(str(node) for node in found[:SHOWN])}{more})"
+    more = f"; and {len(nodes) - SHOWN} more" if len(nodes) > SHOWN else ""
+    return f" ({'; '.join(str(node) for node in nodes[:SHOWN])}{more})"
 
 
 def storage_problems(classes: Sequence[dict[str, Any]], config: ClusterStackConfig) -> list[str]:
     """Judge storage classes: those that the settings name exist and can do what is asked of them."""
-    provisioners = {found["metadata"]["name"]: found["provisioner"] for found in classes}
-    there = f"available: {', '.join(sorted(provisioners))}" if provisioners else "create one"
+    provisioners = {storage_class["metadata"]["name"]: storage_class["provisioner"] for storage_class in classes}
+    remedy = f"available: {', '.join(sorted(provisioners))}" if provisioners else "create one"
     problems = []
-    for key, said in (("class_name", config.storage.class_name), ("rwx_class_name", config.storage.rwx_class_name)):
-        if said is not None and said not in provisioners:
-            problems.append(f"storage.{key}: the cluster has no storage class {said!r}: {there}")
+    for key, name in (("class_name", config.storage.class_name), ("rwx_class_name", config.storage.rwx_class_name)):
+        if name is not None and name not in provisioners:
+            problems.append(f"storage.{key}: the cluster has no storage class {name!r}: {remedy}")
     rwx = config.storage.rwx_class_name
     if rwx is not None and provisioners.get(rwx) in ONE_NODE_ONLY:
         problems.append(
@@ -157,5 +157,5 @@ def storage_problems(classes: Sequence[dict[str, Any]], config: ClusterStackConf
             "set a class with ReadWriteMany support, e.g. NFS"
         )
     if config.storage.class_name is None and not any(map(is_default, classes)):
-        problems.append(f"storage.class_name: the cluster has no default storage class: set one, {there}")
+        problems.append(f"storage.class_name: the cluster has no default storage class: set one, {remedy}")
     return problems

@@ -52,6 +52,6 @@ AKS_SERVER_ID = "6dae42f8-4368-4678-94ff-3960e28e3630"
 
 def aks(name: str, issued: str) -> str:
     """Return the kubeconfig of an AKS cluster. `issued`: base64, as Azure hands it out; only its place is taken."""
-    found: dict[str, Any] = yaml.safe_load(base64.b64decode(issued))["clusters"][0]["cluster"]
+    address: dict[str, Any] = yaml.safe_load(base64.b64decode(issued))["clusters"][0]["cluster"]
     command = ["kubelogin", "get-token", "--login", "azurecli", "--server-id", AKS_SERVER_ID]
-    return kubeconfig(name, found["server"], found["certificate-authority-data"], command, "az aks install-cli")
+    return kubeconfig(name, address["server"], address["certificate-authority-data"], command, "az aks install-cli")

@@ -28,10 +28,12 @@ def storage_class(
     wait_for_pod: bool,
     mount_options: Sequence[str] = (),
     default: bool = False,
+    can_grow: bool = True,
 ) -> kubernetes.storage.v1.StorageClass:
-    """Make a class whose volumes can grow and go with their claim.
+    """Make a class whose volumes go with their claim.
 
     `wait_for_pod`: the volume is made where the first pod runs, which volumes of one zone need.
+    `can_grow`: whether the driver can enlarge a volume; a claim on one that cannot would wait for ever.
     """
     return kubernetes.storage.v1.StorageClass(
         name,
@@ -40,7 +42,7 @@ def storage_class(
         parameters=parameters,
         mount_options=list(mount_options) or None,
         reclaim_policy="Delete",
-        allow_volume_expansion=True,
+        allow_volume_expansion=can_grow,
         volume_binding_mode="WaitForFirstConsumer" if wait_for_pod else "Immediate",
         opts=opts,
     )

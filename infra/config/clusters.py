@@ -1,6 +1,6 @@
 """Where the cluster comes from: one section per target. Cloud targets create or adopt it, the others adopt it."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,31 @@ from infra.config.section import DnsLabel, Section
 
 VERSION = r"^1\.\d{2}$"
 OWN_VERSION = "Kubernetes version of a new cluster, its nodes and its add-ons; raise it by one minor version at a time"
+
+
+class Maintenance(Section):
+    """Weekly window in which the cloud may upgrade nodes and Kubernetes, which evicts pods and ends training jobs."""
+
+    day: Literal["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"] = Field(
+        default="Sunday", description="Day on which the window opens"
+    )
+    start: str = Field(
+        default="00:00",
+        pattern=r"^([01]\d|2[0-3]):[0-5]\d$",
+        description="Time at which it opens, UTC, in quotes, e.g. '02:00'",
+    )
+    hours: int = Field(
+        default=12, ge=4, le=24, description="Length; GKE needs 48 hours within 32 days, so 12 or more there"
+    )
+
+
+class AksAdmin(Section):
+    """A principal of Microsoft Entra that administers a new AKS cluster."""
+
+    id: str = Field(
+        pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", description="Object id, as `az ad group show` prints it"
+    )
+    type: Literal["User", "Group", "ServicePrincipal"] = Field(description="Type of the principal")
 
 
 class CloudCluster(Section):
@@ -34,6 +59,11 @@ class CloudCluster(Section):
     gpu_pools: tuple[GpuPool, ...] = Field(min_length=1, description="GPU node pools, one or more")
     rwx: str
 
+    @property
+    def principals(self) -> tuple[str, ...]:
+        """Administrators of a new cluster, by the names or ids that the cloud gives them."""
+        raise NotImplementedError
+
 
 class GkeSettings(CloudCluster):
     """Google Kubernetes Engine."""
@@ -43,7 +73,20 @@ class GkeSettings(CloudCluster):
     network: str | None = Field(default=None, description="Existing VPC network; default: a new one")
     subnetwork: str | None = Field(default=None, description="Existing subnetwork of `network`")
     system_pool: SystemPool = SystemPool(machine="e2-standard-8")
+    maintenance: Maintenance | None = Field(
+        default=Maintenance(), description="Window for automatic upgrades of a new cluster; null: at any hour"
+    )
+    admins: tuple[Annotated[str, Field(pattern=r"^(user|group|serviceAccount):[^\s:]+@[^\s:]+$")], ...] = Field(
+        default=(),
+        description="Members of Google Cloud IAM that administer a new cluster, e.g. group:platform@example.com, "
+        "besides those whose roles in the project allow it",
+    )
     rwx: Literal["filestore", "none"] = Field(default="filestore", description="ReadWriteMany storage class to create")
+
+    @property
+    def principals(self) -> tuple[str, ...]:
+        """Members of Google Cloud IAM."""
+        return self.admins
 
     @property
     def region(self) -> str:
@@ -74,7 +117,21 @@ class EksSettings(CloudCluster):
         default="AL2023_x86_64_NVIDIA",
         description="Node image. AL2023 needs a device plugin, Bottlerocket includes one",
     )
+    update_node_image: bool = Field(
+        default=False,
+        description="true: each `up` moves the nodes to AWS's newest release of their image, one at a time; false: a "
+        "node group keeps the release it was made with until kubernetes_version changes",
+    )
+    admins: tuple[Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:(role|user)/")], ...] = Field(
+        default=(),
+        description="ARNs of IAM roles and users that administer a new cluster, besides the one that creates it",
+    )
     rwx: Literal["efs", "none"] = Field(default="efs", description="ReadWriteMany storage class to create")
+
+    @property
+    def principals(self) -> tuple[str, ...]:
+        """ARNs of IAM roles and users."""
+        return self.admins
 
     @model_validator(mode="after")
     def _network(self) -> Self:
@@ -95,7 +152,18 @@ class AksSettings(CloudCluster):
     )
     subnet_id: str | None = Field(default=None, description="Resource ID of an existing subnet; default: a new one")
     system_pool: SystemPool = SystemPool(machine="Standard_D8s_v5")
+    admins: tuple[AksAdmin, ...] = Field(
+        default=(), description="Administrators of a new cluster, besides the principal that creates it"
+    )
+    maintenance: Maintenance | None = Field(
+        default=Maintenance(), description="Window for automatic upgrades of a new cluster; null: at any hour"
+    )
     rwx: Literal["azurefile", "none"] = Field(default="azurefile", description="ReadWriteMany storage class to create")
+
+    @property
+    def principals(self) -> tuple[str, ...]:
+        """Object ids of principals of Microsoft Entra."""
+        return tuple(admin.id for admin in self.admins)
 
 
 class AdoptedCluster(Section):

@@ -1,4 +1,4 @@
-"""Which GPU pools can carry a NIM or a training job: what a pod gets of a pool's GPUs, against what it asks for.
+"""GPU pools that can carry a NIM or a training job: what a pod gets of a pool's GPUs, against what it asks for.
 
 The rules of the settings refuse what no pool can carry; placement sends pods to pools that can. Both ask here, so that
 what is accepted is also scheduled. Pools of GPUs that clouds would refuse cannot be judged: their rules come first.
@@ -14,7 +14,7 @@ from infra.names import GPU_RESOURCE
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
+class PoolCapacity:
     """What the nodes of a pool offer to pods: whole GPUs, partitions of them (MIG), or turns on them (time slicing)."""
 
     per_node: int
@@ -25,35 +25,35 @@ class Share:
     """Of one. Turns share the memory of their GPU."""
 
 
-def share(config: ClusterStackConfig, pool: GpuPool) -> Share:
+def pool_capacity(config: ClusterStackConfig, pool: GpuPool) -> PoolCapacity:
     """Return what a pool offers. Raises ValueError for a pool whose machine type is unknown."""
     machine = pool.resolve(config.target)
     memory = MEMORY_GB[machine.gpu]
     if pool.mig:
         partitions = mig_profiles(machine.gpu)[pool.mig.profile]
-        return Share(per_node=machine.count * partitions, per_pod=1, memory_gb=pool.mig.memory_gb)
+        return PoolCapacity(per_node=machine.count * partitions, per_pod=1, memory_gb=pool.mig.memory_gb)
     if pool.time_slicing:
-        return Share(per_node=machine.count * pool.time_slicing.replicas, per_pod=1, memory_gb=memory)
-    return Share(per_node=machine.count, per_pod=machine.count, memory_gb=memory)
+        return PoolCapacity(per_node=machine.count * pool.time_slicing.replicas, per_pod=1, memory_gb=memory)
+    return PoolCapacity(per_node=machine.count, per_pod=machine.count, memory_gb=memory)
 
 
 def serves(config: ClusterStackConfig, pool: GpuPool, nim: Nim) -> bool:
     """Whether a node of the pool can carry a replica."""
-    offered = share(config, pool)
+    capacity = pool_capacity(config, pool)
     return (
-        offered.per_pod >= nim.gpus
-        and offered.memory_gb >= nim.min_gpu_memory_gb
+        capacity.per_pod >= nim.gpus
+        and capacity.memory_gb >= nim.min_gpu_memory_gb
         and (pool.mig is None or nim.runs_on_mig)
     )
 
 
 def trains(config: ClusterStackConfig, pool: GpuPool, template: CustomizationTemplate) -> bool:
     """Whether nodes of the pool can carry a job. Jobs ask for nvidia.com/gpu and nothing else."""
-    offered = share(config, pool)
+    capacity = pool_capacity(config, pool)
     return (
         pool.resource == GPU_RESOURCE
-        and offered.per_pod >= template.gpus
-        and offered.memory_gb >= template.gpu_memory_gb
+        and capacity.per_pod >= template.gpus
+        and capacity.memory_gb >= template.gpu_memory_gb
         and pool.max >= template.nodes
     )
 
@@ -69,9 +69,9 @@ def nim_pool(config: ClusterStackConfig, nim: Nim) -> GpuPool | None:
     training = training_pool(config) if config.services.customizer else None
     if training is not None and (home := pool_beside(config, nim, training)):
         return home
-    able = [pool for pool in config.pools if serves(config, pool, nim)]
-    alike = len({pool.resource for pool in able}) == 1 and len(able) == len(config.pools)
-    return None if alike or not able else able[0]
+    capable = [pool for pool in config.pools if serves(config, pool, nim)]
+    interchangeable = len({pool.resource for pool in capable}) == 1 and len(capable) == len(config.pools)
+    return None if interchangeable or not capable else capable[0]
 
 
 def pool_beside(config: ClusterStackConfig, nim: Nim, training: GpuPool) -> GpuPool | None:
@@ -79,21 +79,21 @@ def pool_beside(config: ClusterStackConfig, nim: Nim, training: GpuPool) -> GpuP
 
     Room is what NIMs that name the pool leave, and those NIMs without a pool that come earlier in the settings.
     """
-    offers = {pool.name: share(config, pool) for pool in config.pools if pool != training}
+    capacities = {pool.name: pool_capacity(config, pool) for pool in config.pools if pool != training}
     smallest_first = sorted(
-        (pool for pool in config.pools if pool.name in offers),
-        key=lambda pool: (offers[pool.name].memory_gb, offers[pool.name].per_node),
+        (pool for pool in config.pools if pool.name in capacities),
+        key=lambda pool: (capacities[pool.name].memory_gb, capacities[pool.name].per_node),
     )
-    free = {pool.name: offers[pool.name].per_node * pool.max for pool in smallest_first}
+    free = {pool.name: capacities[pool.name].per_node * pool.max for pool in smallest_first}
     for other in config.nims:
         if other.pool in free:
             free[other.pool] -= gpus_of(other)
     for other in config.nims:
         if other.pool:
             continue
-        able = [pool for pool in smallest_first if serves(config, pool, other)]
-        roomy = [pool for pool in able if free[pool.name] >= gpus_of(other)]
-        home = next(iter(roomy or able), None)
+        capable = [pool for pool in smallest_first if serves(config, pool, other)]
+        roomy = [pool for pool in capable if free[pool.name] >= gpus_of(other)]
+        home = next(iter(roomy or capable), None)
         if other.name == nim.name:
             return home
         if home:
@@ -109,15 +109,20 @@ def gpus_of(nim: Nim) -> int:
 def training_pool(config: ClusterStackConfig) -> GpuPool | None:
     """Pool of training jobs: the named one; else None, which is any, if all can carry them, or the first that can.
 
-    All jobs have one node selector, so where no pool can carry the jobs of every template, it is any pool. A
-    time-sliced pool is the last choice: its GPUs may be those of NIMs, which take the whole memory.
+    All jobs have one node selector, so where no pool can carry the jobs of every template, it is any pool. Pools that
+    NIMs name come after the others, because a job would take the node of a NIM that restarts. A time-sliced pool is the
+    last choice: its GPUs may be those of NIMs, which take the whole memory.
     """
     if config.customizer.pool:
         return named(config, config.customizer.pool)
     templates = [template for target in config.customizer.targets for template in target.templates]
-    able = [pool for pool in config.pools if all(trains(config, pool, template) for template in templates)]
-    whole = [pool for pool in able if not pool.time_slicing]
-    return None if len(whole) == len(config.pools) or not able else (whole or able)[0]
+    capable = [pool for pool in config.pools if all(trains(config, pool, template) for template in templates)]
+    whole = [pool for pool in capable if not pool.time_slicing]
+    of_nims = {nim.pool for nim in config.nims}
+    free = [pool for pool in whole if pool.name not in of_nims]
+    if len(whole) == len(config.pools) and len(free) in (0, len(whole)):
+        return None
+    return next(iter(free or whole or capable), None)
 
 
 def named(config: ClusterStackConfig, name: str) -> GpuPool | None:

@@ -1,4 +1,4 @@
-"""Which machine type of which cloud carries which GPUs: the one table behind `gpu: L4, count: 1` in a pool.
+"""Machine types of the clouds with the GPUs that they carry: the one table behind `gpu: L4, count: 1` in a pool.
 
 A pool names either a machine type, or a kind of GPU and a count that this table resolves. Machine types that are
 not here work as well, if the pool also says which GPUs they carry.
@@ -10,15 +10,27 @@ from typing import Literal
 GpuKind = Literal["T4", "L4", "A10", "L40S", "A100-40GB", "A100-80GB", "H100", "H100-94GB", "H200", "B200"]
 
 MEMORY_GB: dict[GpuKind, int] = {
-    "T4": 16, "L4": 24, "A10": 24, "L40S": 48, "A100-40GB": 40, "A100-80GB": 80, "H100": 80, "H100-94GB": 94,
-    "H200": 141, "B200": 180,
-}  # fmt: skip
+    "T4": 16,
+    "L4": 24,
+    "A10": 24,
+    "L40S": 48,
+    "A100-40GB": 40,
+    "A100-80GB": 80,
+    "H100": 80,
+    "H100-94GB": 94,
+    "H200": 141,
+    "B200": 180,
+}
 """Memory of one GPU in GB, as NVIDIA's data sheets give it. H100 with 94 GB is the H100 NVL of Azure's NC series."""
 
 MIG_MEMORY_GB: dict[GpuKind, tuple[int, int, int, int]] = {
-    "A100-40GB": (5, 10, 20, 40), "A100-80GB": (10, 20, 40, 80), "H100": (10, 20, 40, 80),
-    "H100-94GB": (12, 24, 47, 94), "H200": (18, 35, 71, 141), "B200": (23, 45, 90, 180),
-}  # fmt: skip
+    "A100-40GB": (5, 10, 20, 40),
+    "A100-80GB": (10, 20, 40, 80),
+    "H100": (10, 20, 40, 80),
+    "H100-94GB": (12, 24, 47, 94),
+    "H200": (18, 35, 71, 141),
+    "B200": (23, 45, 90, 180),
+}
 """Memory of a partition with an eighth, a quarter, half and all of the memory (NVIDIA's MIG User Guide)."""
 
 
@@ -99,9 +111,13 @@ def mig_profiles(gpu: GpuKind) -> dict[str, int]:
         return {}
     eighth, quarter, half, whole = MIG_MEMORY_GB[gpu]
     return {
-        f"1g.{eighth}gb": 7, f"1g.{quarter}gb": 4, f"2g.{quarter}gb": 3, f"3g.{half}gb": 2, f"4g.{half}gb": 1,
+        f"1g.{eighth}gb": 7,
+        f"1g.{quarter}gb": 4,
+        f"2g.{quarter}gb": 3,
+        f"3g.{half}gb": 2,
+        f"4g.{half}gb": 1,
         f"7g.{whole}gb": 1,
-    }  # fmt: skip
+    }
 
 
 def machine_named(cloud: str, name: str) -> Machine | None:

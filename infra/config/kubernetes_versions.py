@@ -75,6 +75,7 @@ def version_problems(cloud: str, version: str | None, today: date) -> Iterator[s
     else:
         return
     remedy = f"one of {', '.join(supported(cloud, today))}" if supported(cloud, today) else "a newer version"
+    remedy += "" if cloud in DEFAULTS else ", or leave it out"
     yield f"{cloud}.kubernetes_version: {version} has had no support on {cloud.upper()} {since}: {remedy}"
 
 

@@ -7,15 +7,16 @@ work, with one line each: the path, what is wrong, what to do. Values of secrets
 import difflib
 import json
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from infra.config.local import LocalStackConfig
 from infra.config.rules import broken_rules
-from infra.config.section import PROJECT
+from infra.config.section import PROJECT, section_in
 from infra.config.stack import SECRET_KEYS, TARGETS, ClusterStackConfig
 from nemostack.errors import SettingsError
+from nemostack.validation import validation_message
 
 
 def load(raw: Mapping[str, str]) -> LocalStackConfig | ClusterStackConfig:
@@ -33,12 +34,12 @@ def load(raw: Mapping[str, str]) -> LocalStackConfig | ClusterStackConfig:
     try:
         config = model.model_validate(settings)
     except ValidationError as error:
-        found = error.errors(include_url=False)
+        errors = error.errors(include_url=False)
         # a list whose items are wrong counts as too short as well, which says nothing
-        broken = [problem["loc"] for problem in found if problem["type"] != "too_short"]
+        broken = [problem["loc"] for problem in errors if problem["type"] != "too_short"]
         lines = [
             describe(dict(problem), model)
-            for problem in found
+            for problem in errors
             if problem["type"] != "too_short" or all(loc[: len(problem["loc"])] != problem["loc"] for loc in broken)
         ]
         raise SettingsError("\n".join(lines)) from None
@@ -66,8 +67,7 @@ def describe(problem: dict[str, Any], model: type[BaseModel]) -> str:
         close = difflib.get_close_matches(location[-1], known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}"
         return f"{path}: unknown key ({hint})"
-    message = problem["msg"].removeprefix("Value error, ")
-    message = f"{path}: {message[:1].lower()}{message[1:]}"
+    message = f"{path}: {validation_message(problem)}"
     # a whole section says nothing that its path does not, and may be long
     return message if isinstance(problem["input"], dict | list) else f"{message}, got {problem['input']!r}"
 
@@ -77,14 +77,7 @@ def keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
     for part in location:
         if part.isdigit():
             continue
-        found = section_in(model.model_fields[part].annotation)
-        assert found is not None
-        model = found
+        section = section_in(model.model_fields[part].annotation)
+        assert section is not None
+        model = section
     return list(model.model_fields)
-
-
-def section_in(annotation: Any) -> type[BaseModel] | None:
-    """The section that a field's type holds."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for part in get_args(annotation) if (found := section_in(part))), None)

@@ -6,6 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from infra.config.section import DnsLabel, ModelId, Quantity, Section
+from nemostack.base_urls import split_api_path
 
 
 class Services(Section):
@@ -187,7 +188,10 @@ class Nim(Section):
     topology_spread: Literal["zone", "node"] | None = Field(
         default=None, description="Prefer to spread replicas across zones or nodes"
     )
-    pool: DnsLabel | None = Field(default=None, description="GPU pool; default: any, or the first one that fits")
+    pool: DnsLabel | None = Field(
+        default=None,
+        description="GPU pool; default: the smallest that fits beside that of training jobs; any where all fit alike",
+    )
     startup_minutes: int = Field(
         default=30, ge=1, description="Time allowed to download and load the model before the start counts as failed"
     )
@@ -253,7 +257,9 @@ class Judge(Section):
     model: str | None = Field(default=None, description="Model ID at that URL")
 
     @model_validator(mode="after")
-    def _both(self) -> Self:
+    def _usable(self) -> Self:
         if (self.url is None) != (self.model is None):
             raise ValueError("set both url and model, or neither")
+        if self.url and (path := split_api_path("judge_url", self.url)[1]):
+            raise ValueError(f"url ends in {path}, which clients add themselves: leave it out")
         return self

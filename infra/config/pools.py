@@ -57,7 +57,9 @@ class GpuPool(Section):
     )
     max: int = Field(default=1, ge=1, description="Maximum number of nodes over all zones")
     zones: tuple[str, ...] = Field(
-        default=(), description="Zones of the nodes; []: all zones of the cluster; required on a regional GKE cluster"
+        default=(),
+        description="Zones of the nodes. Required on a regional GKE cluster. On EKS and AKS each zone gets a group of "
+        "nodes of its own; []: one zone on EKS, no zones on AKS (nodes anywhere in the region)",
     )
     spot: bool = Field(default=False, description="Use spot nodes, which are cheaper and may be reclaimed at any time")
     disk_gib: int = Field(default=200, ge=100, description="Boot disk size; NIM and training images exceed 50 GiB")
@@ -97,19 +99,19 @@ class GpuPool(Section):
         if self.machine is None:
             assert self.gpu is not None
             assert self.count is not None
-            if found := machine_for(cloud, self.gpu, self.count):
-                return found
+            if machine := machine_for(cloud, self.gpu, self.count):
+                return machine
             known = sorted({f"{m.count}x{m.gpu}" for m in MACHINES[cloud]})
             raise ValueError(f"{cloud} has no machine with {self.count}x{self.gpu}; available: {', '.join(known)}")
-        found = machine_named(cloud, self.machine)
-        if found is None:
+        machine = machine_named(cloud, self.machine)
+        if machine is None:
             if self.gpu is None or self.count is None:
                 raise ValueError(f"machine {self.machine} is not in infra/config/gpus.py: set its gpu and count too")
             return Machine(self.machine, self.gpu, self.count)
-        for key, said, true in (("gpu", self.gpu, found.gpu), ("count", self.count, found.count)):
-            if said is not None and said != true:
-                raise ValueError(f"machine {self.machine} carries {found.count}x{found.gpu}, not {key}: {said}")
-        return found
+        for key, named, actual in (("gpu", self.gpu, machine.gpu), ("count", self.count, machine.count)):
+            if named is not None and named != actual:
+                raise ValueError(f"machine {self.machine} carries {machine.count}x{machine.gpu}, not {key}: {named}")
+        return machine
 
 
 class SystemPool(Section):
@@ -118,6 +120,11 @@ class SystemPool(Section):
     machine: str = Field(description="Machine type")
     min: int = Field(default=2, ge=1, description="Minimum number of nodes over all zones")
     max: int = Field(default=4, ge=1, description="Maximum number of nodes over all zones")
+    zones: tuple[str, ...] = Field(
+        default=(),
+        description="Zones of the nodes. []: all zones of the cluster on GKE, three on EKS, no zones on AKS (nodes "
+        "anywhere in the region). On AKS only for a new cluster",
+    )
     disk_gib: int = Field(default=100, ge=50, description="Boot disk size")
 
     @model_validator(mode="after")

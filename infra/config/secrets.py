@@ -13,11 +13,11 @@ from nemostack.errors import SettingsError
 
 def secrets() -> dict[str, pulumi.Output[str]]:
     """Return those that have a value. Raises SettingsError."""
-    found = {}
+    values = {}
     for key in SECRET_KEYS:
         if (value := pulumi.Config(PROJECT).get_secret(key)) is None:
             continue
         if not is_config_secret(f"{PROJECT}:{key}"):
             raise SettingsError(f"{PROJECT}:{key}: is stored in plain text: pulumi config set --secret {PROJECT}:{key}")
-        found[key] = value
-    return found
+        values[key] = value
+    return values

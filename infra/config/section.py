@@ -1,8 +1,8 @@
-"""What all parts of the settings share: a section that refuses unknown keys, and the constrained types they use."""
+"""Base of all parts of the settings: a section that refuses unknown keys, and the constrained types they use."""
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -39,3 +39,15 @@ ModelId = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
 def repeated(values: Iterable[str]) -> list[str]:
     """Values that are there more than once."""
     return [value for value, times in Counter(values).items() if times > 1]
+
+
+def section_in(annotation: Any) -> type[BaseModel] | None:
+    """The section that a field's type holds."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := section_in(part))), None)
+
+
+def is_list(annotation: Any) -> bool:
+    """Tell whether a setting is a list."""
+    return get_origin(annotation) is tuple

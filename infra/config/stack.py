@@ -58,8 +58,8 @@ class ClusterStackConfig(Section):
     @property
     def gpu_software(self) -> Literal["gpu-operator", "device-plugin", "provided"]:
         """What makes GPUs allocatable: as said, else what the target's nodes lack."""
-        if said := self.prerequisites.gpu.software:
-            return said
+        if software := self.prerequisites.gpu.software:
+            return software
         return "device-plugin" if self.lacks_device_plugin else "provided"
 
     @property

@@ -263,8 +263,15 @@ class LocalSupervisor(DynamicResource, module="nemostack", name="LocalSupervisor
 
     folder: pulumi.Output[str]
 
-    def __init__(self, name: str, *, folder: Path, ports: dict[str, int], programs: dict[str, str],
-                 opts: pulumi.ResourceOptions | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        name: str,
+        *,
+        folder: Path,
+        ports: dict[str, int],
+        programs: dict[str, str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
         props = {"folder": str(folder), "ports": ports, "programs": programs}
         super().__init__(SupervisorProvider(), name, props, opts)
 

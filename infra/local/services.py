@@ -25,7 +25,7 @@ PORT_OFFSETS = {
 }
 ROUTES = {
     "entity_store": ("/v1/namespaces", "/v1/projects", "/v1/datasets", "/v1/models"),
-    "customizer": ("/v1/customization",),
+    "customizer": ("/v1/customization", "/v1/customizations"),
     "evaluator": ("/v1/evaluation", "/v2/evaluation", "/v1/evaluations"),
 }
 JUDGE_MODEL = "nemostack/similarity-judge"
@@ -110,28 +110,47 @@ class Plan:
             self.mlflow(),
             self.embedded("judge", "Judge", {"model_id": JUDGE_MODEL}),
             self.embedded(
-                "nim", "NIM",
+                "nim",
+                "NIM",
                 {"base_model": model.id, "model_path": self.model_path, **stores, **self.settings.nim.model_dump()},
-                health_path="/v1/health/ready", timeout_s=400, after=("data_store", "entity_store"), reads_model=True,
+                health_path="/v1/health/ready",
+                timeout_s=400,
+                after=("data_store", "entity_store"),
+                reads_model=True,
             ),
             self.embedded(
-                "customizer", "Customizer",
-                {"base_models": {model.id: self.model_path}, **stores, **self.settings.customizer.model_dump()},
-                after=("data_store", "entity_store"), reads_model=True,
+                "customizer",
+                "Customizer",
+                {
+                    "base_models": {model.id: self.model_path},
+                    **stores,
+                    **self.settings.customizer.model_dump(),
+                    "max_served_rank": self.settings.nim.max_lora_rank,
+                },
+                after=("data_store", "entity_store"),
+                reads_model=True,
             ),
             # It calls NIM in its jobs only, so it need not wait for the slowest of all to start.
             self.embedded(
-                "evaluator", "Evaluator",
-                {**stores, "nim_url": self.url("nim"), "judge_url": self.url("judge"), "judge_model": JUDGE_MODEL,
-                 "tokenizers": {model.id: self.model_path}},
-                after=("data_store", "entity_store", "judge"), reads_model=True,
+                "evaluator",
+                "Evaluator",
+                {
+                    **stores,
+                    "nim_url": self.url("nim"),
+                    "judge_url": self.url("judge"),
+                    "judge_model": JUDGE_MODEL,
+                    "tokenizers": {model.id: self.model_path},
+                },
+                after=("data_store", "entity_store", "judge"),
+                reads_model=True,
             ),
             self.embedded(
-                "gateway", "Gateway",
+                "gateway",
+                "Gateway",
                 {"routes": {prefix: self.url(service) for service, prefixes in ROUTES.items() for prefix in prefixes}},
                 after=tuple(ROUTES),
             ),
-        ]  # fmt: skip
+        ]
 
     def embedded(
         self,
@@ -164,11 +183,22 @@ class Plan:
         """Describe the real MLflow server."""
         data = self.folder.data / "mlflow"
         command = [
-            str(self.python), "-m", "mlflow", "server",
-            "--host", "127.0.0.1", "--port", str(self.ports["mlflow"]), "--workers", "1",
-            "--backend-store-uri", f"sqlite:///{data / 'mlflow.db'}",
-            "--artifacts-destination", (data / "artifacts").as_uri(), "--serve-artifacts",
-        ]  # fmt: skip
+            str(self.python),
+            "-m",
+            "mlflow",
+            "server",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.ports["mlflow"]),
+            "--workers",
+            "1",
+            "--backend-store-uri",
+            f"sqlite:///{data / 'mlflow.db'}",
+            "--artifacts-destination",
+            (data / "artifacts").as_uri(),
+            "--serve-artifacts",
+        ]
         return ServiceSpec(name="mlflow", title="MLflow", command=command, settings={"data_dir": str(data)})
 
     def outputs(self) -> StackOutputs:

@@ -34,8 +34,14 @@ class Service(pulumi.ComponentResource):
 
     url: pulumi.Output[str]
 
-    def __init__(self, spec: ServiceSpec, plan: Plan, *, after: Sequence[pulumi.Resource],
-                 opts: pulumi.ResourceOptions | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        spec: ServiceSpec,
+        plan: Plan,
+        *,
+        after: Sequence[pulumi.Resource],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
         super().__init__("nemostack:local:Service", spec.name, None, opts)
         url = plan.url(spec.name)
         props = {

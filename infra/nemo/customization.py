@@ -34,22 +34,34 @@ def target(said: CustomizationTarget) -> dict[str, Any]:
     """Return one target."""
     namespace, name = said.name.split("/")
     return {
-        "enabled": True, "namespace": namespace, "name": name, "base_model": said.base_model,
-        "model_uri": said.model_uri, "model_path": said.model_path, "num_parameters": said.parameters,
+        "enabled": True,
+        "namespace": namespace,
+        "name": name,
+        "base_model": said.base_model,
+        "model_uri": said.model_uri,
+        "model_path": said.model_path,
+        "num_parameters": said.parameters,
         "precision": said.precision,
-    }  # fmt: skip
+    }
 
 
 def template(owner: CustomizationTarget, said: CustomizationTemplate) -> dict[str, Any]:
     """Return one template: LoRA by supervised fine-tuning, the model split over all GPUs of a node."""
     namespace, name = said.name.split("/")
     return {
-        "namespace": namespace, "name": name, "target": owner.name, "max_seq_length": said.max_seq_length,
+        "namespace": namespace,
+        "name": name,
+        "target": owner.name,
+        "max_seq_length": said.max_seq_length,
         "prompt_template": said.prompt_template,
         "training_options": [
             {
-                "training_type": "sft", "finetuning_type": "lora", "num_gpus": said.gpus, "num_nodes": said.nodes,
-                "tensor_parallel_size": said.gpus, "micro_batch_size": said.micro_batch_size,
+                "training_type": "sft",
+                "finetuning_type": "lora",
+                "num_gpus": said.gpus,
+                "num_nodes": said.nodes,
+                "tensor_parallel_size": said.gpus,
+                "micro_batch_size": said.micro_batch_size,
             }
         ],
-    }  # fmt: skip
+    }

@@ -46,7 +46,9 @@ def chart_values(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> 
         "image": {"repository": nim.image, "tag": nim.tag},
         "imagePullSecrets": [{"name": around.credentials.pull}],
         "model": {
-            "name": nim.model, "ngcAPISecret": around.credentials.ngc, "openaiPort": names.NIM_PORT,
+            "name": nim.model,
+            "ngcAPISecret": around.credentials.ngc,
+            "openaiPort": names.NIM_PORT,
             **({"hfTokenSecret": around.credentials.hf} if around.credentials.hf else {}),
         },
         "service": {"name": nim.name, "openaiPort": names.NIM_PORT, "labels": PROXY_LABELS},
@@ -61,19 +63,24 @@ def chart_values(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> 
         "persistence": chart_volume(nim, around),
         "podSecurityContext": {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000},
         "containerSecurityContext": {
-            "allowPrivilegeEscalation": False, "runAsNonRoot": True, "capabilities": {"drop": ["ALL"]},
+            "allowPrivilegeEscalation": False,
+            "runAsNonRoot": True,
+            "capabilities": {"drop": ["ALL"]},
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "metrics": {"serviceMonitor": {"enabled": False}},  # ours is in monitoring.py: the chart's counts pods twice
         "ingress": {"enabled": False},
-    }  # fmt: skip
+    }
     if nim.lora and nim.lora.existing_claim:
         found["extraVolumes"] = {ADAPTERS: {"persistentVolumeClaim": {"claimName": nim.lora.existing_claim}}}
         found["extraVolumeMounts"] = {ADAPTERS: {"mountPath": nim.lora.peft_source}}
     if scaled:
         found["autoscaling"] = {
-            "enabled": True, "minReplicas": scaled.min, "maxReplicas": scaled.max, "metrics": metrics(scaled),
-        }  # fmt: skip
+            "enabled": True,
+            "minReplicas": scaled.min,
+            "maxReplicas": scaled.max,
+            "metrics": metrics(scaled),
+        }
     else:
         found["replicaCount"] = nim.replicas
     return found
@@ -85,9 +92,12 @@ def chart_volume(nim: Nim, around: Surroundings) -> Values:
     if cache.existing_claim:
         return {"enabled": True, "existingClaim": cache.existing_claim}
     return {
-        "enabled": True, "size": cache.size, "accessMode": cache.access_mode, "storageClass": volume_class(nim, around),
+        "enabled": True,
+        "size": cache.size,
+        "accessMode": cache.access_mode,
+        "storageClass": volume_class(nim, around),
         "annotations": {"helm.sh/resource-policy": "keep"},
-    }  # fmt: skip
+    }
 
 
 def cache_spec(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> Values:
@@ -148,12 +158,16 @@ def service_spec(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> 
     """Spec of the NIMService. `replicas` is absent where the autoscaler decides: the operator refuses both."""
     probe = {
         "httpGet": {"path": names.NIM_HEALTH, "port": "api"},  # the operator's name of the port
-        "initialDelaySeconds": 40, "periodSeconds": PROBE_PERIOD_S, "timeoutSeconds": 1,
+        "initialDelaySeconds": 40,
+        "periodSeconds": PROBE_PERIOD_S,
+        "timeoutSeconds": 1,
         "failureThreshold": startup_failures(nim),
-    }  # fmt: skip
+    }
     found: Values = {
         "image": {
-            "repository": nim.image, "tag": nim.tag, "pullPolicy": "IfNotPresent",
+            "repository": nim.image,
+            "tag": nim.tag,
+            "pullPolicy": "IfNotPresent",
             "pullSecrets": [around.credentials.pull],
         },
         "authSecret": around.credentials.ngc,
@@ -164,7 +178,7 @@ def service_spec(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> 
         "labels": PROXY_LABELS,  # the operator puts them on the Service
         "startupProbe": {"enabled": True, "probe": probe},
         "expose": {"service": {"type": "ClusterIP", "name": nim.name, "port": names.NIM_PORT, "labels": PROXY_LABELS}},
-    }  # fmt: skip
+    }
     if selector := nim_selector(config, nim):
         found["nodeSelector"] = selector
     if spread := affinity(nim):

@@ -23,10 +23,12 @@ from infra.versions import NEMO
 TIMEOUT_S = 30 * MINUTES  # images of several GB
 PER_TARGET_S = 10 * MINUTES  # the Customizer asks NGC for the files of each target before it answers
 NEEDS = {
-    "entity_store": ("data_store",), "customizer": ("data_store", "entity_store"),
-    "evaluator": ("data_store", "entity_store"), "guardrails": ("entity_store",),
+    "entity_store": ("data_store",),
+    "customizer": ("data_store", "entity_store"),
+    "evaluator": ("data_store", "entity_store"),
+    "guardrails": ("entity_store",),
     "deployment_management": ("data_store", "entity_store"),
-}  # fmt: skip
+}
 """Which service must run before which: it calls the other when it starts."""
 ADMIN = "datastore_admin"
 DEPLOYMENTS = {

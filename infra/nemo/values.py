@@ -23,15 +23,37 @@ from infra.versions import KUBE_RBAC_PROXY
 Values = dict[str, Any]
 
 ALIASES = (
-    "data-store", "entity-store", "customizer", "nemo-operator", "evaluator", "core", "guardrails",
-    "deployment-management", "nim-proxy", "nim-operator", "data-designer", "studio", "auditor", "safe-synthesizer",
-    "intake", "nim", "volcano",
-)  # fmt: skip
+    "data-store",
+    "entity-store",
+    "customizer",
+    "nemo-operator",
+    "evaluator",
+    "core",
+    "guardrails",
+    "deployment-management",
+    "nim-proxy",
+    "nim-operator",
+    "data-designer",
+    "studio",
+    "auditor",
+    "safe-synthesizer",
+    "intake",
+    "nim",
+    "volcano",
+)
 """Sub-charts, each with a condition `<alias>.enabled` that overrides the tags."""
 TAGS = (
-    "platform", "customizer", "evaluator", "guardrails", "data-designer", "auditor", "studio", "safe-synthesizer",
-    "core", "intake",
-)  # fmt: skip
+    "platform",
+    "customizer",
+    "evaluator",
+    "guardrails",
+    "data-designer",
+    "auditor",
+    "studio",
+    "safe-synthesizer",
+    "core",
+    "intake",
+)
 
 SMALL = {"requests": {"cpu": "100m", "memory": "256Mi"}}
 MEDIUM = {"requests": {"cpu": "250m", "memory": "512Mi"}}
@@ -130,9 +152,13 @@ def database(config: ClusterStackConfig, service: Service) -> Values:
             return {"postgresql": {"auth": auth, "global": {"postgresql": {"auth": auth}}}}
         return {"postgresql": {"auth": auth}}
     external = {
-        "host": found.host, "port": found.port, "user": found.user, "database": found.name,
-        "existingSecret": found.secret, "existingSecretPasswordKey": endpoints.PASSWORD_KEY,
-    }  # fmt: skip
+        "host": found.host,
+        "port": found.port,
+        "user": found.user,
+        "database": found.name,
+        "existingSecret": found.secret,
+        "existingSecretPasswordKey": endpoints.PASSWORD_KEY,
+    }
     if service is names.DATA_STORE:
         external["sslMode"] = found.ssl_mode
     elif found.uri_key:
@@ -174,13 +200,16 @@ def data_store(config: ClusterStackConfig, around: Surroundings) -> Values:
         endpoint = bucket.endpoint or f"https://s3.{bucket.region}.amazonaws.com"
         scheme, _, host = endpoint.rstrip("/").rpartition("://")
         found["objectStore"] = {
-            "enabled": True, "endpoint": host, "ssl": scheme != "http", "bucketName": bucket.name,
+            "enabled": True,
+            "endpoint": host,
+            "ssl": scheme != "http",
+            "bucketName": bucket.name,
             # Amazon's word for "no particular one"; in-cluster stores do not care; Google's is UNVERIFIED
             "region": bucket.region or "us-east-1",
             "existingSecret": bucket.secret,
             "existingSecretAccessKey": endpoints.ACCESS_KEY,
             "existingSecretAccessSecret": endpoints.SECRET_KEY,
-        }  # fmt: skip
+        }
     return found
 
 
@@ -290,17 +319,22 @@ def entity_database(config: ClusterStackConfig) -> Values:
         secret = {"name": bundled_secret(names.ENTITY_STORE), "key": endpoints.PASSWORD_KEY}
         return {"password": "", "passwordExistingSecret": secret}
     return {
-        "host": found.host, "port": found.port, "user": found.user, "name": found.name, "password": "",
+        "host": found.host,
+        "port": found.port,
+        "user": found.user,
+        "name": found.name,
+        "password": "",
         "passwordExistingSecret": {"name": found.secret, "key": endpoints.PASSWORD_KEY},
-    }  # fmt: skip
+    }
 
 
 def guardrails(config: ClusterStackConfig, _: Surroundings) -> Values:
     """Values of Guardrails."""
     found: Values = {
-        "resources": without_cpu_limit(LARGE), "serviceAccount": {"automount": False},
+        "resources": without_cpu_limit(LARGE),
+        "serviceAccount": {"automount": False},
         "env": driver_env(config, names.GUARDRAILS),
-    }  # fmt: skip
+    }
     if secret := config.guardrails.nvidia_api_secret:
         found["guardrails"] = {"nvcfAPIKeySecretName": secret}
     return found

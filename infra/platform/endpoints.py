@@ -92,9 +92,15 @@ def database(config: ClusterStackConfig, service: str, default: str, namespace: 
     if external is None:
         host = names.host(f"{names.POSTGRES_CLUSTER}-rw", names.POSTGRES_NAMESPACE)
         return Database(
-            service=service, namespace=namespace, host=host, port=5432, name=default, user=default,
-            secret=f"{default}-postgres", ssl_mode="require",
-        )  # fmt: skip
+            service=service,
+            namespace=namespace,
+            host=host,
+            port=5432,
+            name=default,
+            user=default,
+            secret=f"{default}-postgres",
+            ssl_mode="require",
+        )
     said: ExternalDatabase = getattr(external.databases, service)
     return Database(
         service=service,

@@ -129,7 +129,9 @@ def mlflow_values(config: ClusterStackConfig, annotations: Mapping[str, pulumi.I
         "service": {"port": names.MLFLOW_PORT},
         "serviceAccount": {"automount": False, "annotations": dict(annotations)},
         "podSecurityContext": {
-            "fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch", "runAsNonRoot": True,
+            "fsGroup": USER,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "runAsNonRoot": True,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         **({"image": image(config.mlflow.image)} if config.mlflow.image else {}),
@@ -145,7 +147,7 @@ def mlflow_values(config: ClusterStackConfig, annotations: Mapping[str, pulumi.I
             "useServicePort": True,  # the chart's other field compares the Service's port with the container's
         },
         **backend(config),
-    }  # fmt: skip
+    }
     if "azure.workload.identity/client-id" in annotations:
         values["extraPodLabels"] = {"azure.workload.identity/use": "true"}
     volumes: dict[str, dict[str, Any]] = {}
@@ -187,8 +189,10 @@ def backend(config: ClusterStackConfig) -> dict[str, Any]:
     server = {"enabled": True, "host": database.host, "port": database.port}
     if config.mlflow.basic_auth:
         auth["postgres"] = {
-            **server, "database": names.MLFLOW_AUTH_DATABASE, "existingSecret": {"name": database.secret},
-        }  # fmt: skip
+            **server,
+            "database": names.MLFLOW_AUTH_DATABASE,
+            "existingSecret": {"name": database.secret},
+        }
     store = {
         "databaseMigration": True,
         "postgres": {**server, "database": database.name},

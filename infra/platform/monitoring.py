@@ -142,8 +142,10 @@ def nims(config: ClusterStackConfig) -> Object:
     Their port is called http-openai by the chart and api by the operator; a pod is read by the one it has.
     """
     named = {
-        "key": "app.kubernetes.io/instance", "operator": "In", "values": sorted(nim.name for nim in config.nims),
-    }  # fmt: skip
+        "key": "app.kubernetes.io/instance",
+        "operator": "In",
+        "values": sorted(nim.name for nim in config.nims),
+    }
     spec = where(sorted({names.namespace(config, nim) for nim in config.nims}), {"matchExpressions": [named]})
     instance = {"sourceLabels": ["__meta_kubernetes_pod_label_app_kubernetes_io_instance"], "targetLabel": "nim"}
     ways = [{"port": port, "path": "/v1/metrics", "relabelings": [instance]} for port in ("http-openai", "api")]
@@ -180,7 +182,9 @@ def prometheus_values(config: ClusterStackConfig, storage_class: str | None) -> 
         "fullnameOverride": config.observability.release_label,
         "grafana": {
             "admin": {
-                "existingSecret": ADMIN_SECRET, "userKey": "admin-user", "passwordKey": "admin-password",
+                "existingSecret": ADMIN_SECRET,
+                "userKey": "admin-user",
+                "passwordKey": "admin-password",
             },
             "sidecar": {"dashboards": {"enabled": True}},
         },
@@ -193,7 +197,7 @@ def prometheus_values(config: ClusterStackConfig, storage_class: str | None) -> 
         },
         **{part: {"enabled": ours} for part in CONTROL_PLANE},
         **dns,
-    }  # fmt: skip
+    }
 
 
 CONTROL_PLANE = ("kubeControllerManager", "kubeScheduler", "kubeEtcd", "kubeProxy")

@@ -21,8 +21,14 @@ from infra.platform.routing.certificates import SOLVER_PORT, certificate_namespa
 from infra.platform.routing.route_table import backends
 
 PRIVATE = (
-    "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "fc00::/7", "fe80::/10",
-)  # fmt: skip
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "169.254.0.0/16",
+    "fc00::/7",
+    "fe80::/10",
+)
 """Not the internet: other pods, nodes, metadata servers of clouds."""
 ANYWHERE = ("0.0.0.0/0",)
 HTTPS = 443

@@ -97,9 +97,14 @@ def s3_users(bucket: str, secret_key: str) -> dict[str, Any]:
 def seaweedfs_values(config: ClusterStackConfig, storage_class: str | None) -> dict[str, Any]:
     """Values of seaweedfs: all its parts in one pod, keys required, the bucket made by the chart's hook."""
     pod = {
-        "enabled": True, "runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER,
-        "fsGroupChangePolicy": "OnRootMismatch", "seccompProfile": {"type": "RuntimeDefault"},
-    }  # fmt: skip
+        "enabled": True,
+        "runAsNonRoot": True,
+        "runAsUser": USER,
+        "runAsGroup": USER,
+        "fsGroup": USER,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
     container = {"enabled": True, "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     data: dict[str, Any] = {"type": "persistentVolumeClaim", "size": config.object_store.size}
     if storage_class:

@@ -131,8 +131,11 @@ def connection(database: Database, password: pulumi.Output[str]) -> dict[str, pu
     offered, and these servers offer it.
     """
     plain = {
-        "username": database.user, "dbname": database.name, "host": database.host, "port": str(database.port),
-    }  # fmt: skip
+        "username": database.user,
+        "dbname": database.name,
+        "host": database.host,
+        "port": str(database.port),
+    }
     uri = password.apply(
         lambda secret: f"postgresql://{database.user}:{secret}@{database.host}:{database.port}/{database.name}"
     )

@@ -69,18 +69,30 @@ class Prerequisites(pulumi.ComponentResource):
         self.gpu = self._gpu()
         self.gateway_api = self._gateway_api()
         self.volcano = self._software(
-            "volcano", said.volcano, VOLCANO, names.VOLCANO_NAMESPACE, operators.volcano_values(),
+            "volcano",
+            said.volcano,
+            VOLCANO,
+            names.VOLCANO_NAMESPACE,
+            operators.volcano_values(),
             after=self._critical(said.volcano, names.VOLCANO_NAMESPACE),
             wait_for_jobs=True,  # volcano-admission-init makes the webhooks' certificate
-        )  # fmt: skip
+        )
         self.cert_manager = self._software(
-            "cert_manager", said.cert_manager, CERT_MANAGER, names.CERT_MANAGER_NAMESPACE,
-            operators.cert_manager_values(args.config), after=self.gateway_api,
-        )  # fmt: skip
+            "cert_manager",
+            said.cert_manager,
+            CERT_MANAGER,
+            names.CERT_MANAGER_NAMESPACE,
+            operators.cert_manager_values(args.config),
+            after=self.gateway_api,
+        )
         self.nim_operator = self._software(
-            "nim_operator", said.nim_operator, NIM_OPERATOR, names.NIM_OPERATOR_NAMESPACE,
-            operators.nim_operator_values(), after=self.cert_manager,
-        )  # fmt: skip
+            "nim_operator",
+            said.nim_operator,
+            NIM_OPERATOR,
+            names.NIM_OPERATOR_NAMESPACE,
+            operators.nim_operator_values(),
+            after=self.cert_manager,
+        )
         self.ready = [*self.gpu, *self.gateway_api, *self.volcano, *self.cert_manager, *self.nim_operator]
         self.register_outputs({})
 

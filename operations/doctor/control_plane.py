@@ -109,29 +109,39 @@ def _stuck(snapshot: Snapshot) -> Iterator[Seen]:
 
 CHECKS = (
     Check(
-        name="Volcano CRDs", symptom="nemo-operator CrashLoop, no matches for kind PodGroup", look=_pod_group,
+        name="Volcano CRDs",
+        symptom="nemo-operator CrashLoop, no matches for kind PodGroup",
+        look=_pod_group,
         looks_at=f"whether {POD_GROUPS} exists; logs of failed containers",
         fix="install Volcano 1.9.0 before the Customizer (prerequisites.volcano), then restart nemo-operator",
     ),
     Check(
-        name="webhook call", symptom="no pod can be created: failed calling webhook, x509", look=_calling_webhook,
+        name="webhook call",
+        symptom="no pod can be created: failed calling webhook, x509",
+        look=_calling_webhook,
         looks_at="events FailedCreate of Jobs, ReplicaSets and StatefulSets",
         fix="the pods of the webhook must run, and its configuration must contain its certificate; see `webhook dead`",
     ),
     Check(
-        name="webhook dead", symptom="objects are rejected: no webhook, no certificate", look=_dead_webhooks,
+        name="webhook dead",
+        symptom="objects are rejected: no webhook, no certificate",
+        look=_dead_webhooks,
         looks_at="webhooks with failurePolicy Fail: their Service, its ready pods, caBundle",
         fix="start its owner again (Volcano, NIM operator, cert-manager); install cert-manager first",
     ),
     Check(
-        name="pod refused", symptom="a workload has no pods", look=_forbidden_pods,
+        name="pod refused",
+        symptom="a workload has no pods",
+        look=_forbidden_pods,
         looks_at="events FailedCreate: Pod Security, quota",
         fix="raise the quota, or relax security.pod_security in the stack's settings",
     ),
     Check(
-        name="delete hangs", symptom="objects or namespaces stay Terminating", look=_stuck,
+        name="delete hangs",
+        symptom="objects or namespaces stay Terminating",
+        look=_stuck,
         looks_at=f"deletionTimestamp older than {STUCK_AFTER_S / 60:.0f} minutes; finalizers; conditions of namespaces",
         fix="start the controller that owns the finalizer again; it cleans up and removes it. Delete NIMServices with "
         "--cascade=background. Remove a finalizer by hand only if its controller is gone for good",
     ),
-)  # fmt: skip
+)

@@ -271,28 +271,38 @@ def _limits(snapshot: Snapshot) -> Iterator[Seen]:
 
 CHECKS = (
     Check(
-        name="DNS policy", symptom="name resolution fails", look=_dns,
+        name="DNS policy",
+        symptom="name resolution fails",
+        look=_dns,
         looks_at="egress rules of the NetworkPolicies that select a pod: UDP 53",
         fix="allow UDP and TCP 53 to kube-dns in this namespace; `pulumi up` restores the stack's policies",
     ),
     Check(
-        name="MLflow policy", symptom="MLflow shows no runs", look=_mlflow_way,
+        name="MLflow policy",
+        symptom="MLflow shows no runs",
+        look=_mlflow_way,
         looks_at="egress rules of the Customizer's and the Evaluator's namespaces; ingress rules of MLflow's",
         fix="allow TCP to MLflow on both sides; `pulumi up` restores the stack's policies",
     ),
     Check(
-        name="MLflow hosts", symptom="MLflow answers 403, Invalid Host header", look=_hosts,
+        name="MLflow hosts",
+        symptom="MLflow answers 403, Invalid Host header",
+        look=_hosts,
         looks_at=f"{ALLOWED_HOSTS} and --allowed-hosts of MLflow's pods; the end of its log",
         fix="add the in-cluster name and the public host to mlflow.allowed_hosts in the stack's settings",
     ),
     Check(
-        name="adapter source", symptom="NIM does not find the fine-tuned model", look=_adapters,
+        name="adapter source",
+        symptom="NIM does not find the fine-tuned model",
+        look=_adapters,
         looks_at=f"{PEFT_SOURCE} of the NIMs: the Service it names, and the major version of the image",
         fix="the Entity Store must be ready; an adapter appears after one refresh interval; its rank must fit max_rank",
     ),
     Check(
-        name="route limits", symptom="HTTP 413 on upload, streams cut at 15 or 60 s", look=_limits,
+        name="route limits",
+        symptom="HTTP 413 on upload, streams cut at 15 or 60 s",
+        look=_limits,
         looks_at="annotations of Ingresses (nginx, ALB); timeouts in HTTPRoutes and policies of Envoy Gateway",
         fix="set no body limit and long timeouts on this route; `pulumi up` restores the stack's settings",
     ),
-)  # fmt: skip
+)

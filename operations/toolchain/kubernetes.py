@@ -44,14 +44,17 @@ def build_kubernetes(folder: Path) -> None:
         ("kube-scheduler", "1 min"),
     ):
         golang.build(
-            "kubernetes", f"k8s.io/kubernetes/cmd/{name}", folder / "bin" / name,
-            version=KUBERNETES_VERSION, takes=takes,
+            "kubernetes",
+            f"k8s.io/kubernetes/cmd/{name}",
+            folder / "bin" / name,
+            version=KUBERNETES_VERSION,
+            takes=takes,
             variables={
                 f"{COMPONENT_VERSION}.gitVersion": f"v{KUBERNETES_VERSION}",
                 f"{COMPONENT_VERSION}.gitMajor": major,
                 f"{COMPONENT_VERSION}.gitMinor": minor,
             },
-        )  # fmt: skip
+        )
 
 
 def build_etcd(folder: Path) -> None:
@@ -62,17 +65,25 @@ def build_etcd(folder: Path) -> None:
 def build_kwok(folder: Path) -> None:
     """Fill `folder`/bin with kwok."""
     golang.build(
-        "kwok", f"{KWOK_MODULE}/cmd/kwok", folder / "bin" / "kwok", version=KWOK_VERSION, takes="1 min",
+        "kwok",
+        f"{KWOK_MODULE}/cmd/kwok",
+        folder / "bin" / "kwok",
+        version=KWOK_VERSION,
+        takes="1 min",
         variables={f"{KWOK_MODULE}/pkg/consts.Version": KWOK_VERSION},
-    )  # fmt: skip
+    )
 
 
 def build_helm(folder: Path) -> None:
     """Fill `folder`/bin with helm."""
     golang.build(
-        "helm", "helm.sh/helm/v4/cmd/helm", folder / "bin" / "helm", version=HELM_VERSION, takes="2 min",
+        "helm",
+        "helm.sh/helm/v4/cmd/helm",
+        folder / "bin" / "helm",
+        version=HELM_VERSION,
+        takes="2 min",
         variables={"helm.sh/helm/v4/internal/version.version": f"v{HELM_VERSION}"},
-    )  # fmt: skip
+    )
 
 
 def copy_stages(folder: Path) -> None:

@@ -28,18 +28,26 @@ def build_pulumi(folder: Path) -> None:
     target.mkdir()
     version = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
     golang.build(
-        "language-python", f"{SDK_MODULE}/python/cmd/pulumi-language-python", target / "pulumi-language-python",
-        version=LANGUAGE_HOST_VERSION, variables={version: LANGUAGE_HOST_VERSION}, takes="30 s",
-    )  # fmt: skip
+        "language-python",
+        f"{SDK_MODULE}/python/cmd/pulumi-language-python",
+        target / "pulumi-language-python",
+        version=LANGUAGE_HOST_VERSION,
+        variables={version: LANGUAGE_HOST_VERSION},
+        takes="30 s",
+    )
     sources = golang.module_folder("python-scripts", SDK_MODULE) / "python"
     for script in (sources / "cmd" / "pulumi-language-python-exec", sources / "dist" / "pulumi-resource-pulumi-python"):
         copied = target / script.name
         shutil.copyfile(script, copied)
         copied.chmod(0o755)
     golang.build(
-        "pulumi", "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi", target / "pulumi",
-        version=release.VERSION, variables={version: release.VERSION}, takes="4 min",
-    )  # fmt: skip
+        "pulumi",
+        "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
+        target / "pulumi",
+        version=release.VERSION,
+        variables={version: release.VERSION},
+        takes="4 min",
+    )
 
 
 PULUMI = ProgramSet(

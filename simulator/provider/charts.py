@@ -28,7 +28,10 @@ class Chart:
 
 @dataclass
 class ChartStore:
-    """Finds charts, and remembers what it pulled."""
+    """Finds charts, and remembers what it pulled.
+
+    As the official plugin does, it takes a chart that lies in a folder or an archive whatever version is asked for.
+    """
 
     helm: Helm
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -45,10 +48,7 @@ class ChartStore:
                 if key not in self._pulled:
                     self._pulled[key] = self._pull(source, version, repository)
             path = self._pulled[key]
-        chart = _described(path.resolve())
-        if version and not repository and not source.startswith("oci://") and chart.version != version:
-            raise HelmError(f"chart {source} has version {chart.version}, wanted is {version}")
-        return chart
+        return _described(path.resolve())
 
     def _pull(self, source: str, version: str, repository: dict[str, Any]) -> Path:
         target = Path(tempfile.mkdtemp(dir=self.helm.folder))

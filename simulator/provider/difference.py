@@ -1,7 +1,10 @@
 """What differs between an object as it is and as the program wants it, and which differences need a new object.
 
-As the official plugin does: the live object is cut down to the fields the program set last time and compared with what
-it sets now. So a field that only the server fills in is no change, and a field that somebody else changed is one.
+As the official plugin does (`provider.go`: Diff, normalizeInputs, pruneLiveState; `diff.go`), the live object is cut
+down to the fields the program set last time and compared with what it sets now. So a field that only the server fills
+in is no change, and a field that somebody else changed is one. Kinds that Kubernetes itself has pass through its own
+types first, where empty and null fields vanish. Secrets, CustomResourceDefinitions and custom resources do not: there
+an empty map and a null stay a difference for ever.
 """
 
 import base64
@@ -33,22 +36,44 @@ SERVER_FIELDS = (
     "selfLink",
     "uid",
 )
-# Fields that the API server refuses to change, by kind; the first two hold for every kind.
+# Fields whose change needs a new object, by kind; the first two hold for every kind.
 IDENTITY = ("metadata.name", "metadata.namespace")
-IMMUTABLE = {
+IMMUTABLE: dict[str, tuple[str, ...]] = {
     "Deployment": ("spec.selector",),
     "DaemonSet": ("spec.selector",),
-    "StatefulSet": ("spec.podManagementPolicy", "spec.selector", "spec.serviceName", "spec.volumeClaimTemplates"),
+    "StatefulSet": (
+        "spec.podManagementPolicy",
+        "spec.revisionHistoryLimit",
+        "spec.selector",
+        "spec.serviceName",
+        "spec.volumeClaimTemplates",
+    ),
     "Job": ("spec.completions", "spec.parallelism", "spec.selector", "spec.template"),
     "PersistentVolumeClaim": ("spec.accessModes", "spec.selector", "spec.storageClassName", "spec.volumeName"),
     "PersistentVolume": ("spec.csi", "spec.hostPath", "spec.local", "spec.nfs"),
     "Pod": ("spec",),
+    "ResourceQuota": ("spec.scopes",),
     "Secret": ("type",),
     "Service": ("spec.clusterIP",),
     "StorageClass": ("parameters", "provisioner"),
     "RoleBinding": ("roleRef",),
     "ClusterRoleBinding": ("roleRef",),
 }
+# ... and those that need one unless the provider is told that the kind is mutable, or the object says that it is not.
+CONTENT: dict[str, tuple[str, ...]] = {
+    "Secret": ("type", "stringData", "data"),
+    "ConfigMap": ("binaryData", "data"),
+}
+# Groups whose objects the plugin passes through Kubernetes' own types before it compares them.
+BUILT_IN_GROUPS = frozenset(
+    {
+        "", "apps", "batch", "autoscaling", "policy",
+        *(f"{name}.k8s.io" for name in (
+            "admissionregistration", "apiregistration", "certificates", "coordination", "discovery", "events",
+            "networking", "node", "rbac.authorization", "resource", "scheduling", "storage",
+        )),
+    }
+)  # fmt: skip
 # Below these the server rewrites quantities: 1024Mi comes back as 1Gi, 1000m as 1.
 QUANTITIES = frozenset(
     {"requests", "limits", "capacity", "hard", "sizeLimit", "min", "max", "default", "defaultRequest"}
@@ -74,6 +99,28 @@ def normalized(obj: Json) -> Json:
     return result
 
 
+def is_compared_as_written(obj: Json) -> bool:
+    """Return whether empty and null fields of the object count: it does not pass through Kubernetes' own types."""
+    group = str(obj.get("apiVersion", "")).rpartition("/")[0]
+    return group not in BUILT_IN_GROUPS or obj.get("kind") in ("Secret", "CustomResourceDefinition")
+
+
+def comparable(obj: Json) -> Json:
+    """Bring an object into the form in which the plugin compares it, see `is_compared_as_written`."""
+    result = normalized(obj)
+    return _with_nulls(result, obj) if is_compared_as_written(obj) else result
+
+
+def _with_nulls(value: Any, source: Any) -> Any:
+    """Return the value with the nulls that `source` has at the same places."""
+    if isinstance(value, dict) and isinstance(source, dict):
+        kept = {key: _with_nulls(item, source.get(key)) for key, item in value.items()}
+        return kept | {key: None for key, item in source.items() if item is None}
+    if isinstance(value, list) and isinstance(source, list):
+        return [_with_nulls(item, mark) for item, mark in zip(value, source, strict=False)]
+    return value
+
+
 def _without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_nulls(item) for key, item in value.items() if item is not None}
@@ -91,19 +138,25 @@ def pruned(live: Any, shape: Any) -> Any:
     return live
 
 
-def compare(old: Any, new: Any, path: Path = ()) -> Iterator[tuple[Path, Change]]:
-    """Yield the path and kind (ADD, DELETE, UPDATE) of each difference."""
+def compare(old: Any, new: Any, path: Path = (), *, as_written: bool = False) -> Iterator[tuple[Path, Change]]:
+    """Yield the path and kind (ADD, DELETE, UPDATE) of each difference.
+
+    `as_written`: an empty or null field that the old value lacks is a difference too.
+    """
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
             if key not in new:
                 yield (*path, key), Change.DELETE
             elif key in old:
-                yield from compare(old[key], new[key], (*path, key))
-            elif new[key] not in ("", [], {}, False, 0):  # the server leaves zero values out
+                yield from compare(old[key], new[key], (*path, key), as_written=as_written)
+            elif new[key] is None:
+                if as_written:
+                    yield (*path, key), Change.DELETE  # a merge patch writes it as a deletion
+            elif as_written or new[key] not in ("", [], {}, False, 0):  # the types leave zero values out
                 yield (*path, key), Change.ADD
     elif isinstance(old, list) and isinstance(new, list):
         for index, (before, after) in enumerate(zip(old, new, strict=False)):
-            yield from compare(before, after, (*path, index))
+            yield from compare(before, after, (*path, index), as_written=as_written)
         for index in range(min(len(old), len(new)), max(len(old), len(new))):
             kind = Change.ADD if len(new) > len(old) else Change.DELETE
             yield (*path, index), kind
@@ -126,10 +179,17 @@ def _quantity(value: Any) -> Decimal | None:
     return Decimal(match[1]) * factor
 
 
-def needs_replacement(kind: str, path: Path) -> bool:
-    """Say whether a difference at this path needs a new object."""
+def needs_replacement(obj: Json, path: Path, mutable: frozenset[str] = frozenset()) -> bool:
+    """Say whether a difference at this path needs a new object.
+
+    `mutable`: those of Secret and ConfigMap that the provider may change in place.
+    """
+    kind = str(obj.get("kind", ""))
+    fields = IMMUTABLE.get(kind, ())
+    if kind in CONTENT and (kind not in mutable or obj.get("immutable")):
+        fields = CONTENT[kind]
     dotted = ".".join(str(part) for part in path if isinstance(part, str)) + "."
-    return any(dotted.startswith(f"{field}.") for field in (*IDENTITY, *IMMUTABLE.get(kind, ())))
+    return any(dotted.startswith(f"{field}.") for field in (*IDENTITY, *fields))
 
 
 def written(path: Path) -> str:

@@ -1,16 +1,25 @@
-"""The helm binary: one command at a time per slot, values by standard input, failures as one readable message."""
+"""The helm binary: one command at a time per slot, values by standard input, failures as one readable message.
+
+In the official plugin Helm is a library. So here helm dies with the plugin, however that ends, and leaves its release
+`pending-install` or `pending-upgrade`; a command that is cancelled in order marks it as failed.
+"""
 
 import json
 import os
+import re
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from simulator.processes import DIES_WITH_PARENT
 from simulator.provider.kubeconfig import Kubeconfig
 
+# What the command line puts before the words of the library.
+PREFIXES = re.compile(r"^(Error: )?((INSTALLATION|UPGRADE) FAILED: )?")
 SLOTS = 8  # helm takes about 100 MB while it runs
 GRACE = 60.0  # seconds helm may take beyond its own timeout
 
@@ -27,6 +36,7 @@ class Helm:
         self._binary = shutil.which("helm")
         self._slots = threading.BoundedSemaphore(SLOTS)
         self._cancelled = cancelled
+        self._running: set[subprocess.Popen[str]] = set()
         self.folder = home = folder
         self._environment = os.environ | {
             "HELM_CACHE_HOME": str(home / "cache"),
@@ -58,13 +68,14 @@ class Helm:
         command = [self._binary, *arguments, *(["--values", "-"] if values is not None else [])]
         with self._slots:
             process = subprocess.Popen(
-                command,
+                [sys.executable, "-I", "-S", "-c", DIES_WITH_PARENT, str(os.getpid()), *command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
                 env=self._environment | (environment or {}),
             )
+            self._running.add(process)
             threading.Thread(target=self._interrupt, args=(process,), daemon=True).start()
             try:
                 output, errors = process.communicate("" if values is None else json.dumps(values), timeout)
@@ -72,12 +83,19 @@ class Helm:
                 process.kill()
                 process.communicate()
                 raise HelmError(f"helm {command[1]} did not end within {timeout:.0f} s") from None
+            finally:
+                self._running.discard(process)
         if process.returncode:
             said = f"{output}\n{errors}" if command[1] == "repo" else errors  # which says only there what went wrong
             lines = [line for line in said.splitlines() if line and not line.startswith(("WARNING:", "level="))]
-            message = "\n".join(lines).removeprefix("Error: ")
+            message = PREFIXES.sub("", "\n".join(lines))
             raise HelmError(message or f"helm {command[1]} ended with exit code {process.returncode}")
         return output
+
+    def kill(self) -> None:
+        """Kill the commands that run: what they have begun stays pending."""
+        for process in tuple(self._running):
+            process.kill()
 
     def _interrupt(self, process: "subprocess.Popen[str]") -> None:
         """Pass a cancelled update on: helm then marks the release as failed, which the next update can mend."""

@@ -8,7 +8,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,11 +37,12 @@ class ResourceError(Exception):
 class PartialError(Exception):
     """The object exists but is not as it should be: state to keep, and the reasons."""
 
-    def __init__(self, identifier: str, state: Json, inputs: Json, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, identifier: str, state: Json, inputs: Json, message: str, reasons: Iterable[str] = ()) -> None:
+        super().__init__(message)
         self.identifier = identifier
         self.state = state
         self.inputs = inputs
+        self.reasons = [message, *reasons]
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,15 @@ class Difference:
 
 @dataclass(frozen=True)
 class Objects:
-    """Creates, reads, updates and deletes objects on one cluster."""
+    """Creates, reads, updates and deletes objects on one cluster.
+
+    `mutable`: those of Secret and ConfigMap whose content is changed in place. The others are deleted and made anew.
+    """
 
     cluster: Cluster
     engine: Engine
     cancelled: threading.Event
+    mutable: frozenset[str] = frozenset()
 
     def check(self, urn: str, old: Json, new: Json, *, seed: bytes, proposed: str) -> Json:
         """Complete the inputs: a name where there is none, the default namespace where the kind has one."""
@@ -90,9 +95,10 @@ class Objects:
     def diff(self, urn: str, state: Json, new: Json, ignored: list[str]) -> Difference:
         """Compare the live object, cut to what was set last time, with what is set now."""
         live = plain(state)
-        before = difference.normalized(_kubernetes(live.pop(INPUTS, {})))
-        wanted = difference.normalized(_kubernetes(plain(new)))
+        before = difference.comparable(_kubernetes(live.pop(INPUTS, {})))
+        wanted = difference.comparable(_kubernetes(plain(new)))
         current = difference.normalized(difference.pruned(_kubernetes(live), before))
+        as_written = difference.is_compared_as_written(wanted)
         current.setdefault("metadata", {})["name"] = live["metadata"]["name"]
         if self.cluster.is_namespaced(wanted["apiVersion"], wanted["kind"]):
             for obj in (current, wanted):
@@ -101,11 +107,11 @@ class Objects:
             for obj in (current, wanted):
                 obj["metadata"].pop("namespace", None)
         changes, replaces = {}, []
-        for path, kind in difference.compare(current, wanted):
+        for path, kind in difference.compare(current, wanted, as_written=as_written):
             if difference.is_ignored(path, ignored):
                 continue
             text = difference.written(path)
-            if difference.needs_replacement("" if names.is_patch(urn) else wanted["kind"], path):
+            if difference.needs_replacement({} if names.is_patch(urn) else wanted, path, self.mutable):
                 replaces.append(text)
             changes[text] = kind
         same = all(current["metadata"].get(key) == wanted["metadata"].get(key) for key in ("name", "namespace"))
@@ -120,21 +126,28 @@ class Objects:
         obj, patch = difference.normalized(_kubernetes(plain(new))), names.is_patch(urn)
         manager = _manager(obj, {})
         if preview:
-            return "", new if patch else self._previewed(obj, new, manager)
+            return "", new if patch else self._previewed(urn, obj, new, manager)
         try:
             live = self._with_retries(urn, lambda: self._create(obj, manager, patch=patch))
         except UnknownKindError as error:
-            raise ResourceError(f"{_title(obj)} cannot be created: {error}; is its CRD installed?") from error
+            raise ResourceError(
+                f'creation of resource "{urn}" failed because the Kubernetes API server reported that the apiVersion '
+                f"for this resource does not exist. Verify that any required CRDs have been created: {error}"
+            ) from error
         except ApiError as error:
-            raise ResourceError(f"{_title(obj)} was not created: {_told(error)}") from error
-        return self._awaited(urn, new, live, manager, timeout=timeout)
+            raise ResourceError(_refusal(urn, error)) from error
+        head = f'resource "{urn}" was successfully created, but the Kubernetes API server reported that it'
+        return self._awaited(urn, new, live, manager, timeout=timeout, head=head)
 
     def _create(self, obj: Json, manager: str, *, patch: bool) -> Json:
         """Create what is not there yet. A patch is applied to what is there, and makes it where it is not."""
         metadata = obj["metadata"]
         there = (obj["apiVersion"], obj["kind"], metadata.get("namespace"), metadata["name"])
         if not patch and self.cluster.find(*there):
-            raise ApiError(409, "AlreadyExists", "it already exists in the cluster; adopt it with `pulumi import`")
+            plural = self.cluster.endpoint(obj["apiVersion"], obj["kind"]).plural
+            raise ApiError(
+                409, "AlreadyExists", f'{plural} "{metadata["name"]}" already exists; adopt it with `pulumi import`'
+            )
         return self.cluster.apply(obj, manager=manager, force=patch and _forced(obj))
 
     def _with_retries(self, urn: str, action: Callable[[], Json]) -> Json:
@@ -149,7 +162,7 @@ class Objects:
                 break
         return action()
 
-    def _previewed(self, obj: Json, new: Json, manager: str) -> Json:
+    def _previewed(self, urn: str, obj: Json, new: Json, manager: str) -> Json:
         """Ask the server what would come of it; where it cannot say yet, the inputs are all that is known."""
         if has_unknowns(new):
             return new
@@ -158,18 +171,18 @@ class Objects:
         except ApiError as error:
             if error.not_found or error.code == 403 or "field is immutable" in str(error):  # replacement, in preview
                 return new
-            raise ResourceError(f"{_title(obj)} would be refused: {_told(error)}") from error
+            raise ResourceError(_refusal(urn, error)) from error
         live.pop("status", None)
         return _state(new, live, manager)
 
-    def _awaited(self, urn: str, new: Json, live: Json, manager: str, *, timeout: float) -> tuple[str, Json]:
+    def _awaited(self, urn: str, new: Json, live: Json, manager: str, *, timeout: float, head: str) -> tuple[str, Json]:
         identifier = names.identity(live["metadata"])
         seconds = timeout or float(readiness.annotations(live).get(TIMEOUT) or DEFAULT_TIMEOUT)
         try:
             live = self._await(urn, live, seconds)
         except _NotReadyError as error:
-            reason = f"{_title(error.live)} exists but is not ready: {error}"
-            raise PartialError(identifier, _state(new, error.live, manager), new, reason) from error
+            message = f"{head} failed to fully initialize or become live: {error}"
+            raise PartialError(identifier, _state(new, error.live, manager), new, message, error.reasons) from error
         return identifier, _state(new, live, manager)
 
     def _await(self, urn: str, live: Json, seconds: float) -> Json:
@@ -178,21 +191,24 @@ class Objects:
             try:
                 lack = readiness.lacking(live, self.cluster)
             except readiness.FailedError as error:
-                raise _NotReadyError(live, str(error)) from error
+                raise _NotReadyError(live, f"'{live['metadata']['name']}' failed", str(error)) from error
             if lack is None:
                 return live
             if lack != told:
-                (self.engine.warn if "\n" in lack else self.engine.status)(urn, lack)
+                self.engine.status(urn, lack)
+                for trouble in readiness.container_troubles(lack):
+                    self.engine.warn(urn, trouble)
                 told = lack
             if time.monotonic() > deadline:
-                raise _NotReadyError(live, f"timed out after {seconds:.0f} s: {lack}")
+                raise _NotReadyError(live, f"'{live['metadata']['name']}' timed out waiting to be Ready", lack)
             if self.cancelled.wait(pause):
-                raise _NotReadyError(live, f"cancelled: {lack}")
+                name = live["metadata"]["name"]
+                raise _NotReadyError(live, f'Resource operation was cancelled for "{name}"', lack)
             pause = min(pause * 1.5, POLL[1])
             metadata = live["metadata"]
             found = self.cluster.find(live["apiVersion"], live["kind"], metadata.get("namespace"), metadata["name"])
             if found is None:
-                raise _NotReadyError(live, "somebody deleted it meanwhile")
+                raise _NotReadyError(live, f"'{metadata['name']}' is gone", "somebody deleted it meanwhile")
             live = found
 
     def read(self, urn: str, identifier: str, state: Json, inputs: Json) -> tuple[str, Json, Json] | None:
@@ -219,12 +235,15 @@ class Objects:
             read_inputs.pop("status", None)
         read_inputs = with_secrets_of(_pulumi(read_inputs), _data_of(inputs or state.get(INPUTS) or {}))
         fresh = _state(read_inputs, live, _manager(live, state))
+        if not known:  # what a program only reads, or imports, is taken as it is
+            return identifier, fresh, read_inputs
         try:
             lack = readiness.lacking(live, self.cluster)
         except readiness.FailedError as error:
             lack = str(error)
         if lack is not None:
-            raise PartialError(identifier, fresh, read_inputs, f"{_title(live)} exists but is not ready: {lack}")
+            message = f"Resource '{name}' was created but failed to initialize"
+            raise PartialError(identifier, fresh, read_inputs, message, readiness.reported(live, lack))
         return identifier, fresh, read_inputs
 
     def update(self, urn: str, state: Json, new: Json, *, timeout: float, preview: bool) -> Json:
@@ -232,18 +251,18 @@ class Objects:
         obj = difference.normalized(_kubernetes(plain(new)))
         manager = _manager(obj, state)
         if preview:
-            return self._previewed(obj, new, manager)
+            return self._previewed(urn, obj, new, manager)
         metadata = obj["metadata"]
         try:
-            if not self.cluster.find(obj["apiVersion"], obj["kind"], metadata.get("namespace"), metadata["name"]):
-                raise ResourceError(f"{_title(obj)} is gone from the cluster; run `pulumi refresh` first")
+            self.cluster.get(obj["apiVersion"], obj["kind"], metadata.get("namespace"), metadata["name"])
             if obj["kind"] == "CustomResourceDefinition":
                 live = self.cluster.replace(obj, manager=manager)
             else:
                 live = self._apply(obj, manager, force=_forced(obj))
         except ApiError as error:
-            raise ResourceError(f"{_title(obj)} was not updated: {_told(error)}") from error
-        return self._awaited(urn, new, live, manager, timeout=timeout)[1]
+            raise ResourceError(f'update of resource "{urn}" failed: {_told(error)}') from error
+        head = f'the Kubernetes API server reported that "{names.identity(metadata)}"'
+        return self._awaited(urn, new, live, manager, timeout=timeout, head=head)[1]
 
     def _apply(self, obj: Json, manager: str, *, force: bool) -> Json:
         """Apply; fields that an older plugin of Pulumi owns are taken over."""
@@ -294,9 +313,10 @@ class Objects:
 
 
 class _NotReadyError(Exception):
-    def __init__(self, live: Json, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, live: Json, message: str, lack: str) -> None:
+        super().__init__(message)
         self.live = live
+        self.reasons = readiness.reported(live, lack)
 
 
 def _title(obj: Json) -> str:
@@ -311,6 +331,10 @@ def _manager(obj: Json, state: Json) -> str:
 
 def _forced(obj: Json) -> bool:
     return readiness.annotations(obj).get(FORCE) == "true"
+
+
+def _refusal(urn: str, error: ApiError) -> str:
+    return f'resource "{urn}" was not successfully created by the Kubernetes API server: {_told(error)}'
 
 
 def _told(error: ApiError) -> str:

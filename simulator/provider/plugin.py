@@ -5,19 +5,26 @@
 
 import os
 import shlex
+import shutil
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 CHOICE = "NEMOSTACK_TEST_PROVIDER"
+PROGRAM = "pulumi-resource-kubernetes"
 ROOT = Path(__file__).parents[2]
 
 
 def official() -> Path | None:
     """Return the installed official plugin of the version that the Python SDK wants, None if there is none."""
     home = Path(os.environ.get("PULUMI_HOME") or "~/.pulumi").expanduser()
-    path = home / "plugins" / f"resource-kubernetes-v{version('pulumi-kubernetes')}" / "pulumi-resource-kubernetes"
+    path = home / "plugins" / folder_name() / PROGRAM
     return path if path.is_file() else None
+
+
+def folder_name() -> str:
+    """Return the name of the folder in which Pulumi keeps the plugin."""
+    return f"resource-kubernetes-v{version('pulumi-kubernetes')}"
 
 
 def is_own() -> bool:
@@ -30,19 +37,33 @@ def is_own() -> bool:
     return choice == "own" or official() is None
 
 
-def install(folder: Path) -> dict[str, str]:
-    """Write the plugin's executable into `folder`; returns the environment that makes the engine find it.
+def install(folder: Path, home: Path) -> dict[str, str]:
+    """Install the plugin for a stack; return the environment in which the engine finds it, offline.
 
-    With the official plugin chosen nothing is written and the environment stays as it is.
+    The stand-in's executable goes into `folder`, which goes first on PATH. The official plugin goes into `home`, the
+    stack's own PULUMI_HOME, by hard links: the engine takes no symbolic link for a plugin.
     """
-    if not is_own():
-        return {}
+    offline = {"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"}
+    installed = None if is_own() else official()
+    if installed:
+        link_files(installed.parent, home / "plugins" / folder_name())
+        return offline
     folder.mkdir(parents=True, exist_ok=True)
-    program = folder / "pulumi-resource-kubernetes"
+    program = folder / PROGRAM
     command = f'exec {shlex.quote(sys.executable)} -u -m simulator.provider --engine-pid "$PPID"'
     program.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT))} {command} "$@"\n')
     program.chmod(0o755)
-    return {
-        "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
-        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-    }
+    return offline | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+
+
+def link_files(source: Path, target: Path) -> None:
+    """Make `target` a folder with the same files as `source`: hard links, or copies on another file system."""
+
+    def link(file: str, name: str) -> str:
+        try:
+            os.link(file, name)
+        except OSError:
+            shutil.copy2(file, name)
+        return name
+
+    shutil.copytree(source, target, copy_function=link)

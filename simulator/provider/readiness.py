@@ -16,10 +16,36 @@ SKIP = "pulumi.com/skipAwait"
 WAIT_FOR = "pulumi.com/waitFor"
 JSONPATH = re.compile(r"jsonpath=\{?\.?([^}=]+)\}?(?:=(.*))?")
 MAX_REASONS = 5
+NOT_SCHEDULED = "is not scheduled"
 
 
 class FailedError(Exception):
     """The object will not become ready; waiting longer is of no use."""
+
+
+def reported(obj: Json, lack: str) -> list[str]:
+    """Return the errors that the official plugin reports of an object that is not ready.
+
+    As `awaiters` of the plugin do: why a pod was not scheduled is shown while it is waited for, and is no error.
+    """
+    head, _, _ = lack.partition("\n")
+    if obj["kind"] == "Deployment":
+        available = _is_true(obj, "Available")
+        rolled_out = _condition(obj, "Progressing").get("reason") == "NewReplicaSetAvailable"
+        first = int(obj["metadata"].get("generation") or 1) == 1
+        if not available:
+            head = "Minimum number of live Pods was not attained"
+        elif first or not rolled_out:
+            head = "Minimum number of Pods to consider the application live was not attained"
+        else:
+            head = "Attempted to roll forward to new ReplicaSet, but minimum number of Pods did not become live"
+    return [head, *container_troubles(lack)]
+
+
+def container_troubles(lack: str) -> list[str]:
+    """Return what is wrong with containers, of all that an object lacks."""
+    lines = (line.removeprefix("  - ") for line in lack.splitlines()[1:])
+    return [line for line in lines if NOT_SCHEDULED not in line]
 
 
 def annotations(obj: Json) -> dict[str, str]:
@@ -96,7 +122,8 @@ def _stateful_set(obj: Json, cluster: Cluster) -> str | None:
     rolled = not rolling or wanted == 0 or status.get("currentRevision") == status.get("updateRevision")
     if rolled and status.get("readyReplicas", 0) == wanted:
         return None
-    return f"{status.get('readyReplicas', 0)} of {wanted} replicas ready" + _pods(obj, cluster)
+    ready = f"{status.get('readyReplicas', 0)} out of {wanted} replicas succeeded readiness checks"
+    return ready + _pods(obj, cluster)
 
 
 def _daemon_set(obj: Json, cluster: Cluster) -> str | None:
@@ -142,9 +169,12 @@ def _service(obj: Json, cluster: Cluster) -> str | None:
         )
         endpoints = [endpoint for entry in slices for endpoint in entry.get("endpoints") or []]
         if not any((endpoint.get("conditions") or {}).get("ready") for endpoint in endpoints):
-            return "Service targets no ready pod: selected pods may not be ready, or spec.selector matches none"
+            return (
+                "Service does not target any Pods. Selected Pods may not be ready, or field '.spec.selector' may not "
+                "match labels on any Pods"
+            )
     if spec.get("type") == "LoadBalancer" and not _addresses(obj):
-        return "Service was given no address: does the cluster have a load balancer?"
+        return "Service was not allocated an IP address; does your cloud provider support this?"
     return None
 
 
@@ -206,7 +236,7 @@ def _reasons(pod: Json) -> list[str]:
     name, status, reasons = pod["metadata"]["name"], pod.get("status") or {}, []
     scheduled = _condition(pod, "PodScheduled")
     if str(scheduled.get("status")) == "False":
-        reasons.append(f"Pod {name}: {scheduled.get('reason')}: {scheduled.get('message')}")
+        reasons.append(f"Pod {name} {NOT_SCHEDULED}: {scheduled.get('reason')}: {scheduled.get('message')}")
     for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
         state = container.get("state") or {}
         trouble = state.get("waiting") or state.get("terminated") or {}

@@ -3,6 +3,10 @@
 State: the inputs, `status` and `resourceNames` of the release, and `__inputs` as a secret, as the official plugin
 writes it. A release that failed stays in the state with the reason; the next update upgrades it. Helm runs as version 3
 inside the official plugin does: client-side apply, and waiting for workloads rather than for every object.
+
+As the official plugin (`helm_release.go`), a refresh reads Helm's own record and never the objects of the release: one
+of them that was deleted by hand is not missed. A release of the same name that Pulumi does not know, or that an
+interrupted operation left as `pending-install` or `pending-upgrade`, is refused with Helm's words.
 """
 
 import base64
@@ -18,6 +22,7 @@ import yaml
 from simulator.provider import difference, names
 from simulator.provider.charts import ChartStore
 from simulator.provider.cluster import Cluster
+from simulator.provider.difference import Change
 from simulator.provider.helm import GRACE, Helm, HelmError
 from simulator.provider.objects import Difference, PartialError, ResourceError
 from simulator.provider.properties import UNKNOWN, Secret, has_unknowns, plain, with_secrets_of
@@ -74,14 +79,18 @@ class Releases:
         return inputs, None
 
     def diff(self, state: Json, new: Json, ignored: list[str]) -> Difference:
-        """Compare the inputs with the last ones, and with the release as it was last seen."""
-        old_inputs = plain(state.get(INPUTS) or {})
+        """Compare the inputs with the release as it was last seen, and with the last inputs for what is not set now.
+
+        A three-way merge, as in the official plugin: what a refresh has taken over from Helm's record is no change.
+        """
+        old_inputs = _without(plain(state.get(INPUTS) or {}), OUTPUTS)
         wanted = plain(new)
-        seen = {key: value for key, value in plain(state).items() if key in wanted and key not in OUTPUTS}
-        drift = [change for change in difference.compare(seen, wanted) if seen and change[0]]
-        changes: dict[str, difference.Change] = {}
+        seen = _without(plain(state), (INPUTS, *OUTPUTS))
+        removed = [(path, kind) for path, kind in difference.compare(old_inputs, wanted) if kind == Change.DELETE]
+        set_now = [(path, kind) for path, kind in difference.compare(seen, wanted) if kind != Change.DELETE]
+        changes: dict[str, Change] = {}
         replaces = []
-        for path, kind in [*difference.compare(_without(old_inputs, OUTPUTS), wanted), *drift]:
+        for path, kind in [*removed, *set_now]:
             if difference.is_ignored(path, ignored):
                 continue
             text = difference.written(path)
@@ -96,8 +105,6 @@ class Releases:
         if preview:
             return "", _previewed(new)
         identifier = f"{release['namespace']}/{release['name']}"
-        if self._known(release["name"], release["namespace"]):
-            raise ResourceError(f"Helm release {identifier} exists already; adopt it with `pulumi import`")
         return identifier, self._apply("install", identifier, new)
 
     def update(self, new: Json, *, preview: bool) -> Json:
@@ -109,6 +116,7 @@ class Releases:
 
     def _apply(self, action: str, identifier: str, new: Json) -> Json:
         release = plain(new)
+        before = self._known(release["name"], release["namespace"])
         try:
             chart = self.charts.locate(release)
             self.helm.run(
@@ -118,14 +126,16 @@ class Releases:
             )
         except HelmError as error:
             known = self._known(release["name"], release["namespace"])
-            if known is None:
-                raise ResourceError(f"Helm release {identifier} was not created: {error}") from error
-            reason = (
-                f"Helm release {identifier} failed: {error}\n"
-                f"It is kept as `{known['info']['status']}`. Correct its cause and run `pulumi up` again; "
-                f"`helm status {release['name']} --namespace {release['namespace']}` shows more."
+            if known is None or (
+                before and before["version"] == known["version"]
+            ):  # Helm has refused, and done nothing
+                raise ResourceError(str(error)) from error
+            message = (
+                f'Helm release "{identifier}" {"was created, but " if action == "install" else ""}failed to initialize '
+                "completely. Use Helm CLI to investigate: failed to become available within allocated timeout. "
+                f"Error: Helm Release {identifier}: {error}"
             )
-            raise PartialError(identifier, _state(new, known), new, reason) from error
+            raise PartialError(identifier, _state(new, known), new, message) from error
         found = self._known(release["name"], release["namespace"])
         if found is None:
             raise ResourceError(f"Helm release {identifier} vanished after its {action}")
@@ -156,14 +166,14 @@ class Releases:
             about = found["chart"]["metadata"]
             inputs = {"chart": about["name"], "version": about["version"], "name": name, "namespace": namespace}
             inputs |= {"values": found.get("config") or {}, "timeout": DEFAULT_TIMEOUT}
-        return identifier, _state(inputs, found), inputs
+        return identifier, _state(inputs, found, plain(state).get("values")), inputs
 
     def delete(self, state: Json) -> None:
         """Uninstall and wait until its objects are gone. Raises ResourceError."""
         release = plain(state)
         wait = ["--wait=legacy"] if release.get("atomic") or not release.get("skipAwait") else []
         timeout = _timeout(release)
-        arguments = ["--namespace", release["namespace"], "--ignore-not-found", "--timeout", f"{timeout:.0f}s", *wait]
+        arguments = ["--namespace", release["namespace"], "--timeout", f"{timeout:.0f}s", *wait]
         try:
             self.helm.run(["uninstall", release["name"], *arguments], timeout=timeout * 3 + GRACE)
         except HelmError as error:
@@ -199,9 +209,12 @@ def _previewed(new: Json) -> Json:
     return new | {INPUTS: Secret(new), "status": UNKNOWN, "resourceNames": UNKNOWN}
 
 
-def _state(inputs: Json, found: Json) -> Json:
+def _state(inputs: Json, found: Json, values: Json | None = None) -> Json:
+    """Return the state of a release; its values are those of Helm's record over `values` (default: the inputs')."""
     about = found["chart"]["metadata"]
-    seen = plain(inputs) | {"values": found.get("config") or {}, "version": about["version"]}
+    before = plain(inputs).get("values") if values is None else values
+    merged = _merged(before or {}, found.get("config") or {})
+    seen = plain(inputs) | {"values": merged, "version": about["version"]}
     state: Json = with_secrets_of(seen, inputs)
     status = {
         "appVersion": about.get("appVersion", ""),
@@ -221,6 +234,14 @@ def _resource_names(found: Json) -> dict[str, list[str]]:
         if obj:
             grouped[f"{obj['kind']}/{obj['apiVersion']}"].append(names.identity(obj["metadata"]))
     return dict(grouped)
+
+
+def _merged(below: Json, above: Json) -> Json:
+    result = dict(below)
+    for key, item in above.items():
+        known = result.get(key)
+        result[key] = _merged(known, item) if isinstance(known, dict) and isinstance(item, dict) else item
+    return result
 
 
 def _without(value: Json, keys: tuple[str, ...]) -> Json:

@@ -40,6 +40,11 @@ THREADS = 128
 ENGINE_LOOK_S = 1.0
 DEFAULT_KUBECONFIG = "~/.kube/config"
 CONNECTION = ("kubeconfig", "context", "cluster")
+# Kind -> setting of the provider, and environment variable, by which its content is changed in place.
+MUTABLE = {
+    "Secret": ("enableSecretMutable", "PULUMI_K8S_ENABLE_SECRET_MUTABLE"),
+    "ConfigMap": ("enableConfigMapMutable", "PULUMI_K8S_ENABLE_CONFIGMAP_MUTABLE"),
+}
 DECODE = "kubernetes:yaml:decode"
 EXPECTED = (ResourceError, ApiError, HelmError, kubeconfig.KubeconfigError, names.UnsupportedTypeError)
 DiffResponse = provider_pb2.DiffResponse
@@ -73,7 +78,7 @@ def _answering(method: Callable[..., T]) -> Callable[..., T]:
 def _keep(context: grpc.ServicerContext, error: PartialError) -> NoReturn:
     """Report a failure whose resource exists: the engine keeps the state and tries to mend it next time."""
     detail = provider_pb2.ErrorResourceInitFailed(
-        id=error.identifier, properties=write(error.state), inputs=write(error.inputs), reasons=[str(error)]
+        id=error.identifier, properties=write(error.state), inputs=write(error.inputs), reasons=error.reasons
     )
     packed = any_pb2.Any()
     packed.Pack(detail)
@@ -81,6 +86,15 @@ def _keep(context: grpc.ServicerContext, error: PartialError) -> NoReturn:
     context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
     context.abort(grpc.StatusCode.UNKNOWN, str(error))
     raise AssertionError("unreachable")
+
+
+def mutable_kinds(settings: dict[str, Any]) -> frozenset[str]:
+    """Return the kinds that the provider's settings let change in place: neither, unless they say so."""
+    return frozenset(
+        kind
+        for kind, (setting, variable) in MUTABLE.items()
+        if str(settings.get(setting, os.environ.get(variable, ""))).lower() == "true"
+    )
 
 
 class Provider(provider_pb2_grpc.ResourceProviderServicer):
@@ -148,11 +162,17 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         else:
             helm = Helm(config, self.cancelled, self.folder)
             cluster = Cluster(config)
-            self._objects = Objects(cluster, self.engine, self.cancelled)
+            self._objects = Objects(cluster, self.engine, self.cancelled, mutable_kinds(settings))
             self._releases = Releases(cluster, helm, ChartStore(helm))
         return provider_pb2.ConfigureResponse(
             acceptSecrets=True, supportsPreview=True, supports_autonaming_configuration=True
         )
+
+    def abandon(self) -> None:
+        """Give up as if killed with the engine: Helm's releases stay pending, objects as they are."""
+        if self._releases:
+            self._releases.helm.kill()
+        self.cancelled.set()
 
     @property
     def objects(self) -> Objects:
@@ -265,6 +285,6 @@ def serve(engine_address: str, engine_pid: int) -> None:
         sys.stdout.flush()
         while server.wait_for_termination(timeout=ENGINE_LOOK_S):  # True: the time is over
             if os.getppid() != engine_pid:  # it was killed, and nobody waits for what is being done here
-                provider.cancelled.set()
+                provider.abandon()
                 server.stop(grace=None)
                 return

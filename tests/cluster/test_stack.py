@@ -5,80 +5,25 @@ helm. Simulated: nodes and pods (kwok), volumes, operators, load balancers (see 
 that know the real charts' values (simulator/charts): what is proven is our program, not NVIDIA's templates.
 """
 
+import base64
 import json
 from collections import Counter
-from typing import Any
 
 import pytest
 import yaml
 
 from infra import names
 from simulator.api import DEFINITIONS, wait
-from simulator.control_plane import SYSTEM_NAMESPACES, ControlPlane
-from simulator.pulumi_stack import NAME, ROOT, PulumiStack, Update
+from simulator.inventory import SYSTEM_NAMESPACES
+from simulator.pulumi_stack import NAME
+from tests.cluster.support import KEY, forget_definitions
 
 pytestmark = pytest.mark.slow
-KEY = "nvapi-only-for-tests"
 LLAMA = "llama3-2-3b-instruct"
 NIM = {
     "name": LLAMA, "model": "meta/llama-3.2-3b-instruct", "image": "nvcr.io/nim/meta/llama-3.2-3b-instruct",
     "tag": "1.8.3",
 }  # fmt: skip
-
-
-class NemoStack(PulumiStack):
-    """The program of this repository, with settings that a test can change."""
-
-    settings: dict[str, Any]
-    previewed: Update
-    made: Update
-
-    def configure(self, **settings) -> None:
-        """Write the stack file: what is said here over what was said before. Secrets stay."""
-        self.settings = {**self.settings, **settings}
-        file = self.folder / f"Pulumi.{NAME}.yaml"
-        before = yaml.safe_load(file.read_text()) if file.is_file() else {}
-        plain = {f"nemostack:{key}": value for key, value in self.settings.items()}
-        secret = {key: value for key, value in before.get("config", {}).items() if "secure" in value}
-        file.write_text(yaml.safe_dump({**before, "config": {**plain, **secret}}))
-
-
-@pytest.fixture(scope="module")
-def make(control_plane: ControlPlane, charts, tmp_path_factory):
-    """Make a stack of the whole program; what is left of it in the end is destroyed, its nodes go."""
-    stacks, machines = [], [*control_plane.add_nodes(3), *control_plane.add_gpu_nodes(2)]
-
-    def start(**settings) -> NemoStack:
-        stack = NemoStack(tmp_path_factory.mktemp("stack") / "program", control_plane.kubeconfig)
-        stacks.append(stack)
-        stack.settings = {"target": "existing", "charts": {"source": str(charts)}, **settings}
-        stack.settings.setdefault("storage", {"rwx_class_name": "shared"})
-        stack.program((ROOT / "__main__.py").read_text(), name="nemostack")
-        stack.init()
-        stack.configure()
-        stack.run("config", "set", "--secret", "nemostack:ngc_api_key", KEY, "--stack", NAME)
-        return stack
-
-    yield start
-    for stack in stacks:
-        if stack.resources():
-            stack.destroy()
-    forget_definitions(control_plane)
-    control_plane.remove_nodes(machines)
-
-
-def forget_definitions(control_plane):
-    for definition in control_plane.api.items(DEFINITIONS):
-        control_plane.api.delete(f"{DEFINITIONS}/{definition['metadata']['name']}")
-
-
-@pytest.fixture(scope="module")
-def standing(make):
-    """A stack in the layout of the guide that is up; tests leave it so. Destroyed in the end."""
-    stack = make(layout="per-service")
-    stack.previewed = stack.preview()
-    stack.made = stack.up()
-    return stack
 
 
 def namespaces(control_plane):
@@ -202,6 +147,18 @@ def test_what_was_deleted_by_hand_comes_back(standing, control_plane):
     assert control_plane.api.exists(secret)
 
 
+def test_a_rotated_key_changes_its_secrets_in_place(standing, control_plane):
+    """A Secret that is deleted and made anew is missing for a moment, for pods that start and for operators."""
+    path = f"/api/v1/namespaces/{LLAMA}/secrets/{names.NGC_SECRET}"
+    uid = control_plane.api.get(path)["metadata"]["uid"]
+    standing.run("config", "set", "--secret", "nemostack:ngc_api_key", "nvapi-rotated", "--stack", NAME)
+    assert standing.up().touched.keys() == {"update"}
+    changed = control_plane.api.get(path)
+    assert base64.b64decode(changed["data"]["NGC_API_KEY"]) == b"nvapi-rotated"
+    assert changed["metadata"]["uid"] == uid
+    assert standing.up().changes == {}
+
+
 def test_the_state_of_an_older_plugin_is_taken_over(standing):
     state = standing.export()
     for resource in state["deployment"]["resources"]:
@@ -217,7 +174,7 @@ def test_a_release_that_fails_is_told_and_mended(standing, control_plane):
     """The chart takes a variable's name that the API server does not; the release before still serves."""
     standing.configure(nims=[{**NIM, "env": {"NOT=A=NAME": "1"}}])
     failed = standing.up(fails=True)
-    assert f"Helm release {LLAMA}/{LLAMA} failed" in failed.errors
+    assert f'Helm release "{LLAMA}/{LLAMA}" failed to initialize completely. Use Helm CLI' in failed.errors
     assert "NOT=A=NAME" in failed.errors
     assert "Traceback" not in failed.errors
     assert [pod["status"]["phase"] for pod in pods(control_plane, LLAMA)] == ["Running"]
@@ -306,7 +263,9 @@ def test_namespaces_with_secrets_that_were_there_before_are_used_and_left(make, 
         stack.up()
         assert_healthy(control_plane)
         assert stack.up().changes == {}
-        assert stack.refresh().changes == {}
+        read_only = {f"namespaces.adopt.{namespace}" for namespace in own}  # before the program labelled them
+        assert stack.refresh().touched.get("update", set()) <= read_only
+        assert stack.up().changes == {}
         assert pod_security(control_plane, "nemo-evaluator") == "baseline"
         for namespace, wanted in stack.outputs()["cluster"]["secrets"].items():
             assert {"our-ngc", "our-pull", *own[namespace]} >= set(wanted), "nothing is made in place of ours"

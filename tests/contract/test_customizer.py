@@ -341,7 +341,8 @@ def test_requests_that_make_no_sense_are_refused_before_a_job_exists(client, dat
     for kind in ("dpo", "grpo", "distillation"):
         _refused(client, bad, "use 'sft'", hyperparameters={"finetuning_type": "lora", "training_type": kind})
     _refused(client, malformed, "power of 2", hyperparameters={**LORA, "lora": {"adapter_dim": 9}})
-    _refused(client, malformed, "epoch", hyperparameters={**LORA, "epoch": 9})
+    _refused(client, malformed, "epochs", hyperparameters={**LORA, "epochs": 0})
+    _refused(client, malformed, "up to 1.0", hyperparameters={**LORA, "val_check_interval": 1.5})
     _refused(client, bad, "no '@'", output_model="default/a@b")
     _refused(client, bad, "at most 96", output_model="default/" + "a" * 120)
     inline = {"target": f"{MODEL_ID}@v1.0.0", "max_seq_length": 64}
@@ -357,6 +358,92 @@ def test_requests_that_make_no_sense_are_refused_before_a_job_exists(client, dat
     for path, weights in (("/etc", {"model_path": "/etc"}), ("ngc", {"model_uri": "ngc://nvidia/x:1"})):
         with pytest.raises(bad, match=r"not served here|ngc"):
             client.customization.targets.create(name=path.strip("/"), num_parameters=1, precision="fp32", **weights)
+
+
+def test_creations_answer_200_as_nvidias_clients_demand(service, dataset, unique):
+    bodies = {
+        "targets": {"name": unique, "num_parameters": 1, "precision": "fp32", "base_model": MODEL_ID},
+        "configs": {
+            "name": unique,
+            "target": f"default/{unique}",
+            "max_seq_length": 64,
+            "training_options": [{**LORA, "num_gpus": 0, "micro_batch_size": 1}],
+        },
+        "jobs": {"config": MODEL_ID, "dataset": dataset, "hyperparameters": {**LORA, "max_steps": 1}},
+    }
+    url = f"{service.url}/v1/customization"
+    assert {kind: httpx.post(f"{url}/{kind}", json=body).status_code for kind, body in bodies.items()} == {
+        "targets": 200, "configs": 200, "jobs": 200,
+    }  # fmt: skip
+    assert {kind: httpx.post(f"{url}/{kind}", json=bodies[kind]).status_code for kind in ("targets", "configs")} == {
+        "targets": 409, "configs": 409,
+    }  # fmt: skip
+
+
+def test_the_older_address_cancels_too(service, client, dataset):
+    body = {"config": MODEL_ID, "dataset": dataset, "hyperparameters": {**LORA, "epochs": 5000}}
+    job = httpx.post(f"{service.url}/v1/customization/jobs", json=body).json()
+    answer = httpx.post(f"{service.url}/v1/customizations/{job['id']}/cancel")
+    assert (answer.status_code, answer.json()["status"] in {"cancelling", "cancelled"}) == (200, True)
+    assert finished(client, job["id"]).status == "cancelled"
+    assert httpx.post(f"{service.url}/v1/customizations/cust-nope/cancel").status_code == 404
+
+
+def _warnings(service, **hyperparameters):
+    body = {"config": MODEL_ID, "dataset": "customizer-rows", "hyperparameters": {**LORA, **hyperparameters}}
+    body["hyperparameters"].setdefault("max_steps", 1)
+    answer = httpx.post(f"{service.url}/v1/customization/jobs", json=body)
+    assert answer.status_code == 200, answer.text
+    job = answer.json()
+    return [warning["message"] for warning in job["warnings"] or []], job["hyperparameters"]
+
+
+def test_values_of_nvidias_example_job_are_taken_with_warnings(service, dataset):
+    said, hyper = _warnings(
+        service,
+        log_every_n_steps=0,
+        val_check_interval=0.01,
+        sft={"hidden_dropout": 1, "attention_dropout": 1, "ffn_dropout": 1},
+        lora={"adapter_dim": 8, "adapter_dropout": 1},
+    )
+    assert said == [
+        "val_check_interval 0.01 is raised to 0.1", "lora.adapter_dropout 1 is ignored",
+        "sft.hidden_dropout 1 is ignored", "sft.attention_dropout 1 is ignored", "sft.ffn_dropout 1 is ignored",
+    ]  # fmt: skip
+    assert (hyper["val_check_interval"], hyper["lora"]["adapter_dropout"]) == (0.1, 0.0)
+
+
+def test_unknown_keys_are_ignored_and_named(service, client, dataset, unique, caplog):
+    said, hyper = _warnings(service, epoch=9, lora={"adapter_dim": 8, "rslora": True})
+    assert said == [
+        "unknown key 'hyperparameters.epoch' is ignored (did you mean 'epochs'?)",
+        "unknown key 'hyperparameters.lora.rslora' is ignored",
+    ]
+    assert "epoch" not in hyper
+    assert "rslora" not in hyper["lora"]
+    made = client.customization.targets.create(
+        name=unique, num_parameters=1, precision="fp32", base_model=MODEL_ID, extra_body={"replicas": 3}
+    )
+    assert not hasattr(made, "replicas")
+    assert "POST /v1/customization/targets: unknown key 'replicas' is ignored" in caplog.text
+    changed = client.customization.targets.update(unique, namespace="default", extra_body={"replicas": 3})
+    assert changed.warning_message == "unknown key 'replicas' is ignored"
+
+
+def test_a_rank_that_nim_does_not_serve_is_warned_of(start_service, weights, data_store_url, entity_store_url, dataset):
+    service = start_service(
+        "customizer",
+        entity_store_url=entity_store_url,
+        data_store_url=data_store_url,
+        base_models={MODEL_ID: str(weights)},
+        keep_warm=False,
+        max_served_rank=32,
+    )
+    assert _warnings(service, lora={"adapter_dim": 32})[0] == []
+    said, _ = _warnings(service, lora={"adapter_dim": 64})
+    assert said == ["adapter_dim 64 is above the rank 32 that NIM serves"]
+    assert _warnings(service, finetuning_type="lora_merged", lora={"adapter_dim": 64})[0] == []
+    service.stop()
 
 
 def test_unknown_jobs_and_finished_jobs(client, done):

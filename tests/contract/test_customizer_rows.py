@@ -43,6 +43,24 @@ def _write(root: Path, files: dict[str, bytes]) -> Path:
         (b'{"messages": [{"role": "robot", "content": "x"}]}', "message 1: role 'robot'"),
         (b'{"messages": [{"role": "user", "content": ["x"]}]}', 'message 1: "content" is a list'),
         (b'{"messages": [{"role": "user", "content": "x"}]}', "no assistant message"),
+        (b'{"messages": [{"role": "assistant", "content": null}]}', 'message 1: "content" is null'),
+        (
+            b'{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": ""}]}',
+            "only empty assistant",
+        ),
+        (
+            b'{"messages": [{"role": "assistant", "tool_calls": [{"function": {}}]}]}',
+            "message 1, tool call 1: expected",
+        ),
+        (
+            b'{"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}]}',
+            "message 1, tool call 1: arguments of 'f' are no JSON",
+        ),
+        (
+            b'{"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": [1]}}]}]}',
+            "arguments of 'f' are a list, expected an object",
+        ),
+        (b'{"messages": [{"role": "assistant", "content": "x"}], "tools": [{"type": "function"}]}', "tool 1: expected"),
         (b"[" * 100_000, "not JSON"),
     ],
 )
@@ -146,6 +164,78 @@ def test_every_assistant_turn_of_a_conversation_is_learned_and_nothing_else(toke
         tokenizer.decode([i]) if mark else "_" for i, mark in zip(example.ids, example.learned, strict=True)
     )
     assert [part for part in learned.split("_") if part] == ["a.<|end|>", "b.<|end|>"]
+
+
+TOOLS = [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]
+# In the manner of Hermes and Qwen: what the model may call at the top, its calls as JSON between marks.
+TOOL_TEMPLATE = (
+    "{% if tools %}<|system|>{% for tool in tools %}{{ tool.function | tojson }}{% endfor %}{{ '\n' }}{% endif %}"
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}"
+    "{% for call in m.tool_calls or [] %}<call>{{ call.function | tojson }}</call>{% endfor %}"
+    "{% if m.role == 'assistant' %}<|end|>{% endif %}{{ '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+CALL = '<call>{"name": "get_weather", "arguments": {"city": "Ulm"}}</call>'
+
+
+def _ask_weather(**assistant):
+    return [{"role": "user", "content": "Weather in Ulm?"}, {"role": "assistant", **assistant}]
+
+
+def _function(arguments):
+    return {"name": "get_weather", "arguments": arguments}
+
+
+@pytest.mark.parametrize(
+    "assistant",
+    [
+        {"tool_calls": [{"id": "1", "type": "function", "function": _function({"city": "Ulm"})}]},
+        {"content": None, "tool_calls": [{"function": _function('{"city": "Ulm"}')}]},
+        {"content": "", "tool_calls": [{"function": _function({"city": "Ulm"})}]},
+        {"content": None, "function_call": _function('{"city": "Ulm"}')},
+    ],
+    ids=["no-content", "null-content-text-arguments", "empty-content", "function_call"],
+)
+def test_calls_of_tools_are_learned_as_the_chat_template_writes_them(assistant):
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = TOOL_TEMPLATE
+    after = [{"role": "tool", "content": "21", "tool_call_id": "1"}, {"role": "assistant", "content": "It is 21."}]
+    row = _row(messages=[*_ask_weather(**assistant), *after], tools=TOOLS)
+    (example,) = encode([row], tokenizer, 2048).examples
+    text = tokenizer.decode(example.ids)
+    assert text.startswith('<|system|>{"name": "get_weather"')
+    assert f"<|user|>Weather in Ulm?\n<|assistant|>{CALL}<|end|>\n<|tool|>21\n<|assistant|>It is 21.<|end|>" in text
+    learned = "".join(
+        tokenizer.decode([i]) if mark else "\0" for i, mark in zip(example.ids, example.learned, strict=True)
+    )
+    assert [part for part in learned.split("\0") if part] == [f"{CALL}<|end|>", "It is 21.<|end|>"]
+
+
+def test_several_calls_in_one_turn_are_all_learned():
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = TOOL_TEMPLATE
+    calls = [{"function": _function({"city": city})} for city in ("Ulm", "Bonn")]
+    (example,) = encode([_row(messages=_ask_weather(tool_calls=calls))], tokenizer, 2048).examples
+    assert _parts(example, tokenizer)[1] == CALL + CALL.replace("Ulm", "Bonn") + "<|end|>"
+
+
+def test_a_template_without_tools_is_the_reason_of_the_refusal(tokenizer):
+    call = {"content": "", "tool_calls": [{"function": _function({"city": "Ulm"})}]}
+    with pytest.raises(JobError, match=r"chat template leaves out tool calls \(first: 'get_weather'\)"):
+        encode([_row(messages=_ask_weather(**call))], tokenizer, 2048)
+    with pytest.raises(JobError, match=r"chat template leaves out the row's tools \(first: 'get_weather'\)"):
+        encode([_row(messages=_ask_weather(content="21 degrees"), tools=TOOLS)], tokenizer, 2048)
+
+
+def test_an_empty_assistant_turn_is_never_learned(tokenizer, tmp_path):
+    turns = [("user", "A?"), ("assistant", " "), ("user", "B?"), ("assistant", "b.")]
+    messages = [{"role": role, "content": content} for role, content in turns]
+    (example,) = encode([_row(messages=messages)], tokenizer, 512).examples
+    assert _parts(example, tokenizer) == ("<|user|>A?\n<|assistant|> <|end|>\n<|user|>B?\n<|assistant|>", "b.<|end|>")
+    _write(tmp_path, {"training/a.jsonl": jsonl([{"messages": messages}] * 3), "validation/v.jsonl": jsonl(pairs(1))})
+    assert read_rows(tmp_path, TEMPLATE, seed=0).warnings == [
+        "3 empty assistant messages are not learned, only kept as context"
+    ]
 
 
 def test_long_rows_are_cut_and_rows_with_nothing_left_dropped(tokenizer):

@@ -1,6 +1,7 @@
 """The NIM with a real vLLM, a real Entity Store and Data Store, through the official clients. One start a session."""
 
 import concurrent.futures
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -160,6 +161,67 @@ def test_nemo_sdk(nim: Running, entity_store_url: str, served: list[str]) -> Non
         text = sdk.completions.create(model=BASE, prompt=PROMPTS[0], max_tokens=8, temperature=0, logprobs=True)
         assert text.object == "text_completion"
         assert 1 <= (text.usage.completion_tokens or 0) <= 8
+
+
+WEATHER = {
+    "name": "get_weather",
+    "parameters": {
+        "type": "object",
+        "properties": {
+            "city": {"type": "string", "enum": ["Ulm", "Bonn"]},
+            "days": {"type": "integer", "enum": [1, 7]},
+        },
+        "required": ["city", "days"],
+        "additionalProperties": False,
+    },
+}
+
+
+def test_tools_are_accepted_and_a_forced_call_follows_its_schema(client: openai.OpenAI) -> None:
+    asked: dict[str, Any] = {
+        "model": BASE,
+        "messages": [{"role": "user", "content": "What is the weather in Ulm?"}],
+        "tools": [{"type": "function", "function": WEATHER}],
+        "temperature": 0,
+        "max_tokens": 64,
+    }
+    create: Any = client.chat.completions.create
+    for choice in ("auto", "none"):
+        answer = create(**asked, tool_choice=choice).choices[0]
+        assert answer.message.content, choice
+        assert not answer.message.tool_calls
+    assert create(**asked).choices[0].message.content, "tool_choice left out"
+    forced = {"type": "function", "function": {"name": "get_weather"}}
+    (call,) = create(**asked, tool_choice=forced).choices[0].message.tool_calls or []
+    arguments = json.loads(call.function.arguments)
+    assert call.function.name == "get_weather"
+    assert arguments["city"] in {"Ulm", "Bonn"}
+    assert arguments["days"] in {1, 7}
+    assert create(**asked, tool_choice="required").choices[0].finish_reason
+
+
+def test_json_mode_ends_with_json_of_the_schema(client: openai.OpenAI) -> None:
+    """Without a word about white space, a small model filled all its tokens with newlines."""
+    schema = {"type": "json_schema", "json_schema": {"name": "weather", "schema": WEATHER["parameters"]}}
+    create: Any = client.chat.completions.create
+    answer = create(
+        model=BASE,
+        messages=[{"role": "user", "content": "Weather in Ulm?"}],
+        response_format=schema,
+        temperature=0,
+        max_tokens=64,
+    ).choices[0]
+    assert answer.finish_reason == "stop"
+    assert set(json.loads(answer.message.content or "")) == {"city", "days"}
+    loose = create(
+        model=BASE,
+        messages=[{"role": "user", "content": "Weather in Ulm?"}],
+        response_format={"type": "json_object"},
+        temperature=0,
+        max_tokens=16,
+    ).choices[0]
+    assert (loose.message.content or "").startswith("{")
+    assert (loose.message.content or "")[1:2] not in {"\n", " "}
 
 
 @pytest.mark.parametrize("path", ["completions", "chat/completions"])

@@ -20,6 +20,10 @@ from typing import Any
 import psutil
 import pytest
 
+from infra.config import stack_file
+from operations.toolchain import environments
+from simulator import ports
+
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 240
 DEAD_PROXY = "http://127.0.0.1:9"  # what is asked through it fails: nothing here may be
@@ -39,25 +43,27 @@ class Clone:
         env["PULUMI_HOME"] = str(self.path / "pulumi-home")
         env |= dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), DEAD_PROXY)
         return subprocess.Popen(
-            [str(self.path / ".venv" / "bin" / "python"), "-m", "tools", *command],
+            [str(self.path / ".venv" / "bin" / "python"), "-m", "cli", *command],
             cwd=self.path, env=env, text=True, start_new_session=True, stdin=subprocess.DEVNULL, **options,
         )  # fmt: skip
 
-    def tools(self, *command: str, code: int = 0) -> Any:
-        """Run a tools command to its end; its output. Fails unless it ends with `code`."""
+    def nemostack(self, *command: str, code: int = 0) -> Any:
+        """Run a command to its end, and return its output. Fails unless it ends with `code`."""
         with self.popen(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
             output, _ = process.communicate(timeout=TIMEOUT_S)
         assert process.returncode == code, output
         return output
 
     def pulumi(self, *command: str, code: int = 0) -> Any:
-        return self.tools("run", "--", "pulumi", *command, "--stack", "local", "--color", "never", code=code)
+        return self.nemostack(
+            "toolchain", "run", "--", "pulumi", *command, "--stack", "local", "--color", "never", code=code
+        )
 
     def up(self, *more: str, code: int = 0) -> Any:
-        return self.tools("up", "--color", "never", "--suppress-outputs", *more, code=code)
+        return self.nemostack("up", "--color", "never", "--suppress-outputs", *more, code=code)
 
     def down(self) -> Any:
-        return self.tools("down", "--color", "never")
+        return self.nemostack("down", "--color", "never")
 
     def order(self, name: str) -> None:
         (self.path / "orders" / name).touch()
@@ -119,41 +125,43 @@ class Clone:
         return subprocess.run(["git", *command], cwd=self.path, check=True, capture_output=True, text=True).stdout
 
 
-def free_ports(count: int) -> int:
-    """The first of `count` free ports in a row, out of a thousand that no other worker of this run looks at.
+@pytest.fixture
+def base_port() -> Iterator[int]:
+    """First of the ports of two stacks. They are free again for a while when a stack stops, so they stay held."""
+    with ports.hold() as held:
+        assert len(held) >= 2 * PORTS_PER_STACK
+        yield held[0]
 
-    They are free again for a while when a stack stops, so two workers that chose from the same ones could meet.
-    """
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    first = 21000 + worker % 10 * 1000
-    for base in range(first + os.getpid() % 20 * count, first + 1000 - count, count):
-        try:
-            for port in range(base, base + count):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return base
-    raise AssertionError("no free ports")
+
+def environment_that_is_ready(clone: Path) -> None:
+    """Make a `.venv-embedded` that is this Python, and is marked as up to date: nothing is to be installed."""
+    locks = [clone / "embedded" / "requirements.txt", clone / "pyproject.toml"]
+    for lock in locks:
+        lock.touch()
+    folder = clone / ".venv-embedded"
+    folder.mkdir()
+    for name in ("bin", "lib", "pyvenv.cfg"):
+        (folder / name).symlink_to(Path(sys.prefix) / name)
+    (folder / ".ready").write_text(environments.digest_of(*locks))
 
 
 @pytest.fixture
-def clone(tmp_path: Path) -> Iterator[Any]:
+def clone(tmp_path: Path, base_port: int) -> Iterator[Any]:
     path = tmp_path / "clone"
     shutil.copytree(ROOT / "tests" / "local" / "fakes", path, ignore=shutil.ignore_patterns("__pycache__"))
-    for folder in ("infra", "tools"):
+    packages = ("cli", "infra", "nemostack", "operations", "workflows")
+    for folder in packages:
         shutil.copytree(ROOT / folder, path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("Pulumi.yaml", "Pulumi.local.yaml", "__main__.py", ".gitignore"):
+    for file in ("Pulumi.yaml", "__main__.py", ".gitignore"):
         shutil.copy(ROOT / file, path)
+    (path / "Pulumi.local.yaml").write_text(stack_file.annotated("local", "local"))
     (path / "orders").mkdir()
-    for venv in (".venv", ".venv-embedded"):
-        (path / venv).symlink_to(Path(sys.prefix))
-    made = Clone(path, free_ports(2 * PORTS_PER_STACK))
+    (path / ".venv").symlink_to(Path(sys.prefix))
+    environment_that_is_ready(path)
+    made = Clone(path, base_port)
     made.setting("base_port: 18080", f"base_port: {made.base_port}")
     made.git("init", "--quiet")
-    made.git(
-        "add", "Pulumi.yaml", "Pulumi.local.yaml", "infra", "tools", "embedded", "mlflow", "__main__.py", ".gitignore"
-    )
+    made.git("add", "Pulumi.yaml", *packages, "embedded", "mlflow", "__main__.py", ".gitignore")
     made.git("-c", "user.name=test", "-c", "user.email=test@example.com", "commit", "--quiet", "-m", "start")
     yield made
     for process in made.processes():

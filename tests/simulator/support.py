@@ -4,6 +4,7 @@ from typing import Any
 
 from simulator.api import Api, Object
 
+IMPORTS = "import pulumi\nimport pulumi_kubernetes as k8s\nfrom pathlib import Path\n"
 TOLERATES_GPU = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
 
 
@@ -28,3 +29,8 @@ def claims(api: Api, namespace: str) -> dict[str, str]:
     """Return the phase of each PersistentVolumeClaim of a namespace."""
     items = api.items(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims")
     return {claim["metadata"]["name"]: claim["status"]["phase"] for claim in items}
+
+
+def config_map(api: Api, namespace: str, name: str = "settings") -> Object:
+    """Return a ConfigMap."""
+    return api.get(f"/api/v1/namespaces/{namespace}/configmaps/{name}")

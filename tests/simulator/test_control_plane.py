@@ -1,12 +1,15 @@
 """The simulated cluster decides as a real one would, and goes without a trace."""
 
 import base64
+import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import psutil
 import pytest
 
 from operations.toolchain import kubernetes, programs
-from simulator import volumes
+from simulator import ports, volumes
 from simulator.api import Api, ApiError, Object, wait
 from simulator.control_plane import ControlPlane, ControlPlaneError
 from tests.simulator.support import TOLERATES_GPU, claims, make_pod, phases, pod_spec
@@ -314,6 +317,44 @@ def test_failing_component_is_named_and_nothing_stays(tmp_path: Path, monkeypatc
     with pytest.raises(ControlPlaneError, match=r"^kube-apiserver ended with 3, see .*:\ncannot read my mind$"):
         ControlPlane.start(tmp_path / "plane")
     assert {child.pid for child in psutil.Process().children()} == before
+
+
+def test_a_port_that_is_lost_between_choice_and_use_costs_another_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choices: list[range] = []
+
+    @contextlib.contextmanager
+    def hold() -> Iterator[range]:
+        with original() as held, socket.socket() as thief:
+            choices.append(held)
+            if len(choices) == 1:
+                thief.bind(("127.0.0.1", held[0]))
+                thief.listen()
+            yield held
+
+    original = ports.hold
+    monkeypatch.setattr(ports, "hold", hold)
+    with ControlPlane.start(tmp_path / "plane") as plane:
+        assert len(choices) == 2
+        assert plane.api.exists("/api/v1/namespaces/default")
+
+
+def test_a_block_of_ports_is_held_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(ports, "blocks", lambda: [20000, 20016])
+    with ports.hold() as first, ports.hold() as second:
+        assert {first[0], second[0]} == {20000, 20016}
+        with pytest.raises(ports.NoFreePortsError), ports.hold():
+            pass
+    with ports.hold():
+        pass
+
+
+def test_ports_lie_outside_the_kernels_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "EPHEMERAL", tmp_path / "range")
+    (tmp_path / "range").write_text("20040\t60999\n")
+    assert ports.blocks() == [20000, 20016]
 
 
 def test_folder_in_use_is_refused(tmp_path: Path) -> None:

@@ -3,29 +3,17 @@
 What a provider owes the engine is asked for here with small programs: a failure in test_stack.py is the stack's then.
 """
 
+import base64
 import json
 import textwrap
 
 import pytest
 
-from simulator.control_plane import ControlPlane
-from simulator.pulumi_stack import PulumiStack, begun
+from simulator.provider import plugin
+from simulator.pulumi_stack import begun
+from tests.simulator.support import IMPORTS, config_map
 
 pytestmark = pytest.mark.slow
-IMPORTS = "import pulumi\nimport pulumi_kubernetes as k8s\nfrom pathlib import Path\n"
-
-
-@pytest.fixture
-def stack(control_plane: ControlPlane, tmp_path):
-    """A stack with an empty program."""
-    with begun(tmp_path / "program", control_plane.kubeconfig, IMPORTS) as made:
-        yield made
-
-
-@pytest.fixture
-def write(stack: PulumiStack, namespace):
-    """Write the program; NAMESPACE in it is the test's namespace."""
-    return lambda text: stack.program(IMPORTS + textwrap.dedent(text).replace("NAMESPACE", namespace))
 
 
 CONFIG_MAP = """
@@ -33,22 +21,19 @@ CONFIG_MAP = """
 """
 
 
-def config_map(control_plane, namespace, name="settings"):
-    return control_plane.api.get(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
-
-
+@pytest.mark.usefixtures("mutable")
 def test_an_object_is_made_once_changed_in_place_and_removed(stack, write, control_plane, namespace):
     write(CONFIG_MAP)
     assert stack.preview().changes == {"create": 2}
     assert stack.up().changes == {"create": 2}
-    uid = config_map(control_plane, namespace)["metadata"]["uid"]
+    uid = config_map(control_plane.api, namespace)["metadata"]["uid"]
 
     assert stack.up().changes == {}
 
     write(CONFIG_MAP.replace('"1"', '"2"'))
     assert stack.preview().touched == {"update": {"settings"}}
     assert stack.up().changes == {"update": 1}
-    changed = config_map(control_plane, namespace)
+    changed = config_map(control_plane.api, namespace)
     assert changed["data"] == {"size": "2"}
     assert changed["metadata"]["uid"] == uid
 
@@ -57,12 +42,25 @@ def test_an_object_is_made_once_changed_in_place_and_removed(stack, write, contr
     assert not control_plane.api.exists(f"/api/v1/namespaces/{namespace}/configmaps/settings")
 
 
+def test_the_official_mode_works_offline(control_plane, namespace, tmp_path, monkeypatch):
+    """The engine finds a plugin in the user's home; here the stand-in is installed as the official one."""
+    home = tmp_path / "user" / "plugins" / plugin.folder_name()
+    monkeypatch.setenv(plugin.CHOICE, "own")
+    plugin.install(home, tmp_path / "unused")
+    monkeypatch.setenv(plugin.CHOICE, "official")
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "user"))
+    program = IMPORTS + textwrap.dedent(CONFIG_MAP).replace("NAMESPACE", namespace)
+    with begun(tmp_path / "program", control_plane.kubeconfig, program) as stack:
+        assert str(home) not in stack.environment["PATH"]
+        assert stack.up().changes == {"create": 2}
+
+
 def test_another_name_is_another_object(stack, write, control_plane, namespace):
     write(CONFIG_MAP)
     stack.up()
     write(CONFIG_MAP.replace('"name": "settings"', '"name": "other"'))
     assert stack.up().changes == {"replace": 1}
-    assert config_map(control_plane, namespace, "other")["data"] == {"size": "1"}
+    assert config_map(control_plane.api, namespace, "other")["data"] == {"size": "1"}
     assert not control_plane.api.exists(f"/api/v1/namespaces/{namespace}/configmaps/settings")
 
 
@@ -76,7 +74,7 @@ def test_a_name_is_made_up_where_there_is_none_and_kept(stack, write, control_pl
     stack.up()
     name = stack.outputs()["name"]
     assert name.startswith("settings-")
-    assert config_map(control_plane, namespace, name)["data"] == {"size": "1"}
+    assert config_map(control_plane.api, namespace, name)["data"] == {"size": "1"}
     assert stack.up().changes == {}
 
 
@@ -91,6 +89,49 @@ def test_an_immutable_field_replaces_the_object_in_its_place(stack, write, contr
     update = stack.up()
     assert update.changes == {"replace": 1}
     assert control_plane.api.get(f"/api/v1/namespaces/{namespace}/secrets/key")["type"] == "example.com/key"
+
+
+def test_a_changed_secret_is_replaced_unless_the_provider_is_told_that_it_is_mutable(
+    stack, write, control_plane, namespace
+):
+    text = """
+        cluster = k8s.Provider("cluster"FLAGS)
+        k8s.core.v1.Secret("key", metadata={"name": "key", "namespace": "NAMESPACE"},
+                           string_data={"password": "one"}, opts=pulumi.ResourceOptions(provider=cluster))
+    """
+    path = f"/api/v1/namespaces/{namespace}/secrets/key"
+
+    def password():
+        secret = control_plane.api.get(path)
+        return base64.b64decode(secret["data"]["password"]).decode(), secret["metadata"]["uid"]
+
+    write(text.replace("FLAGS", ""))
+    stack.up()
+    _, first = password()
+    write(text.replace("FLAGS", "").replace("one", "two"))
+    assert stack.preview().touched == {"create-replacement": {"key"}, "delete-replaced": {"key"}, "replace": {"key"}}
+    assert stack.up().changes == {"replace": 1}
+    (word, second) = password()
+    assert word == "two"
+    assert second != first, "deleted and made anew"
+
+    write(text.replace("FLAGS", ", enable_secret_mutable=True").replace("one", "three"))
+    assert stack.up().touched == {"update": {"cluster", "key"}}
+    assert password() == ("three", second), "changed in place"
+
+
+def test_an_empty_map_in_a_secret_is_a_change_for_ever(stack, write):
+    metadata = '{"name": "NAME", "namespace": "NAMESPACE", "labels": {}}'
+    write(
+        f"""
+        k8s.core.v1.Secret("key", metadata={metadata.replace("NAME", "key", 1)}, string_data={{"a": "b"}})
+        k8s.core.v1.ConfigMap("settings", metadata={metadata.replace("NAME", "settings", 1)}, data={{"a": "b"}})
+        """
+    )
+    stack.up()
+    assert stack.up().touched == {"update": {"key"}}
+    assert stack.up().touched == {"update": {"key"}}
+    assert stack.refresh().changes == {"update": 1}
 
 
 def test_secrets_stay_secret_in_state_and_output(stack, write):
@@ -113,6 +154,7 @@ def test_secrets_stay_secret_in_state_and_output(stack, write):
 FORCE = '"annotations": {"pulumi.com/patchForce": "true"}, "namespace"'
 
 
+@pytest.mark.usefixtures("mutable")
 def test_refresh_sees_a_deletion_and_a_change_by_hand_and_up_mends_both(stack, write, control_plane, namespace):
     write(CONFIG_MAP + CONFIG_MAP.replace("settings", "other").replace('"namespace"', FORCE))
     stack.up()
@@ -120,22 +162,23 @@ def test_refresh_sees_a_deletion_and_a_change_by_hand_and_up_mends_both(stack, w
     control_plane.api.patch(f"/api/v1/namespaces/{namespace}/configmaps/other", {"data": {"size": "9"}})
     assert stack.refresh().changes == {"delete": 1, "update": 1}
     assert stack.up().touched == {"create": {"settings"}, "update": {"other"}}
-    assert config_map(control_plane, namespace)["data"] == {"size": "1"}
+    assert config_map(control_plane.api, namespace)["data"] == {"size": "1"}
 
 
+@pytest.mark.usefixtures("mutable")
 def test_what_exists_already_is_not_taken_over(stack, write, control_plane, namespace):
     control_plane.api.create(
         f"/api/v1/namespaces/{namespace}/configmaps", {"metadata": {"name": "settings"}, "data": {"size": "7"}}
     )
     write(CONFIG_MAP)
     assert "exists" in stack.up(fails=True).errors
-    assert config_map(control_plane, namespace)["data"] == {"size": "7"}
+    assert config_map(control_plane.api, namespace)["data"] == {"size": "7"}
     stack.run("import", "kubernetes:core/v1:ConfigMap", "settings", f"{namespace}/settings", "--yes", "--protect=false",
               "--generate-code=false", "--stack", "test")  # fmt: skip
     assert "conflict" in stack.up(fails=True).errors, "somebody else owns the field"
     write(CONFIG_MAP.replace('"namespace"', FORCE))
     assert stack.up().touched == {"update": {"settings"}}
-    assert config_map(control_plane, namespace)["data"] == {"size": "1"}
+    assert config_map(control_plane.api, namespace)["data"] == {"size": "1"}
 
 
 def test_an_object_that_the_server_refuses_fails_the_preview(stack, write):
@@ -170,11 +213,13 @@ def test_a_deployment_is_awaited(stack, write, control_plane, namespace):
     assert stack.up().changes == {}
 
 
-def test_a_deployment_that_cannot_run_says_why_and_the_next_up_mends_it(stack, write, control_plane):
+def test_a_deployment_that_cannot_run_fails_and_the_next_up_mends_it(stack, write, control_plane):
     control_plane.add_nodes(1)
     write(DEPLOYMENT.replace("RESOURCES", '{"limits": {"nvidia.com/gpu": 1}}'))
     failed = stack.up(fails=True)
-    assert "Insufficient nvidia.com/gpu" in failed.errors
+    assert "failed to fully initialize or become live: 'web' timed out waiting to be Ready" in failed.errors
+    assert "Minimum number of live Pods was not attained" in failed.errors
+    assert "Insufficient nvidia.com/gpu" not in failed.errors, "shown while it is waited for, and no error"
     assert stack.kinds()["kubernetes:apps/v1:Deployment"] == 1, "it exists, so the state knows it"
     write(DEPLOYMENT.replace("RESOURCES", "{}"))
     assert stack.up().touched == {"update": {"web"}}
@@ -224,146 +269,25 @@ def test_a_patch_owns_its_fields_and_gives_them_back(stack, write, control_plane
     assert labels["kubernetes.io/hostname"] == node
 
 
+def test_a_patch_of_what_is_not_there_would_create_it_and_is_refused(stack, write):
+    write(
+        """
+        k8s.apps.v1.DeploymentPatch("web", metadata={"name": "web", "namespace": "NAMESPACE"}, spec={"replicas": 1})
+        """
+    )
+    assert stack.preview().changes == {"create": 2}, "not seen before"
+    errors = stack.up(fails=True).errors
+    assert "was not successfully created by the Kubernetes API server: " in errors
+    assert 'Deployment.apps "web" is invalid' in errors
+    assert "spec.selector: Required value" in errors
+
+
 def test_reading_what_is_not_there_fails(stack, write):
     write('k8s.core.v1.Namespace.get("found", "no-such-namespace")')
     assert "no-such-namespace" in stack.up(fails=True).errors
 
 
-CHART = {
-    "Chart.yaml": "apiVersion: v2\nname: greeter\nversion: VERSION\nappVersion: '9'\n",
-    "values.yaml": "size: 1\nmessage: hello\n",
-    "values.schema.json": '{"properties": {"size": {"type": "integer"}, "message": {"type": "string"}},'
-    ' "type": "object", "additionalProperties": false}',
-    "templates/all.yaml": """
-apiVersion: v1
-kind: ConfigMap
-metadata:
-  name: {{ .Release.Name }}
-data:
-  message: {{ .Values.message }}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: {{ .Release.Name }}
-spec:
-  replicas: {{ .Values.size }}
-  selector: {matchLabels: {app: {{ .Release.Name }}}}
-  template:
-    metadata: {labels: {app: {{ .Release.Name }}}}
-    spec: {containers: [{name: main, image: "greeter:1"}]}
-""",
-}
-RELEASE = """
-    made = k8s.helm.v3.Release("hi", name="hi", namespace="NAMESPACE", chart="./greeter", version="1.0.0", timeout=20,
-                               values={"message": "hello"})
-    pulumi.export("status", made.status)
-"""
-
-
-@pytest.fixture
-def chart(stack):
-    """A chart beside the program, as `chart(version)`."""
-
-    def make(version="1.0.0"):
-        for name, text in CHART.items():
-            file = stack.folder / "greeter" / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text.replace("VERSION", version))
-
-    make()
-    return make
-
-
-def revisions(control_plane, namespace):
-    """Helm's own record: one Secret a revision."""
-    return sorted(
-        item["metadata"]["labels"]["version"] + " " + item["metadata"]["labels"]["status"]
-        for item in control_plane.api.items(f"/api/v1/namespaces/{namespace}/secrets")
-        if item["metadata"].get("labels", {}).get("owner") == "helm"
-    )
-
-
-@pytest.mark.usefixtures("chart")
-def test_a_release_is_installed_once_upgraded_once_and_uninstalled(stack, write, control_plane, namespace):
-    control_plane.add_nodes(1)
-    write(RELEASE)
-    assert stack.preview().changes == {"create": 2}
-    stack.up()
-    assert revisions(control_plane, namespace) == ["1 deployed"]
-    status = stack.outputs()["status"]
-    assert (status["status"], status["appVersion"]) == ("deployed", "9")
-
-    assert stack.up().changes == {}
-    assert stack.refresh().changes == {}
-    assert revisions(control_plane, namespace) == ["1 deployed"]
-
-    write(RELEASE.replace("hello", "bye"))
-    assert stack.preview().touched == {"update": {"hi"}}
-    stack.up()
-    assert revisions(control_plane, namespace) == ["1 superseded", "2 deployed"]
-    assert config_map(control_plane, namespace, "hi")["data"] == {"message": "bye"}
-
-    assert stack.destroy().changes == {"delete": 2}
-    assert revisions(control_plane, namespace) == []
-    assert not control_plane.api.exists(f"/api/v1/namespaces/{namespace}/configmaps/hi")
-
-
-def test_another_version_of_the_chart_upgrades(stack, write, control_plane, namespace, chart):
-    control_plane.add_nodes(1)
-    write(RELEASE)
-    stack.up()
-    chart("1.1.0")
-    assert "version" in stack.preview(fails=True).errors, "the program still asks for 1.0.0"
-    write(RELEASE.replace("1.0.0", "1.1.0"))
-    assert stack.up().touched == {"update": {"hi"}}
-    assert stack.outputs()["status"]["version"] == "1.1.0"
-
-
-@pytest.mark.usefixtures("chart")
-def test_a_value_that_the_chart_refuses_creates_nothing(stack, write, control_plane, namespace):
-    control_plane.add_nodes(1)
-    write(RELEASE.replace('"message"', '"mesage"'))
-    assert "mesage" in stack.up(fails=True).errors
-    assert revisions(control_plane, namespace) == []
-    write(RELEASE)
-    assert stack.up().touched == {"create": {"hi"}}
-
-
-@pytest.mark.usefixtures("chart")
-def test_a_release_that_fails_is_kept_and_mended(stack, write, control_plane, namespace):
-    write(RELEASE.replace("timeout=20", "timeout=3"))  # no node: its pod stays Pending
-    failed = stack.up(fails=True)
-    assert "hi" in failed.errors
-    assert stack.kinds()["kubernetes:helm.sh/v3:Release"] == 1
-    assert revisions(control_plane, namespace) == ["1 failed"]
-    control_plane.add_nodes(1)
-    write(RELEASE)
-    assert stack.up().touched == {"update": {"hi"}}
-    assert revisions(control_plane, namespace)[-1] == "2 deployed"
-
-
-@pytest.mark.usefixtures("chart")
-def test_a_release_that_was_removed_by_hand_is_installed_again(stack, write, control_plane, namespace):
-    control_plane.add_nodes(1)
-    write(RELEASE)
-    stack.up()
-    for item in control_plane.api.items(f"/api/v1/namespaces/{namespace}/secrets"):
-        control_plane.api.delete(f"/api/v1/namespaces/{namespace}/secrets/{item['metadata']['name']}")
-    control_plane.api.delete(f"/api/v1/namespaces/{namespace}/configmaps/hi")
-    control_plane.api.delete(f"/apis/apps/v1/namespaces/{namespace}/deployments/hi")
-    assert stack.refresh().changes == {"delete": 1}
-    assert stack.up().touched == {"create": {"hi"}}
-
-
-def test_secrets_in_values_show_nowhere(stack, write, control_plane, namespace, chart):
-    control_plane.add_nodes(1)
-    write(RELEASE.replace('"hello"', 'pulumi.Output.secret("swordfish")'))
-    update = stack.up()
-    assert config_map(control_plane, namespace, "hi")["data"] == {"message": "swordfish"}
-    assert "swordfish" not in json.dumps(stack.export()) + update.output
-
-
+@pytest.mark.usefixtures("mutable")
 def test_state_of_an_older_plugin_needs_no_replacement(stack, write, namespace):
     """The state of a plugin before server-side apply: no field manager, the annotation of client-side apply."""
     write(CONFIG_MAP)

@@ -17,7 +17,7 @@ import yaml
 
 from operations.toolchain import programs
 from simulator.api import wait
-from simulator.provider import difference, kubeconfig, names, plugin
+from simulator.provider import difference, kubeconfig, names, plugin, server
 from simulator.provider.charts import ChartStore
 from simulator.provider.difference import Change
 from simulator.provider.helm import Helm, HelmError
@@ -65,12 +65,49 @@ def test_differences(old, new, expected):
     assert {difference.written(path): kind for path, kind in difference.compare(old, new)} == expected
 
 
-def test_only_immutable_fields_need_a_new_object():
-    assert difference.needs_replacement("Deployment", ("metadata", "name"))
-    assert difference.needs_replacement("StatefulSet", ("spec", "volumeClaimTemplates", 0, "spec"))
-    assert difference.needs_replacement("Job", ("spec", "template"))
-    assert not difference.needs_replacement("StatefulSet", ("spec", "template", "spec"))
-    assert not difference.needs_replacement("Deployment", ("metadata", "namespaces"))
+@pytest.mark.parametrize(
+    ("kind", "path", "needed"),
+    [
+        ("Deployment", ("metadata", "name"), True),
+        ("Deployment", ("metadata", "namespaces"), False),
+        ("StatefulSet", ("spec", "volumeClaimTemplates", 0, "spec"), True),
+        ("StatefulSet", ("spec", "template", "spec"), False),
+        ("Job", ("spec", "template"), True),
+        ("Secret", ("data", "password"), True),
+        ("Secret", ("metadata", "labels", "a"), False),
+        ("ConfigMap", ("binaryData", "a"), True),
+    ],
+)
+def test_only_some_fields_need_a_new_object(kind, path, needed):
+    assert difference.needs_replacement({"kind": kind}, path) == needed
+
+
+def test_a_mutable_kind_is_changed_in_place_unless_the_object_says_otherwise():
+    mutable = server.mutable_kinds({"enableSecretMutable": "true", "enableConfigMapMutable": False})
+    assert mutable == {"Secret"}
+    assert not difference.needs_replacement({"kind": "Secret"}, ("data", "a"), mutable)
+    assert difference.needs_replacement({"kind": "Secret"}, ("type",), mutable)
+    assert difference.needs_replacement({"kind": "Secret", "immutable": True}, ("data", "a"), mutable)
+    assert difference.needs_replacement({"kind": "ConfigMap"}, ("data", "a"), mutable)
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind", "expected"),
+    [
+        ("v1", "ConfigMap", {}),
+        ("networking.k8s.io/v1", "NetworkPolicy", {}),
+        ("v1", "Secret", {"metadata.labels": Change.ADD, "metadata.annotations": Change.DELETE}),
+        ("gateway.networking.k8s.io/v1", "HTTPRoute", {"metadata.labels": Change.ADD,
+                                                       "metadata.annotations": Change.DELETE}),
+    ],
+)  # fmt: skip
+def test_empty_maps_and_nulls_count_where_objects_do_not_pass_through_types(api_version, kind, expected):
+    base = {"apiVersion": api_version, "kind": kind}
+    written = difference.comparable(base | {"metadata": {"name": "n", "labels": {}, "annotations": None}})
+    live = base | {"metadata": {"name": "n"}}
+    as_written = difference.is_compared_as_written(written)
+    changes = difference.compare(live, written, as_written=as_written)
+    assert {difference.written(path): change for path, change in changes} == expected
 
 
 def test_ignored_paths():
@@ -117,7 +154,7 @@ def test_a_kubeconfig_that_cannot_serve_says_why():
 
 def test_the_plugin_is_written_for_this_python(tmp_path, monkeypatch):
     monkeypatch.setenv(plugin.CHOICE, "own")
-    environment = plugin.install(tmp_path)
+    environment = plugin.install(tmp_path, tmp_path / "home")
     program = tmp_path / "pulumi-resource-kubernetes"
     assert program.stat().st_mode & stat.S_IXUSR
     assert environment["PATH"].startswith(f"{tmp_path}{os.pathsep}")
@@ -133,7 +170,7 @@ def alive(process):
 
 def test_the_plugin_ends_with_an_engine_that_is_killed(tmp_path, monkeypatch):
     monkeypatch.setenv(plugin.CHOICE, "own")
-    plugin.install(tmp_path / "bin")
+    plugin.install(tmp_path / "bin", tmp_path / "home")
     folder = tmp_path / "of-the-plugin"
     folder.mkdir()
     engine = (
@@ -153,6 +190,20 @@ def test_the_plugin_ends_with_an_engine_that_is_killed(tmp_path, monkeypatch):
         killed.kill()
     wait("the plugin ends", lambda: alive(started), lambda on: not on)
     assert list(folder.iterdir()) == [], "it ends in order"
+
+
+def test_an_installed_official_plugin_is_linked_into_the_home_of_the_stack(tmp_path, monkeypatch):
+    installed = tmp_path / "pulumi" / "plugins" / plugin.folder_name() / "pulumi-resource-kubernetes"
+    installed.parent.mkdir(parents=True)
+    installed.write_text("the official one")
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "pulumi"))
+    monkeypatch.setenv(plugin.CHOICE, "official")
+    environment = plugin.install(tmp_path / "bin", tmp_path / "home")
+    linked = tmp_path / "home" / "plugins" / plugin.folder_name() / "pulumi-resource-kubernetes"
+    assert linked.samefile(installed)
+    assert not any(path.is_symlink() for path in (linked, linked.parent)), "the engine would not take it"
+    assert "PATH" not in environment
+    assert environment["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] == "true", "nothing is downloaded"
 
 
 def test_the_choice_of_a_plugin_is_checked(monkeypatch):

@@ -1,4 +1,4 @@
-"""report.html: one offline file that says what a run found, for a reader who was not there.
+"""report.html: the results of a run in one offline file, for a reader who was not there.
 
 No scripts, no remote assets; text of datasets and models is escaped. Written for any state of a run, so an
 unfinished one has a report too, which says so.

@@ -1,16 +1,19 @@
-"""From a run directory to the page: gathers what the template shows, decides nothing itself."""
+"""The page of a run directory: gathers the content of the template, decides nothing itself."""
 
 import itertools
-from collections.abc import Sequence
-from importlib import resources
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from markupsafe import Markup
 from pydantic import BaseModel, ValidationError
 
 from nemostack.errors import BadInput
-from workflows.engine.run_directory import RunDirectory, write_atomically
-from workflows.report.charts import Bar, Group, intervals, losses
-from workflows.report.honesty import what_was_reduced
+from nemostack.files import write_atomically
+from nemostack.report import page
+from nemostack.report.svg import Bar, Group, Series, bars, lines
+from nemostack.validation import validation_lines
+from workflows.engine.run_directory import RunDirectory
+from workflows.report.caveats import list_caveats
 from workflows.results.approach import Approach, ItemResult
 from workflows.results.comparison import Comparison, interval_text
 from workflows.results.metrics import BY_KEY, METRICS, PRIMARY
@@ -26,14 +29,9 @@ _WORDS = {"zero_shot": "zero-shot", "in_context": "in-context learning", "lora":
 
 def write_report(run: RunDirectory) -> None:
     """Replace report.html of `run`."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["interval"] = interval_text
-    environment.filters["duration"] = duration
-    source = resources.files("workflows.report").joinpath("report.html.j2").read_text(encoding="utf-8")
-    style = resources.files("workflows.report").joinpath("report.css").read_text(encoding="utf-8")
-    write_atomically(run.path / "report.html", environment.from_string(source).render(style=style, **_content(run)))
+    filters: dict[str, Callable[..., str]] = {"interval": interval_text, "duration": duration}
+    text = page.render("workflows.report", "report.html.j2", _content(run), filters=filters)
+    write_atomically(run.path / "report.html", text)
 
 
 def _content(run: RunDirectory) -> dict[str, Any]:
@@ -55,15 +53,16 @@ def _content(run: RunDirectory) -> dict[str, Any]:
         "words": _WORDS,
         "by_key": BY_KEY,
         "primary": PRIMARY,
-        "chart": intervals(_groups(approaches), [a.label for a in approaches]) if approaches else "",
-        "curves": losses(_points(trained, "train_loss"), _points(trained, "val_loss")) if trained else "",
+        "legend": [(approach.label, style) for style, approach in enumerate(approaches)],
+        "chart": draw_scores(approaches),
+        "curves": draw_losses(trained) if trained else "",
         "trained": trained,
         "facts": uploaded.facts if uploaded else None,
         "max_tokens": uploaded.max_tokens if uploaded else None,
         "examples": _examples(run, approaches),
         "mlflow": compared.mlflow if compared else None,
         "load": _given(run, "load_test", LoadTested),
-        "reduced": what_was_reduced(info, approaches),
+        "reduced": list_caveats(info, approaches),
         "failed": next((stage for stage in stages if stage.status in {"failed", "interrupted"}), None),
     }
 
@@ -74,12 +73,14 @@ def _comparison(run: RunDirectory) -> Comparison | None:
     file = run.path / "comparison.json"
     try:
         return Comparison.model_validate_json(file.read_text())
-    except (OSError, ValidationError) as error:
+    except OSError as error:
         raise BadInput(f"{file} cannot be read: {error}") from error
+    except ValidationError as error:
+        raise BadInput(f"{file} cannot be used: {'; '.join(validation_lines(error))}") from error
 
 
 def _evaluated(run: RunDirectory) -> list[Approach]:
-    return [found for name in LABELS if (found := _given(run, name, Approach)) is not None]
+    return [approach for name in LABELS if (approach := _given(run, name, Approach)) is not None]
 
 
 def _given(run: RunDirectory, stage: str, kind: type[M]) -> M | None:
@@ -87,8 +88,19 @@ def _given(run: RunDirectory, stage: str, kind: type[M]) -> M | None:
     return kind.model_validate(record.outputs) if record.status == "done" else None
 
 
-def _points(trained: Trained, curve: str) -> list[tuple[int, float]]:
-    return [(point.step, point.value) for point in getattr(trained, curve)]
+def draw_losses(trained: Trained) -> Markup:
+    """Draw training and validation loss over optimizer steps; empty markup without points."""
+    curves = [("training", 0, False, trained.train_loss), ("validation", 2, True, trained.val_loss)]
+    return lines(
+        "Training and validation loss over optimizer steps",
+        [
+            Series(label, style, sorted((float(point.step), point.value) for point in points), marks)
+            for label, style, marks, points in curves
+        ],
+        x_label="step",
+        y_label="loss",
+        end_labels=True,
+    )
 
 
 def _best(approaches: Sequence[Approach], key: str) -> str | None:
@@ -97,11 +109,12 @@ def _best(approaches: Sequence[Approach], key: str) -> str | None:
     return best[0] if len(means) > 1 and len(best) == 1 else None
 
 
-def _groups(approaches: Sequence[Approach]) -> list[Group]:
+def draw_scores(approaches: Sequence[Approach]) -> Markup:
+    """Draw the mean of each metric with its interval, as a fraction of the metric's range."""
     groups = []
     for metric in METRICS:
-        bars = []
-        for series, approach in enumerate(approaches):
+        group = []
+        for style, approach in enumerate(approaches):
             score = approach.scores.get(metric.key)
             if score is None:
                 continue
@@ -111,10 +124,11 @@ def _groups(approaches: Sequence[Approach]) -> list[Group]:
             )
             mean = (score.mean - metric.bottom) / (metric.top - metric.bottom)
             text = f"{score.mean:.3f}" if metric.top == 1 else f"{score.mean:.2f} of {metric.top:g}"
-            bars.append(Bar(series=series, mean=mean, low=low, high=high, text=text))
-        if bars:
-            groups.append(Group(label=metric.label, bars=tuple(bars)))
-    return groups
+            group.append(Bar(style, mean, low, high, text))
+        if group:
+            groups.append(Group(metric.label, tuple(group)))
+    title = "Scores of the approaches with 95 % intervals: " + ", ".join(approach.label for approach in approaches)
+    return bars(title, groups, x_max=1.0)
 
 
 def _steps(comparison: Comparison | None) -> list[dict[str, Any]]:

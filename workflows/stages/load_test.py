@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nemostack.errors import JobFailed
+from nemostack.exit_codes import ExitCode
 from nemostack.models import Model
 from workflows.engine.stage import Context
 
@@ -21,7 +22,7 @@ FOLDER = "load"
 USERS = 8
 DURATION_S = 15
 WARMUP_S = 3
-_CRASH, _USAGE = 1, 2
+_VERDICTS = {ExitCode.DONE, ExitCode.LOAD_FAIL, ExitCode.LOAD_NOT_ENOUGH, ExitCode.LOAD_INVALID}
 _DEADLINE_S = 180.0
 
 
@@ -44,7 +45,7 @@ class LoadTested(Model):
 
 
 def run(context: Context, model: str) -> LoadTested:
-    """Load NIM with the base model and `model`. Raises JobFailed with what the load test said."""
+    """Load NIM with the base model and `model`. Raises JobFailed with the last line of a load test that failed."""
     settings, outputs = context.settings, context.outputs
     folder = context.run.path.resolve() / FOLDER
     shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was interrupted
@@ -57,13 +58,13 @@ def run(context: Context, model: str) -> LoadTested:
     ]
     context.progress.update(f"{USERS} users for {WARMUP_S + DURATION_S} s")
     code, out, err = _complete(command)
-    if code in {_CRASH, _USAGE} or code < 0:
+    if code not in _VERDICTS:
         raise JobFailed(f"the load test failed (exit {code}): {_last(err or out)}")
     return _read(folder)
 
 
 def _complete(command: Sequence[str]) -> tuple[int, str, str]:
-    """Exit code and what was said. However we leave, nothing goes on: Locust is a child of the child."""
+    """Run to the end: exit code, stdout, stderr. However it is left, Locust ends too, which is a child of the child."""
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
         try:

@@ -1,6 +1,7 @@
 """Add-ons of a new EKS cluster: network with policies, DNS, identities of pods, disks, shared files, the autoscaler.
 
-Versions of EKS's own add-ons are left to EKS, which knows the default of each Kubernetes version.
+Versions of EKS's own add-ons are the default of the Kubernetes version, for which EKS is asked: an add-on without a
+version keeps that of the day it was made, and falls behind the control plane.
 """
 
 import json
@@ -29,9 +30,11 @@ SYSTEM_NAMESPACE = "kube-system"
 
 @dataclass(frozen=True, kw_only=True)
 class Addons:
-    """Makes add-ons of one cluster. `opts` wait for it: its name is known before it is there."""
+    """Makes add-ons of one cluster. `opts` wait for it: its name is known before it exists."""
 
     cluster: str
+    kubernetes_version: str
+    invoke: pulumi.InvokeOptions
     opts: pulumi.ResourceOptions
 
     def addon(
@@ -53,6 +56,9 @@ class Addons:
             name,
             cluster_name=self.cluster,
             addon_name=name,
+            addon_version=eks.get_addon_version(
+                addon_name=name, kubernetes_version=self.kubernetes_version, opts=self.invoke
+            ).version,
             configuration_values=json.dumps(settings) if settings else None,
             pod_identity_associations=identity,
             resolve_conflicts_on_create="OVERWRITE",
@@ -110,12 +116,12 @@ def shared_files(
     opts: pulumi.ResourceOptions,
     in_cluster: pulumi.ResourceOptions,
 ) -> list[pulumi.Resource]:
-    """Make one encrypted file system with a door in each zone, and the class whose volumes are access points in it."""
+    """Make one encrypted file system with a mount target in each zone, and the class of access points in it."""
     files = efs.FileSystem("shared", encrypted=True, throughput_mode="elastic", tags={"Name": name}, opts=opts)
-    wall = SecurityGroup("shared", vpc_id=network.vpc_id, description=f"Shared files of {name}", opts=opts)
+    security = SecurityGroup("shared", vpc_id=network.vpc_id, description=f"Shared files of {name}", opts=opts)
     SecurityGroupIngressRule(
         "shared",
-        security_group_id=wall.id,
+        security_group_id=security.id,
         referenced_security_group_id=security_group,
         ip_protocol="tcp",
         from_port=NFS_PORT,
@@ -123,15 +129,15 @@ def shared_files(
         description="NFS from the nodes",
         opts=opts,
     )
-    doors = [
+    mount_targets = [
         efs.MountTarget(
             f"shared-{subnet.zone}",
             file_system_id=files.id,
             subnet_id=subnet.id,
-            security_groups=[wall.id],
+            security_groups=[security.id],
             opts=opts,
         )
-        for subnet in network.one_a_zone()
+        for subnet in network.one_per_zone()
     ]
     parameters: dict[str, pulumi.Input[str]] = {
         "provisioningMode": "efs-ap",
@@ -140,24 +146,26 @@ def shared_files(
         "uid": OWNER,
         "gid": OWNER,
     }
-    made = storage_class(
+    shared_class = storage_class(
         RWX_CLASS,
         EFS_DRIVER,
         parameters,
-        pulumi.ResourceOptions.merge(in_cluster, pulumi.ResourceOptions(depends_on=doors)),
+        pulumi.ResourceOptions.merge(in_cluster, pulumi.ResourceOptions(depends_on=mount_targets)),
         wait_for_pod=False,
         mount_options=["tls"],
+        can_grow=False,  # a file system has no size, and the driver accepts no request for more
     )
-    return [made]
+    return [shared_class]
 
 
-def autoscaler_values(cluster: str, region: str, kubernetes_version: str) -> dict[str, Any]:
-    """Values of the cluster autoscaler: groups of this cluster, in the version that fits it."""
+def autoscaler_values(cluster: str, region: str, kubernetes_version: pulumi.Input[str]) -> dict[str, Any]:
+    """Values of the cluster autoscaler: groups of this cluster, in the version that fits its control plane."""
+    tag = pulumi.Output.from_input(kubernetes_version).apply(lambda version: f"v{'.'.join(version.split('.')[:2])}.0")
     return {
         "cloudProvider": "aws",
         "awsRegion": region,
         "autoDiscovery": {"clusterName": cluster},
-        "image": {"tag": f"v{kubernetes_version}.0"},
+        "image": {"tag": tag},
         "fullnameOverride": AUTOSCALER,
         "rbac": {"serviceAccount": {"name": AUTOSCALER}},
         "extraArgs": {
@@ -183,7 +191,7 @@ def autoscaler_values(cluster: str, region: str, kubernetes_version: str) -> dic
 def autoscaler(
     addons: Addons,
     region: str,
-    kubernetes_version: str,
+    kubernetes_version: pulumi.Input[str],
     charts: ChartStore,
     in_cluster: pulumi.ResourceOptions,
 ) -> kubernetes.helm.v3.Release:

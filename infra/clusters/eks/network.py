@@ -1,11 +1,11 @@
 """Network of an EKS cluster: a VPC with private and public subnets, or the subnets that the settings name.
 
-A zone's letter decides its addresses, so that a zone more moves nobody else's. One NAT gateway serves all zones: the
+A zone's letter decides its addresses, so that one more zone moves nobody else's. One NAT gateway serves all zones: the
 zone it is in is the one whose failure stops downloads everywhere.
 """
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -13,11 +13,17 @@ import pulumi_aws as aws
 from pulumi_aws import ec2
 
 from infra.config.clusters import EksSettings
-from infra.config.pools import GpuPool
+from infra.config.pools import GpuPool, SystemPool
 
 LEAST_ZONES = 3  # EKS wants two; with three, one can fail and pods still find a place to spread
 LETTERS = "abcdefg"
 ANYWHERE = "0.0.0.0/0"
+FORBIDDEN_ZONE_IDS = ("use1-az3", "usw1-az2", "cac1-az3")
+"""Zones in which EKS refuses subnets of a cluster ("Amazon EKS networking requirements", Amazon EKS User Guide).
+They go by ids, since the names of zones mean another zone in each account."""
+
+Offers = Mapping[str, Collection[str]]
+"""Machine type -> zones that offer it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,37 +42,97 @@ class Network:
     subnets: Sequence[Subnet]
     ready: Sequence[pulumi.Resource] = ()
 
-    def of_pool(self, index: int, pool: GpuPool) -> list[pulumi.Input[str]]:
-        """Return the subnets of a pool's zones. Raises RunError where there are none."""
-        found = [subnet.id for subnet in self.subnets if not pool.zones or subnet.zone in pool.zones]
-        if not found:
-            there = ", ".join(sorted({subnet.zone for subnet in self.subnets}))
-            raise pulumi.RunError(f"eks.gpu_pools.{index}.zones: no subnet is there, only in {there}: one of these")
-        return found
+    def in_zone(self, zone: str) -> list[pulumi.Input[str]]:
+        """Return the subnets of a zone."""
+        return [subnet.id for subnet in self.subnets if subnet.zone == zone]
 
-    def one_a_zone(self) -> list[Subnet]:
-        """Return a subnet of each zone: a file system may have one door in each."""
+    @property
+    def zones(self) -> list[str]:
+        """Zones of the subnets, each once."""
+        return list(dict.fromkeys(subnet.zone for subnet in self.subnets))
+
+    def zones_of_pool(self, path: str, pool: GpuPool | SystemPool, machine: str, offers: Offers) -> list[str]:
+        """Return the zones of a pool that have a subnet and offer its machine type.
+
+        Those that the pool names; else one for GPUs, and the first three for the system pool. `path`: of the pool in
+        the settings, for messages. Raises RunError where there are none, or a named one is none of these.
+        """
+        for zone in pool.zones:
+            if zone not in self.zones:
+                raise pulumi.RunError(
+                    f"{path}.zones: no subnet is in {zone}, only in {', '.join(sorted(self.zones))}: one of these"
+                )
+        if missing := [zone for zone in pool.zones if zone not in offers[machine]]:
+            raise pulumi.RunError(
+                f"{path}.zones: {missing[0]} does not offer {machine}: {alternatives(machine, offers)}"
+            )
+        able = [zone for zone in pool.zones or self.zones if zone in offers[machine]]
+        if not able:
+            raise pulumi.RunError(
+                f"{path}: no zone with a subnet offers {machine}, of {', '.join(sorted(self.zones))}: "
+                f"{alternatives(machine, offers)}"
+            )
+        if pool.zones:
+            return able
+        return able[:1] if isinstance(pool, GpuPool) else able[:LEAST_ZONES]
+
+    def one_per_zone(self) -> list[Subnet]:
+        """Return a subnet of each zone: a file system may have one mount target in each."""
         return list({subnet.zone: subnet for subnet in reversed(self.subnets)}.values())[::-1]
 
 
 def existing(settings: EksSettings, invoke: pulumi.InvokeOptions) -> Network:
     """Look the subnets of the settings up."""
     assert settings.vpc_id is not None
-    found = [ec2.get_subnet(id=name, opts=invoke) for name in settings.subnet_ids]
+    subnets = [ec2.get_subnet(id=name, opts=invoke) for name in settings.subnet_ids]
     return Network(
         vpc_id=settings.vpc_id,
-        subnets=[Subnet(zone=subnet.availability_zone, id=subnet.id) for subnet in found],
+        subnets=[Subnet(zone=subnet.availability_zone, id=subnet.id) for subnet in subnets],
     )
 
 
-def choose_zones(available: Iterable[str], pools: Sequence[GpuPool]) -> list[str]:
-    """Choose the first three zones and those that pools name. Raises RunError for one that the region lacks."""
-    there = sorted(zone for zone in available if zone[-1] in LETTERS)
-    for index, pool in enumerate(pools):
-        if missing := [zone for zone in pool.zones if zone not in there]:
-            lacks = f"eks.gpu_pools.{index}.zones: the region has no {missing[0]}: one of {', '.join(there)}"
-            raise pulumi.RunError(lacks)
-    return sorted({*there[:LEAST_ZONES], *(zone for pool in pools for zone in pool.zones)})
+def machine_offers(machines: Iterable[str], invoke: pulumi.InvokeOptions) -> Offers:
+    """Ask AWS which zones of the region offer which machine types."""
+    names = sorted(set(machines))
+    answer = ec2.get_instance_type_offerings(
+        location_type="availability-zone",
+        filters=[ec2.GetInstanceTypeOfferingsFilterArgs(name="instance-type", values=names)],
+        opts=invoke,
+    )
+    offers: dict[str, set[str]] = {machine: set() for machine in names}
+    for machine, zone in zip(answer.instance_types, answer.locations, strict=True):
+        offers[machine].add(zone)
+    return offers
+
+
+def alternatives(machine: str, offers: Offers) -> str:
+    """Say where a machine type is to be had."""
+    zones = ", ".join(sorted(offers[machine]))
+    return f"one of {zones}" if zones else "the region has none: another machine type, or another region"
+
+
+def choose_zones(available: Iterable[str], settings: EksSettings, offers: Offers) -> list[str]:
+    """Choose the first three zones, those that pools name, and for each other pool one that offers its machine type.
+
+    Raises RunError for a zone that the region lacks, or that a cluster cannot be in.
+    """
+    usable = sorted(zone for zone in available if zone[-1] in LETTERS)
+    chosen = set(usable[:LEAST_ZONES])
+    for path, pool, machine in machines_of(settings):
+        if missing := [zone for zone in pool.zones if zone not in usable]:
+            raise pulumi.RunError(f"{path}.zones: the region has no usable {missing[0]}: one of {', '.join(usable)}")
+        chosen.update(pool.zones)
+        if not pool.zones and chosen.isdisjoint(offers[machine]):
+            chosen.update([zone for zone in usable if zone in offers[machine]][:1])
+    return sorted(chosen)
+
+
+def machines_of(settings: EksSettings) -> Iterator[tuple[str, GpuPool | SystemPool, str]]:
+    """Yield each pool with its path in the settings and its machine type; the system pool only of a new cluster."""
+    if settings.create:
+        yield "eks.system_pool", settings.system_pool, settings.system_pool.machine
+    for index, pool in enumerate(settings.gpu_pools):
+        yield f"eks.gpu_pools.{index}", pool, pool.resolve("eks").name
 
 
 def blocks(cidr: str, zone: str) -> tuple[str, str]:
@@ -76,14 +142,17 @@ def blocks(cidr: str, zone: str) -> tuple[str, str]:
     return str(eighths[place]), str(list(eighths[-1].subnets(prefixlen_diff=3))[place])
 
 
-def make(name: str, settings: EksSettings, invoke: pulumi.InvokeOptions, opts: pulumi.ResourceOptions) -> Network:
+def make(
+    name: str, settings: EksSettings, offers: Offers, invoke: pulumi.InvokeOptions, opts: pulumi.ResourceOptions
+) -> Network:
     """Make a VPC with private subnets that reach the internet, and public ones for load balancers."""
     available = aws.get_availability_zones(
         state="available",
         filters=[aws.GetAvailabilityZonesFilterArgs(name="opt-in-status", values=["opt-in-not-required"])],
+        exclude_zone_ids=list(FORBIDDEN_ZONE_IDS),
         opts=invoke,
     )
-    zones = choose_zones(available.names, settings.gpu_pools)
+    zones = choose_zones(available.names, settings, offers)
     vpc = ec2.Vpc(
         "vpc",
         cidr_block=settings.vpc_cidr,

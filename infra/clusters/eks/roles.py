@@ -15,19 +15,30 @@ NODES = tuple(
 )
 EBS = (f"{AWS_POLICIES}/service-role/AmazonEBSCSIDriverPolicy",)
 EFS = (f"{AWS_POLICIES}/service-role/AmazonEFSCSIDriverPolicy",)
+CLUSTER_ADMIN = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
+"""Access policy of EKS itself, for principals that administer a cluster."""
 POD_IDENTITY = "pods.eks.amazonaws.com"
 
 READ_GROUPS = (
-    "autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeAutoScalingInstances",
-    "autoscaling:DescribeLaunchConfigurations", "autoscaling:DescribeScalingActivities", "ec2:DescribeImages",
-    "ec2:DescribeInstanceTypes", "ec2:DescribeLaunchTemplateVersions", "ec2:GetInstanceTypesFromInstanceRequirements",
+    "autoscaling:DescribeAutoScalingGroups",
+    "autoscaling:DescribeAutoScalingInstances",
+    "autoscaling:DescribeLaunchConfigurations",
+    "autoscaling:DescribeScalingActivities",
+    "ec2:DescribeImages",
+    "ec2:DescribeInstanceTypes",
+    "ec2:DescribeLaunchTemplateVersions",
+    "ec2:GetInstanceTypesFromInstanceRequirements",
     "eks:DescribeNodegroup",
-)  # fmt: skip
+)
 CHANGE_GROUPS = ("autoscaling:SetDesiredCapacity", "autoscaling:TerminateInstanceInAutoScalingGroup")
 
 USE_OBJECTS = (
-    "s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts",
-)  # fmt: skip
+    "s3:GetObject",
+    "s3:PutObject",
+    "s3:DeleteObject",
+    "s3:AbortMultipartUpload",
+    "s3:ListMultipartUploadParts",
+)
 
 
 def trust(service: str) -> str:
@@ -59,9 +70,9 @@ def role(
     name: str, service: str, policies: Sequence[str], opts: pulumi.ResourceOptions
 ) -> tuple[iam.Role, list[pulumi.Resource]]:
     """Make a role for a service and attach policies; what needs the role waits for the attachments too."""
-    made = iam.Role(name, assume_role_policy=trust(service), opts=opts)
+    created = iam.Role(name, assume_role_policy=trust(service), opts=opts)
     attached: list[pulumi.Resource] = [
-        iam.RolePolicyAttachment(f"{name}-{arn.rpartition('/')[2]}", role=made.name, policy_arn=arn, opts=opts)
+        iam.RolePolicyAttachment(f"{name}-{arn.rpartition('/')[2]}", role=created.name, policy_arn=arn, opts=opts)
         for arn in policies
     ]
-    return made, attached
+    return created, attached

@@ -1,4 +1,4 @@
-"""Google Kubernetes Engine: network, cluster, system pool, GPU pools, Filestore. Or pools for a cluster that is there.
+"""Google Kubernetes Engine: network, cluster, system pool, GPU pools, Filestore. Or pools for an existing cluster.
 
 Private nodes with least privilege, Dataplane V2 (which enforces NetworkPolicies), shielded nodes, workload identity,
 no basic or certificate login. Not made: the APIs of the project and its quota for GPUs.
@@ -6,6 +6,7 @@ no basic or certificate login. Not made: the APIs of the project and its quota f
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import pulumi
@@ -15,127 +16,105 @@ from pulumi_gcp import container
 
 from infra import names
 from infra.clusters import kubeconfig
-from infra.clusters.cluster import Cluster, kubernetes_provider
+from infra.clusters.cluster import CloudArgs, Cluster, ClusterComponent
 from infra.clusters.gke import network as gke_network
-from infra.clusters.gke.pools import Nodes, gpu_pool, system_pool
+from infra.clusters.gke.pools import NodePoolContext, gpu_pool, system_pool
 from infra.clusters.storage import RWX_CLASS, makes_shared_class, storage_class
-from infra.config.clusters import GkeSettings
+from infra.config.clusters import GkeSettings, Maintenance
 from infra.config.stack import ClusterStackConfig
 
+VIEWER_ROLE = "roles/container.clusterViewer"
+MONDAY = date(2026, 1, 5)
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 NODE_ROLES = ("roles/container.defaultNodeServiceAccount", "roles/artifactregistry.reader")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """A cluster, made or found, as its pools and its users need it."""
+class ClusterHandle:
+    """A cluster, created or adopted, as its pools and its users need it."""
 
     endpoint: pulumi.Input[str]
     ca: pulumi.Input[str]
     network: pulumi.Input[str]
     workload_identity: bool = True
-    made: tuple[pulumi.Resource, ...] = ()
+    ready: tuple[pulumi.Resource, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class GkeArgs:
-    """A cluster on GKE. `found`: the one that is there; None: it is made."""
+class GkeArgs(CloudArgs):
+    """A cluster on GKE. `adopted`: the one that exists; None: it is created."""
 
-    config: ClusterStackConfig
     settings: GkeSettings
-    shared_files: bool
-    """Whether to make the class of shared volumes."""
-    found: Place | None
+    adopted: ClusterHandle | None
 
 
 def connect(config: ClusterStackConfig, _root: Path, opts: pulumi.ResourceOptions | None = None) -> Cluster:
-    """Make the cluster of the settings, or GPU pools for the one that is there."""
+    """Make the cluster of the settings, or GPU pools for an existing one."""
     settings = config.cluster
     assert isinstance(settings, GkeSettings)
     shared = makes_shared_class(config)
     cloud = gcp.Provider(
         "gcp", project=settings.project, region=settings.region, default_labels={"managed-by": "nemostack"}
     )
-    made = GkeCluster(
-        settings.cluster_name,
-        GkeArgs(
-            config=config,
-            settings=settings,
-            shared_files=shared,
-            found=None if settings.create else find(settings, cloud, shared_files=shared),
-        ),
-        pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(providers=[cloud])),
+    args = GkeArgs(
+        config=config,
+        shared_files=shared,
+        settings=settings,
+        adopted=None if settings.create else find(settings, cloud, shared_files=shared),
     )
-    return Cluster(
-        provider=made.provider,
-        kubeconfig=made.kubeconfig,
-        storage_class=config.storage.class_name,  # None: GKE's own default, balanced disks that can grow
-        rwx_storage_class=RWX_CLASS if shared else config.storage.rwx_class_name,
-        ready=tuple(made.ready),
-        object_store_annotations=made.annotations,
-    )
+    providers = pulumi.ResourceOptions(providers=[cloud])
+    return GkeCluster(settings.cluster_name, args, pulumi.ResourceOptions.merge(opts, providers)).finish()
 
 
-def find(settings: GkeSettings, cloud: gcp.Provider, *, shared_files: bool) -> Place:
+def find(settings: GkeSettings, cloud: gcp.Provider, *, shared_files: bool) -> ClusterHandle:
     """Look the cluster up. Raises RunError where it cannot make shared volumes."""
-    found = container.get_cluster(
+    cluster = container.get_cluster(
         name=settings.cluster_name,
         location=settings.location,
         project=settings.project,
         opts=pulumi.InvokeOptions(provider=cloud),
     )
-    drivers = [driver for addon in found.addons_configs for driver in addon.gcp_filestore_csi_driver_configs]
+    drivers = [driver for addon in cluster.addons_configs for driver in addon.gcp_filestore_csi_driver_configs]
     if shared_files and not any(driver.enabled for driver in drivers):
         raise pulumi.RunError(
             f"gke.rwx: cluster {settings.cluster_name} has no Filestore CSI driver: gcloud container clusters "
             f"update {settings.cluster_name} --update-addons=GcpFilestoreCsiDriver=ENABLED, or rwx: none"
         )
-    return Place(
-        endpoint=found.endpoint,
-        ca=found.master_auths[0].cluster_ca_certificate,
-        network=found.network,
-        workload_identity=any(identity.workload_pool for identity in found.workload_identity_configs),
+    return ClusterHandle(
+        endpoint=cluster.endpoint,
+        ca=cluster.master_auths[0].cluster_ca_certificate,
+        network=cluster.network,
+        workload_identity=any(identity.workload_pool for identity in cluster.workload_identity_configs),
     )
 
 
-class GkeCluster(pulumi.ComponentResource):
+class GkeCluster(ClusterComponent):
     """Network, node account, cluster, pools, provider and storage class on Google Cloud."""
 
-    provider: kubernetes.Provider
-    kubeconfig: pulumi.Output[str]
-    ready: list[pulumi.Resource]
-    annotations: dict[str, pulumi.Input[str]]
-
     def __init__(self, name: str, args: GkeArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("nemostack:cluster:Gke", name, None, opts)
-        child = pulumi.ResourceOptions(parent=self)
-        account, granted = node_account(name, args.settings.project, child)
-        place = args.found or make(name, args, account, granted, child)
-        nodes = Nodes(
+        super().__init__("Gke", name, args, opts)
+        account, granted = node_account(name, args.settings.project, self.child)
+        handle = args.adopted or create(name, args, account, granted, self.child)
+        context = NodePoolContext(
             config=args.config,
             settings=args.settings,
             cluster=name,
             account=account.email,
-            workload_identity=place.workload_identity,
+            workload_identity=handle.workload_identity,
         )
-        first = pulumi.ResourceOptions(parent=self, depends_on=[*granted, *place.made])
-        system = [] if args.found else [system_pool(nodes, first)]
-        pools = [gpu_pool(nodes, pool, first) for pool in args.settings.gpu_pools]
-        content = pulumi.Output.all(place.endpoint, place.ca).apply(lambda found: kubeconfig.gke(name, *found))
-        self.kubeconfig = pulumi.Output.secret(content)
-        self.provider = kubernetes_provider(
-            name, self.kubeconfig, pulumi.ResourceOptions(parent=self, depends_on=[*place.made])
-        )
-        self.ready = [*system, *pools]
+        nodes_after = self.after(*granted, *handle.ready)
+        self.ready += [] if args.adopted else [system_pool(context, nodes_after)]
+        self.ready += [gpu_pool(context, pool, nodes_after) for pool in args.settings.gpu_pools]
+        content = pulumi.Output.all(handle.endpoint, handle.ca).apply(lambda address: kubeconfig.gke(name, *address))
+        in_cluster = self.connect(content, *handle.ready)
+        if args.settings.admins and not args.adopted:
+            administrators(args.settings, self.child, in_cluster)
         if args.shared_files:
-            opts = pulumi.ResourceOptions(parent=self, provider=self.provider)
-            self.ready.append(shared_files(place.network, opts))
-        self.annotations = {}
-        if place.workload_identity:
+            self.ready.append(shared_files(handle.network, in_cluster))
+        if handle.workload_identity:
             # the first cluster with workload identity is what makes the project's pool of identities
-            after = pulumi.ResourceOptions(parent=self, depends_on=[*place.made])
-            self.annotations, grants = bucket_access(name, args, after)
+            self.annotations, grants = bucket_access(name, args, self.after(*handle.ready))
             self.ready += grants
-        self.register_outputs({"kubeconfig": self.kubeconfig})
 
 
 def node_account(
@@ -155,6 +134,33 @@ def node_account(
         for role in NODE_ROLES
     ]
     return account, granted
+
+
+def administrators(settings: GkeSettings, opts: pulumi.ResourceOptions, in_cluster: pulumi.ResourceOptions) -> None:
+    """Let the members of the settings find the cluster, and do all within it.
+
+    Google's own role for that, Kubernetes Engine Admin, would be one for all clusters of the project.
+    """
+    for member in settings.admins:
+        gcp.projects.IAMMember(
+            f"admin-{member.replace(':', '-')}", project=settings.project, role=VIEWER_ROLE, member=member, opts=opts
+        )
+    kubernetes.rbac.v1.ClusterRoleBinding(
+        "admins",
+        metadata=kubernetes.meta.v1.ObjectMetaArgs(name="nemostack-admins"),
+        role_ref=kubernetes.rbac.v1.RoleRefArgs(
+            api_group="rbac.authorization.k8s.io", kind="ClusterRole", name="cluster-admin"
+        ),
+        subjects=[
+            kubernetes.rbac.v1.SubjectArgs(
+                api_group="rbac.authorization.k8s.io",
+                kind="Group" if member.startswith("group:") else "User",
+                name=member.partition(":")[2],
+            )
+            for member in settings.admins
+        ],
+        opts=in_cluster,
+    )
 
 
 def bucket_access(
@@ -187,13 +193,13 @@ def bucket_access(
     return {"iam.gke.io/gcp-service-account": account.email}, [bucket, identity]
 
 
-def make(
+def create(
     name: str,
     args: GkeArgs,
     account: gcp.serviceaccount.Account,
     granted: Sequence[pulumi.Resource],
     opts: pulumi.ResourceOptions,
-) -> Place:
+) -> ClusterHandle:
     """Make the network and the cluster."""
     settings = args.settings
     routes = args.config.routes
@@ -250,6 +256,7 @@ def make(
         gateway_api_config=container.ClusterGatewayApiConfigArgs(
             channel="CHANNEL_STANDARD" if google_gateway else "CHANNEL_DISABLED"
         ),
+        maintenance_policy=maintenance_policy(settings.maintenance) if settings.maintenance else None,
         enable_shielded_nodes=True,
         enable_legacy_abac=False,
         deletion_protection=False,  # Pulumi's own `protect` is the one that `pulumi destroy` explains
@@ -260,11 +267,26 @@ def make(
             ),
         ),
     )
-    return Place(
+    return ClusterHandle(
         endpoint=cluster.endpoint,
         ca=cluster.master_auth.apply(lambda login: login.cluster_ca_certificate or ""),
         network=network.network,
-        made=(cluster,),
+        ready=(cluster,),
+    )
+
+
+def maintenance_policy(window: Maintenance) -> container.ClusterMaintenancePolicyArgs:
+    """Keep automatic upgrades, which evict pods, within a weekly window. Its first day is one in the past."""
+    opens = datetime.combine(
+        MONDAY + timedelta(days=WEEKDAYS.index(window.day)), time.fromisoformat(window.start), tzinfo=UTC
+    )
+    closes = opens + timedelta(hours=window.hours)
+    return container.ClusterMaintenancePolicyArgs(
+        recurring_window=container.ClusterMaintenancePolicyRecurringWindowArgs(
+            start_time=f"{opens:%Y-%m-%dT%H:%M:%SZ}",
+            end_time=f"{closes:%Y-%m-%dT%H:%M:%SZ}",
+            recurrence=f"FREQ=WEEKLY;BYDAY={window.day[:2].upper()}",
+        )
     )
 
 

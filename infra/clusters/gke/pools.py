@@ -18,7 +18,7 @@ FROZEN = ["initial_node_count"]  # a new pool would be the price of changing it,
 
 
 @dataclass(frozen=True, kw_only=True)
-class Nodes:
+class NodePoolContext:
     """What all nodes of a cluster share."""
 
     config: ClusterStackConfig
@@ -29,19 +29,20 @@ class Nodes:
     workload_identity: bool
 
 
-def system_pool(nodes: Nodes, opts: pulumi.ResourceOptions) -> container.NodePool:
+def system_pool(context: NodePoolContext, opts: pulumi.ResourceOptions) -> container.NodePool:
     """Make the pool that carries all that needs no GPU."""
-    pool = nodes.settings.system_pool
+    pool = context.settings.system_pool
     return container.NodePool(
         "system",
         name="system",
-        cluster=nodes.cluster,
-        location=nodes.settings.location,
-        initial_node_count=node_pools.first_nodes(pool, zones(nodes.settings, ())),
+        cluster=context.cluster,
+        location=context.settings.location,
+        node_locations=list(pool.zones) or None,
+        initial_node_count=node_pools.first_nodes(pool, zone_count(context.settings, pool.zones)),
         autoscaling=container.NodePoolAutoscalingArgs(
             total_min_node_count=pool.min, total_max_node_count=pool.max, location_policy="BALANCED"
         ),
-        node_config=node_config(nodes, machine_type=pool.machine, disk_size_gb=pool.disk_gib),
+        node_config=node_config(context, machine_type=pool.machine, disk_size_gb=pool.disk_gib),
         management=container.NodePoolManagementArgs(auto_repair=True, auto_upgrade=True),
         opts=pulumi.ResourceOptions.merge(
             opts, pulumi.ResourceOptions(ignore_changes=FROZEN, delete_before_replace=True)
@@ -49,7 +50,7 @@ def system_pool(nodes: Nodes, opts: pulumi.ResourceOptions) -> container.NodePoo
     )
 
 
-def gpu_pool(nodes: Nodes, pool: GpuPool, opts: pulumi.ResourceOptions) -> container.NodePool:
+def gpu_pool(context: NodePoolContext, pool: GpuPool, opts: pulumi.ResourceOptions) -> container.NodePool:
     """Make a GPU pool exactly as the settings describe it."""
     machine = pool.resolve("gke")
     kind = accelerator(machine.gpu)
@@ -71,18 +72,18 @@ def gpu_pool(nodes: Nodes, pool: GpuPool, opts: pulumi.ResourceOptions) -> conta
     return container.NodePool(
         f"gpu-{pool.name}",
         name=pool.name,
-        cluster=nodes.cluster,
-        location=nodes.settings.location,
+        cluster=context.cluster,
+        location=context.settings.location,
         node_locations=list(pool.zones) or None,
-        initial_node_count=node_pools.first_nodes(pool, zones(nodes.settings, pool.zones)),
+        initial_node_count=node_pools.first_nodes(pool, zone_count(context.settings, pool.zones)),
         autoscaling=container.NodePoolAutoscalingArgs(
             total_min_node_count=pool.min, total_max_node_count=pool.max, location_policy="ANY"
         ),
         node_config=node_config(
-            nodes,
+            context,
             machine_type=machine.name,
             disk_size_gb=pool.disk_gib,
-            labels=node_pools.labels(nodes.config, pool) | ({} if by_google else WITHOUT_PLUGIN),
+            labels=node_pools.labels(context.config, pool) | ({} if by_google else WITHOUT_PLUGIN),
             taints=[
                 container.NodePoolNodeConfigTaintArgs(
                     key=taint.key, value=taint.value, effect=node_pools.EFFECTS[taint.effect]
@@ -105,7 +106,7 @@ def gpu_pool(nodes: Nodes, pool: GpuPool, opts: pulumi.ResourceOptions) -> conta
 
 
 def node_config(
-    nodes: Nodes,
+    context: NodePoolContext,
     *,
     machine_type: str,
     disk_size_gb: int,
@@ -126,7 +127,7 @@ def node_config(
         spot=spot,
         guest_accelerators=[gpus] if gpus else None,
         gvnic=container.NodePoolNodeConfigGvnicArgs(enabled=True),
-        service_account=nodes.account,
+        service_account=context.account,
         oauth_scopes=["https://www.googleapis.com/auth/cloud-platform"],  # roles of the account are what limits it
         metadata={"disable-legacy-endpoints": "true"},
         shielded_instance_config=container.NodePoolNodeConfigShieldedInstanceConfigArgs(
@@ -134,11 +135,11 @@ def node_config(
         ),
         # pods get their own identity instead of the node's
         workload_metadata_config=container.NodePoolNodeConfigWorkloadMetadataConfigArgs(mode="GKE_METADATA")
-        if nodes.workload_identity
+        if context.workload_identity
         else None,
     )
 
 
-def zones(settings: GkeSettings, said: Sequence[str]) -> int:
+def zone_count(settings: GkeSettings, zones: Sequence[str]) -> int:
     """Count the zones of a pool: those it names, else one for a zonal cluster, three for a regional."""
-    return len(said) or (1 if settings.location != settings.region else REGIONAL_ZONES)
+    return len(zones) or (1 if settings.location != settings.region else REGIONAL_ZONES)

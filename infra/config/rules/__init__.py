@@ -11,12 +11,15 @@ from datetime import date
 
 from infra import names
 from infra.config import kubernetes_versions
-from infra.config.clusters import AksSettings, CloudCluster
+from infra.config.clusters import AksSettings, CloudCluster, GkeSettings
 from infra.config.rules.capacity import gpus
 from infra.config.rules.gpu import pools
 from infra.config.rules.routes import route_rules
 from infra.config.section import repeated
 from infra.config.stack import ClusterStackConfig
+
+GKE_WEEKLY_HOURS = 12
+"""Shortest weekly window: 48 hours in 32 days ("Maintenance windows and exclusions", GKE documentation)."""
 
 
 def broken_rules(config: ClusterStackConfig, secrets: set[str], today: date | None = None) -> list[str]:
@@ -27,6 +30,8 @@ def broken_rules(config: ClusterStackConfig, secrets: set[str], today: date | No
     """
     return [
         *versions(config, today or kubernetes_versions.current_date()),
+        *maintenance(config),
+        *administrators(config),
         *(list(pools(config)) or gpus(config)),  # the GPUs of broken pools cannot be judged
         *naming(config),
         *credentials(config, secrets),
@@ -47,6 +52,22 @@ def versions(config: ClusterStackConfig, today: date) -> Iterator[str]:
         yield from kubernetes_versions.version_problems(config.target, config.cluster.kubernetes_version, today)
 
 
+def maintenance(config: ClusterStackConfig) -> Iterator[str]:
+    """Google wants 48 hours of maintenance within any 32 days, in which a weekly window opens four times."""
+    cluster = config.cluster
+    if isinstance(cluster, GkeSettings) and cluster.maintenance and cluster.maintenance.hours < GKE_WEEKLY_HOURS:
+        yield f"gke.maintenance.hours: GKE needs {GKE_WEEKLY_HOURS} hours a week, not {cluster.maintenance.hours}: more"
+
+
+def administrators(config: ClusterStackConfig) -> Iterator[str]:
+    """A principal is an administrator once; the clouds refuse the same role for it twice."""
+    cluster = config.cluster
+    if not isinstance(cluster, CloudCluster):
+        return
+    for principal in repeated(cluster.principals):
+        yield f"{config.target}.admins: {principal} is listed twice: list it once"
+
+
 def naming(config: ClusterStackConfig) -> Iterator[str]:
     """Names that must differ, or must exist."""
     yield from namespaces(config)
@@ -54,11 +75,11 @@ def naming(config: ClusterStackConfig) -> Iterator[str]:
     for name in repeated(nim.name for nim in config.nims):
         yield f"nims: duplicate name {name!r}: names must be unique"
     known = [pool.name for pool in config.pools]
-    wanted = [(f"nims.{index}.pool", nim.pool) for index, nim in enumerate(config.nims)]
-    for path, pool in [*wanted, ("customizer.pool", config.customizer.pool)]:
+    named = [(f"nims.{index}.pool", nim.pool) for index, nim in enumerate(config.nims)]
+    for path, pool in [*named, ("customizer.pool", config.customizer.pool)]:
         if pool is not None and pool not in known:
-            there = f"one of {', '.join(known)}" if known else "leave it out: an adopted cluster has no pools of ours"
-            yield f"{path}: there is no GPU pool {pool!r}: {there}"
+            remedy = f"one of {', '.join(known)}" if known else "leave it out: an adopted cluster has no pools of ours"
+            yield f"{path}: there is no GPU pool {pool!r}: {remedy}"
 
 
 def namespaces(config: ClusterStackConfig) -> Iterator[str]:
@@ -69,10 +90,10 @@ def namespaces(config: ClusterStackConfig) -> Iterator[str]:
     taken = {*names.OWN_NAMESPACES, *names.PROXY_NAMESPACES.values(), *others, *config.security.clients}
     for index, nim in enumerate(config.nims):
         # the Services of the platform begin with the release's name, and share a namespace in layout single
-        if nim.name in taken or of_kubernetes(nim.name) or nim.name.startswith(f"{names.RELEASE}-"):
+        if nim.name in taken or belongs_to_kubernetes(nim.name) or nim.name.startswith(f"{names.RELEASE}-"):
             yield f"nims.{index}.name: {nim.name!r} is the namespace of something else: choose another name"
-    made = watched.prometheus == "install"
-    if watched.namespace in names.OWN_NAMESPACES or (made and of_kubernetes(watched.namespace)):
+    installed = watched.prometheus == "install"
+    if watched.namespace in names.OWN_NAMESPACES or (installed and belongs_to_kubernetes(watched.namespace)):
         yield (
             f"observability.namespace: {watched.namespace!r} is the namespace of something else: choose one for "
             "Prometheus and Grafana alone"
@@ -81,17 +102,17 @@ def namespaces(config: ClusterStackConfig) -> Iterator[str]:
 
 def adopted_namespaces(config: ClusterStackConfig) -> Iterator[str]:
     """Namespaces to adopt are those that the stack would make."""
-    said = config.namespaces.adopt
-    for name in repeated(said):
+    adopted = config.namespaces.adopt
+    for name in repeated(adopted):
         yield f"namespaces.adopt: {name!r} is listed twice: list it once"
     own = {*names.namespaces(config), *names.foundation(config)}
-    for index, name in enumerate(said):
+    for index, name in enumerate(adopted):
         if name not in own:
             known = ", ".join(sorted(own))
             yield f"namespaces.adopt.{index}: {name!r} is not a namespace of this stack: one of {known}"
 
 
-def of_kubernetes(namespace: str) -> bool:
+def belongs_to_kubernetes(namespace: str) -> bool:
     """Whether every cluster has the namespace from the start."""
     return namespace == "default" or namespace.startswith("kube-")
 
@@ -100,47 +121,56 @@ def credentials(config: ClusterStackConfig, secrets: set[str]) -> Iterator[str]:
     """A key of NGC is needed for charts and images, unless both come from elsewhere."""
     if "ngc_api_key" in secrets:
         return
-    said = config.credentials
+    settings = config.credentials
     remedy = "pulumi config set --secret nemostack:ngc_api_key"
     if config.charts.source is None:
         yield f"ngc_api_key: missing, and NVIDIA's charts need it: {remedy}, or charts.source"
-    if said.ngc_secret is None:
+    if settings.ngc_secret is None:
         yield f"credentials.ngc_secret: missing, and so is ngc_api_key: {remedy}, or name an existing Secret"
-    if said.image_pull_secret is None:
+    if settings.image_pull_secret is None:
         yield f"credentials.image_pull_secret: missing, and so is ngc_api_key: {remedy}, or name an existing Secret"
 
 
 def prerequisites(config: ClusterStackConfig) -> Iterator[str]:
     """Software that others of the stack need."""
-    said = config.prerequisites
-    if said.volcano == "skip" and config.services.customizer:
+    software = config.prerequisites
+    if software.volcano == "skip" and config.services.customizer:
         yield (
             "prerequisites.volcano: the Customizer crashes without it: install or adopt, or services.customizer: false"
         )
     users = [f"nims.{index}.deploy: operator" for index, nim in enumerate(config.nims) if nim.deploy == "operator"]
     users += ["services.deployment_management"] if config.services.deployment_management else []
-    if said.nim_operator == "skip" and users:
+    if software.nim_operator == "skip" and users:
         yield f"prerequisites.nim_operator: {users[0]} needs it: install or adopt"
     own = {
-        "prerequisites.nim_operator": (said.nim_operator, said.nim_operator_namespace, names.NIM_OPERATOR_NAMESPACE),
-        "postgres.operator": (
-            config.postgres.operator, config.postgres.operator_namespace, names.POSTGRES_OPERATOR_NAMESPACE,
+        "prerequisites.nim_operator": (
+            software.nim_operator,
+            software.nim_operator_namespace,
+            names.NIM_OPERATOR_NAMESPACE,
         ),
-    }  # fmt: skip
-    for path, (mode, namespace, ours) in own.items():
+        "postgres.operator": (
+            config.postgres.operator,
+            config.postgres.operator_namespace,
+            names.POSTGRES_OPERATOR_NAMESPACE,
+        ),
+    }
+    for path, (mode, namespace, own_namespace) in own.items():
         if mode == "install" and namespace is not None:
-            yield f"{path}_namespace: the operator that this stack installs is in {ours}: leave it out, or adopt one"
-    if said.nim_operator == "install" and said.cert_manager == "skip":
+            yield (
+                f"{path}_namespace: the operator that this stack installs is in {own_namespace}: leave it out, or "
+                "adopt one"
+            )
+    if software.nim_operator == "install" and software.cert_manager == "skip":
         yield "prerequisites.cert_manager: the NIM operator's webhook needs it: install or adopt"
-    if config.routes.tls.kind in ("self-signed", "letsencrypt", "issuer") and said.cert_manager == "skip":
+    if config.routes.tls.kind in ("self-signed", "letsencrypt", "issuer") and software.cert_manager == "skip":
         yield f"prerequisites.cert_manager: routes.tls.kind: {config.routes.tls.kind} needs it: install or adopt"
-    if config.routes.kind == "gateway" and said.gateway_api == "skip":
+    if config.routes.kind == "gateway" and software.gateway_api == "skip":
         yield "prerequisites.gateway_api: routes.kind: gateway needs it: install or adopt"
     from_registry = (config.charts.source or "").startswith("oci://")
     own_envoy = config.routes.gateway.controller == "envoy" and config.routes.gateway.install
-    if config.routes.kind == "gateway" and from_registry and (said.gateway_api == "install" or own_envoy):
-        path = "prerequisites.gateway_api" if said.gateway_api == "install" else "routes.gateway.install"
-        remedy = "adopt" if said.gateway_api == "install" else "false"
+    if config.routes.kind == "gateway" and from_registry and (software.gateway_api == "install" or own_envoy):
+        path = "prerequisites.gateway_api" if software.gateway_api == "install" else "routes.gateway.install"
+        remedy = "adopt" if software.gateway_api == "install" else "false"
         yield (
             f"{path}: the CRDs come from manifests, which a registry in charts.source cannot hold: apply them "
             f"yourself and set {remedy}, or name a directory in charts.source"
@@ -166,8 +196,8 @@ def security(config: ClusterStackConfig) -> Iterator[str]:
 
 def volumes(config: ClusterStackConfig) -> Iterator[str]:
     """Volumes that several pods write need a class that can."""
-    made = isinstance(config.cluster, CloudCluster) and config.cluster.rwx != "none"
-    if made or config.storage.rwx_class_name or config.target == "minikube":
+    is_created = isinstance(config.cluster, CloudCluster) and config.cluster.rwx != "none"
+    if is_created or config.storage.rwx_class_name or config.target == "minikube":
         return  # minikube is one node, where any volume serves several pods
     remedy = "set storage.rwx_class_name to a class that supports it"
     if config.services.evaluator:
@@ -195,9 +225,12 @@ def services(config: ClusterStackConfig) -> Iterator[str]:
     """Services that need each other, and NIMs that cannot get their adapters."""
     on = config.services
     needs = {
-        "customizer": ("data_store", "entity_store"), "evaluator": ("data_store", "entity_store"),
-        "entity_store": ("data_store",), "guardrails": ("entity_store",), "deployment_management": ("entity_store",),
-    }  # fmt: skip
+        "customizer": ("data_store", "entity_store"),
+        "evaluator": ("data_store", "entity_store"),
+        "entity_store": ("data_store",),
+        "guardrails": ("entity_store",),
+        "deployment_management": ("entity_store",),
+    }
     for service, needed in needs.items():
         missing = [other for other in needed if not getattr(on, other)]
         if getattr(on, service) and missing:
@@ -227,14 +260,14 @@ def services(config: ClusterStackConfig) -> Iterator[str]:
 
 def object_store(config: ClusterStackConfig, secrets: set[str]) -> Iterator[str]:
     """An external store needs keys, unless pods get them from the cloud."""
-    said = config.object_store
+    store = config.object_store
     both = {"object_store_access_key", "object_store_secret_key"} <= secrets
-    if said.kind in ("s3", "gcs") and said.secret is None and not both:
+    if store.kind in ("s3", "gcs") and store.secret is None and not both:
         yield (
-            f"object_store.secret: {said.kind} needs keys: name an existing Secret, or pulumi config set --secret "
+            f"object_store.secret: {store.kind} needs keys: name an existing Secret, or pulumi config set --secret "
             "nemostack:object_store_access_key and nemostack:object_store_secret_key"
         )
-    if said.kind == "azure" and config.mlflow.mode == "install":
+    if store.kind == "azure" and config.mlflow.mode == "install":
         cluster = config.cluster
         if not isinstance(cluster, AksSettings):
             yield "object_store.kind: azure needs the workload identity of an AKS cluster: s3, or in-cluster"
@@ -243,9 +276,9 @@ def object_store(config: ClusterStackConfig, secrets: set[str]) -> Iterator[str]
                 "mlflow.image: the chart's image lacks azure-identity, without which MLflow cannot open a container of "
                 "Azure: build one as docs/kubernetes/mlflow.md says and name it, or object_store.kind: in-cluster"
             )
-        if isinstance(cluster, AksSettings) and cluster.create and said.resource_group is None:
+        if isinstance(cluster, AksSettings) and cluster.create and store.resource_group is None:
             yield "object_store.resource_group: missing: the account is not in a new cluster's group: set the account's"
-    if said.kind == "none" and config.mlflow.mode == "install" and config.mlflow.replicas > 1:
+    if store.kind == "none" and config.mlflow.mode == "install" and config.mlflow.replicas > 1:
         yield "mlflow.replicas: replicas need an object store for artifacts: object_store.kind, or replicas: 1"
     if config.postgres.kind == "bundled" and config.mlflow.mode == "install" and config.mlflow.replicas > 1:
         yield "mlflow.replicas: postgres.kind: bundled lets MLflow store runs in a file: cloudnative-pg, or replicas: 1"

@@ -8,13 +8,13 @@ counted while the program runs.
 from collections.abc import Iterator
 
 from infra.config.clusters import AdoptedCluster
-from infra.config.fit import Share, gpus_of, nim_pool, share, training_pool
+from infra.config.fit import PoolCapacity, gpus_of, nim_pool, pool_capacity, training_pool
 from infra.config.nemo import CustomizationTemplate, Nim
 from infra.config.pools import GpuPool
 from infra.config.stack import ClusterStackConfig
 from infra.names import GPU_RESOURCE
 
-Offers = list[tuple[GpuPool, Share]]
+Offers = list[tuple[GpuPool, PoolCapacity]]
 
 
 def gpus(config: ClusterStackConfig) -> Iterator[str]:
@@ -22,11 +22,13 @@ def gpus(config: ClusterStackConfig) -> Iterator[str]:
     if isinstance(config.cluster, AdoptedCluster):
         yield from adopted(config, config.cluster.gpu_memory_gb)
         return
-    offers = [(pool, share(config, pool)) for pool in config.pools]
-    problems = [problem for index, nim in enumerate(config.nims) for problem in of_nim(offers, f"nims.{index}", nim)]
+    offers = [(pool, pool_capacity(config, pool)) for pool in config.pools]
+    problems = [
+        problem for index, nim in enumerate(config.nims) for problem in nim_problems(offers, f"nims.{index}", nim)
+    ]
     for path, template in templates(config):
-        on = [(pool, offered) for pool, offered in offers if config.customizer.pool in (None, pool.name)]
-        problems += of_template(on, path, template)
+        candidates = [(pool, offered) for pool, offered in offers if config.customizer.pool in (None, pool.name)]
+        problems += template_problems(candidates, path, template)
     # who cannot be anywhere need not be counted
     yield from problems or [*turns(config), *counts(config)]
 
@@ -38,55 +40,57 @@ def templates(config: ClusterStackConfig) -> Iterator[tuple[str, CustomizationTe
             yield f"customizer.targets.{number}.templates.{index}", template
 
 
-def of_nim(offers: Offers, path: str, nim: Nim) -> Iterator[str]:
+def nim_problems(offers: Offers, path: str, nim: Nim) -> Iterator[str]:
     """A replica needs GPUs of one node, large enough, and whole ones if it does not know partitions."""
-    on = [(pool, offered) for pool, offered in offers if nim.pool in (None, pool.name)]
-    if not on:
+    candidates = [(pool, offered) for pool, offered in offers if nim.pool in (None, pool.name)]
+    if not candidates:
         return  # naming() says that there is no such pool
-    roomy = [(pool, offered) for pool, offered in on if offered.per_pod >= nim.gpus]
-    large = [(pool, offered) for pool, offered in roomy if offered.memory_gb >= nim.min_gpu_memory_gb]
-    if not roomy:
-        yield f"{path}.gpus: {too_few(on, nim.gpus)}: fewer gpus, or a larger machine"
-    elif not large:
-        yield f"{path}: needs {nim.min_gpu_memory_gb} GB on a GPU, {most_memory(roomy)}: a larger GPU"
-    elif not nim.runs_on_mig and all(pool.mig for pool, _ in large):
+    with_gpus = [(pool, offered) for pool, offered in candidates if offered.per_pod >= nim.gpus]
+    with_memory = [(pool, offered) for pool, offered in with_gpus if offered.memory_gb >= nim.min_gpu_memory_gb]
+    if not with_gpus:
+        yield f"{path}.gpus: {too_few(candidates, nim.gpus)}: fewer gpus, or a larger machine"
+    elif not with_memory:
+        yield f"{path}: needs {nim.min_gpu_memory_gb} GB on a GPU, {most_memory(with_gpus)}: a larger GPU"
+    elif not nim.runs_on_mig and all(pool.mig for pool, _ in with_memory):
         yield f"{path}.tag: NIM {nim.tag} does not start on MIG partitions: 1.13 or later, or a pool without mig"
 
 
-def of_template(on: Offers, path: str, template: CustomizationTemplate) -> Iterator[str]:
+def template_problems(candidates: Offers, path: str, template: CustomizationTemplate) -> Iterator[str]:
     """A job needs GPUs of each of its nodes, large enough, under the name that the Customizer asks for."""
-    if not on:
+    if not candidates:
         return  # naming() says that there is no such pool
-    plain = [(pool, offered) for pool, offered in on if pool.resource == GPU_RESOURCE]
-    roomy = [(pool, offered) for pool, offered in plain if offered.per_pod >= template.gpus]
-    large = [(pool, offered) for pool, offered in roomy if offered.memory_gb >= template.gpu_memory_gb]
-    if not plain:
+    requestable = [(pool, offered) for pool, offered in candidates if pool.resource == GPU_RESOURCE]
+    with_gpus = [(pool, offered) for pool, offered in requestable if offered.per_pod >= template.gpus]
+    with_memory = [(pool, offered) for pool, offered in with_gpus if offered.memory_gb >= template.gpu_memory_gb]
+    if not requestable:
         yield (
-            f"{path}: training jobs request {GPU_RESOURCE}, but nodes offer only {on[0][0].resource}: mig.strategy: "
-            "single, or a pool without mig"
+            f"{path}: training jobs request {GPU_RESOURCE}, but nodes offer only {candidates[0][0].resource}: "
+            "mig.strategy: single, or a pool without mig"
         )
-    elif not roomy:
-        yield f"{path}.gpus: {too_few(plain, template.gpus)}: fewer gpus, or a larger machine"
-    elif not large:
+    elif not with_gpus:
+        yield f"{path}.gpus: {too_few(requestable, template.gpus)}: fewer gpus, or a larger machine"
+    elif not with_memory:
         yield (
-            f"{path}.gpu_memory_gb: LoRA needs {template.gpu_memory_gb} GB on a GPU, {most_memory(roomy)}: a pool "
+            f"{path}.gpu_memory_gb: LoRA needs {template.gpu_memory_gb} GB on a GPU, {most_memory(with_gpus)}: a pool "
             "with a larger GPU"
         )
-    elif all(pool.max < template.nodes for pool, _ in large):
-        most = max(pool.max for pool, _ in large)
+    elif all(pool.max < template.nodes for pool, _ in with_memory):
+        most = max(pool.max for pool, _ in with_memory)
         yield f"{path}.nodes: no pool grows to {template.nodes} nodes, the most is {most}: fewer nodes, or a higher max"
 
 
-def too_few(on: Offers, wanted: int) -> str:
+def too_few(candidates: Offers, gpus: int) -> str:
     """Say that no pod gets so many GPUs."""
-    most = max(offered.per_pod for _, offered in on)
-    why = ", for a pod gets one partition or turn" if all(pool.mig or pool.time_slicing for pool, _ in on) else ""
-    return f"no node has {wanted} GPUs for a pod, the most is {most}{why}"
+    largest = max(offered.per_pod for _, offered in candidates)
+    reason = (
+        ", for a pod gets one partition or turn" if all(pool.mig or pool.time_slicing for pool, _ in candidates) else ""
+    )
+    return f"no node has {gpus} GPUs for a pod, the most is {largest}{reason}"
 
 
-def most_memory(on: Offers) -> str:
+def most_memory(candidates: Offers) -> str:
     """Say how much memory there is at most."""
-    return f"the most is {max(offered.memory_gb for _, offered in on)}"
+    return f"the most is {max(offered.memory_gb for _, offered in candidates)}"
 
 
 def turns(config: ClusterStackConfig) -> Iterator[str]:
@@ -104,29 +108,31 @@ def turns(config: ClusterStackConfig) -> Iterator[str]:
 
 def counts(config: ClusterStackConfig) -> Iterator[str]:
     """All NIMs run at the same time, and a training job besides them. Pools as large as they may grow."""
-    room = {pool.name: share(config, pool).per_node * pool.max for pool in config.pools}
-    homes = [(nim_pool(config, nim), gpus_of(nim)) for nim in config.nims]
+    capacities = {pool.name: pool_capacity(config, pool).per_node * pool.max for pool in config.pools}
+    placements = [(nim_pool(config, nim), gpus_of(nim)) for nim in config.nims]
     training = training_pool(config)
     jobs = [(path, template.gpus * template.nodes) for path, template in templates(config)]
-    if problem := short(f"{config.target}.gpu_pools", sum(room.values()), sum(gpus for _, gpus in homes), jobs):
+    if problem := shortage(
+        f"{config.target}.gpu_pools", sum(capacities.values()), sum(gpus for _, gpus in placements), jobs
+    ):
         yield problem
         return
     for index, pool in enumerate(config.pools):
-        taken = sum(gpus for home, gpus in homes if home == pool)
-        here = jobs if training == pool else []
-        if problem := short(f"{config.target}.gpu_pools.{index}.max", room[pool.name], taken, here):
+        in_use = sum(gpus for home, gpus in placements if home == pool)
+        jobs_of_pool = jobs if training == pool else []
+        if problem := shortage(f"{config.target}.gpu_pools.{index}.max", capacities[pool.name], in_use, jobs_of_pool):
             yield problem
 
 
-def short(path: str, room: int, taken: int, jobs: list[tuple[str, int]]) -> str | None:
+def shortage(path: str, gpus: int, in_use: int, jobs: list[tuple[str, int]]) -> str | None:
     """Say that there are fewer GPUs than must be in use at the same time."""
-    most, job = max(((gpus, path) for path, gpus in jobs), default=(0, ""))
-    there = f"at most {room} {'GPU' if room == 1 else 'GPUs'}"
-    if taken > room:
-        return f"{path}: {there}, and NIMs take {taken}: a higher max, or fewer replicas"
-    if taken + most > room:
+    largest_job, job_path = max(((gpus, path) for path, gpus in jobs), default=(0, ""))
+    capacity = f"at most {gpus} {'GPU' if gpus == 1 else 'GPUs'}"
+    if in_use > gpus:
+        return f"{path}: {capacity}, and NIMs take {in_use}: a higher max, or fewer replicas"
+    if in_use + largest_job > gpus:
         return (
-            f"{path}: {there}, NIMs take {taken}, and a job of {job} needs {most}: a higher max, or "
+            f"{path}: {capacity}, NIMs take {in_use}, and a job of {job_path} needs {largest_job}: a higher max, or "
             "services.customizer: false"
         )
     return None

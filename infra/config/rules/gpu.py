@@ -3,7 +3,7 @@
 Rules as in rules.py: each yields problems, `path: what is wrong: what to do`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from infra.config.clusters import AdoptedCluster, AksSettings, CloudCluster, EksSettings, GkeSettings
 from infra.config.gpus import MACHINES, MIG_MEMORY_GB, Machine, accelerator, mig_profiles
@@ -28,11 +28,12 @@ def pools(config: ClusterStackConfig) -> Iterator[str]:
         yield from partitions(path, cluster, pool, machine)
         if isinstance(cluster, GkeSettings):
             if accelerator(machine.gpu) is None:
-                there = sorted({known.gpu for known in MACHINES["gke"]})
-                yield f"{path}.gpu: GKE has no {machine.gpu}: choose one of {', '.join(there)}"
+                kinds = sorted({known.gpu for known in MACHINES["gke"]})
+                yield f"{path}.gpu: GKE has no {machine.gpu}: choose one of {', '.join(kinds)}"
             yield from gke_zones(path, cluster, pool, machine)
-        if isinstance(cluster, AksSettings) and len(pool.name.replace("-", "")) > 12:
-            yield f"{path}.name: AKS allows 12 letters and digits, {pool.name!r} has more: shorten it"
+        if isinstance(cluster, AksSettings) and max(map(len, agent_pools(pool))) > 12:
+            longest = max(agent_pools(pool), key=len)
+            yield f"{path}.name: AKS allows 12 letters and digits, {longest!r} has more: shorten it"
         sliced = "time_slicing" if pool.time_slicing else "mig"
         by_operator = (isinstance(cluster, EksSettings) and pool.mig) or (
             isinstance(cluster, EksSettings | AksSettings) and pool.time_slicing
@@ -42,11 +43,22 @@ def pools(config: ClusterStackConfig) -> Iterator[str]:
             yield f"{path}.{sliced}: the GPU operator sets it here: {image}prerequisites.gpu.software: gpu-operator"
         if isinstance(cluster, EksSettings) and pool.driver == "none":
             yield f"{path}.driver: the NVIDIA images of EKS include the driver: driver: cloud"
+        if isinstance(cluster, EksSettings | AksSettings) and len(pool.zones) > pool.max:
+            yield (
+                f"{path}.zones: each of {len(pool.zones)} zones needs a node of its own, and max is {pool.max}: fewer "
+                "zones, or a higher max"
+            )
         if pool.name == "system" and not isinstance(cluster, EksSettings):
             yield f"{path}.name: 'system' is the pool without GPUs: choose another name"
+    if isinstance(cluster, GkeSettings):
+        yield from zones_of_region("gke.system_pool", cluster, cluster.system_pool.zones)
     if isinstance(cluster, AksSettings):
-        for name in repeated({pool.name: pool.name.replace("-", "") for pool in cluster.gpu_pools}.values()):
-            yield f"aks.gpu_pools: two names become {name!r} on AKS, which allows no hyphens: rename one"
+        named_once = {pool.name: pool for pool in cluster.gpu_pools}.values()
+        for name in repeated(name for pool in named_once for name in agent_pools(pool)):
+            yield (
+                f"aks.gpu_pools: two names become {name!r} on AKS, which allows no hyphens and gets one for each zone: "
+                "rename one"
+            )
     for name in repeated(pool.name for pool in cluster.gpu_pools):
         yield f"{config.target}.gpu_pools: duplicate name {name!r}: names must be unique"
     yield from software(config, cluster)
@@ -67,7 +79,12 @@ def gke_zones(path: str, cluster: GkeSettings, pool: GpuPool, machine: Machine) 
         listed = f"gcloud compute accelerator-types list --filter=name={accelerator(machine.gpu)}"
         lacks = f"missing, and not every zone of {cluster.region} has {machine.gpu}"
         yield f"{path}.zones: {lacks}: name those that do, `{listed}`"
-    for zone in pool.zones:
+    yield from zones_of_region(path, cluster, pool.zones)
+
+
+def zones_of_region(path: str, cluster: GkeSettings, zones: Sequence[str]) -> Iterator[str]:
+    """Zones of a pool are those of the cluster's region."""
+    for zone in zones:
         if not zone.startswith(f"{cluster.region}-"):
             yield f"{path}.zones: {zone} is not in {cluster.region}, the cluster's region: name zones of it"
 
@@ -92,30 +109,30 @@ def partitions(path: str, cluster: CloudCluster, pool: GpuPool, machine: Machine
 
 def software(config: ClusterStackConfig, cluster: CloudCluster) -> Iterator[str]:
     """Nodes need one driver and one device plugin: two of a kind collide, and without one no GPU is allocatable."""
-    said, path = config.gpu_software, "prerequisites.gpu.software"
+    software_name, path = config.gpu_software, "prerequisites.gpu.software"
     new = cluster.create
-    if isinstance(cluster, GkeSettings) and said == "device-plugin":
+    if isinstance(cluster, GkeSettings) and software_name == "device-plugin":
         yield f"{path}: GKE runs its own device plugin: provided, or gpu-operator with driver: none on each pool"
-    elif isinstance(cluster, EksSettings) and said != "provided" and not config.lacks_device_plugin:
+    elif isinstance(cluster, EksSettings) and software_name != "provided" and not config.lacks_device_plugin:
         yield f"{path}: Bottlerocket includes a device plugin: provided, or eks.ami: AL2023_x86_64_NVIDIA"
-    elif new and said == "provided" and config.lacks_device_plugin:
+    elif new and software_name == "provided" and config.lacks_device_plugin:
         yield f"{path}: nothing makes the GPUs of a new cluster allocatable: device-plugin, or gpu-operator"
-    if new and said != "provided" and config.prerequisites.gpu.mode != "install":
-        yield f"prerequisites.gpu.mode: a new cluster has no {said} yet: install"
+    if new and software_name != "provided" and config.prerequisites.gpu.mode != "install":
+        yield f"prerequisites.gpu.mode: a new cluster has no {software_name} yet: install"
     if isinstance(cluster, EksSettings):
         return  # whose node images bring the driver
     for index, pool in enumerate(cluster.gpu_pools):
         path = f"{config.target}.gpu_pools.{index}.driver"
-        if said == "gpu-operator" and is_virtual(cluster, pool):
+        if software_name == "gpu-operator" and is_virtual(cluster, pool):
             yield (
                 f"{config.target}.gpu_pools.{index}: an A10 of Azure is a virtual GPU, which runs only with the driver "
                 "that AKS installs, not with the GPU operator's: gpu: T4 or A100-80GB, or prerequisites.gpu.software: "
                 "device-plugin"
             )
             continue
-        if said == "gpu-operator" and pool.driver != "none":
+        if software_name == "gpu-operator" and pool.driver != "none":
             yield f"{path}: the GPU operator installs a driver, which conflicts with the cloud's: driver: none"
-        if said != "gpu-operator" and pool.driver == "none":
+        if software_name != "gpu-operator" and pool.driver == "none":
             yield f"{path}: nothing installs the driver: driver: cloud, or prerequisites.gpu.software: gpu-operator"
 
 
@@ -125,3 +142,9 @@ def is_virtual(cluster: CloudCluster, pool: GpuPool) -> bool:
         return isinstance(cluster, AksSettings) and pool.resolve("aks").gpu == "A10"
     except ValueError:
         return False  # the rule about the machine type says why
+
+
+def agent_pools(pool: GpuPool) -> list[str]:
+    """Return the names of a pool's agent pools on AKS, one for each zone: letters and digits without hyphens."""
+    name = pool.name.replace("-", "")
+    return [name, *(f"{name}{zone}" for zone in pool.zones[1:])]

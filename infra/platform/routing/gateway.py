@@ -45,19 +45,19 @@ CONTROLLERS = {
         known_by="envoyproxies.gateway.envoyproxy.io",
     ),
     "gke": Controller(internal_class="gke-l7-rilb", external_class="gke-l7-global-external-managed"),
-    "istio": Controller(
-        internal_class="istio", external_class="istio", known_by="virtualservices.networking.istio.io"
-    ),
+    "istio": Controller(internal_class="istio", external_class="istio", known_by="virtualservices.networking.istio.io"),
     # its listeners must have the ports of the entry points, which its chart puts behind 80 and 443
     "traefik": Controller(
         internal_class="traefik", external_class="traefik", known_by="middlewares.traefik.io", http=8000, https=8443
     ),
     "aws-lbc": Controller(
-        internal_class="nemo-alb", external_class="nemo-alb", made_by="gateway.k8s.aws/alb",
+        internal_class="nemo-alb",
+        external_class="nemo-alb",
+        made_by="gateway.k8s.aws/alb",
         known_by="loadbalancerconfigurations.gateway.k8s.aws",
     ),
     "other": Controller(internal_class="", external_class=""),
-}  # fmt: skip
+}
 
 
 def class_name(config: ClusterStackConfig) -> str:

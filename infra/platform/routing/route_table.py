@@ -56,11 +56,17 @@ def route_table(config: ClusterStackConfig) -> tuple[Route, ...]:
     if config.mlflow.mode == "install":
         found.append(
             Route(
-                name="host-mlflow", host=mlflow, prefixes=EVERYTHING, namespace=names.MLFLOW_NAMESPACE,
-                service=names.MLFLOW_SERVICE, port=names.MLFLOW_PORT, pod_port=names.MLFLOW_POD_PORT,
-                health=names.MLFLOW_HEALTH, uploads=True,
+                name="host-mlflow",
+                host=mlflow,
+                prefixes=EVERYTHING,
+                namespace=names.MLFLOW_NAMESPACE,
+                service=names.MLFLOW_SERVICE,
+                port=names.MLFLOW_PORT,
+                pod_port=names.MLFLOW_POD_PORT,
+                health=names.MLFLOW_HEALTH,
+                uploads=True,
             )
-        )  # fmt: skip
+        )
     if said.domain:
         found += [
             of_nim(config, index, f"nim-{nim.name}", f"{nim.name}.{said.domain}")
@@ -74,19 +80,33 @@ def of_service(
 ) -> Route:
     """Route to a service of the platform. Its pods listen on the port of the Service."""
     return Route(
-        name=name, host=host, prefixes=prefixes, namespace=names.namespace(config, service), service=service.name,
-        port=service.port, pod_port=service.port, health=service.health,
-        streams=service.key in STREAMS, uploads=service.key == "data_store",
-    )  # fmt: skip
+        name=name,
+        host=host,
+        prefixes=prefixes,
+        namespace=names.namespace(config, service),
+        service=service.name,
+        port=service.port,
+        pod_port=service.port,
+        health=service.health,
+        streams=service.key in STREAMS,
+        uploads=service.key == "data_store",
+    )
 
 
 def of_nim(config: ClusterStackConfig, index: int, name: str, host: str) -> Route:
     """Route to a NIM."""
     nim = config.nims[index]
     return Route(
-        name=name, host=host, prefixes=names.NIM_PREFIXES, namespace=names.namespace(config, nim), service=nim.name,
-        port=names.NIM_PORT, pod_port=names.NIM_PORT, health=names.NIM_HEALTH, streams=True,
-    )  # fmt: skip
+        name=name,
+        host=host,
+        prefixes=names.NIM_PREFIXES,
+        namespace=names.namespace(config, nim),
+        service=nim.name,
+        port=names.NIM_PORT,
+        pod_port=names.NIM_PORT,
+        health=names.NIM_HEALTH,
+        streams=True,
+    )
 
 
 def backends(config: ClusterStackConfig) -> tuple[Route, ...]:

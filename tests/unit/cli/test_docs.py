@@ -1,11 +1,13 @@
-"""The pages say what the code does."""
+"""The pages, compared with the code."""
 
 import inspect
 import re
 from pathlib import Path
 
 from cli.reference import reference
+from load_tests.verdict.slo import EXIT_CODES
 from nemostack import errors
+from nemostack.exit_codes import MEANINGS, ExitCode
 from operations.doctor.cluster import FAILURES, STATE
 from operations.teardown import leftovers
 from workflows.pipeline import plan
@@ -18,11 +20,18 @@ def test_cli_reference_is_current() -> None:
     assert (DOCS / "cli.md").read_text() == reference(), "run `python -m cli.reference > docs/cli.md`"
 
 
-def test_exit_codes_are_documented() -> None:
-    text = (DOCS / "workflows.md").read_text()
+def test_every_exit_code_has_one_meaning() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")]
-    for code in {kind.exit_code for kind in kinds}:
-        assert re.search(rf"^\| {code} \|", text, re.MULTILINE), code
+    assert {kind.exit_code for kind in kinds} <= set(ExitCode)  # the page lists all of them
+    assert set(MEANINGS) == set(ExitCode)
+    assert len(set(MEANINGS.values())) == len(MEANINGS)
+    own = [kind.exit_code for kind in kinds if "exit_code" in vars(kind)]
+    assert len(own) == len(set(own))
+
+
+def test_load_test_page_has_the_exit_code_of_each_verdict() -> None:
+    rows = re.findall(r"^\| ([A-Z ]+) \| (\d+) \|", (DOCS / "load-tests.md").read_text(), re.MULTILINE)
+    assert rows == [(verdict.value, f"{code:d}") for verdict, code in EXIT_CODES.items()]
 
 
 def test_doctor_page_has_every_check() -> None:

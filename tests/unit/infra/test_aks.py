@@ -3,8 +3,10 @@
 import base64
 import functools
 import json
+from collections.abc import Sequence
 from typing import Any
 
+import grpc  # type: ignore[import-untyped]
 import pulumi
 import pytest
 import yaml
@@ -23,41 +25,78 @@ ISSUED = yaml.safe_dump(
 )
 OUTPUTS: dict[str, dict[str, Any]] = {
     CLUSTER: {
-        "name": "nemostack", "oidcIssuerProfile": {"issuerURL": "https://issuer"},
+        "name": "nemostack",
+        "oidcIssuerProfile": {"issuerURL": "https://issuer"},
         "identity": {"type": "UserAssigned", "userAssignedIdentities": {}},
     },
     "azure-native:resources:ResourceGroup": {"name": "group-1"},
     "azure-native:managedidentity:UserAssignedIdentity": {
-        "name": "identity", "principalId": "principal-1", "clientId": "client-1",
+        "name": "identity",
+        "principalId": "principal-1",
+        "clientId": "client-1",
     },
-}  # fmt: skip
+}
 THERE = {
-    "aadProfile": {"managed": True}, "oidcIssuerProfile": {"issuerURL": "https://there"},
+    "aadProfile": {"managed": True},
+    "oidcIssuerProfile": {"issuerURL": "https://there"},
     "agentPoolProfiles": [{"name": "system", "vnetSubnetID": "/subnets/there"}],
-}  # fmt: skip
+}
 
 
-def answers(found: dict[str, Any] = THERE, client: str = "pipeline") -> dict[str, Any]:
-    """What Azure answers to the program."""
+class NotFound(grpc.RpcError):  # type: ignore[misc]
+    """The engine's answer to a look-up that a provider refuses."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNKNOWN
+
+    def details(self) -> str:
+        return 'Status=404 Code="ResourceNotFound" Message="The Resource \'nemostack\' was not found."'
+
+
+def missing(_asked: dict[str, Any]) -> Any:
+    """Answer as Azure does about what does not exist."""
+    raise NotFound
+
+
+def pool_state(name: str, count: int, version: str = "1.35", zones: Sequence[str] = ()) -> dict[str, Any]:
+    """Describe an agent pool as Azure does."""
+    state: dict[str, Any] = {"name": name, "count": count, "currentOrchestratorVersion": f"{version}.4"}
+    return state | ({"availabilityZones": list(zones)} if zones else {})
+
+
+def running(*pools: dict[str, Any], version: str = "1.35") -> dict[str, Any]:
+    """Describe a cluster that an earlier run made."""
+    return {"currentKubernetesVersion": f"{version}.4", "agentPoolProfiles": list(pools)}
+
+
+def answers(
+    found: dict[str, Any] | None = None, client: str = "pipeline", user: str = "me", creator: str | None = None
+) -> dict[str, Any]:
+    """What Azure answers to the program. `found`: the cluster; None: there is none. `creator`: who made it."""
     issued = base64.b64encode(ISSUED.encode()).decode()
     return {
-        "azure-native:authorization:getClientConfig": {
-            "subscriptionId": "sub-1", "objectId": "me", "clientId": client,
-        },
-        "azure-native:containerservice:getManagedCluster": found,
+        "azure-native:authorization:getClientConfig": {"subscriptionId": "sub-1", "objectId": user, "clientId": client},
+        "azure-native:authorization:getRoleAssignment": {"principalId": creator, "principalType": "User"}
+        if creator
+        else missing,
+        "azure-native:containerservice:getManagedCluster": found or missing,
         "azure-native:containerservice:listManagedClusterUserCredentials": {
             "kubeconfigs": [{"name": "clusterUser", "value": issued}]
         },
-    }  # fmt: skip
+    }
 
 
 def connect(
-    found: dict[str, Any] = THERE, client: str = "pipeline", **sections: Any
+    found: dict[str, Any] | None = None,
+    client: str = "pipeline",
+    user: str = "me",
+    creator: str | None = None,
+    **sections: Any,
 ) -> tuple[clusters.Cluster, Registrations]:
     made: list[clusters.Cluster] = []
     sections["aks"] = CLOUDS["aks"] | sections.get("aks", {})
     settings = config_for("aks", **sections)
-    calls = answers(found, client)
+    calls = answers(found, client, user, creator)
     registered = run(lambda: made.append(clusters.connect(settings, ROOT)), outputs=OUTPUTS, calls=calls)
     return made[0], registered
 
@@ -83,65 +122,18 @@ def test_inventory() -> None:
     cluster, registered = as_shipped()
     assert set(of_type(registered, POOL)) == {"gpu-a10", "gpu-train"}
     assert {kind for kind, _ in registered if kind.startswith("azure-native:")} == {
-        CLUSTER, "azure-native:containerservice:AgentPool", "azure-native:resources:ResourceGroup",
-        "azure-native:network:VirtualNetwork", "azure-native:managedidentity:UserAssignedIdentity",
+        CLUSTER,
+        "azure-native:containerservice:AgentPool",
+        "azure-native:resources:ResourceGroup",
+        "azure-native:network:VirtualNetwork",
+        "azure-native:managedidentity:UserAssignedIdentity",
         "azure-native:authorization:RoleAssignment",
-    }  # fmt: skip
+        "azure-native:containerservice:MaintenanceConfiguration",
+    }
     assert (cluster.storage_class, cluster.rwx_storage_class) == (None, "nemostack-rwx")
     assert cluster.object_store_annotations == {}
     ours = [key for key, registration in registered.items() if not registration.parent]
     assert ours == [("pulumi:providers:azure-native", "azure"), ("nemostack:cluster:Aks", "nemostack")]
-
-
-def test_a_pool_is_what_the_settings_say() -> None:
-    inputs = pool(
-        {
-            "name": "a10-big", "machine": "Standard_NV72ads_A10_v5", "min": 1, "max": 5, "zones": ["1", "3"],
-            "disk_gib": 300, "labels": {"team": "x"},
-            "taints": [
-                {"key": "nvidia.com/gpu", "value": "present"}, {"key": "team", "value": "x", "effect": "NoExecute"},
-            ],
-        }
-    )  # fmt: skip
-    assert (inputs["agentPoolName"], inputs["vmSize"]) == ("a10big", "Standard_NV72ads_A10_v5")
-    assert (inputs["minCount"], inputs["maxCount"], inputs["count"]) == (1, 5, 1)
-    assert inputs["enableAutoScaling"] is True
-    assert inputs["availabilityZones"] == ["1", "3"]
-    assert inputs["osDiskSizeGB"] == 300
-    assert inputs["nodeLabels"] == {"team": "x", "nemostack.io/pool": "a10-big", "nvidia.com/gpu.present": "true"}
-    assert inputs["nodeTaints"] == ["nvidia.com/gpu=present:NoSchedule", "team=x:NoExecute"]
-    assert inputs["gpuProfile"] == {"driver": "Install"}
-    assert inputs["mode"] == "User"
-    assert not {"gpuInstanceProfile", "scaleSetPriority", "spotMaxPrice"} & set(inputs)
-
-
-def test_spot_has_the_taint_that_azure_puts_there() -> None:
-    inputs = pool(A10 | {"spot": True})
-    assert (inputs["scaleSetPriority"], inputs["scaleSetEvictionPolicy"], inputs["spotMaxPrice"]) == (
-        "Spot",
-        "Delete",
-        -1,
-    )
-    assert inputs["nodeTaints"] == [
-        "nvidia.com/gpu=present:NoSchedule",
-        "kubernetes.azure.com/scalesetpriority=spot:NoSchedule",
-    ]
-    assert "upgradeSettings" not in inputs
-
-
-def test_mig_is_azures() -> None:
-    assert (
-        pool(TRAIN | {"mig": {"profile": "3g.40gb"}}, beside=[TRAIN | {"name": "whole"}])["gpuInstanceProfile"]
-        == "MIG3g"
-    )
-
-
-def test_the_gpu_operator_brings_the_driver() -> None:
-    operator = {"prerequisites": {"gpu": {"software": "gpu-operator"}}}
-    bare = {"name": "t4", "gpu": "T4", "count": 1, "max": 8, "driver": "none", "time_slicing": {"replicas": 4}}
-    inputs = pool(bare, beside=[TRAIN | {"driver": "none"}], **operator)
-    assert inputs["gpuProfile"] == {"driver": "None"}
-    assert inputs["nodeLabels"]["nvidia.com/device-plugin.config"] == "t4"
 
 
 def test_secure_defaults() -> None:
@@ -158,31 +150,53 @@ def test_secure_defaults() -> None:
     assert office[CLUSTER, "nemostack"].inputs["apiServerAccessProfile"] == {"authorizedIPRanges": ["192.0.2.0/24"]}
 
 
-def test_the_autoscalers_work_is_no_drift() -> None:
-    _, registered = as_shipped()
-    assert list(registered[CLUSTER, "nemostack"].options.ignoreChanges) == ["agentPoolProfiles[0].count"]
-    for registration in of_type(registered, POOL).values():
-        assert list(registration.options.ignoreChanges) == ["count"]
+def test_upgrades_are_within_the_window() -> None:
+    _, registered = connect(aks={"maintenance": {"day": "Saturday", "start": "02:30", "hours": 6}})
+    windows = of_type(registered, ":MaintenanceConfiguration")
+    assert {one.inputs["configName"] for one in windows.values()} == {
+        "aksManagedAutoUpgradeSchedule",
+        "aksManagedNodeOSUpgradeSchedule",
+    }
+    for one in windows.values():
+        window = one.inputs["maintenanceWindow"]
+        assert window["schedule"] == {"weekly": {"dayOfWeek": "Saturday", "intervalWeeks": 1}}
+        assert (window["startTime"], window["utcOffset"], window["durationHours"]) == ("02:30", "+00:00", 6)
+    _, registered = connect(aks={"maintenance": None})
+    assert not of_type(registered, ":MaintenanceConfiguration")
 
 
-def test_the_system_pool() -> None:
-    _, registered = connect(aks={"system_pool": {"machine": "Standard_D16s_v5", "min": 1, "max": 7, "disk_gib": 150}})
-    (system,) = registered[CLUSTER, "nemostack"].inputs["agentPoolProfiles"]
-    assert (system["mode"], system["vmSize"], system["minCount"], system["maxCount"]) == (
-        "System",
-        "Standard_D16s_v5",
-        1,
-        7,
-    )
-    assert system["osDiskSizeGB"] == 150
+GROUP_ID, USER_ID = "11111111-2222-3333-4444-555555555555", "99999999-2222-3333-4444-555555555555"
+
+
+def test_administrators_are_a_list_of_principals() -> None:
+    admins = [{"id": GROUP_ID, "type": "Group"}, {"id": USER_ID, "type": "User"}]
+    _, registered = connect(aks={"admins": admins})
+    group = role(registered, f"admin-{GROUP_ID}")
+    assert (group["principalId"], group["principalType"], group["scope"]) == (GROUP_ID, "Group", "nemostack-id")
+    assert role(registered, f"admin-{USER_ID}")["principalType"] == "User"
+    assert group["roleDefinitionId"] == role(registered, "maker-admin")["roleDefinitionId"]
+    assert len({role(registered, name)["roleAssignmentName"] for name in of_type(registered, ":RoleAssignment")}) == 4
+
+
+def test_the_next_who_runs_the_program_does_not_take_the_creators_place() -> None:
+    _, first = connect(user="me")
+    now = running(pool_state("system", 2))
+    _, second = connect(now, user="colleague", creator="me")
+    one, other = role(first, "maker-admin"), role(second, "maker-admin")
+    assert other["principalId"] == "me"
+    assert other["roleAssignmentName"] == one["roleAssignmentName"]
+    _, third = connect(now, creator=USER_ID, aks={"admins": [{"id": USER_ID, "type": "User"}]})
+    assert f"admin-{USER_ID}" not in of_type(third, ":RoleAssignment"), "Azure refuses the same role twice"
 
 
 def test_roles() -> None:
     _, registered = as_shipped()
     network, admin = role(registered, "cluster-network"), role(registered, "maker-admin")
     assert (network["scope"], network["principalId"], network["principalType"]) == (
-        "network-id", "principal-1", "ServicePrincipal",
-    )  # fmt: skip
+        "network-id",
+        "principal-1",
+        "ServicePrincipal",
+    )
     assert (admin["scope"], admin["principalId"]) == ("nemostack-id", "me")
     assert admin["principalType"] == "ServicePrincipal"
     assert network["roleAssignmentName"] != admin["roleAssignmentName"]
@@ -221,6 +235,7 @@ def test_shared_volumes() -> None:
     (made,) = of_type(registered, ":StorageClass").values()
     assert made.inputs["provisioner"] == "file.csi.azure.com"
     assert made.inputs["parameters"]["protocol"] == "nfs"
+    assert made.inputs["parameters"]["encryptInTransit"] == "true"
     _, registered = connect(storage={"rwx_class_name": "nfs"})
     assert not of_type(registered, ":StorageClass")
 
@@ -257,19 +272,28 @@ def test_what_names_the_cluster_waits_for_it() -> None:
         key: one
         for key, one in registered.items()
         if (one.inputs.get("resourceName") == "nemostack" and key[0] != CLUSTER)
-        or one.inputs.get("issuer") or key[0].startswith("kubernetes:")
-    }  # fmt: skip
-    assert {typ.rpartition(":")[2] for typ, _ in naming} == {"AgentPool", "FederatedIdentityCredential", "StorageClass"}
+        or one.inputs.get("issuer")
+        or key[0].startswith("kubernetes:")
+    }
+    assert {typ.rpartition(":")[2] for typ, _ in naming} == {
+        "AgentPool",
+        "FederatedIdentityCredential",
+        "MaintenanceConfiguration",
+        "StorageClass",
+    }
     for key, one in naming.items():
         assert (CLUSTER, "nemostack") in comes_after(registered, one), key
 
 
 def test_a_cluster_that_is_there_only_gets_pools_and_a_class() -> None:
-    cluster, registered = connect(aks={"create": False})
+    cluster, registered = connect(THERE, aks={"create": False})
     assert {kind for kind, _ in registered} == {
-        "nemostack:cluster:Aks", "pulumi:providers:azure-native", "pulumi:providers:kubernetes",
-        "azure-native:containerservice:AgentPool", "kubernetes:storage.k8s.io/v1:StorageClass",
-    }  # fmt: skip
+        "nemostack:cluster:Aks",
+        "pulumi:providers:azure-native",
+        "pulumi:providers:kubernetes",
+        "azure-native:containerservice:AgentPool",
+        "kubernetes:storage.k8s.io/v1:StorageClass",
+    }
     for found in of_type(registered, POOL).values():
         assert found.inputs["vnetSubnetID"] == "/subnets/there"
         assert (found.inputs["resourceGroupName"], found.inputs["resourceName"]) == ("group-1", "nemostack")

@@ -4,14 +4,10 @@ import json
 from typing import Any
 
 import pytest
-import yaml
 
 from infra import config, names
-from infra.config.fit import nim_pool, training_pool
-from infra.config.gpus import MACHINES, MEMORY_GB, MIG_MEMORY_GB, mig_profiles
 from infra.config.nemo import LLAMA_3_2_3B
 from infra.platform.endpoints import bucket, databases
-from tests.unit.infra.cluster_support import ROOT
 
 A100 = {"name": "a100", "gpu": "A100-80GB", "count": 1, "max": 2}
 L4 = {"name": "l4", "gpu": "L4", "count": 1}
@@ -64,6 +60,8 @@ def test_least_settings_work(target: str, layout: str) -> None:
         ("gke", {"gke": {"gpu_pools": [L4]}}, "customizer.targets.0.templates.0.gpu_memory_gb", "larger GPU"),
         ("gke", {"gke": {"gpu_pools": [A100 | {"count": 3}]}}, "gke.gpu_pools.0", "2xA100-80GB"),
         ("gke", {"gke": {"gpu_pools": [A100, A100]}}, "gke.gpu_pools", "names must be unique"),
+        ("gke", {"judge": {"url": "https://h/v1", "model": "m"}}, "judge", "ends in /v1, which clients add"),
+        ("gke", {"judge": {"url": "https://h/v1/chat/completions", "model": "m"}}, "judge", "/v1/chat/completions"),
         (
             "gke", {"postgres": {"operator_namespace": "openshift-operators"}},
             "postgres.operator_namespace", "cnpg-system: leave it out",
@@ -163,6 +161,17 @@ def test_least_settings_work(target: str, layout: str) -> None:
             "eks", {"prerequisites": {"gpu": {"software": "provided"}}},
             "prerequisites.gpu.software", "device-plugin, or gpu-operator",
         ),
+        # each zone is a group of nodes of its own
+        ("eks", {"eks": {"gpu_pools": [P5 | {"zones": ["us-east-1a", "us-east-1b", "us-east-1c"]}]}}, "eks.gpu_pools.0.zones", "fewer zones"),
+        ("aks", {"aks": {"gpu_pools": [A100 | {"zones": ["1", "2", "3"]}]}}, "aks.gpu_pools.0.zones", "a higher max"),
+        ("aks", {"aks": {"gpu_pools": [A100 | {"name": "twelveletter", "zones": ["1", "2"]}]}}, "aks.gpu_pools.0.name", "twelveletter2"),
+        ("aks", {"aks": {"gpu_pools": [A100 | {"zones": ["1", "2"]}, A100 | {"name": "a1002"}]}}, "aks.gpu_pools", "'a1002'"),
+        ("gke", {"gke": {"system_pool": {"machine": "e2-standard-8", "zones": ["us-east5-a"]}}}, "gke.system_pool.zones", "us-central1"),
+        ("gke", {"gke": {"maintenance": {"hours": 6}}}, "gke.maintenance.hours", "12 hours a week"),
+        ("aks", {"aks": {"maintenance": {"hours": 2}}}, "aks.maintenance.hours", "greater than or equal to 4"),
+        ("aks", {"aks": {"admins": [{"id": "me@example.com", "type": "User"}]}}, "aks.admins.0.id", "should match pattern"),
+        ("eks", {"eks": {"admins": ["platform"]}}, "eks.admins.0", "should match pattern"),
+        ("gke", {"gke": {"admins": ["user:a@example.com"] * 2}}, "gke.admins", "list it once"),
         # A10 machines of Azure are virtual GPUs, with a driver that only AKS installs
         (
             "aks", {"prerequisites": {"gpu": {"software": "gpu-operator"}},
@@ -425,32 +434,6 @@ def test_charts_from_a_mirror_need_no_key_of_ngc_for_them() -> None:
     ]
 
 
-@pytest.mark.parametrize("cloud", list(MACHINES))
-def test_table_of_machines_answers_for_itself(cloud: str) -> None:
-    names_there = [machine.name for machine in MACHINES[cloud]]
-    assert len(set(names_there)) == len(names_there)
-    pairs = [(machine.gpu, machine.count) for machine in MACHINES[cloud]]
-    assert len(set(pairs)) == len(pairs), "a kind and count must name one machine"
-    assert cloud != "gke" or all(machine.accelerator for machine in MACHINES[cloud])
-
-
-@pytest.mark.parametrize("gpu", MIG_MEMORY_GB)
-def test_partitions_of_a_gpu_fit_into_it(gpu: Any) -> None:
-    profiles = mig_profiles(gpu)
-    assert len(profiles) == 6
-    for profile, times in profiles.items():
-        slices, memory = profile.removesuffix("gb").split("g.")
-        assert int(slices) * times <= 7
-        assert (int(memory) - 1) * times < MEMORY_GB[gpu]  # NVIDIA rounds up in names
-    assert f"7g.{MEMORY_GB[gpu]}gb" in profiles
-
-
-def test_pools_that_were_cut_serve_and_train() -> None:
-    """What NVIDIA supports on partitions is not refused."""
-    cut = A100 | {"max": 1, "mig": {"profile": "3g.40gb"}}  # two of 40 GB: one serves, one trains
-    assert load("gke", gke={"gpu_pools": [cut]}, nims=[NIM | {"tag": "1.13.0"}]).pools[0].max == 1
-
-
 def test_google_s_global_load_balancer_is_let_in_without_being_named() -> None:
     routes = {"kind": "gateway", "domain": "a.b", "internal": False, "gateway": {"controller": "gke"}}
     assert load("gke", routes=routes).routes.load_balancer_cidrs == ()
@@ -464,8 +447,13 @@ def test_existing_clusters_may_have_a_plugin_of_their_own() -> None:
 
 def test_namespaces_of_the_guide() -> None:
     assert set(names.namespaces(load("existing"))) == {
-        "nemo-datastore", "nemo-entity-store", "nemo-evaluator", "nemo-customizer", "llama3-2-3b-instruct", "mlflow",
-    }  # fmt: skip
+        "nemo-datastore",
+        "nemo-entity-store",
+        "nemo-evaluator",
+        "nemo-customizer",
+        "llama3-2-3b-instruct",
+        "mlflow",
+    }
     assert names.namespaces(load("existing", layout="single")) == ("nemo", "mlflow")
 
 
@@ -482,60 +470,3 @@ def test_databases_and_bucket() -> None:
     azure = bucket(load("existing", object_store={"kind": "azure", "account": "acme"}, mlflow={"mode": "skip"}))
     assert azure is not None
     assert not azure.s3
-
-
-@pytest.mark.parametrize("target", ["gke", "eks", "aks"])
-def test_a_nim_stays_out_of_the_pool_of_training(target: str) -> None:
-    """With the pools as shipped, at zero, the autoscaler would otherwise choose between the two."""
-    shipped = yaml.safe_load((ROOT / f"Pulumi.{target}.yaml").read_text())["config"]
-    settings = load(target, **{target: shipped[f"nemostack:{target}"]})
-    serving, training = (pool.name for pool in settings.pools)
-    home, jobs = nim_pool(settings, settings.nims[0]), training_pool(settings)
-    assert (home and home.name, jobs and jobs.name) == (serving, training)
-
-
-def test_a_nim_shares_the_pool_of_training_only_where_no_other_can_carry_it() -> None:
-    small = L4 | {"name": "small", "max": 1}
-    settings = load("gke", gke={"gpu_pools": [small, A100]}, nims=[NIM | {"tag": "1.8.3", "min_gpu_memory_gb": 60}])
-    home = nim_pool(settings, settings.nims[0])
-    assert home is not None
-    assert home.name == "a100"
-    alone = load("gke", gke={"gpu_pools": [small, A100]}, services={"customizer": False}, customizer={"targets": []})
-    assert nim_pool(alone, alone.nims[0]) is None, "any pool does, since nobody trains"
-
-
-def test_nims_go_to_the_smallest_pool_that_has_room() -> None:
-    pools = [A100, {"name": "big", "gpu": "A100-80GB", "count": 2, "max": 9}, L4 | {"max": 2}]
-    nims = [NIM | {"tag": "1.8.3", "name": name} for name in ("one", "two", "three")]
-    settings = load("gke", gke={"gpu_pools": pools}, nims=nims, customizer={"pool": "a100"})
-    homes = [nim_pool(settings, nim) for nim in settings.nims]
-    assert [home and home.name for home in homes] == ["l4", "l4", "big"]
-    nims[2]["pool"] = "l4"
-    settings = load("gke", gke={"gpu_pools": pools}, nims=nims, customizer={"pool": "a100"})
-    homes = [nim_pool(settings, nim) for nim in settings.nims]
-    assert [home and home.name for home in homes] == ["l4", "big", "l4"], "a NIM that names its pool comes first"
-
-
-@pytest.mark.parametrize(
-    ("target", "changed", "warned"),
-    [
-        ("eks", {"min": 0}, True),
-        ("eks", {"min": 1}, True),  # the second node is as new as the first was
-        ("eks", {"min": 2}, False),
-        ("gke", {"driver": "none"}, True),
-        ("gke", {}, False),
-        ("aks", {"driver": "none"}, False),
-    ],
-)
-def test_partitions_that_the_operator_cuts_on_nodes_that_come_and_go(
-    target: str, changed: dict[str, Any], warned: bool
-) -> None:
-    by_operator = target == "eks" or "driver" in changed
-    cut = {"name": "cut", "gpu": "A100-80GB", "count": 8 if target == "eks" else 1, "max": 2} | changed
-    train = (P5 if target == "eks" else A100) | {"name": "train"} | ({"driver": "none"} if "driver" in changed else {})
-    sections: dict[str, Any] = {target: {"gpu_pools": [train, cut | {"mig": {"profile": "3g.40gb"}}]}}
-    if by_operator:
-        sections["prerequisites"] = {"gpu": {"software": "gpu-operator"}}
-    settings = load(target, **sections)
-    said = [warning for warning in config.warnings(settings) if ".gpu_pools.1.min: " in warning]
-    assert bool(said) is warned

@@ -25,7 +25,7 @@ from tests.unit.infra.cluster_support import (
     of_type,
     run,
     secret_outputs,
-)  # fmt: skip
+)
 
 RELEASE = "kubernetes:helm.sh/v3:Release"
 NODE = {
@@ -48,9 +48,11 @@ spec: {group: nemostack.io}
 """
 PASSWORD = "generated-by-the-mock"
 LLAMA = {
-    "name": "llama", "model": "meta/llama-3.2-3b-instruct", "image": "nvcr.io/nim/meta/llama-3.2-3b-instruct",
+    "name": "llama",
+    "model": "meta/llama-3.2-3b-instruct",
+    "image": "nvcr.io/nim/meta/llama-3.2-3b-instruct",
     "tag": "1.8.3",
-}  # fmt: skip
+}
 CLOUD_OUTPUTS = test_gke.OUTPUTS | test_eks.OUTPUTS | test_aks.OUTPUTS
 EVERYTHING: dict[str, Any] = {
     "services": {"guardrails": True, "deployment_management": True, "nim_proxy": True},

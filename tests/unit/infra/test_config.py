@@ -4,12 +4,8 @@ import json
 from typing import Any
 
 import pytest
-import yaml
 
 from infra import config
-from infra.config.local import BaseModelSettings, LocalCustomizer, LocalNim, LocalSettings
-from infra.config.section import Section
-from tests.unit.infra.support import ROOT
 
 
 def load(target: str = "local", **local: Any) -> Any:
@@ -79,16 +75,3 @@ def test_targets(raw: dict[str, str], message: str) -> None:
     with pytest.raises(config.SettingsError) as refused:
         config.load(raw)
     assert str(refused.value) == message
-
-
-def test_shipped_file_holds_the_defaults() -> None:
-    shipped = yaml.safe_load((ROOT / "Pulumi.local.yaml").read_text())["config"]
-    raw = {key: value if isinstance(value, str) else json.dumps(value) for key, value in shipped.items()}
-    assert config.load(raw) == config.load({"nemostack:target": "local"})
-
-
-def test_shipped_file_names_every_setting() -> None:
-    text = (ROOT / "Pulumi.local.yaml").read_text()
-    sections: list[type[Section]] = [LocalSettings, BaseModelSettings, LocalNim, LocalCustomizer]
-    missing = [name for section in sections for name in section.model_fields if f"{name}:" not in text]
-    assert not missing

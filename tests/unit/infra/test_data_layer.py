@@ -219,14 +219,19 @@ def test_mlflow_is_where_everybody_looks_for_it():
 def test_mlflow_keeps_runs_in_postgres_and_artifacts_in_the_bucket():
     made = values()
     assert made["backendStore"]["postgres"] == {
-        "enabled": True, "host": "nemo-postgres-rw.postgres.svc.cluster.local", "port": 5432, "database": "mlflow",
-    }  # fmt: skip
+        "enabled": True,
+        "host": "nemo-postgres-rw.postgres.svc.cluster.local",
+        "port": 5432,
+        "database": "mlflow",
+    }
     assert made["backendStore"]["existingDatabaseSecret"]["name"] == "mlflow-postgres"
     assert made["artifactRoot"]["proxiedArtifactStorage"] is True
     assert made["artifactRoot"]["s3"]["bucket"] == "nemostack"
     assert made["artifactRoot"]["s3"]["existingSecret"] == {
-        "name": "object-store", "keyOfAccessKeyId": "access_key", "keyOfSecretAccessKey": "secret_key",
-    }  # fmt: skip
+        "name": "object-store",
+        "keyOfAccessKeyId": "access_key",
+        "keyOfSecretAccessKey": "secret_key",
+    }
     assert made["extraEnvVars"]["PGSSLMODE"] == "require"
     assert made["extraEnvVars"]["MLFLOW_S3_ENDPOINT_URL"].endswith(":8333")
     assert "strategy" not in made
@@ -243,8 +248,9 @@ def test_google_s_bucket_by_workload_identity_else_by_keys():
     assert native["artifactRoot"]["gcs"] == {"enabled": True, "bucket": "mine", "path": "mlflow"}
     assert "s3" not in native["artifactRoot"]
     assert native["serviceAccount"] == {
-        "automount": False, "annotations": {"iam.gke.io/gcp-service-account": "x@y"},
-    }  # fmt: skip
+        "automount": False,
+        "annotations": {"iam.gke.io/gcp-service-account": "x@y"},
+    }
     by_keys = values(**google)
     assert by_keys["extraEnvVars"]["MLFLOW_S3_ENDPOINT_URL"] == "https://storage.googleapis.com"
     assert by_keys["extraEnvVars"]["AWS_REQUEST_CHECKSUM_CALCULATION"] == "when_required"
@@ -259,8 +265,11 @@ def test_azure_s_container_by_workload_identity():
         mlflow={"image": "registry.example.com/mlflow:1"},
     )
     assert made["artifactRoot"]["azureBlob"] == {
-        "enabled": True, "container": "mine", "storageAccount": "account1", "path": "mlflow",
-    }  # fmt: skip
+        "enabled": True,
+        "container": "mine",
+        "storageAccount": "account1",
+        "path": "mlflow",
+    }
     assert made["extraPodLabels"] == {"azure.workload.identity/use": "true"}
     assert "AWS_DEFAULT_REGION" not in made["extraEnvVars"]
 
@@ -378,8 +387,11 @@ def test_metrics_are_collected_only_by_a_prometheus():
     watched = values(observability={"prometheus": "adopt", "release_label": "mine"})
     # by default the chart's monitor compares the name of the Service's port with that of the container's, which differ
     assert watched["serviceMonitor"] == {
-        "enabled": True, "namespace": "mlflow", "labels": {"release": "mine"}, "useServicePort": True,
-    }  # fmt: skip
+        "enabled": True,
+        "namespace": "mlflow",
+        "labels": {"release": "mine"},
+        "useServicePort": True,
+    }
     # where the chart tells the server to collect them, which its read-only file system would not let it make
     (mount,), (volume,) = watched["extraVolumeMounts"], watched["extraVolumes"]
     assert (mount["mountPath"], mount["name"]) == ("/mlflow/metrics", volume["name"])

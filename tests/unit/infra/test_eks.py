@@ -1,19 +1,15 @@
 """EKS as the engine is asked for it: pools as the settings say, secure defaults, only pools where it is there."""
 
 import functools
-import ipaddress
-import itertools
 import json
 from typing import Any
 
-import pulumi
 import pytest
 
 from infra import clusters, versions
-from infra.clusters.eks import network, roles
+from infra.clusters.eks import roles
 from tests.unit.infra.cluster_support import (
     CLOUDS,
-    L4,
     ROOT,
     Registrations,
     comes_after,
@@ -27,31 +23,71 @@ GROUP = ":NodeGroup"
 TRAIN = CLOUDS["eks"]["gpu_pools"][1]
 OUTPUTS: dict[str, dict[str, Any]] = {
     CLUSTER: {
-        "endpoint": "https://api.eks", "certificateAuthority": {"data": "Q0E="},
+        "endpoint": "https://api.eks",
+        "certificateAuthority": {"data": "Q0E="},
         "vpcConfig": {"clusterSecurityGroupId": "sg-nodes", "subnetIds": []},
     },
     "aws:iam/role:Role": {"arn": "arn:aws:iam::1:role/x"},
     "aws:ec2/launchTemplate:LaunchTemplate": {"latestVersion": 3},
-}  # fmt: skip
-ZONES = {"names": [f"us-east-1{letter}" for letter in "abcdf"]}
+}
+NAMES = [f"us-east-1{letter}" for letter in "abcdf"]
 ZONE_OF = {"subnet-a": "us-east-1a", "subnet-b": "us-east-1b", "subnet-b2": "us-east-1b"}
-CALLS = {
-    "aws:index/getAvailabilityZones:getAvailabilityZones": ZONES,
+SCARCE = {"p4de.24xlarge": ["us-east-1b", "us-east-1c"]}
+"""Zones of machine types that are not everywhere."""
+
+
+def zones_offered(asked: dict[str, Any]) -> dict[str, Any]:
+    """Answer which zones offer machine types, as the API does: two lists side by side."""
+    assert asked["locationType"] == "availability-zone"
+    (filtered,) = asked["filters"]
+    assert filtered["name"] == "instance-type"
+    pairs = [(machine, zone) for machine in filtered["values"] for zone in SCARCE.get(machine, NAMES)]
+    return {"instanceTypes": [machine for machine, _ in pairs], "locations": [zone for _, zone in pairs]}
+
+
+def parameter(asked: dict[str, Any]) -> dict[str, Any]:
+    """Answer with a release that tells which parameter was asked for."""
+    return {"insecureValue": f"newest of {asked['name']}"}
+
+
+CALLS: dict[str, Any] = {
+    "aws:index/getAvailabilityZones:getAvailabilityZones": {"names": NAMES},
     "aws:ec2/getSubnet:getSubnet": lambda asked: {"id": asked["id"], "availabilityZone": ZONE_OF[asked["id"]]},
-    "aws:eks/getCluster:getCluster": {
-        "endpoint": "https://there", "certificateAuthorities": [{"data": "Q0E="}],
-        "vpcConfig": {"clusterSecurityGroupId": "sg-there"},
+    "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings": zones_offered,
+    "aws:eks/getClusters:getClusters": {"names": ["somebody-elses"]},
+    "aws:eks/getAddonVersion:getAddonVersion": lambda asked: {
+        "version": f"v1-{asked['addonName']}-for-{asked['kubernetesVersion']}"
     },
-}  # fmt: skip
+    "aws:ssm/getParameter:getParameter": parameter,
+    "aws:eks/getCluster:getCluster": {
+        "endpoint": "https://there",
+        "certificateAuthorities": [{"data": "Q0E="}],
+        "vpcConfig": {"clusterSecurityGroupId": "sg-there"},
+        "version": "1.33",
+    },
+}
 THERE = {"vpc_id": "vpc-1", "subnet_ids": list(ZONE_OF)}
 
 
-def connect(**sections: Any) -> tuple[clusters.Cluster, Registrations]:
+def connect(groups: dict[str, Any] | None = None, **sections: Any) -> tuple[clusters.Cluster, Registrations]:
+    """Run the program. `groups`: node groups that the cluster has already, as AWS describes them."""
     made: list[clusters.Cluster] = []
     sections["eks"] = CLOUDS["eks"] | sections.get("eks", {})
     settings = config_for("eks", **sections)
-    registered = run(lambda: made.append(clusters.connect(settings, ROOT)), outputs=OUTPUTS, calls=CALLS)
+    existing: dict[str, Any] = {
+        "aws:eks/getClusters:getClusters": {"names": ["nemostack"]},
+        "aws:eks/getNodeGroups:getNodeGroups": {"names": list(groups or {})},
+        "aws:eks/getNodeGroup:getNodeGroup": lambda asked: (groups or {})[asked["nodeGroupName"]],
+    }
+    calls = CALLS | (existing if groups is not None else {})
+    registered = run(lambda: made.append(clusters.connect(settings, ROOT)), outputs=OUTPUTS, calls=calls)
     return made[0], registered
+
+
+def group_of(desired: int, least: int, most: int, subnets: tuple[str, ...] = ("subnet-a",)) -> dict[str, Any]:
+    """Describe a node group as AWS does."""
+    scaling = {"desiredSize": desired, "minSize": least, "maxSize": most}
+    return {"scalingConfigs": [scaling], "subnetIds": list(subnets)}
 
 
 @functools.cache
@@ -70,10 +106,21 @@ def pool(gpu: dict[str, Any], **sections: Any) -> tuple[dict[str, Any], dict[str
 
 def test_inventory() -> None:
     cluster, registered = as_shipped()
-    assert set(of_type(registered, GROUP)) == {"system", "gpu-l4", "gpu-train"}
+    assert set(of_type(registered, GROUP)) == {
+        "system",
+        "system-us-east-1b",
+        "system-us-east-1c",
+        "gpu-l4",
+        "gpu-train",
+    }
     assert set(of_type(registered, ":Addon")) == {
-        "vpc-cni", "kube-proxy", "coredns", "eks-pod-identity-agent", "aws-ebs-csi-driver", "aws-efs-csi-driver",
-    }  # fmt: skip
+        "vpc-cni",
+        "kube-proxy",
+        "coredns",
+        "eks-pod-identity-agent",
+        "aws-ebs-csi-driver",
+        "aws-efs-csi-driver",
+    }
     assert (cluster.storage_class, cluster.rwx_storage_class) == ("nemostack-rwo", "nemostack-rwx")
     classes = {
         name: found.inputs["metadata"].get("annotations") for name, found in of_type(registered, "StorageClass").items()
@@ -86,65 +133,11 @@ def test_inventory() -> None:
     assert ours == [("pulumi:providers:aws", "aws"), ("nemostack:cluster:Eks", "nemostack")]
 
 
-def test_a_pool_is_what_the_settings_say() -> None:
-    group, template = pool(
-        {
-            "name": "l4", "machine": "g6.12xlarge", "min": 1, "max": 5, "zones": ["us-east-1b", "us-east-1f"],
-            "spot": True, "disk_gib": 300, "labels": {"team": "x"},
-            "taints": [
-                {"key": "nvidia.com/gpu", "value": "present"}, {"key": "team", "effect": "PreferNoSchedule"},
-            ],
-        }
-    )  # fmt: skip
-    assert (group["instanceTypes"], group["capacityType"]) == (["g6.12xlarge"], "SPOT")
-    assert group["scalingConfig"] == {"desiredSize": 1, "minSize": 1, "maxSize": 5}
-    assert group["subnetIds"] == ["private-us-east-1b-id", "private-us-east-1f-id"]
-    assert group["amiType"] == "AL2023_x86_64_NVIDIA"
-    assert group["labels"] == {"team": "x", "nemostack.io/pool": "l4", "nvidia.com/gpu.present": "true"}
-    assert group["taints"] == [
-        {"key": "nvidia.com/gpu", "value": "present", "effect": "NO_SCHEDULE"},
-        {"key": "team", "value": "", "effect": "PREFER_NO_SCHEDULE"},
-    ]
-    assert "diskSize" not in group, "the launch template has it, and EKS takes one of the two"
-    assert group["launchTemplate"] == {"id": "gpu-l4-id", "version": "3"}
-    (disk,) = template["blockDeviceMappings"]
-    assert disk["deviceName"] == "/dev/xvda"
-    assert (disk["ebs"]["volumeSize"], disk["ebs"]["encrypted"]) == (300, "true")
-
-
-def test_bottlerocket_keeps_images_on_its_second_disk() -> None:
-    group, template = pool(L4, eks={"ami": "BOTTLEROCKET_x86_64_NVIDIA"})
-    assert group["amiType"] == "BOTTLEROCKET_x86_64_NVIDIA"
-    assert template["blockDeviceMappings"][0]["deviceName"] == "/dev/xvdb"
-    _, registered = connect(eks={"ami": "BOTTLEROCKET_x86_64_NVIDIA"})
-    assert of_type(registered, GROUP)["system"].inputs["amiType"] == "BOTTLEROCKET_x86_64"
-
-
-def test_mig_and_time_slicing_are_the_operators() -> None:
-    operator = {"prerequisites": {"gpu": {"software": "gpu-operator"}}}
-    mig, _ = pool(TRAIN | {"name": "mig", "mig": {"profile": "3g.40gb"}}, **operator)
-    assert mig["labels"]["nvidia.com/mig.config"] == "all-3g.40gb"
-    shared, _ = pool(L4 | {"time_slicing": {"replicas": 4}}, **operator)
-    assert shared["labels"]["nvidia.com/device-plugin.config"] == "l4"
-
-
-def test_nodes_are_hard_to_misuse() -> None:
-    _, registered = as_shipped()
-    templates = of_type(registered, ":LaunchTemplate")
-    assert len(templates) == 3
-    for template in templates.values():
-        assert template.inputs["metadataOptions"] == {
-            "httpEndpoint": "enabled", "httpTokens": "required", "httpPutResponseHopLimit": 1,
-        }  # fmt: skip
-        assert template.inputs["blockDeviceMappings"][0]["ebs"]["encrypted"] == "true"
-
-
 def test_nodes_come_after_what_makes_them_ready() -> None:
     _, registered = as_shipped()
     for registration in of_type(registered, GROUP).values():
         assert {"vpc-cni", "kube-proxy", "nemostack", "private-us-east-1a"} <= registration.dependencies
         assert "nodes-AmazonEKSWorkerNodePolicy" in registration.dependencies
-        assert list(registration.options.ignoreChanges) == ["scalingConfig.desiredSize"]
     addons = of_type(registered, ":Addon")
     assert "system" in addons["coredns"].dependencies
     assert "eks-pod-identity-agent" in addons["aws-efs-csi-driver"].dependencies
@@ -157,8 +150,12 @@ def test_what_names_the_cluster_waits_for_it() -> None:
         key: one for key, one in registered.items() if "clusterName" in one.inputs or key[0].startswith("kubernetes:")
     }
     assert {typ.rpartition(":")[2] for typ, _ in naming} == {
-        "NodeGroup", "Addon", "PodIdentityAssociation", "Release", "StorageClass",
-    }  # fmt: skip
+        "NodeGroup",
+        "Addon",
+        "PodIdentityAssociation",
+        "Release",
+        "StorageClass",
+    }
     for key, one in naming.items():
         assert (CLUSTER, "nemostack") in comes_after(registered, one), key
 
@@ -204,8 +201,9 @@ def test_the_autoscaler_changes_only_groups_of_its_cluster() -> None:
     _, registered = as_shipped()
     (release,) = of_type(registered, ":Release").values()
     assert (release.inputs["chart"], release.inputs["version"]) == (
-        "cluster-autoscaler", versions.CLUSTER_AUTOSCALER.version,
-    )  # fmt: skip
+        "cluster-autoscaler",
+        versions.CLUSTER_AUTOSCALER.version,
+    )
     values = release.inputs["values"]
     assert values["autoDiscovery"] == {"clusterName": "nemostack"}
     assert values["image"] == {"tag": "v1.35.0"}
@@ -260,9 +258,12 @@ def test_shared_files_have_a_door_in_each_zone_for_nodes_only() -> None:
     assert all(door.inputs["securityGroups"] == ["shared-id"] for door in doors.values())
     (rule,) = of_type(registered, ":SecurityGroupIngressRule").values()
     assert (rule.inputs["referencedSecurityGroupId"], rule.inputs["fromPort"], rule.inputs["toPort"]) == (
-        "sg-nodes", 2049, 2049,
-    )  # fmt: skip
+        "sg-nodes",
+        2049,
+        2049,
+    )
     made = of_type(registered, "StorageClass")["nemostack-rwx"]
+    assert made.inputs["allowVolumeExpansion"] is False, "the driver would never finish"
     assert made.inputs["parameters"]["fileSystemId"] == "shared-id"
     assert set(doors) <= made.dependencies
 
@@ -283,21 +284,17 @@ def test_no_shared_files() -> None:
     assert (cluster.storage_class, cluster.rwx_storage_class) == ("fast", "nfs")
 
 
-def test_addresses_of_zones_do_not_overlap_and_stay() -> None:
-    zones = [f"x-1{letter}" for letter in network.LETTERS]
-    taken = [ipaddress.IPv4Network(block) for zone in zones for block in network.blocks("10.40.0.0/16", zone)]
-    assert not any(one.overlaps(other) for one, other in itertools.combinations(taken, 2))
-    assert all(block.subnet_of(ipaddress.IPv4Network("10.40.0.0/16")) for block in taken)
-    assert network.blocks("10.40.0.0/16", "x-1a") == ("10.40.0.0/19", "10.40.224.0/22")
-
-
-def test_zones() -> None:
-    settings = config_for("eks", eks=CLOUDS["eks"] | {"gpu_pools": [L4 | {"zones": ["us-east-1f"]}, TRAIN]}).pools
-    assert network.choose_zones(ZONES["names"], settings) == [f"us-east-1{letter}" for letter in "abcf"]
-    with pytest.raises(pulumi.RunError, match=r"^eks\.gpu_pools\.0\.zones: the region has no us-east-1e: one of us-"):
-        connect(eks={"gpu_pools": [L4 | {"zones": ["us-east-1e"]}, TRAIN]})
-    with pytest.raises(pulumi.RunError, match=r"^eks\.gpu_pools\.0\.zones: no subnet is there, only in us-east-1a, us"):
-        connect(eks=THERE | {"gpu_pools": [L4 | {"zones": ["us-east-1f"]}, TRAIN]})
+def test_administrators_are_those_of_the_settings() -> None:
+    _, registered = as_shipped()
+    assert not of_type(registered, ":AccessEntry")
+    arn = "arn:aws:iam::111122223333:role/platform"
+    _, registered = connect(eks={"admins": [arn]})
+    (entry,) = of_type(registered, ":AccessEntry").values()
+    assert (entry.inputs["clusterName"], entry.inputs["principalArn"]) == ("nemostack", arn)
+    (policy,) = of_type(registered, ":AccessPolicyAssociation").values()
+    assert policy.inputs["policyArn"] == "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
+    assert policy.inputs["accessScope"] == {"type": "cluster"}
+    assert (CLUSTER, "nemostack") in comes_after(registered, policy)
 
 
 def test_the_kubeconfig_is_secret_and_holds_no_credential() -> None:
@@ -308,17 +305,36 @@ def test_the_kubeconfig_is_secret_and_holds_no_credential() -> None:
     assert config["clusters"][0]["cluster"]["server"] == "https://api.eks"
     command = config["users"][0]["user"]["exec"]
     assert [command["command"], *command["args"]] == [
-        "aws", "eks", "get-token", "--cluster-name", "nemostack", "--region", "us-east-1", "--output", "json",
-    ]  # fmt: skip
+        "aws",
+        "eks",
+        "get-token",
+        "--cluster-name",
+        "nemostack",
+        "--region",
+        "us-east-1",
+        "--output",
+        "json",
+    ]
 
 
 def test_a_cluster_that_is_there_only_gets_pools_and_shared_files() -> None:
     cluster, registered = connect(eks=THERE | {"create": False})
     kinds = {typ.rpartition(":")[2] for typ, _ in registered}
     assert kinds == {
-        "Eks", "aws", "kubernetes", "NodeGroup", "LaunchTemplate", "Role", "RolePolicyAttachment", "FileSystem",
-        "SecurityGroup", "SecurityGroupIngressRule", "MountTarget", "StorageClass", "CSIDriver",
-    }  # fmt: skip
+        "Eks",
+        "aws",
+        "kubernetes",
+        "NodeGroup",
+        "LaunchTemplate",
+        "Role",
+        "RolePolicyAttachment",
+        "FileSystem",
+        "SecurityGroup",
+        "SecurityGroupIngressRule",
+        "MountTarget",
+        "StorageClass",
+        "CSIDriver",
+    }
     assert set(of_type(registered, GROUP)) == {"gpu-l4", "gpu-train"}
     driver = registered["kubernetes:storage.k8s.io/v1:CSIDriver", "eks.rwx"]
     assert driver.inputs == {"id": "efs.csi.aws.com"}, "it is read, which fails where it is missing"

@@ -30,11 +30,13 @@ OUTPUTS: dict[str, dict[str, Any]] = {
 def found(*, filestore: bool = True, pool: str = "project-1.svc.id.goog") -> dict[str, Any]:
     """What Google answers about a cluster that is there."""
     return {
-        "name": "nemostack", "endpoint": "10.9.9.9", "network": "there",
+        "name": "nemostack",
+        "endpoint": "10.9.9.9",
+        "network": "there",
         "masterAuths": [{"clusterCaCertificate": "Q0E="}],
         "addonsConfigs": [{"gcpFilestoreCsiDriverConfigs": [{"enabled": filestore}]}],
         "workloadIdentityConfigs": [{"workloadPool": pool}] if pool else [],
-    }  # fmt: skip
+    }
 
 
 def connect(answer: dict[str, Any] | None = None, **sections: Any) -> tuple[clusters.Cluster, Registrations]:
@@ -73,13 +75,20 @@ def test_inventory() -> None:
 def test_a_pool_is_what_the_settings_say() -> None:
     inputs = pool(
         {
-            "name": "l4", "machine": "g2-standard-24", "min": 1, "max": 5, "zones": ["us-central1-a", "us-central1-b"],
-            "spot": True, "disk_gib": 300, "labels": {"team": "x"},
+            "name": "l4",
+            "machine": "g2-standard-24",
+            "min": 1,
+            "max": 5,
+            "zones": ["us-central1-a", "us-central1-b"],
+            "spot": True,
+            "disk_gib": 300,
+            "labels": {"team": "x"},
             "taints": [
-                {"key": "nvidia.com/gpu", "value": "present"}, {"key": "team", "value": "x", "effect": "NoExecute"},
+                {"key": "nvidia.com/gpu", "value": "present"},
+                {"key": "team", "value": "x", "effect": "NoExecute"},
             ],
         }
-    )  # fmt: skip
+    )
     assert inputs["name"] == "l4"
     assert inputs["nodeLocations"] == ["us-central1-a", "us-central1-b"]
     assert inputs["autoscaling"] == {"totalMinNodeCount": 1, "totalMaxNodeCount": 5, "locationPolicy": "ANY"}
@@ -157,6 +166,49 @@ def test_the_channel_chooses_the_version_unless_the_settings_name_one() -> None:
     assert "minMasterVersion" not in inputs
     _, named = connect(gke={"kubernetes_version": "1.36"})
     assert named[CLUSTER, "nemostack"].inputs["minMasterVersion"] == "1.36"
+
+
+def test_upgrades_are_within_the_window() -> None:
+    _, registered = connect(gke={"maintenance": {"day": "Saturday", "start": "20:30", "hours": 12}})
+    (window,) = registered[CLUSTER, "nemostack"].inputs["maintenancePolicy"].values()
+    assert window == {
+        "startTime": "2026-01-10T20:30:00Z",  # a Saturday
+        "endTime": "2026-01-11T08:30:00Z",
+        "recurrence": "FREQ=WEEKLY;BYDAY=SA",
+    }
+    _, registered = connect(gke={"maintenance": None})
+    assert "maintenancePolicy" not in registered[CLUSTER, "nemostack"].inputs
+
+
+def test_administrators_are_a_list_of_members() -> None:
+    _, registered = as_shipped()
+    assert not of_type(registered, ":ClusterRoleBinding")
+    members = ["group:platform@example.com", "user:me@example.com", "serviceAccount:ci@p.iam.gserviceaccount.com"]
+    _, registered = connect(gke={"admins": members})
+    (binding,) = of_type(registered, ":ClusterRoleBinding").values()
+    assert binding.inputs["roleRef"]["name"] == "cluster-admin"
+    assert [(subject["kind"], subject["name"]) for subject in binding.inputs["subjects"]] == [
+        ("Group", "platform@example.com"),
+        ("User", "me@example.com"),
+        ("User", "ci@p.iam.gserviceaccount.com"),
+    ]
+    granted = [one.inputs for name, one in of_type(registered, ":IAMMember").items() if name.startswith("admin-")]
+    assert [(one["member"], one["role"]) for one in granted] == [
+        (member, "roles/container.clusterViewer") for member in members
+    ]
+    _, registered = connect(found(), gke={"create": False, "admins": members})
+    assert not of_type(registered, ":ClusterRoleBinding"), "a cluster that is there has its own"
+
+
+def test_zones_of_the_system_pool() -> None:
+    _, registered = as_shipped()
+    assert "nodeLocations" not in of_type(registered, ":NodePool")["system"].inputs
+    zones = ["us-central1-a", "us-central1-b"]
+    system = {"machine": "e2-standard-8", "zones": zones}
+    pools = [pool | {"zones": zones} for pool in CLOUDS["gke"]["gpu_pools"]]
+    _, registered = connect(gke={"location": "us-central1", "system_pool": system, "gpu_pools": pools})
+    inputs = of_type(registered, ":NodePool")["system"].inputs
+    assert (inputs["nodeLocations"], inputs["initialNodeCount"]) == (zones, 1)
 
 
 def test_secure_defaults() -> None:
@@ -251,10 +303,14 @@ def test_the_pool_that_gke_insists_on_needs_hardly_any_disk() -> None:
 def test_a_cluster_that_is_there_only_gets_pools_and_a_class() -> None:
     cluster, registered = connect(found(), gke={"create": False})
     assert {typ for typ, _ in registered} == {
-        "nemostack:cluster:Gke", "pulumi:providers:gcp", "pulumi:providers:kubernetes",
-        "gcp:container/nodePool:NodePool", "gcp:serviceaccount/account:Account", "gcp:projects/iAMMember:IAMMember",
+        "nemostack:cluster:Gke",
+        "pulumi:providers:gcp",
+        "pulumi:providers:kubernetes",
+        "gcp:container/nodePool:NodePool",
+        "gcp:serviceaccount/account:Account",
+        "gcp:projects/iAMMember:IAMMember",
         "kubernetes:storage.k8s.io/v1:StorageClass",
-    }  # fmt: skip
+    }
     assert set(of_type(registered, ":NodePool")) == {"gpu-l4", "gpu-train"}
     assert of_type(registered, ":StorageClass")["nemostack-rwx"].inputs["parameters"]["network"] == "there"
     provider = registered["pulumi:providers:kubernetes", "nemostack"]

@@ -23,29 +23,54 @@ ON = {"prometheus": "install"}
 
 # docs.nvidia.com/nim/large-language-models/latest/observability.html, the page of NIM 1.x
 HISTOGRAMS_OF_NIM_1 = {
-    "time_to_first_token_seconds", "time_per_output_token_seconds", "e2e_request_latency_seconds",
-    "request_prompt_tokens", "request_generation_tokens",
-}  # fmt: skip
+    "time_to_first_token_seconds",
+    "time_per_output_token_seconds",
+    "e2e_request_latency_seconds",
+    "request_prompt_tokens",
+    "request_generation_tokens",
+}
 OTHERS_OF_NIM_1 = {
-    "gpu_cache_usage_perc", "num_requests_running", "num_requests_waiting", "num_request_max", "prompt_tokens_total",
-    "generation_tokens_total", "request_success_total",
-}  # fmt: skip
+    "gpu_cache_usage_perc",
+    "num_requests_running",
+    "num_requests_waiting",
+    "num_request_max",
+    "prompt_tokens_total",
+    "generation_tokens_total",
+    "request_success_total",
+}
 # vllm/v1/metrics/loggers.py of vLLM 0.32, which NIM 2.x passes on; counters end in _total on the page
 HISTOGRAMS_OF_VLLM = {
-    "vllm:time_to_first_token_seconds", "vllm:inter_token_latency_seconds",
-    "vllm:request_time_per_output_token_seconds", "vllm:e2e_request_latency_seconds",
-}  # fmt: skip
+    "vllm:time_to_first_token_seconds",
+    "vllm:inter_token_latency_seconds",
+    "vllm:request_time_per_output_token_seconds",
+    "vllm:e2e_request_latency_seconds",
+}
 OTHERS_OF_VLLM = {
-    "vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc", "vllm:num_preemptions_total",
-    "vllm:prompt_tokens_total", "vllm:generation_tokens_total", "vllm:lora_requests_info",
-}  # fmt: skip
+    "vllm:num_requests_running",
+    "vllm:num_requests_waiting",
+    "vllm:kv_cache_usage_perc",
+    "vllm:num_preemptions_total",
+    "vllm:prompt_tokens_total",
+    "vllm:generation_tokens_total",
+    "vllm:lora_requests_info",
+}
 # etc/default-counters.csv of NVIDIA/dcgm-exporter
 DCGM = {
-    "DCGM_FI_DEV_SM_CLOCK", "DCGM_FI_DEV_MEM_CLOCK", "DCGM_FI_DEV_MEMORY_TEMP", "DCGM_FI_DEV_GPU_TEMP",
-    "DCGM_FI_DEV_POWER_USAGE", "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "DCGM_FI_DEV_GPU_UTIL",
-    "DCGM_FI_DEV_MEM_COPY_UTIL", "DCGM_FI_DEV_XID_ERRORS", "DCGM_FI_DEV_FB_FREE", "DCGM_FI_DEV_FB_USED",
-    "DCGM_FI_PROF_GR_ENGINE_ACTIVE", "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE", "DCGM_FI_PROF_DRAM_ACTIVE",
-}  # fmt: skip
+    "DCGM_FI_DEV_SM_CLOCK",
+    "DCGM_FI_DEV_MEM_CLOCK",
+    "DCGM_FI_DEV_MEMORY_TEMP",
+    "DCGM_FI_DEV_GPU_TEMP",
+    "DCGM_FI_DEV_POWER_USAGE",
+    "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION",
+    "DCGM_FI_DEV_GPU_UTIL",
+    "DCGM_FI_DEV_MEM_COPY_UTIL",
+    "DCGM_FI_DEV_XID_ERRORS",
+    "DCGM_FI_DEV_FB_FREE",
+    "DCGM_FI_DEV_FB_USED",
+    "DCGM_FI_PROF_GR_ENGINE_ACTIVE",
+    "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE",
+    "DCGM_FI_PROF_DRAM_ACTIVE",
+}
 KNOWN = (
     {f"{name}_{part}" for name in HISTOGRAMS_OF_NIM_1 | HISTOGRAMS_OF_VLLM for part in ("bucket", "sum", "count")}
     | OTHERS_OF_NIM_1
@@ -156,9 +181,12 @@ def test_all_nims_are_watched_by_whichever_way_they_are_deployed(layout: str) ->
     image = "nvcr.io/nim/meta/llama-3.2-3b-instruct"
     said = {"model": "meta/llama-3.2-3b-instruct", "image": image, "tag": "1.8.3"}
     config = config_for(
-        "existing", layout=layout, observability=ON, prerequisites={"nim_operator": "install"},
+        "existing",
+        layout=layout,
+        observability=ON,
+        prerequisites={"nim_operator": "install"},
         nims=[said | {"name": "one"}, said | {"name": "two", "deploy": "operator"}],
-    )  # fmt: skip
+    )
     spec = by_name(config)["nemostack-nims"]["spec"]
     (expression,) = spec["selector"]["matchExpressions"]
     assert expression == {"key": "app.kubernetes.io/instance", "operator": "In", "values": ["one", "two"]}
@@ -204,8 +232,10 @@ def test_dashboard_is_where_grafana_looks() -> None:
     found = build(config_for("existing", observability={"prometheus": "adopt", "namespace": "grafana"}))
     made = of_type(found, ":ConfigMap")["nemostack-nim"].inputs
     assert made["metadata"] == {
-        "name": "nemostack-nim", "namespace": "grafana", "labels": {"grafana_dashboard": "1"},
-    }  # fmt: skip
+        "name": "nemostack-nim",
+        "namespace": "grafana",
+        "labels": {"grafana_dashboard": "1"},
+    }
     assert json.loads(made["data"]["nemostack-nim.json"])["uid"] == "nemostack-nim"
     assert not of_type(found, ":Release")
 

@@ -125,8 +125,10 @@ def test_data_of_secrets_is_secret() -> None:
 def test_hugging_face_token_is_where_models_and_data_are_downloaded() -> None:
     made = of_type(namespaces(), ":Secret")
     assert {name.split("/")[0] for name in made if name.endswith("/hf-token")} == {
-        "nemo-customizer", "nemo-evaluator", "llama3-2-3b-instruct",
-    }  # fmt: skip
+        "nemo-customizer",
+        "nemo-evaluator",
+        "llama3-2-3b-instruct",
+    }
     without = of_type(namespaces({"ngc_api_key": "key"}), ":Secret")
     assert not [name for name in without if "hf-token" in name]
 

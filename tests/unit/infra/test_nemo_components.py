@@ -44,9 +44,11 @@ def nims(*said: Any, **sections: Any) -> Registrations:
 def test_one_release_a_namespace() -> None:
     found = of_type(services(), ":Release")
     assert {(item.inputs["name"], item.inputs["namespace"]) for item in found.values()} == {
-        ("nemo", "nemo-datastore"), ("nemo", "nemo-entity-store"), ("nemo", "nemo-customizer"),
+        ("nemo", "nemo-datastore"),
+        ("nemo", "nemo-entity-store"),
+        ("nemo", "nemo-customizer"),
         ("nemo", "nemo-evaluator"),
-    }  # fmt: skip
+    }
     for item in found.values():
         assert item.inputs["chart"] == "nemo-microservices-helm-chart"
         assert item.inputs["version"] == "25.12.0"
@@ -73,13 +75,17 @@ def test_tables_of_the_jobs_service_come_before_its_pods_are_awaited() -> None:
     made = services()
     awaited = {name: not found.inputs.get("skipAwait") for name, found in of_type(made, ":Release").items()}
     assert awaited == {
-        "nemo-datastore/nemo": True, "nemo-entity-store/nemo": True, "nemo-customizer/nemo": True,
+        "nemo-datastore/nemo": True,
+        "nemo-entity-store/nemo": True,
+        "nemo-customizer/nemo": True,
         "nemo-evaluator/nemo": False,
-    }  # fmt: skip
+    }
     patches = of_type(made, ":DeploymentPatch")
     assert set(patches) == {
-        "nemo-evaluator/nemo-core-api", "nemo-evaluator/nemo-core-controller", "nemo-evaluator/nemo-evaluator",
-    }  # fmt: skip
+        "nemo-evaluator/nemo-core-api",
+        "nemo-evaluator/nemo-core-controller",
+        "nemo-evaluator/nemo-evaluator",
+    }
     for found in patches.values():
         assert "nemo-evaluator/nemo" in found.dependencies
         assert found.inputs["metadata"]["annotations"] == {"nemostack.io/revision": "7"}
@@ -90,15 +96,23 @@ def test_tables_of_the_jobs_service_come_before_its_pods_are_awaited() -> None:
 def test_single_awaits_every_deployment() -> None:
     patches = of_type(services(layout="single", services={"guardrails": True}), ":DeploymentPatch")
     assert {name.removeprefix("nemo/") for name in patches} == {
-        "nemo-data-store", "nemo-entity-store", "nemo-customizer", "nemo-nemo-operator-controller-manager",
-        "nemo-evaluator", "nemo-core-api", "nemo-core-controller", "nemo-guardrails",
-    }  # fmt: skip
+        "nemo-data-store",
+        "nemo-entity-store",
+        "nemo-customizer",
+        "nemo-nemo-operator-controller-manager",
+        "nemo-evaluator",
+        "nemo-core-api",
+        "nemo-core-controller",
+        "nemo-guardrails",
+    }
 
 
 def test_the_customizer_has_time_for_each_target() -> None:
     target: Any = {
-        "base_model": "meta/llama-3.2-3b-instruct", "model_uri": "ngc://a/b/c:1", "parameters": 3_000_000_000,
-    }  # fmt: skip
+        "base_model": "meta/llama-3.2-3b-instruct",
+        "model_uri": "ngc://a/b/c:1",
+        "parameters": 3_000_000_000,
+    }
     targets = [
         target | {"name": f"meta/{name}@1", "model_path": name, "templates": [{"name": f"meta/{name}@1+40GB"}]}
         for name in ("one", "two", "three")
@@ -156,8 +170,9 @@ def test_any_number_of_nims_by_both_ways() -> None:
         assert found.inputs["namespace"] == found.inputs["name"]
     kinds = {name: found.inputs["kind"] for (_, name), found in made.items() if "kind" in found.inputs}
     assert {name: kind for name, kind in kinds.items() if kind.startswith("NIM")} == {
-        "three/three-cache": "NIMCache", "three/three": "NIMService",
-    }  # fmt: skip
+        "three/three-cache": "NIMCache",
+        "three/three": "NIMService",
+    }
 
 
 def test_operator_way_waits_until_the_nim_answers() -> None:

@@ -79,9 +79,16 @@ def test_the_proxy_of_training_metrics_comes_from_a_registry_that_is_open(apart:
 
 def test_single_enables_all_that_run(whole: Any) -> None:
     assert {alias for alias in ALIASES if whole[alias]["enabled"]} == {
-        "data-store", "entity-store", "customizer", "nemo-operator", "evaluator", "core", "guardrails",
-        "deployment-management", "nim-proxy",
-    }  # fmt: skip
+        "data-store",
+        "entity-store",
+        "customizer",
+        "nemo-operator",
+        "evaluator",
+        "core",
+        "guardrails",
+        "deployment-management",
+        "nim-proxy",
+    }
 
 
 @pytest.mark.parametrize(
@@ -166,17 +173,24 @@ def test_databases_are_ours(apart: Any, namespace: str, alias: str, database: st
     assert found["postgresql"] == {"enabled": False}
     external = {key: value for key, value in found["externalDatabase"].items() if key != "sslMode"}
     assert external == {
-        "host": "nemo-postgres-rw.postgres.svc.cluster.local", "port": 5432, "user": database, "database": database,
-        "existingSecret": f"{database}-postgres", "existingSecretPasswordKey": "password",
-    }  # fmt: skip
+        "host": "nemo-postgres-rw.postgres.svc.cluster.local",
+        "port": 5432,
+        "user": database,
+        "database": database,
+        "existingSecret": f"{database}-postgres",
+        "existingSecretPasswordKey": "password",
+    }
 
 
 def test_jobs_service_reads_the_entity_stores_database(apart: Any) -> None:
     assert at(apart["nemo-evaluator"], "core.config.models.database") == {
-        "host": "nemo-postgres-rw.postgres.svc.cluster.local", "port": 5432, "user": "entity-store",
-        "name": "entity-store", "password": "",
+        "host": "nemo-postgres-rw.postgres.svc.cluster.local",
+        "port": 5432,
+        "user": "entity-store",
+        "name": "entity-store",
+        "password": "",
         "passwordExistingSecret": {"name": "entity-store-postgres", "key": "password"},
-    }  # fmt: skip
+    }
 
 
 def test_external_server_with_secrets_of_the_user() -> None:
@@ -185,13 +199,21 @@ def test_external_server_with_secrets_of_the_user() -> None:
     found = by_namespace(config_for("gke", postgres={"kind": "external", "external": server}))
     assert found["nemo-datastore"]["data-store"]["externalDatabase"]["sslMode"] == "verify-full"
     assert found["nemo-entity-store"]["entity-store"]["externalDatabase"] == {
-        "host": "db.example.com", "port": 5432, "user": "nemo_entities", "database": "entities",
-        "existingSecret": "our-entity-db", "existingSecretPasswordKey": "password",
-    }  # fmt: skip
+        "host": "db.example.com",
+        "port": 5432,
+        "user": "nemo_entities",
+        "database": "entities",
+        "existingSecret": "our-entity-db",
+        "existingSecretPasswordKey": "password",
+    }
     assert at(found["nemo-evaluator"], "core.config.models.database") == {
-        "host": "db.example.com", "port": 5432, "user": "nemo_entities", "name": "entities", "password": "",
+        "host": "db.example.com",
+        "port": 5432,
+        "user": "nemo_entities",
+        "name": "entities",
+        "password": "",
         "passwordExistingSecret": {"name": "our-entity-db", "key": "password"},
-    }  # fmt: skip
+    }
     assert found["nemo-customizer"]["customizer"]["externalDatabase"]["user"] == "customizer"
     assert found["nemo-customizer"]["customizer"]["env"]["PGSSLMODE"] == "verify-full"
 
@@ -224,8 +246,15 @@ def test_guardrails_have_the_key_for_hosted_models_only_where_it_is_named() -> N
 
 
 def test_bundled_databases_have_no_default_password() -> None:
-    found = by_namespace(config_for("gke", layout="single", services=ALL, postgres={"kind": "bundled"},
-                                    prerequisites={"nim_operator": "install"}))["nemo"]  # fmt: skip
+    found = by_namespace(
+        config_for(
+            "gke",
+            layout="single",
+            services=ALL,
+            postgres={"kind": "bundled"},
+            prerequisites={"nim_operator": "install"},
+        )
+    )["nemo"]
     for alias in ("data-store", "entity-store", "customizer", "evaluator", "core", "guardrails"):
         auth = found[alias]["postgresql"]["auth"]
         assert auth == {"existingSecret": f"{alias}-postgres", "password": ""}
@@ -240,8 +269,10 @@ def test_public_passwords_of_the_chart_are_overridden(apart: Any) -> None:
     assert store["jwtSecret"] == {"existingSecret": "data-store-lfs", "existingSecretKey": "jwtSecret"}
     # the chart refuses a Secret beside its default
     assert customizer["wandb"] == {
-        "secretValue": "", "existingSecret": "customizer-wandb", "existingSecretKey": "encryption_key",
-    }  # fmt: skip
+        "secretValue": "",
+        "existingSecret": "customizer-wandb",
+        "existingSecretKey": "encryption_key",
+    }
 
 
 @pytest.mark.parametrize("target", ["gke", "eks", "aks", "existing", "minikube"])
@@ -276,10 +307,14 @@ def test_bucket_of_the_data_store() -> None:
     store = by_namespace(config_for("gke"))["nemo-datastore"]["data-store"]
     assert store["objectStore"].pop("endpoint").endswith(".object-store.svc.cluster.local:8333")  # no scheme, no path
     assert store["objectStore"] == {
-        "enabled": True, "ssl": False, "bucketName": "nemostack", "region": "us-east-1",
+        "enabled": True,
+        "ssl": False,
+        "bucketName": "nemostack",
+        "region": "us-east-1",
         "existingSecret": "object-store",
-        "existingSecretAccessKey": "access_key", "existingSecretAccessSecret": "secret_key",
-    }  # fmt: skip
+        "existingSecretAccessKey": "access_key",
+        "existingSecretAccessSecret": "secret_key",
+    }
     assert store["serveDirect"] is False
 
 
@@ -307,22 +342,29 @@ def test_without_s3_files_stay_on_the_volume(bucket: Any) -> None:
 def test_volumes_that_several_pods_mount(apart: Any) -> None:
     customizer = apart["nemo-customizer"]["customizer"]
     assert customizer["modelsStorage"] == {
-        "enabled": True, "size": "100Gi", "accessModes": ["ReadWriteMany"], "storageClassName": "shared",
-    }  # fmt: skip
+        "enabled": True,
+        "size": "100Gi",
+        "accessModes": ["ReadWriteMany"],
+        "storageClassName": "shared",
+    }
     assert at(customizer, "customizerConfig.training.pvc") == {
-        "size": "200Gi", "volumeAccessMode": "ReadWriteMany", "storageClass": "shared",
-    }  # fmt: skip
+        "size": "200Gi",
+        "volumeAccessMode": "ReadWriteMany",
+        "storageClass": "shared",
+    }
     assert at(apart["nemo-evaluator"], "core.config.jobs.storage") == {
-        "storageClass": "shared", "accessModes": ["ReadWriteMany"],
-    }  # fmt: skip
+        "storageClass": "shared",
+        "accessModes": ["ReadWriteMany"],
+    }
 
 
 def test_one_node_needs_no_shared_class() -> None:
     around = Surroundings(credentials=AROUND.credentials, storage_class="standard")
     found = by_namespace(config_for("minikube"), around)
     assert at(found["nemo-evaluator"], "core.config.jobs.storage") == {
-        "storageClass": "standard", "accessModes": ["ReadWriteOnce"],
-    }  # fmt: skip
+        "storageClass": "standard",
+        "accessModes": ["ReadWriteOnce"],
+    }
     assert at(found["nemo-customizer"], "customizer.modelsStorage.accessModes") == ["ReadWriteOnce"]
 
 
@@ -358,8 +400,11 @@ def test_spot_nodes_of_aks_have_a_taint_of_their_own() -> None:
     pools = [CLOUDS["aks"]["gpu_pools"][0] | {"spot": True}, CLOUDS["aks"]["gpu_pools"][1]]
     found = by_namespace(config_for("aks", aks=CLOUDS["aks"] | {"gpu_pools": pools}))
     assert at(found["nemo-customizer"], "customizer.customizerConfig.tolerations")[-1] == {
-        "key": "kubernetes.azure.com/scalesetpriority", "operator": "Equal", "value": "spot", "effect": "NoSchedule",
-    }  # fmt: skip
+        "key": "kubernetes.azure.com/scalesetpriority",
+        "operator": "Equal",
+        "value": "spot",
+        "effect": "NoSchedule",
+    }
 
 
 def test_training_on_a_pool() -> None:
@@ -386,23 +431,36 @@ def test_targets_and_templates(apart: Any) -> None:
     assert {name for name, target in targets.items() if target["enabled"]} == {"meta/llama-3.2-3b-instruct@2.0"}
     assert targets["meta/llama-3.1-8b-instruct@2.0"] == {"enabled": False}  # on in the chart
     assert targets["meta/llama-3.2-3b-instruct@2.0"] == {
-        "enabled": True, "namespace": "meta", "name": "llama-3.2-3b-instruct@2.0",
-        "base_model": "meta/llama-3.2-3b-instruct", "model_uri": "ngc://nvidia/nemo/llama-3_2-3b-instruct:2.0",
-        "model_path": "llama32_3b-instruct_2_0", "num_parameters": 3_000_000_000, "precision": "bf16-mixed",
-    }  # fmt: skip
+        "enabled": True,
+        "namespace": "meta",
+        "name": "llama-3.2-3b-instruct@2.0",
+        "base_model": "meta/llama-3.2-3b-instruct",
+        "model_uri": "ngc://nvidia/nemo/llama-3_2-3b-instruct:2.0",
+        "model_path": "llama32_3b-instruct_2_0",
+        "num_parameters": 3_000_000_000,
+        "precision": "bf16-mixed",
+    }
     templates = customizer["customizationConfigTemplates"]
     assert templates["overrideExistingTemplates"] is True
     assert templates["templates"] == {
         "meta/llama-3.2-3b-instruct@v1.0.0+40GB": {
-            "namespace": "meta", "name": "llama-3.2-3b-instruct@v1.0.0+40GB",
+            "namespace": "meta",
+            "name": "llama-3.2-3b-instruct@v1.0.0+40GB",
             "target": "meta/llama-3.2-3b-instruct@2.0",
-            "max_seq_length": 4096, "prompt_template": "{prompt} {completion}",
+            "max_seq_length": 4096,
+            "prompt_template": "{prompt} {completion}",
             "training_options": [
-                {"training_type": "sft", "finetuning_type": "lora", "num_gpus": 1, "num_nodes": 1,
-                 "tensor_parallel_size": 1, "micro_batch_size": 1},
+                {
+                    "training_type": "sft",
+                    "finetuning_type": "lora",
+                    "num_gpus": 1,
+                    "num_nodes": 1,
+                    "tensor_parallel_size": 1,
+                    "micro_batch_size": 1,
+                },
             ],
         }
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(("hf", "allowed"), [("hf-token", True), (None, False)])

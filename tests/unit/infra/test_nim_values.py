@@ -52,9 +52,11 @@ def test_chart() -> None:
     assert found["image"] == {"repository": IMAGE, "tag": "1.8.3"}
     assert found["imagePullSecrets"] == [{"name": "nvcrimagepullsecret"}]
     assert found["model"] == {
-        "name": "meta/llama-3.2-3b-instruct", "ngcAPISecret": "ngc-api", "openaiPort": 8000,
+        "name": "meta/llama-3.2-3b-instruct",
+        "ngcAPISecret": "ngc-api",
+        "openaiPort": 8000,
         "hfTokenSecret": "hf-token",
-    }  # fmt: skip
+    }
     assert found["replicaCount"] == 1
     assert "autoscaling" not in found
     assert found["statefulSet"] == {"enabled": True}
@@ -64,13 +66,20 @@ def test_chart() -> None:
 def test_operator() -> None:
     config = config_with(deploy="operator")
     assert cache(config)["source"] == {
-        "ngc": {"modelPuller": f"{IMAGE}:1.8.3", "pullSecret": "nvcrimagepullsecret", "authSecret": "ngc-api",
-                "model": {"lora": True, "tensorParallelism": "1"}},
-    }  # fmt: skip
+        "ngc": {
+            "modelPuller": f"{IMAGE}:1.8.3",
+            "pullSecret": "nvcrimagepullsecret",
+            "authSecret": "ngc-api",
+            "model": {"lora": True, "tensorParallelism": "1"},
+        },
+    }
     found = service(config)
     assert found["image"] == {
-        "repository": IMAGE, "tag": "1.8.3", "pullPolicy": "IfNotPresent", "pullSecrets": ["nvcrimagepullsecret"],
-    }  # fmt: skip
+        "repository": IMAGE,
+        "tag": "1.8.3",
+        "pullPolicy": "IfNotPresent",
+        "pullSecrets": ["nvcrimagepullsecret"],
+    }
     assert found["authSecret"] == "ngc-api"
     assert found["replicas"] == 1
     assert "scale" not in found
@@ -136,9 +145,11 @@ def test_adapters_from_the_entity_store(way: Any) -> None:
     lora = {"refresh_interval_s": 60, "max_gpu_loras": 4, "max_cpu_loras": 12, "max_rank": 64}
     assert environment(way(config_with(lora=lora))) == {
         "NIM_PEFT_SOURCE": "http://nemo-entity-store.nemo-entity-store.svc.cluster.local:8000",
-        "NIM_PEFT_REFRESH_INTERVAL": "60", "NIM_MAX_GPU_LORAS": "4", "NIM_MAX_CPU_LORAS": "12",
+        "NIM_PEFT_REFRESH_INTERVAL": "60",
+        "NIM_MAX_GPU_LORAS": "4",
+        "NIM_MAX_CPU_LORAS": "12",
         "NIM_MAX_LORA_RANK": "64",
-    }  # fmt: skip
+    }
 
 
 @WAYS
@@ -260,16 +271,21 @@ def test_volumes_of_the_chart() -> None:
 
 def test_volumes_of_the_operator() -> None:
     assert cache(config_with())["storage"]["pvc"] == {
-        "create": True, "size": "50Gi", "volumeAccessMode": "ReadWriteOnce", "storageClass": "fast",
-    }  # fmt: skip
+        "create": True,
+        "size": "50Gi",
+        "volumeAccessMode": "ReadWriteOnce",
+        "storageClass": "fast",
+    }
     brought = cache(config_with(cache={"existing_claim": "weights"}))["storage"]["pvc"]
     assert brought == {"create": False, "name": "weights"}
 
 
 METRIC = [
-    {"type": "Pods", "pods": {"metric": {"name": "num_requests_waiting"},
-                              "target": {"type": "AverageValue", "averageValue": "5"}}},
-]  # fmt: skip
+    {
+        "type": "Pods",
+        "pods": {"metric": {"name": "num_requests_waiting"}, "target": {"type": "AverageValue", "averageValue": "5"}},
+    },
+]
 
 
 def test_autoscaling_leaves_replicas_to_the_autoscaler() -> None:
@@ -293,14 +309,16 @@ def test_replicas_apart(way: Any, spread: str, key: str) -> None:
     config = config_with(topology_spread=spread, replicas=2)
     (preferred,) = way(config)["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
     assert preferred["podAffinityTerm"] == {
-        "topologyKey": key, "labelSelector": {"matchLabels": pod_labels(config.nims[0])},
-    }  # fmt: skip
+        "topologyKey": key,
+        "labelSelector": {"matchLabels": pod_labels(config.nims[0])},
+    }
 
 
 def test_labels_of_pods() -> None:
     assert pod_labels(config_with().nims[0]) == {
-        "app.kubernetes.io/name": "nim-llm", "app.kubernetes.io/instance": "llama",
-    }  # fmt: skip
+        "app.kubernetes.io/name": "nim-llm",
+        "app.kubernetes.io/instance": "llama",
+    }
     assert pod_labels(config_with(deploy="operator").nims[0]) == {"app": "llama"}
 
 
@@ -332,11 +350,12 @@ def test_nims_are_watched_by_pod_and_not_by_the_ways_own_monitors() -> None:
 @pytest.mark.parametrize(
     "nim",
     [
-        {}, {"replicas": 2, "topology_spread": "node", "cache": {"access_mode": "ReadWriteMany"}},
+        {},
+        {"replicas": 2, "topology_spread": "node", "cache": {"access_mode": "ReadWriteMany"}},
         {"lora": None, "relax_memory": True, "cache": {"existing_claim": "weights"}, "pool": "l4"},
         {"autoscaling": {"max": 3}},
     ],
-)  # fmt: skip
+)
 def test_the_chart_knows_every_value(nim: Any) -> None:
     config = config_with(sections={"observability": {"prometheus": "install"}}, **nim)
     assert list(unknown(chart(config), shapes.load("nim-llm"), "")) == []

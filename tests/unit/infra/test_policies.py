@@ -28,13 +28,18 @@ from tests.unit.infra.cluster_support import TARGETS, cluster, config_for, names
 Policies = dict[tuple[str, str], dict[str, Any]]
 ALL = {"guardrails": True, "deployment_management": True, "nim_proxy": True}
 SECOND_NIM = {
-    "name": "judge", "model": "meta/llama-3.3-70b-instruct", "image": "nvcr.io/nim/meta/llama-3.3-70b-instruct",
-    "tag": "1.8.3", "lora": None,
-}  # fmt: skip
+    "name": "judge",
+    "model": "meta/llama-3.3-70b-instruct",
+    "image": "nvcr.io/nim/meta/llama-3.3-70b-instruct",
+    "tag": "1.8.3",
+    "lora": None,
+}
 FIRST_NIM = {
-    "name": "llama3-2-3b-instruct", "model": "meta/llama-3.2-3b-instruct", "tag": "1.8.3",
+    "name": "llama3-2-3b-instruct",
+    "model": "meta/llama-3.2-3b-instruct",
+    "tag": "1.8.3",
     "image": "nvcr.io/nim/meta/llama-3.2-3b-instruct",
-}  # fmt: skip
+}
 AROUND = Surroundings(
     credentials=CredentialNames(ngc="ngc-api", pull="nvcrimagepullsecret", hf=None),
     storage_class="fast",
@@ -181,17 +186,25 @@ BETWEEN_OURS = {
     "nemo-datastore": {("postgres", 5432), ("object-store", 8333)},
     "nemo-entity-store": {("postgres", 5432), ("nemo-datastore", 3000), ("llama3-2-3b-instruct", 8000)},
     "nemo-customizer": {
-        ("postgres", 5432), ("nemo-datastore", 3000), ("nemo-entity-store", 8000), ("mlflow", 5000), ("mlflow", 80),
+        ("postgres", 5432),
+        ("nemo-datastore", 3000),
+        ("nemo-entity-store", 8000),
+        ("mlflow", 5000),
+        ("mlflow", 80),
     },
     "nemo-evaluator": {
-        ("postgres", 5432), ("nemo-datastore", 3000), ("nemo-entity-store", 8000), ("mlflow", 5000), ("mlflow", 80),
+        ("postgres", 5432),
+        ("nemo-datastore", 3000),
+        ("nemo-entity-store", 8000),
+        ("mlflow", 5000),
+        ("mlflow", 80),
         ("llama3-2-3b-instruct", 8000),
     },
     "llama3-2-3b-instruct": {("nemo-entity-store", 8000), ("nemo-datastore", 3000)},
     "mlflow": {("postgres", 5432), ("object-store", 8333)},
     "postgres": set(),
     "object-store": set(),
-}  # fmt: skip
+}
 PORTS = (22, 53, 80, 443, 3000, 4317, 5000, 5432, 7331, 7332, 8000, 8001, 8080, 8333, 8443, 8888, 9009, 9187, 9333)
 
 
@@ -227,8 +240,9 @@ def test_names_can_be_resolved() -> None:
 def test_dns_and_mlflow_are_in_one_policy_of_those_who_log_runs() -> None:
     found = policies(full())
     assert {namespace for namespace, name in found if name == "allow-dns-mlflow"} == {
-        "nemo-customizer", "nemo-evaluator",
-    }  # fmt: skip
+        "nemo-customizer",
+        "nemo-evaluator",
+    }
     spec = found["nemo-customizer", "allow-dns-mlflow"]
     alone = {("nemo-customizer", "allow-dns-mlflow"): spec}
     assert side(alone, "nemo-customizer", "kube-system", 53, "Egress", protocol="UDP")
@@ -247,11 +261,18 @@ def test_jobs_speak_to_their_service() -> None:
 @pytest.mark.parametrize(
     ("namespace", "internet"),
     [
-        ("llama3-2-3b-instruct", True), ("judge", True), ("nemo-customizer", True), ("nemo-evaluator", True),
-        ("nemo-deployment-management", True), ("nemo-entity-store", False), ("nemo-datastore", False),
-        ("mlflow", False), ("object-store", False), ("nemo-guardrails", False),
+        ("llama3-2-3b-instruct", True),
+        ("judge", True),
+        ("nemo-customizer", True),
+        ("nemo-evaluator", True),
+        ("nemo-deployment-management", True),
+        ("nemo-entity-store", False),
+        ("nemo-datastore", False),
+        ("mlflow", False),
+        ("object-store", False),
+        ("nemo-guardrails", False),
     ],
-)  # fmt: skip
+)
 def test_downloads(namespace: str, internet: bool) -> None:
     config = full(security={"api_server_cidrs": ["10.96.0.1/32"]}, routes={"kind": "none"})
     found = policies(config)
@@ -303,11 +324,19 @@ def test_private_parts_lie_within() -> None:
 @pytest.mark.parametrize(
     ("namespace", "asks"),
     [
-        ("nemo-customizer", True), ("nemo-evaluator", True), ("nemo-deployment-management", True),
-        ("nemo-nim-proxy", True), ("postgres", True), ("nemo-datastore", False), ("nemo-entity-store", False),
-        ("llama3-2-3b-instruct", False), ("mlflow", False), ("object-store", False), ("nemo-guardrails", False),
+        ("nemo-customizer", True),
+        ("nemo-evaluator", True),
+        ("nemo-deployment-management", True),
+        ("nemo-nim-proxy", True),
+        ("postgres", True),
+        ("nemo-datastore", False),
+        ("nemo-entity-store", False),
+        ("llama3-2-3b-instruct", False),
+        ("mlflow", False),
+        ("object-store", False),
+        ("nemo-guardrails", False),
     ],
-)  # fmt: skip
+)
 def test_api_server(namespace: str, asks: bool) -> None:
     config = full(security={"internet_cidrs": [], "api_server_cidrs": ["10.0.0.1/32"]}, routes={"kind": "none"})
     found = policies(config)
@@ -339,9 +368,14 @@ def test_proxies_reach_what_is_routed_and_pods_follow_public_links(routes: dict[
     config = full(routes={"domain": "ai.example.com", **routes})
     found = policies(config)
     for namespace, port in (
-        ("nemo-datastore", 3000), ("nemo-evaluator", 7331), ("nemo-evaluator", 8000), ("mlflow", 5000), ("judge", 8000),
-        ("nemo-guardrails", 7331), ("nemo-nim-proxy", 8000),
-    ):  # fmt: skip
+        ("nemo-datastore", 3000),
+        ("nemo-evaluator", 7331),
+        ("nemo-evaluator", 8000),
+        ("mlflow", 5000),
+        ("judge", 8000),
+        ("nemo-guardrails", 7331),
+        ("nemo-nim-proxy", 8000),
+    ):
         assert allowed(found, proxies, namespace, port)
     assert not allowed(found, proxies, "postgres", 5432)
     assert not allowed(found, proxies, "object-store", 8333)
@@ -355,9 +389,12 @@ def test_proxies_reach_what_is_routed_and_pods_follow_public_links(routes: dict[
 )
 def test_public_links_lead_to_the_load_balancer(controller: str, internal: bool, elsewhere: bool) -> None:
     said = {
-        "kind": "gateway", "domain": "a.b", "internal": internal, "load_balancer_cidrs": ["10.7.0.0/23"],
+        "kind": "gateway",
+        "domain": "a.b",
+        "internal": internal,
+        "load_balancer_cidrs": ["10.7.0.0/23"],
         "gateway": {"controller": controller},
-    }  # fmt: skip
+    }
     found = policies(config_for("gke", routes=said, security={"api_server_cidrs": []}))
     assert side(found, "nemo-customizer", "10.7.0.9", 80, "Egress")
     assert side(found, "nemo-customizer", "10.9.0.9", 80, "Egress") == elsewhere

@@ -34,8 +34,9 @@ def test_message_names_pid_command_and_remedy() -> None:
         "import socket, sys; server = socket.create_server(('127.0.0.1', 0));"
         "print(server.getsockname()[1], flush=True); sys.stdin.read()"
     )
-    with subprocess.Popen([sys.executable, "-c", program, "the-holder"],
-                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:  # fmt: skip
+    with subprocess.Popen(
+        [sys.executable, "-c", program, "the-holder"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
         assert holder.stdout
         assert holder.stdin
         port = int(holder.stdout.readline())

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from infra.config import reference
-from infra.config.load import section_in
+from infra.config.section import section_in
 from infra.config.stack import SECRET_KEYS, TARGETS
 from tests.unit.infra.cluster_support import ROOT
 
@@ -59,7 +59,7 @@ def problems(content: dict[str, Any]) -> list[str]:
 
 
 def shipped(target: str) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load((ROOT / f"Pulumi.{target}.yaml").read_text())
+    content: dict[str, Any] = yaml.safe_load((ROOT / "examples" / "stacks" / f"{target}.yaml").read_text())
     return content
 
 

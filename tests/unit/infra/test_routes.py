@@ -106,14 +106,18 @@ def test_streams_and_uploads_are_marked() -> None:
         (
             {},
             {
-                "nemo_url": "http://127.0.0.1:18080", "data_store_url": "http://127.0.0.1:18081",
-                "nim_url": "http://127.0.0.1:18082", "mlflow_url": "http://127.0.0.1:18083",
+                "nemo_url": "http://127.0.0.1:18080",
+                "data_store_url": "http://127.0.0.1:18081",
+                "nim_url": "http://127.0.0.1:18082",
+                "mlflow_url": "http://127.0.0.1:18083",
             },
         ),
         (
             {"routes": {"kind": "gateway", "domain": "a.b", "hosts": {"mlflow": "track.c.d"}}},
             {
-                "nemo_url": "http://nemo.a.b", "data_store_url": "http://data-store.a.b", "nim_url": "http://nim.a.b",
+                "nemo_url": "http://nemo.a.b",
+                "data_store_url": "http://data-store.a.b",
+                "nim_url": "http://nim.a.b",
                 "mlflow_url": "http://track.c.d",
             },
         ),
@@ -123,19 +127,23 @@ def test_streams_and_uploads_are_marked() -> None:
                 "mlflow": {"mode": "skip"},
             },
             {
-                "nemo_url": "https://nemo.a.b", "data_store_url": "https://data-store.a.b", "nim_url": "https://nim.a.b",
+                "nemo_url": "https://nemo.a.b",
+                "data_store_url": "https://data-store.a.b",
+                "nim_url": "https://nim.a.b",
                 "mlflow_url": "",
             },
         ),
         (
             {"mlflow": {"mode": "adopt", "url": "https://track.example.com/"}},
             {
-                "nemo_url": "http://127.0.0.1:18080", "data_store_url": "http://127.0.0.1:18081",
-                "nim_url": "http://127.0.0.1:18082", "mlflow_url": "https://track.example.com",
+                "nemo_url": "http://127.0.0.1:18080",
+                "data_store_url": "http://127.0.0.1:18081",
+                "nim_url": "http://127.0.0.1:18082",
+                "mlflow_url": "https://track.example.com",
             },
         ),
     ],
-)  # fmt: skip
+)
 def test_public_urls(sections: dict[str, Any], urls: dict[str, str]) -> None:
     assert public_urls(config_for("existing", **sections)) == urls
 
@@ -176,8 +184,10 @@ def test_envoy_lets_streams_and_uploads_run() -> None:
             {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": name}
         ]
         assert policy["spec"]["timeout"]["http"] == {
-            "requestTimeout": "0s", "maxStreamDuration": "7200s", "streamIdleTimeout": "7200s",
-        }  # fmt: skip
+            "requestTimeout": "0s",
+            "maxStreamDuration": "7200s",
+            "streamIdleTimeout": "7200s",
+        }
         assert "requestBuffer" not in policy["spec"]
 
 
@@ -187,7 +197,8 @@ def test_envoy_lets_streams_and_uploads_run() -> None:
         ("gke", True, {"networking.gke.io/load-balancer-type": "Internal"}),
         ("gke", False, {}),
         (
-            "eks", True,
+            "eks",
+            True,
             {
                 "service.beta.kubernetes.io/aws-load-balancer-type": "nlb",
                 "service.beta.kubernetes.io/aws-load-balancer-internal": "true",
@@ -195,7 +206,8 @@ def test_envoy_lets_streams_and_uploads_run() -> None:
             },
         ),
         (
-            "aks", True,
+            "aks",
+            True,
             {
                 "service.beta.kubernetes.io/azure-load-balancer-internal": "true",
                 "service.beta.kubernetes.io/azure-load-balancer-tcp-idle-timeout": "30",
@@ -203,7 +215,7 @@ def test_envoy_lets_streams_and_uploads_run() -> None:
         ),
         ("minikube", True, {}),
     ],
-)  # fmt: skip
+)
 def test_load_balancer_is_internal_in_the_words_of_the_cloud(target: str, internal: bool, wanted: Any) -> None:
     objects = gateway.gateway_objects(routed(target, internal=internal))
     proxy = by_kind(objects, "EnvoyProxy")["nemo"]["spec"]["provider"]["kubernetes"]
@@ -248,10 +260,14 @@ def test_gke_checks_health_and_waits_long_enough() -> None:
         for name, made in by_kind(objects, "HealthCheckPolicy").items()
     }
     assert checks == {
-        "nemo-data-store": "/v1/health", "nemo-entity-store": "/health", "nemo-customizer": "/v1/health/ready",
-        "nemo-evaluator": "/health", "nemo-core-api": "/health", "llama3-2-3b-instruct": "/v1/health/ready",
+        "nemo-data-store": "/v1/health",
+        "nemo-entity-store": "/health",
+        "nemo-customizer": "/v1/health/ready",
+        "nemo-evaluator": "/health",
+        "nemo-core-api": "/health",
+        "llama3-2-3b-instruct": "/v1/health/ready",
         "mlflow-tracking": "/health",
-    }  # fmt: skip
+    }
     timeouts = by_kind(objects, "GCPBackendPolicy")
     assert set(checks) - set(timeouts) == {"nemo-entity-store"}
     assert {made["spec"]["default"]["timeoutSec"] for made in timeouts.values()} == {3600}
@@ -269,8 +285,9 @@ def test_aws_gateway() -> None:
     assert reference == {"group": "gateway.k8s.aws", "kind": "LoadBalancerConfiguration", "name": "nemo"}
     targets = by_kind(objects, "TargetGroupConfiguration")
     assert targets["nemo-data-store"]["spec"]["defaultConfiguration"] == {
-        "targetType": "ip", "healthCheckConfig": {"healthCheckProtocol": "HTTP", "healthCheckPath": "/v1/health"},
-    }  # fmt: skip
+        "targetType": "ip",
+        "healthCheckConfig": {"healthCheckProtocol": "HTTP", "healthCheckPath": "/v1/health"},
+    }
 
 
 @pytest.mark.parametrize(("controller", "timeouts"), [("istio", True), ("other", True), ("traefik", False)])
@@ -335,7 +352,8 @@ def test_traefik() -> None:
                 "http": {
                     "paths": [
                         {
-                            "path": path, "pathType": "Prefix",
+                            "path": path,
+                            "pathType": "Prefix",
                             "backend": {"service": {"name": "nemo-evaluator", "port": {"number": 7331}}},
                         }
                         for path in ("/v1/evaluation", "/v2/evaluation")
@@ -343,7 +361,7 @@ def test_traefik() -> None:
                 },
             }
         ],
-    }  # fmt: skip
+    }
     assert notes(found["nemo-evaluator"], "traefik.ingress.kubernetes.io/") == {"router.entrypoints": "web"}
 
 
@@ -369,9 +387,13 @@ def test_alb() -> None:
     said = notes(found["nemo-customizer"], "alb.ingress.kubernetes.io/")
     assert json.loads(said.pop("listen-ports")) == [{"HTTP": 80}, {"HTTPS": 443}]
     assert said == {
-        "group.name": "nemo-gateway", "scheme": "internal", "target-type": "ip", "healthcheck-path": "/v1/health/ready",
-        "load-balancer-attributes": "idle_timeout.timeout_seconds=1800", "ssl-redirect": "443",
-    }  # fmt: skip
+        "group.name": "nemo-gateway",
+        "scheme": "internal",
+        "target-type": "ip",
+        "healthcheck-path": "/v1/health/ready",
+        "load-balancer-attributes": "idle_timeout.timeout_seconds=1800",
+        "ssl-redirect": "443",
+    }
     assert found["nemo-customizer"]["spec"]["tls"] == [{"hosts": ["nemo.ai.example.com"]}]
 
 
@@ -385,14 +407,19 @@ def test_nginx_of_f5() -> None:
     found = ingresses("nginx-f5", tls={"kind": "self-signed"})
     masters = {name: made for name, made in found.items() if made["metadata"]["namespace"] == "nemo-gateway"}
     assert {made["spec"]["rules"][0]["host"] for made in masters.values()} == {
-        "nemo.ai.example.com", "nim.ai.example.com", "data-store.ai.example.com", "mlflow.ai.example.com",
+        "nemo.ai.example.com",
+        "nim.ai.example.com",
+        "data-store.ai.example.com",
+        "mlflow.ai.example.com",
         "llama3-2-3b-instruct.ai.example.com",
-    }  # fmt: skip
+    }
     assert all("http" not in made["spec"]["rules"][0] and made["spec"]["tls"] for made in masters.values())
     assert notes(found["host-data-store"], "nginx.org/") == {
-        "mergeable-ingress-type": "minion", "proxy-read-timeout": "3600s", "proxy-send-timeout": "3600s",
+        "mergeable-ingress-type": "minion",
+        "proxy-read-timeout": "3600s",
+        "proxy-send-timeout": "3600s",
         "client-max-body-size": "0",
-    }  # fmt: skip
+    }
     assert notes(found["host-nim"], "nginx.org/")["proxy-buffering"] == "false"
     assert "tls" not in found["host-nim"]["spec"]
 
@@ -401,12 +428,16 @@ def test_retired_nginx() -> None:
     found = ingresses("nginx")
     prefix = "nginx.ingress.kubernetes.io/"
     assert notes(found["host-nim"], prefix) == {
-        "proxy-read-timeout": "3600", "proxy-send-timeout": "3600", "proxy-buffering": "off",
-    }  # fmt: skip
+        "proxy-read-timeout": "3600",
+        "proxy-send-timeout": "3600",
+        "proxy-buffering": "off",
+    }
     assert notes(found["nemo-data-store"], prefix) == {
-        "proxy-read-timeout": "3600", "proxy-send-timeout": "3600", "proxy-body-size": "0",
+        "proxy-read-timeout": "3600",
+        "proxy-send-timeout": "3600",
+        "proxy-body-size": "0",
         "proxy-request-buffering": "off",
-    }  # fmt: skip
+    }
     assert notes(found["nemo-entity-store"], prefix) == {}
 
 

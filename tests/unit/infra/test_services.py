@@ -15,9 +15,15 @@ def by_name(stack: Any) -> dict[str, ServiceSpec]:
 
 def test_ports_follow_each_other(tmp_path: Path) -> None:
     assert plan(tmp_path, base_port=30000).ports == {
-        "gateway": 30000, "data_store": 30001, "nim": 30002, "mlflow": 30003,
-        "judge": 30004, "entity_store": 30005, "customizer": 30006, "evaluator": 30007,
-    }  # fmt: skip
+        "gateway": 30000,
+        "data_store": 30001,
+        "nim": 30002,
+        "mlflow": 30003,
+        "judge": 30004,
+        "entity_store": 30005,
+        "customizer": 30006,
+        "evaluator": 30007,
+    }
 
 
 def test_every_service_comes_after_what_it_needs(tmp_path: Path) -> None:

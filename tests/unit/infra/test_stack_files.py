@@ -1,8 +1,9 @@
-"""The stack files of the Kubernetes targets are complete, valid, and the same where they can be."""
+"""Stack files: the starters are short and valid, the annotated forms complete, and reading refuses what is wrong."""
 
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,27 +11,24 @@ import yaml
 from pydantic import BaseModel
 
 from infra import config
+from infra.config import stack_file
 from infra.config.clusters import CloudCluster
-from infra.config.load import section_in
+from infra.config.section import section_in
 from infra.config.stack import SECRET_KEYS, TARGETS
-from tests.unit.infra.cluster_support import CLOUDS, ROOT
+from nemostack.errors import SettingsError
+from tests.unit.infra.cluster_support import ROOT
 
 CLUSTERS = [target for target in TARGETS if target != "local"]
-SHARED = "===== Identical in all Kubernetes stack files from here on"
-KEY = re.compile(r"^\s*(?:# )?\s*(?:- |- \{ )?(?:nemostack:)?(\w+):(?: |$)", re.MULTILINE)
+KEY = re.compile(r"^\s*(?:# )*\s*(?:- )?(?:nemostack:)?(\w+):(?: |$)", re.MULTILINE)
 INLINE = re.compile(r"[{,] (\w+): ")
-SECRET = {"nemostack:ngc_api_key": "key-of-the-test"}
+SECRET = "\n  nemostack:ngc_api_key:\n    secure: v1:abc\n"
 
 
-def text(target: str) -> str:
-    return (ROOT / f"Pulumi.{target}.yaml").read_text()
-
-
-def load(target: str, content: str) -> Any:
-    shipped = yaml.safe_load(content)["config"]
-    raw = {key: value if isinstance(value, str) else json.dumps(value) for key, value in shipped.items()}
-    assert raw["nemostack:target"] == target
-    return config.load(raw | SECRET)
+def written(folder: Path, content: str) -> Path:
+    """A stack file in which the placeholders are replaced."""
+    path = folder / "Pulumi.mine.yaml"
+    path.write_text(content.replace(stack_file.PLACEHOLDER, "acme-shared") + SECRET)
+    return path
 
 
 def keys_of(model: type[BaseModel]) -> Iterator[str]:
@@ -46,84 +44,76 @@ def named(content: str) -> set[str]:
     return {*KEY.findall(content), *INLINE.findall(content)}
 
 
-def enabled(content: str) -> str:
-    """A file with all its choices taken: what is commented out, and looks like a key or an item, is in force."""
-    return re.sub(r"^(\s*)# (?=\s*(?:- |[\w:]+:(?: |$)))", r"\1", content, flags=re.MULTILINE)
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_starter_is_short_and_valid(target: str, tmp_path: Path) -> None:
+    content = stack_file.starter(target, "mine")
+    assert len(content.splitlines()) <= 40
+    assert content.startswith("# yaml-language-server: $schema=docs/config.schema.json\n")
+    assert "Stack mine: " in content
+    assert stack_file.check(written(tmp_path, content)).target == target
 
 
-@pytest.mark.parametrize("target", CLUSTERS)
-def test_it_is_valid(target: str) -> None:
-    assert load(target, text(target)).target == target
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_annotated_form_means_what_the_starter_means(target: str, tmp_path: Path) -> None:
+    """Each key that the starter leaves out is there, and is set to its default."""
+    short = stack_file.check(written(tmp_path, stack_file.starter(target, "mine")))
+    full = stack_file.check(written(tmp_path, stack_file.annotated(target, "mine")))
+    assert full.model_dump() == short.model_dump()
 
 
-@pytest.mark.parametrize("target", CLUSTERS)
-def test_it_names_every_setting(target: str) -> None:
-    missing = set(keys_of(TARGETS[target])) - named(text(target))
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_annotated_form_names_every_setting(target: str) -> None:
+    missing = set(keys_of(TARGETS[target])) - named(stack_file.annotated(target))
     assert not missing
 
 
-@pytest.mark.parametrize("target", CLUSTERS)
-def test_it_names_nothing_else(target: str) -> None:
-    known = {*keys_of(TARGETS[target]), "config"}
-    examples = {"data_store", "key", "value", "effect"}
-    unknown = named(text(target).split("config:\n", 1)[1]) - known - examples
-    assert not unknown
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_examples_are_the_annotated_forms(target: str) -> None:
+    path = ROOT / "examples" / "stacks" / f"{target}.yaml"
+    assert path.read_text() == stack_file.annotated(target), "run `python -m infra.config.reference`"
 
 
 @pytest.mark.parametrize("target", CLUSTERS)
-def test_what_is_not_of_the_target_is_the_default(target: str) -> None:
-    loaded = load(target, text(target))
-    least: dict[str, str] = {"nemostack:target": target}
-    if target in CLOUDS:
-        least[f"nemostack:{target}"] = json.dumps(CLOUDS[target])
-    if target == "existing":
-        least["nemostack:storage"] = json.dumps({"rwx_class_name": loaded.storage.rwx_class_name})
-    defaults = config.load(least | SECRET)
-    assert loaded.model_dump(exclude={target}) == defaults.model_dump(exclude={target})
-    mine, theirs = loaded.cluster.model_dump(), defaults.cluster.model_dump()  # type: ignore[union-attr]
-    asked = {name for name, field in type(loaded.cluster).model_fields.items() if field.is_required()}
-    assert {key: mine[key] for key in mine if key not in asked} == {
-        key: theirs[key] for key in mine if key not in asked
-    }
-
-
-@pytest.mark.parametrize("target", CLUSTERS)
-def test_pools_of_clouds_serve_and_train(target: str) -> None:
-    cluster = load(target, text(target)).cluster
-    if isinstance(cluster, CloudCluster):
-        assert [len(pool.taints) for pool in cluster.gpu_pools] == [1, 1]
-        assert cluster.gpu_pools[0].max == 2
-
-
-def test_they_do_not_drift() -> None:
-    parts = {target: text(target).split(SHARED) for target in CLUSTERS}
-    assert {target: len(part) for target, part in parts.items()} == dict.fromkeys(CLUSTERS, 2)
-    first = parts[CLUSTERS[0]][1]
-    for target, (_, shared) in parts.items():
-        assert shared == first, f"Pulumi.{target}.yaml and Pulumi.{CLUSTERS[0]}.yaml differ below the line"
+def test_pools_of_clouds_serve_and_train(target: str, tmp_path: Path) -> None:
+    settings = stack_file.check(written(tmp_path, stack_file.starter(target, "mine")))
+    assert isinstance(settings, config.ClusterStackConfig)
+    if isinstance(settings.cluster, CloudCluster):
+        assert [len(pool.taints) for pool in settings.cluster.gpu_pools] == [1, 1]
+        assert settings.cluster.gpu_pools[0].max == 2
 
 
 @pytest.mark.parametrize("target", CLUSTERS)
 def test_secrets_are_commands_and_never_values(target: str) -> None:
+    content = stack_file.annotated(target)
     for key in SECRET_KEYS:
-        lines = [line for line in text(target).splitlines() if f"nemostack:{key}" in line]
+        lines = [line for line in content.splitlines() if f"--secret nemostack:{key}" in line]
         assert len(lines) == 1, key
         assert lines[0].startswith(f"#   pulumi config set -s {target} --secret nemostack:{key}"), key
 
 
-@pytest.mark.parametrize("target", CLUSTERS)
+def enabled(content: str, keys: set[str]) -> str:
+    """A file with all its choices taken: the keys and items that are commented out are in force."""
+    pattern = re.compile(rf"^(\s*)# (?=\s*(?:# )*(?:- )?(?:nemostack:)?(?:{'|'.join(keys)}):(?: |$))", re.MULTILINE)
+    while (taken := pattern.sub(r"\1", content)) != content:
+        content = taken
+    return content
+
+
+@pytest.mark.parametrize("target", TARGETS)
 def test_what_is_commented_out_has_its_place(target: str) -> None:
-    """With every choice in force the file is still YAML, and each key is where the model has it."""
-    body = text(target).split("config:\n", 1)[1]
-    loaded = yaml.safe_load(enabled(body))
-    sections = {key.removeprefix("nemostack:"): value for key, value in loaded.items()}
+    """With every choice in force each key is where the model has it."""
+    body = stack_file.annotated(target).split("config:\n", 1)[1]
+    sections = {
+        key.removeprefix("nemostack:"): value
+        for key, value in yaml.safe_load(enabled(body, set(keys_of(TARGETS[target])))).items()
+    }
     misplaced = list(strangers(sections, TARGETS[target], ""))
     assert not misplaced
 
 
-def strangers(said: Any, model: type[BaseModel], path: str) -> Iterator[str]:
+def strangers(values: Any, model: type[BaseModel], path: str) -> Iterator[str]:
     """Paths of keys that the model does not have at their place."""
-    for item in said if isinstance(said, list) else [said]:
+    for item in values if isinstance(values, list) else [values]:
         for key, value in (item or {}).items():
             field = model.model_fields.get(key)
             if field is None:
@@ -133,14 +123,66 @@ def strangers(said: Any, model: type[BaseModel], path: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("target", CLUSTERS)
-def test_the_page_of_a_target_is_about_its_stack_file(target: str) -> None:
+def test_the_page_of_a_target_is_about_its_stack_file(target: str, tmp_path: Path) -> None:
     page = (ROOT / "docs/targets" / f"{target}.md").read_text()
-    cluster = load(target, text(target)).cluster
+    settings = stack_file.check(written(tmp_path, stack_file.starter(target, "mine")))
+    assert isinstance(settings, config.ClusterStackConfig)
+    cluster = settings.cluster
     if isinstance(cluster, CloudCluster):
         for pool in cluster.gpu_pools:
             machine = pool.resolve(target).name
             assert re.search(rf"ool {pool.name}|gpu-{pool.name}", page), pool.name
             assert f"{machine}, {pool.min} to {pool.max} node" in page, machine
-        assert f"{cluster.system_pool.machine}, {cluster.system_pool.min} to {cluster.system_pool.max} nodes" in page  # type: ignore[attr-defined]
+        system = cluster.system_pool  # type: ignore[attr-defined]
+        assert f"{system.machine}, {system.min} to {system.max} nodes" in page
     for needed in ("```mermaid", "## Cleanup", f"pulumi up -s {target}", "## Verification status"):
         assert needed in page, needed
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+
+def test_placeholders_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "Pulumi.mine.yaml"
+    path.write_text(stack_file.starter("gke", "mine"))
+    with pytest.raises(SettingsError, match=r"^nemostack:gke\.project: still replace-me: put your own value here$"):
+        stack_file.check(path)
+
+
+def test_a_secret_in_plain_text_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    path = tmp_path / "Pulumi.mine.yaml"
+    path.write_text("config:\n  nemostack:target: local\n  nemostack:hf_token: hf_abcdefgh\n")
+    with pytest.raises(SettingsError, match="stored in plain text: pulumi config set --secret") as refused:
+        stack_file.check(path)
+    assert "hf_abcdefgh" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("config: [", "cannot be read"),
+        ("- a\n", "has no mapping `config`"),
+        ("config:\n", "has no mapping `config`"),
+        ("config:\n  nemostack:target: gkee\n", "'gkee' is unknown; choose one of"),
+    ],
+)
+def test_what_is_no_stack_file(content: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "Pulumi.mine.yaml"
+    path.write_text(content)
+    with pytest.raises(SettingsError, match=message):
+        stack_file.check(path)
+
+
+def test_a_file_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"there is no .*Pulumi\.mine\.yaml: `nemostack config init` writes one"):
+        stack_file.check(tmp_path / "Pulumi.mine.yaml")
+
+
+def test_values_arrive_as_the_engine_hands_them_over(tmp_path: Path) -> None:
+    path = tmp_path / "Pulumi.mine.yaml"
+    path.write_text("config:\n  nemostack:target: local\n  nemostack:local: {base_port: 19080}\n  aws:region: x\n")
+    assert stack_file.read(path) == {
+        "nemostack:target": "local",
+        "nemostack:local": json.dumps({"base_port": 19080}),
+        "aws:region": "x",
+    }

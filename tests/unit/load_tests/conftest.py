@@ -1,6 +1,7 @@
 """The mock server as an oracle: it writes down when it sent what, and the client's numbers are held against that."""
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -42,12 +43,13 @@ def load(tmp_path: Path, prompts_file: Path) -> Callable[..., Outcome]:
     """`python -m load_tests` as a user runs it."""
     runs = 0
 
-    def run(*arguments: str, timeout: float = 90) -> Outcome:
+    def run(nim_url: str, *options: str, timeout: float = 180) -> Outcome:
         nonlocal runs
         runs += 1
         folder = tmp_path / f"run-{runs}"
-        command = [sys.executable, "-m", "load_tests", "--prompts", str(prompts_file), "--out", str(folder), *arguments]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False)
-        return Outcome(done.returncode, done.stdout, done.stderr, folder)
+        command = [sys.executable, "-m", "load_tests", "--nim-url", nim_url, "--prompts", str(prompts_file)]
+        command += ["--out", str(folder), *shlex.split(" ".join(options))]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False)
+        return Outcome(ended.returncode, ended.stdout, ended.stderr, folder)
 
     return run

@@ -7,10 +7,11 @@ import statistics
 import numpy as np
 import pytest
 
-from load_tests import metrics, plots
-from load_tests.arrivals import schedule
-from load_tests.gates import Slo, Verdict, judge, overall
-from load_tests.records import RequestRecord
+from load_tests.client.records import RequestRecord
+from load_tests.report import plots
+from load_tests.traffic.arrivals import schedule
+from load_tests.verdict import metrics
+from load_tests.verdict.slo import Slo, Verdict, judge, overall
 
 
 def _record(
@@ -151,8 +152,3 @@ def test_workers_split_a_schedule_without_changing_it() -> None:
 
 def test_in_flight_counts_open_spans() -> None:
     assert plots.in_flight([(0.0, 2.0), (1.0, 3.0)])[-4:] == [(0.0, 1.0), (1.0, 2.0), (2.0, 1.0), (3.0, 0.0)]
-
-
-def test_ticks_are_round_and_inside() -> None:
-    assert plots.ticks(0, 87) == [0, 20, 40, 60, 80]
-    assert plots.ticks(0, 0) == [0]

@@ -1,60 +1,128 @@
-"""What is refused before a single request, with what message."""
+"""The checks before the first request: models, adapters, prompts and objectives."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
 import pytest
 
-from load_tests.adapters import Mix, PreflightError, ServedModels, cold_starts, discover, no_adapters_hint
-from load_tests.gates import read_slo
-from load_tests.prompts import bodies, read_prompts
+from load_tests.traffic.adapters import Mix, ServedModels, cold_starts, discover, no_adapters_hint
+from load_tests.traffic.prompts import Api, bodies, read_prompts
+from load_tests.verdict.slo import read_slo
+from nemostack.errors import BadInput, ServiceError, Unreachable
+
+
+def _list(*rows: Mapping[str, object]) -> httpx.MockTransport:
+    return httpx.MockTransport(lambda _: httpx.Response(200, json={"object": "list", "data": rows}))
 
 
 def _nim(*rows: tuple[str, str | None]) -> httpx.MockTransport:
-    data = [{"id": model, "parent": parent} for model, parent in rows]
-    return httpx.MockTransport(lambda _: httpx.Response(200, json={"object": "list", "data": data}))
+    return _list(*({"id": model, "parent": parent} for model, parent in rows))
 
 
 def test_adapters_are_the_children_of_the_base_model() -> None:
     nim = _nim(("m/base", None), ("b@2", "m/base"), ("a@1", "m/base"), ("m/base", None))
-    assert discover("http://nim", base_model=None, wanted=None, transport=nim) == ServedModels("m/base", ("a@1", "b@2"))
-    assert discover("http://nim", base_model=None, wanted=[], transport=nim) == ServedModels("m/base", ())
+    assert discover("http://nim", base_model=None, requested="auto", transport=nim) == ServedModels(
+        "m/base", ("a@1", "b@2")
+    )
+    assert discover("http://nim", base_model=None, requested=[], transport=nim) == ServedModels("m/base", ())
 
 
 def test_who_is_loaded_is_said_and_how_to_get_adapters() -> None:
     nim = _nim(("m/base", None), ("b@2", "m/base"), ("a@1", "m/base"))
-    assert discover("http://nim", base_model=None, wanted=None, transport=nim).summary == (
+    assert discover("http://nim", base_model=None, requested="auto", transport=nim).summary == (
         "base model m/base and 2 adapters"
     )
-    alone = discover("http://nim", base_model=None, wanted=None, transport=_nim(("m/base", None)))
+    alone = discover("http://nim", base_model=None, requested="auto", transport=_nim(("m/base", None)))
     assert alone.summary == "base model m/base and 0 adapters"
     assert "`nemostack customize` trains one" in no_adapters_hint(alone)
     # a server that does not say whose adapters they are
     silent = _nim(("m/base", None), ("b@2", None), ("a@1", None))
-    found = discover("http://nim", base_model="m/base", wanted=None, transport=silent)
+    found = discover("http://nim", base_model="m/base", requested="auto", transport=silent)
     assert found.adapters == ()
-    assert "no adapter names m/base as its parent" in no_adapters_hint(found)
+    assert "no model names m/base as its parent or root" in no_adapters_hint(found)
     assert "--adapters a@1,b@2" in no_adapters_hint(found)
+
+
+# As NIM 1.x lists them, and vLLM before 0.5.4: the root of each row is the served name of the base model.
+BY_ROOT: list[dict[str, object]] = [
+    {"id": "meta/llama3-8b-instruct", "root": "meta/llama3-8b-instruct", "parent": None},
+    {"id": "llama3-8b-instruct-lora_vhf-math-v1", "root": "meta/llama3-8b-instruct", "parent": None},
+]
+# As vLLM lists them from 0.5.4 on, here with two served names: adapters name the first of them as their parent.
+BY_PARENT: list[dict[str, object]] = [
+    {"id": "llama", "root": "/models/llama", "parent": None, "max_model_len": 8192},
+    {"id": "meta/llama", "root": "/models/llama", "parent": None, "max_model_len": 8192},
+    {"id": "math", "root": "/adapters/math", "parent": "llama", "max_model_len": None},
+]
+# vLLM 0.5.0 to 0.5.3 with two served names: only rows of base models have a max_model_len.
+BY_ROOT_TWO_NAMES: list[dict[str, object]] = [
+    {"id": "llama", "root": "llama", "parent": None, "max_model_len": 8192},
+    {"id": "meta/llama", "root": "llama", "parent": None, "max_model_len": 8192},
+    {"id": "math", "root": "llama", "parent": None, "max_model_len": None},
+]
+
+
+@pytest.mark.parametrize(
+    ("rows", "base_model", "base", "adapters"),
+    [
+        pytest.param(BY_ROOT, None, BY_ROOT[0]["id"], [BY_ROOT[1]["id"]], id="by-root"),
+        pytest.param(BY_ROOT, BY_ROOT[0]["id"], BY_ROOT[0]["id"], [BY_ROOT[1]["id"]], id="by-root-named"),
+        pytest.param(BY_PARENT, None, "llama", ["math"], id="two-names"),
+        pytest.param(BY_PARENT, "llama", "llama", ["math"], id="two-names-first"),
+        pytest.param(BY_PARENT, "meta/llama", "meta/llama", ["math"], id="two-names-second"),
+        pytest.param(BY_ROOT_TWO_NAMES, None, "llama", ["math"], id="by-root-two-names"),
+        pytest.param(BY_ROOT_TWO_NAMES, "meta/llama", "meta/llama", ["math"], id="by-root-two-names-second"),
+        pytest.param(BY_ROOT[:1], None, BY_ROOT[0]["id"], [], id="no-adapters"),
+    ],
+)
+def test_adapters_are_recognised_however_the_server_lists_them(
+    rows: list[dict[str, object]], base_model: str | None, base: str, adapters: list[str]
+) -> None:
+    models = discover("http://nim", base_model=base_model, requested="auto", transport=_list(*rows))
+    assert models == ServedModels(base, tuple(adapters))
+
+
+def test_two_base_models_have_their_own_adapters() -> None:
+    nim = _list(*BY_PARENT, {"id": "qwen", "root": "/models/qwen"}, {"id": "tales", "root": "/a/t", "parent": "qwen"})
+    with pytest.raises(BadInput, match="lists 2 base models"):
+        discover("http://nim", base_model=None, requested="auto", transport=nim)
+    models = discover("http://nim", base_model="qwen", requested="all", transport=nim)
+    assert (models.adapters, models.others) == (("tales",), ("llama", "math", "meta/llama"))
+
+
+def test_all_adapters_of_a_model_without_any_are_refused() -> None:
+    nim = _nim(("m/base", None))
+    with pytest.raises(BadInput, match=r"lists no adapter of m/base: NIM serves no adapter: `nemostack customize`"):
+        discover("http://nim", base_model=None, requested="all", transport=nim)
+
+
+def test_a_private_ca_is_named_with_its_remedy() -> None:
+    def refuse(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: no local issuer")
+
+    with pytest.raises(Unreachable, match=r"set SSL_CERT_FILE and REQUESTS_CA_BUNDLE"):
+        discover("https://nim", base_model=None, requested="auto", transport=httpx.MockTransport(refuse))
 
 
 def test_unknown_adapter_names_what_is_there() -> None:
     nim = _nim(("m/base", None), ("a@1", "m/base"))
-    with pytest.raises(PreflightError, match=r"adapter z@9 is not served .* found: a@1, m/base"):
-        discover("http://nim", base_model=None, wanted=["a@1", "z@9"], transport=nim)
+    with pytest.raises(BadInput, match=r"adapter z@9 is not served .* served: a@1, m/base"):
+        discover("http://nim", base_model=None, requested=["a@1", "z@9"], transport=nim)
 
 
 def test_unknown_or_ambiguous_base_model() -> None:
-    with pytest.raises(PreflightError, match="base model x is not served"):
-        discover("http://nim", base_model="x", wanted=None, transport=_nim(("m", None)))
-    with pytest.raises(PreflightError, match=r"lists 2 base models \(m, n\); name one"):
-        discover("http://nim", base_model=None, wanted=None, transport=_nim(("m", None), ("n", None)))
+    with pytest.raises(BadInput, match="base model x is not served"):
+        discover("http://nim", base_model="x", requested="auto", transport=_nim(("m", None)))
+    with pytest.raises(BadInput, match=r"lists 2 base models \(m, n\); name one"):
+        discover("http://nim", base_model=None, requested="auto", transport=_nim(("m", None), ("n", None)))
 
 
 @pytest.mark.parametrize("reply", [httpx.Response(503), httpx.Response(200, text="hi"), httpx.Response(200, json=[])])
 def test_a_server_that_is_no_nim(reply: httpx.Response) -> None:
-    with pytest.raises(PreflightError, match=r"GET http://nim/v1/models failed"):
-        discover("http://nim", base_model=None, wanted=None, transport=httpx.MockTransport(lambda _: reply))
+    with pytest.raises(ServiceError, match=r"GET http://nim/v1/models failed"):
+        discover("http://nim", base_model=None, requested="auto", transport=httpx.MockTransport(lambda _: reply))
 
 
 MODELS = ServedModels("base", ("a", "b", "c"))
@@ -69,7 +137,7 @@ def test_shares() -> None:
     assert Mix("weights", 0.5, 1.0, (("base", 1.0), ("b", 0.0))).shares(MODELS) == pytest.approx(
         {"base": 1 / 3, "a": 1 / 3, "c": 1 / 3}
     )
-    with pytest.raises(PreflightError, match=r"weight for z, .* found: base, a, b, c"):
+    with pytest.raises(BadInput, match=r"weight for z, .* models: base, a, b, c"):
         Mix("weights", 0.5, 1.0, (("z", 1.0),)).shares(MODELS)
 
 
@@ -95,23 +163,62 @@ def test_cold_is_first_use_or_pushed_out() -> None:
 def test_prompts_name_the_bad_line(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     path.write_text('{"prompt": "a"}\n\n{"text": "b"}\n')
-    with pytest.raises(PreflightError, match=r"p\.jsonl:3: no \"prompt\""):
-        read_prompts(path)
+    with pytest.raises(BadInput, match=r"p\.jsonl:3: no \"prompt\""):
+        read_prompts(path, api="completions")
     path.write_text("")
-    with pytest.raises(PreflightError, match="holds no prompts"):
-        read_prompts(path)
+    with pytest.raises(BadInput, match="holds no prompts"):
+        read_prompts(path, api="completions")
+
+
+CHAT = '{"messages": [{"role": "user", "content": "hi"}]}'
+
+
+@pytest.mark.parametrize(
+    ("rows", "api", "complaint"),
+    [
+        ([CHAT], "completions", r'p\.jsonl:1: "messages" are not for the completions API; use --api chat'),
+        (['{"prompt": "a"}', CHAT], "completions", r"p\.jsonl:2: .* use --api chat"),
+        (['{"prompt": ["a", "b"]}'], "completions", r'p\.jsonl:1: "prompt" is not text'),
+        (['{"prompt": ["a", "b"]}'], "chat", r'p\.jsonl:1: "prompt" is not text'),
+        (['{"prompt": [1, 2, 3]}'], "completions", r'p\.jsonl:1: "prompt" is not text'),
+        (['{"messages": ["hi"]}'], "chat", r'p\.jsonl:1: "messages" is not a list of objects'),
+        (['{"messages": {"role": "user"}}'], "chat", r'p\.jsonl:1: "messages" is not a list of objects'),
+        (['{"messages": []}'], "chat", r'p\.jsonl:1: no "prompt" text and no "messages" list'),
+        (["[1]"], "chat", r"p\.jsonl:1: not a JSON object"),
+    ],
+)
+def test_rows_that_the_api_cannot_take_are_refused_before_the_run(
+    tmp_path: Path, rows: list[str], api: Api, complaint: str
+) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text("\n".join(rows))
+    with pytest.raises(BadInput, match=complaint):
+        read_prompts(path, api=api)
+
+
+def test_the_chat_api_takes_texts_and_messages(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"prompt": "a"}\n' + CHAT)
+    assert read_prompts(path, api="chat") == ["a", [{"role": "user", "content": "hi"}]]
+
+
+def test_a_unique_prefix_goes_before_a_message_of_parts() -> None:
+    parts = [{"type": "image_url", "image_url": {"url": "data:"}}]
+    chat = [{"role": "user", "content": parts}]
+    body = next(bodies([chat], api="chat", options={}, unique_prefix=True, seed=1))
+    assert body["messages"] == [{"role": "user", "content": [{"type": "text", "text": "[1-0-1] "}, *parts]}]
 
 
 def test_a_prompt_may_hold_what_some_take_for_the_end_of_a_line(tmp_path: Path) -> None:
     path, prompt = tmp_path / "p.jsonl", "one\u2028two\u2029three\u0085four"
     path.write_text(json.dumps({"prompt": prompt}, ensure_ascii=False) + "\n", encoding="utf-8")
-    assert read_prompts(path) == [prompt]
+    assert read_prompts(path, api="completions") == [prompt]
 
 
 def test_prompts_may_have_another_column(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     path.write_text('{"question": "a", "prompt": "not this"}\n{"question": "b"}\n')
-    assert read_prompts(path, "question") == ["a", "b"]
+    assert read_prompts(path, "question", api="completions") == ["a", "b"]
 
 
 def test_unique_prefixes_never_repeat() -> None:
@@ -153,7 +260,7 @@ def test_unique_prefixes_never_repeat() -> None:
 def test_slo_files_are_checked(tmp_path: Path, objective: dict[str, object], complaint: str) -> None:
     path = tmp_path / "slo.yaml"
     path.write_text(json.dumps({"version": 1, "objectives": [objective]}))  # JSON is YAML
-    with pytest.raises(PreflightError, match=complaint):
+    with pytest.raises(BadInput, match=complaint):
         read_slo(path)
 
 

@@ -16,21 +16,35 @@ from tests.unit.fake_kubectl import FakeKubectl
 from tests.unit.operations import healthy_cluster as h
 
 KINDS = {
-    "nodes": "Node", "namespaces": "Namespace", "persistentvolumes": "PersistentVolume", "pods": "Pod",
-    "storageclasses.storage.k8s.io": "StorageClass", "events": "Event", "services": "Service",
+    "nodes": "Node",
+    "namespaces": "Namespace",
+    "persistentvolumes": "PersistentVolume",
+    "pods": "Pod",
+    "storageclasses.storage.k8s.io": "StorageClass",
+    "events": "Event",
+    "services": "Service",
     "mutatingwebhookconfigurations.admissionregistration.k8s.io": "MutatingWebhookConfiguration",
     "validatingwebhookconfigurations.admissionregistration.k8s.io": "ValidatingWebhookConfiguration",
-    "persistentvolumeclaims": "PersistentVolumeClaim", "endpointslices.discovery.k8s.io": "EndpointSlice",
-    "jobs.batch": "Job", "deployments.apps": "Deployment", "statefulsets.apps": "StatefulSet",
-    "daemonsets.apps": "DaemonSet", "networkpolicies.networking.k8s.io": "NetworkPolicy",
-    "ingresses.networking.k8s.io": "Ingress", "gatewayclasses.gateway.networking.k8s.io": "GatewayClass",
-    "gateways.gateway.networking.k8s.io": "Gateway", "httproutes.gateway.networking.k8s.io": "HTTPRoute",
+    "persistentvolumeclaims": "PersistentVolumeClaim",
+    "endpointslices.discovery.k8s.io": "EndpointSlice",
+    "jobs.batch": "Job",
+    "deployments.apps": "Deployment",
+    "statefulsets.apps": "StatefulSet",
+    "daemonsets.apps": "DaemonSet",
+    "networkpolicies.networking.k8s.io": "NetworkPolicy",
+    "ingresses.networking.k8s.io": "Ingress",
+    "gatewayclasses.gateway.networking.k8s.io": "GatewayClass",
+    "gateways.gateway.networking.k8s.io": "Gateway",
+    "httproutes.gateway.networking.k8s.io": "HTTPRoute",
     "backendtrafficpolicies.gateway.envoyproxy.io": "BackendTrafficPolicy",
-    "nimservices.apps.nvidia.com": "NIMService", "nimcaches.apps.nvidia.com": "NIMCache",
-    "nemotrainingjobs.nvidia.com": "NemoTrainingJob", "podgroups.scheduling.volcano.sh": "PodGroup",
-    "certificates.cert-manager.io": "Certificate", "clusters.postgresql.cnpg.io": "Cluster",
+    "nimservices.apps.nvidia.com": "NIMService",
+    "nimcaches.apps.nvidia.com": "NIMCache",
+    "nemotrainingjobs.nvidia.com": "NemoTrainingJob",
+    "podgroups.scheduling.volcano.sh": "PodGroup",
+    "certificates.cert-manager.io": "Certificate",
+    "clusters.postgresql.cnpg.io": "Cluster",
     "customresourcedefinitions.apiextensions.k8s.io": "CustomResourceDefinition",
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -116,7 +130,8 @@ def test_log_commands_of_the_outputs(fake: FakeKubectl, tmp_path: Path) -> None:
     [
         (
             "E0105 12:00:00.1 1 memcache.go:265] noise\nThe connection to the server 10.0.0.1:6443 was refused - did",
-            Unreachable, "is the cluster up",
+            Unreachable,
+            "is the cluster up",
         ),
         ("Unable to connect to the server: dial tcp: lookup api.x on 1.1.1.1:53: no such host", Unreachable, "VPN"),
         ("Unable to connect to the server: tls: x509: certificate signed by unknown", Unreachable, "earlier one"),
@@ -124,13 +139,14 @@ def test_log_commands_of_the_outputs(fake: FakeKubectl, tmp_path: Path) -> None:
         ("error: You must be logged in to the server (Unauthorized)", Forbidden, "log in again"),
         (
             "Unable to connect to the server: getting credentials: exec: executable gke-gcloud-auth-plugin not found",
-            Forbidden, "plugin",
+            Forbidden,
+            "plugin",
         ),
         ('Error from server (NotFound): pods "x" not found', NotFound, 'pods "x" not found'),
         ('error: the server doesn\'t have a resource type "nimcaches"', NotFound, "nimcaches"),
         ("something odd", ServiceError, "something odd"),
     ],
-)  # fmt: skip
+)
 def test_failures(fake: FakeKubectl, said: str, kind: type[ServiceError], shown: str) -> None:
     fake.fail("version", said)
     with Kubectl.opened(h.outputs()) as opened, pytest.raises(ServiceError) as caught:
@@ -192,9 +208,10 @@ def test_kinds_that_are_not_served_are_not_asked_for(fake: FakeKubectl) -> None:
 def test_one_kind_refused_is_a_gap_and_the_rest_counts(fake: FakeKubectl) -> None:
     nodes = [one for one in h.objects() if one["kind"] == "Node"]
     fake.fail(
-        "get nodes", 'Error from server (Forbidden): events is forbidden: User "dev" cannot list resource "events"',
+        "get nodes",
+        'Error from server (Forbidden): events is forbidden: User "dev" cannot list resource "events"',
         stdout=json.dumps({"kind": "List", "items": nodes}),
-    )  # fmt: skip
+    )
     with Kubectl.opened(h.outputs()) as opened:
         seen = take(opened, h.outputs())
     assert len(seen.all("Node")) == 3

@@ -117,8 +117,8 @@ def test_a_stack_that_takes_too_long(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"nim_url": None}, "nim_url: Field required"),
-        ({"surprise": "x"}, "surprise: Extra inputs are not permitted"),
+        ({"nim_url": None}, "nim_url: field required"),
+        ({"surprise": "x"}, "surprise: extra inputs are not permitted"),
         ({"nim_url": "localhost:8000"}, "nim_url='localhost:8000'.*is no URL"),
         ({"nim_url": "ftp://me:secret@x"}, "is no URL"),
     ],

@@ -27,9 +27,11 @@ SERVICES = {
 }
 NAMESPACES = [address[0] for address in SERVICES.values()]
 PREFIXES = {
-    "/v1/datasets": "entity_store", "/v1/models": "entity_store",
-    "/v1/customization": "customizer", "/v1/evaluation": "evaluator",
-}  # fmt: skip
+    "/v1/datasets": "entity_store",
+    "/v1/models": "entity_store",
+    "/v1/customization": "customizer",
+    "/v1/evaluation": "evaluator",
+}
 
 
 def cluster_outputs(**changes: Any) -> ClusterOutputs:
@@ -85,9 +87,15 @@ def event(about: Object, reason: str, message: str, kind: str = "Warning") -> Ob
     involved = {"kind": about["kind"], "namespace": meta.get("namespace", ""), "name": meta["name"]}
     name = f"{meta['name']}.{reason.lower()}"
     return thing(
-        "Event", name, meta.get("namespace", "default"), involvedObject=involved, reason=reason, message=message,
-        type=kind, count=3,
-    )  # fmt: skip
+        "Event",
+        name,
+        meta.get("namespace", "default"),
+        involvedObject=involved,
+        reason=reason,
+        message=message,
+        type=kind,
+        count=3,
+    )
 
 
 def node(name: str, gpus: int) -> Object:
@@ -95,9 +103,12 @@ def node(name: str, gpus: int) -> Object:
     labels = {"nvidia.com/gpu.present": "true", "feature.node.kubernetes.io/pci-10de.present": "true"} if gpus else {}
     resources = {"cpu": "32", "memory": "256Gi", **({"nvidia.com/gpu": str(gpus)} if gpus else {})}
     return thing(
-        "Node", name, metadata={"labels": labels}, spec={"taints": [GPU_TAINT] if gpus else []},
+        "Node",
+        name,
+        metadata={"labels": labels},
+        spec={"taints": [GPU_TAINT] if gpus else []},
         status={"allocatable": resources, "conditions": [{"type": "Ready", "status": "True", "message": "ready"}]},
-    )  # fmt: skip
+    )
 
 
 def pod(key: str, gpus: int = 0, **spec: Any) -> Object:
@@ -117,11 +128,19 @@ def pod(key: str, gpus: int = 0, **spec: Any) -> Object:
         ],
     }
     return thing(
-        "Pod", f"{service}-0", namespace, metadata={"labels": {"app": service}},
-        spec={"containers": [container], "nodeName": "n0", "tolerations": tolerations,
-              "imagePullSecrets": [{"name": "nvcrimagepullsecret"}], **spec},
+        "Pod",
+        f"{service}-0",
+        namespace,
+        metadata={"labels": {"app": service}},
+        spec={
+            "containers": [container],
+            "nodeName": "n0",
+            "tolerations": tolerations,
+            "imagePullSecrets": [{"name": "nvcrimagepullsecret"}],
+            **spec,
+        },
         status=status,
-    )  # fmt: skip
+    )
 
 
 def url(key: str) -> str:
@@ -141,23 +160,46 @@ def behind(key: str) -> list[Object]:
     endpoint = {"conditions": {"ready": True}, "targetRef": {"kind": "Pod", "name": made["metadata"]["name"]}}
     return [
         made,
-        thing("Service", service, namespace, spec={
-            "type": "ClusterIP", "clusterIP": "10.96.0.7", "ports": [{"port": port, "targetPort": target}],
-        }),
-        thing("EndpointSlice", f"{service}-x", namespace, metadata={"labels": {"kubernetes.io/service-name": service}},
-              endpoints=[endpoint], ports=[{"port": target, "protocol": "TCP"}]),
-        thing("Deployment", service, namespace, spec={"replicas": 1, "template": template},
-              status={"readyReplicas": 1}),
-    ]  # fmt: skip
+        thing(
+            "Service",
+            service,
+            namespace,
+            spec={
+                "type": "ClusterIP",
+                "clusterIP": "10.96.0.7",
+                "ports": [{"port": port, "targetPort": target}],
+            },
+        ),
+        thing(
+            "EndpointSlice",
+            f"{service}-x",
+            namespace,
+            metadata={"labels": {"kubernetes.io/service-name": service}},
+            endpoints=[endpoint],
+            ports=[{"port": target, "protocol": "TCP"}],
+        ),
+        thing(
+            "Deployment", service, namespace, spec={"replicas": 1, "template": template}, status={"readyReplicas": 1}
+        ),
+    ]
 
 
 def policies(namespace: str) -> list[Object]:
     """Default deny, with the ways the stack needs."""
     dns = {"to": [{"namespaceSelector": {}}], "ports": [{"port": 53, "protocol": p} for p in ("UDP", "TCP")]}
-    mlflow = {"to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "mlflow"}}}],
-              "ports": [{"port": 5000, "protocol": "TCP"}]}  # fmt: skip
-    inward = {"from": [{"namespaceSelector": {"matchExpressions": [
-        {"key": "kubernetes.io/metadata.name", "operator": "In", "values": NAMESPACES}]}}]}  # fmt: skip
+    mlflow = {
+        "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "mlflow"}}}],
+        "ports": [{"port": 5000, "protocol": "TCP"}],
+    }
+    inward = {
+        "from": [
+            {
+                "namespaceSelector": {
+                    "matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": NAMESPACES}]
+                }
+            }
+        ]
+    }
     everyone = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     return [
         thing("NetworkPolicy", "default-deny", namespace, spec=dict(everyone)),
@@ -180,12 +222,16 @@ def webhook(name: str = "admission.volcano.sh", service: str = "volcano-admissio
 
 def route(accepted: str = "True") -> Object:
     """An HTTPRoute."""
-    parent = {"conditions": [
-        {"type": "Accepted", "status": accepted, "reason": "NotAllowedByListeners", "message": "no listener"},
-        {"type": "ResolvedRefs", "status": "True", "reason": "ResolvedRefs"},
-    ]}  # fmt: skip
-    spec = {"parentRefs": [{"name": "nemo"}], "rules": [
-        {"timeouts": {"request": "0s"}, "backendRefs": [{"name": "nemo-data-store", "port": 3000}]}]}  # fmt: skip
+    parent = {
+        "conditions": [
+            {"type": "Accepted", "status": accepted, "reason": "NotAllowedByListeners", "message": "no listener"},
+            {"type": "ResolvedRefs", "status": "True", "reason": "ResolvedRefs"},
+        ]
+    }
+    spec = {
+        "parentRefs": [{"name": "nemo"}],
+        "rules": [{"timeouts": {"request": "0s"}, "backendRefs": [{"name": "nemo-data-store", "port": 3000}]}],
+    }
     return thing("HTTPRoute", "nemo", "nemo-datastore", spec=spec, status={"parents": [parent]})
 
 
@@ -207,20 +253,34 @@ def objects() -> list[Object]:
     for namespace in NAMESPACES:
         found += policies(namespace)
     found += [
-        thing("StorageClass", "standard", provisioner="pd.csi.storage.gke.io", metadata={
-            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}),
+        thing(
+            "StorageClass",
+            "standard",
+            provisioner="pd.csi.storage.gke.io",
+            metadata={"annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+        ),
         claim("datastore-shared-storage", "nemo-datastore"),
         thing("GatewayClass", "envoy", spec={"controllerName": "gateway.envoyproxy.io/gatewayclass-controller"}),
-        gateway(), route(), webhook(),
+        gateway(),
+        route(),
+        webhook(),
         thing("Service", "volcano-admission", "volcano-system", spec={"ports": [{"port": 443}]}),
-        thing("EndpointSlice", "volcano-admission-x", "volcano-system",
-              metadata={"labels": {"kubernetes.io/service-name": "volcano-admission"}},
-              endpoints=[{"conditions": {"ready": True}}]),
-        thing("DaemonSet", "nvidia-device-plugin-daemonset", "gpu-operator",
-              status={"desiredNumberScheduled": 2, "numberReady": 2}),
+        thing(
+            "EndpointSlice",
+            "volcano-admission-x",
+            "volcano-system",
+            metadata={"labels": {"kubernetes.io/service-name": "volcano-admission"}},
+            endpoints=[{"conditions": {"ready": True}}],
+        ),
+        thing(
+            "DaemonSet",
+            "nvidia-device-plugin-daemonset",
+            "gpu-operator",
+            status={"desiredNumberScheduled": 2, "numberReady": 2},
+        ),
         thing("NIMCache", "llama", "llama", status={"state": "Ready"}),
         thing("PodGroup", "done", "nemo-customizer", spec={"minMember": 1}, status={"phase": "Running"}),
-    ]  # fmt: skip
+    ]
     return found
 
 

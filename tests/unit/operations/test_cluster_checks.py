@@ -129,9 +129,16 @@ def no_memory_left(b: Broken) -> None:
 
 
 def job_waits(b: Broken) -> None:
-    group = h.thing("PodGroup", "job-2", "nemo-customizer", spec={"minMember": 1}, status={
-        "phase": "Inqueue", "conditions": [
-            {"type": "Unschedulable", "status": "True", "message": "1/1 tasks in gang unschedulable"}]})  # fmt: skip
+    group = h.thing(
+        "PodGroup",
+        "job-2",
+        "nemo-customizer",
+        spec={"minMember": 1},
+        status={
+            "phase": "Inqueue",
+            "conditions": [{"type": "Unschedulable", "status": "True", "message": "1/1 tasks in gang unschedulable"}],
+        },
+    )
     group["metadata"]["creationTimestamp"] = h.stamp(40)
     b.objects.append(group)
     container = b.get("Deployment", "nemo-customizer")["spec"]["template"]["spec"]["containers"][0]
@@ -182,10 +189,13 @@ def key_is_wrong(b: Broken) -> None:
 
 def pull_user_eaten_by_shell(b: Broken) -> None:
     b.more["secrets"] = tuple(
-        secret_facts(h.pull_secret("llama", user="") if one["metadata"]["namespace"] == "llama"
-                     and one["metadata"]["name"] == "nvcrimagepullsecret" else one)
+        secret_facts(
+            h.pull_secret("llama", user="")
+            if one["metadata"]["namespace"] == "llama" and one["metadata"]["name"] == "nvcrimagepullsecret"
+            else one
+        )
         for one in h.secrets()
-    )  # fmt: skip
+    )
 
 
 def bitnami(b: Broken) -> None:
@@ -246,8 +256,12 @@ def no_pod_groups(b: Broken) -> None:
 def webhook_x509(b: Broken) -> None:
     job = h.thing("Job", "job-3", "nemo-customizer", spec={}, status={})
     b.objects.append(job)
-    b.event(job, "FailedCreate", 'Error creating: Internal error: failed calling webhook "mutatepod.volcano.sh": '
-            "tls: failed to verify certificate: x509: certificate signed by unknown authority")  # fmt: skip
+    b.event(
+        job,
+        "FailedCreate",
+        'Error creating: Internal error: failed calling webhook "mutatepod.volcano.sh": '
+        "tls: failed to verify certificate: x509: certificate signed by unknown authority",
+    )
 
 
 def webhook_without_service(b: Broken) -> None:
@@ -308,10 +322,15 @@ def adapters_from_nowhere(b: Broken) -> None:
 
 def small_uploads(b: Broken) -> None:
     path = {"path": "/", "backend": {"service": {"name": "nemo-data-store", "port": {"number": 3000}}}}
-    b.objects.append(h.thing(
-        "Ingress", "data-store", "nemo-datastore",
-        spec={"ingressClassName": "nginx", "rules": [{"http": {"paths": [path]}}]},
-        status={"loadBalancer": {"ingress": [{"ip": "10.0.0.9"}]}}))  # fmt: skip
+    b.objects.append(
+        h.thing(
+            "Ingress",
+            "data-store",
+            "nemo-datastore",
+            spec={"ingressClassName": "nginx", "rules": [{"http": {"paths": [path]}}]},
+            status={"loadBalancer": {"ingress": [{"ip": "10.0.0.9"}]}},
+        )
+    )
 
 
 def dns_in_the_namespace_only(b: Broken) -> None:
@@ -435,7 +454,7 @@ CASES: list[tuple[Callable[[Broken], None], str, str, str]] = [
     (adapters_from_nowhere, "adapter source", "there is no Service nemo/entity-store", "Entity Store must be ready"),
     (small_uploads, "route limits", "proxy-body-size is not set: larger uploads get 413", ""),
     (short_streams, "route limits", "Envoy ends streams and slow requests at 15 s", ""),
-]  # fmt: skip
+]
 # Sums that rightly change with the thing that is broken.
 FOLLOWS = {"volumes", "workloads", "nodes"}
 
@@ -525,8 +544,10 @@ def test_many_places_are_counted() -> None:
     for number in range(MAX_SHOWN + 3):
         pod = h.pod("nim", gpus=1)
         pod["metadata"]["name"] = f"extra-{number}"
-        pod["status"] = {"phase": "Pending", "conditions": [
-            {"type": "PodScheduled", "status": "False", "message": "2 Insufficient nvidia.com/gpu."}]}  # fmt: skip
+        pod["status"] = {
+            "phase": "Pending",
+            "conditions": [{"type": "PodScheduled", "status": "False", "message": "2 Insufficient nvidia.com/gpu."}],
+        }
         broken.objects.append(pod)
     found = [f for f in wrong(broken.snapshot()) if f.check == "GPUs short"]
     assert len(found) == MAX_SHOWN + 1

@@ -47,8 +47,9 @@ def test_ctrl_c_is_the_commands_to_handle(tmp_path: Path) -> None:
         "environment.variables = lambda: {'PATH': os.environ['PATH']};"
         f"sys.exit(commands.run([sys.executable, '-c', {child!r}])[0])"
     )
-    with subprocess.Popen([sys.executable, "-c", program], start_new_session=True, stdout=subprocess.PIPE,
-                          text=True, cwd=environment.ROOT) as wrapper:  # fmt: skip
+    with subprocess.Popen(
+        [sys.executable, "-c", program], start_new_session=True, stdout=subprocess.PIPE, text=True, cwd=environment.ROOT
+    ) as wrapper:
         while not ready.exists():
             assert wrapper.poll() is None
             time.sleep(0.02)

@@ -347,9 +347,13 @@ def started(world: World, file: str, *more: str) -> "subprocess.Popen[str]":
         f"main.main(['port-forward', '--outputs', {file!r}, *{list(more)!r}])"
     )
     return subprocess.Popen(
-        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         start_new_session=True,
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -9,7 +9,7 @@ import pytest
 
 from infra.local import leftovers
 from operations.stacks import commands, environment
-from operations.toolchain import programs
+from operations.toolchain import environments, programs
 from tests.unit.command_line import run_command
 
 CLUSTER = "urn:pulumi:cloud::nemostack::gcp:container/cluster:Cluster::nemostack"
@@ -40,6 +40,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(environment, "ROOT", tmp_path)
     monkeypatch.setattr(environment, "STATE", tmp_path / ".nemostack")
     monkeypatch.setattr(programs, "ensure", lambda _names: {"pulumi": "/usr/bin/pulumi"})
+    monkeypatch.setattr(environments, "ensure_for", lambda _target: None)
     for name in ("PULUMI_BACKEND_URL", "PULUMI_ACCESS_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "pulumi-home"))
@@ -118,7 +119,7 @@ def test_refused_before_the_stack_is_made(clone: Path, pulumi: Pulumi) -> None:
 
 def test_another_target_is_no_setting(clone: Path, pulumi: Pulumi, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command("up", "--stack", "mine", "--config", "target=gke") == 1
-    assert "copy one of Pulumi.*.yaml" in capsys.readouterr().err
+    assert "nemostack config init" in capsys.readouterr().err
     assert "up" not in pulumi.verbs
 
 
@@ -221,3 +222,46 @@ def test_purge_removes_the_data(clone: Path, pulumi: Pulumi, monkeypatch: pytest
     assert run_command("down", "--purge") == 0
     assert pulumi.verbs == ["destroy", "stack"]
     assert not (clone / ".nemostack" / "local").exists()
+
+
+@pytest.mark.parametrize("other", ["gke.json", "gke.json.gz"])
+def test_purge_keeps_what_another_stack_needs(
+    clone: Path, pulumi: Pulumi, other: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(leftovers, "end_leftovers", lambda _folder: None)
+    local = state(clone, "local")
+    kept = local.with_name(other)
+    kept.touch()
+    passphrase = clone / ".nemostack" / "passphrase"
+    passphrase.touch()
+    pulumi.answers["stack rm"] = (0, "")
+    local_gone = local.unlink
+    monkeypatch.setattr(commands, "run", lambda command, *_a, **_k: (local_gone(missing_ok=True), pulumi(command))[1])
+    assert run_command("down", "--purge") == 0
+    assert "kept .nemostack, for other stacks: gke\n" in capsys.readouterr().err
+    assert kept.exists()
+    assert passphrase.exists()
+
+
+def test_purge_of_the_last_stack_leaves_nothing(clone: Path, pulumi: Pulumi, monkeypatch: pytest.MonkeyPatch) -> None:
+    (clone / ".nemostack" / "pulumi").mkdir(parents=True)
+    (clone / ".nemostack" / "passphrase").touch()
+    assert run_command("down", "--purge") == 0
+    assert not (clone / ".nemostack").exists()
+
+
+def test_data_of_another_stack_are_kept(clone: Path, pulumi: Pulumi) -> None:
+    data = clone / ".nemostack" / "test" / "data"
+    data.mkdir(parents=True)
+    assert run_command("down", "--purge") == 0
+    assert data.exists()
+
+
+def test_the_settings_of_the_local_stack_are_written_once(clone: Path, pulumi: Pulumi) -> None:
+    file = clone / "Pulumi.local.yaml"
+    file.unlink()
+    assert run_command("up") == 0
+    assert "base_port: 18080" in file.read_text()
+    file.write_text("config:\n  nemostack:target: local # mine\n")
+    assert run_command("up") == 0
+    assert file.read_text().endswith("# mine\n")

@@ -26,9 +26,11 @@ DEFINITIONS = ("nimservices.apps.nvidia.com", "nimcaches.apps.nvidia.com", "widg
 
 def volume(name: str, namespace: str, policy: str = "Delete", **source: Any) -> Object:
     spec = {
-        "capacity": {"storage": "100Gi"}, "persistentVolumeReclaimPolicy": policy,
-        "claimRef": {"namespace": namespace, "name": name}, **source,
-    }  # fmt: skip
+        "capacity": {"storage": "100Gi"},
+        "persistentVolumeReclaimPolicy": policy,
+        "claimRef": {"namespace": namespace, "name": name},
+        **source,
+    }
     return h.thing("PersistentVolume", f"pv-{name}", spec=spec, status={"phase": "Released"})
 
 
@@ -42,40 +44,64 @@ def found(*objects: Object, **more: Any) -> list[Leftover]:
 
 def test_nothing_left() -> None:
     strangers = [
-        volume("theirs", "production"), h.thing("Namespace", "production", status={"phase": "Active"}),
-        h.thing("Service", "web", "production", spec={"type": "LoadBalancer"}), h.webhook(),
+        volume("theirs", "production"),
+        h.thing("Namespace", "production", status={"phase": "Active"}),
+        h.thing("Service", "web", "production", spec={"type": "LoadBalancer"}),
+        h.webhook(),
         h.thing("PersistentVolume", "free", spec={}, status={"phase": "Available"}),
-    ]  # fmt: skip
+    ]
     theirs = Release(namespace="production", name="web", status="deployed", revision=3)
     assert found(*strangers, releases=(theirs,), definitions=("widgets.example.com",)) == []
 
 
 def test_each_kind_of_leftover() -> None:
-    space = h.thing("Namespace", "llama", status={"phase": "Terminating", "conditions": [
-        {"type": "NamespaceFinalizersRemaining", "status": "True", "message": "x.example.com in 2 resource instances"},
-        {"type": "NamespaceContentRemaining", "status": "False", "message": "not this"},
-    ]})  # fmt: skip
+    space = h.thing(
+        "Namespace",
+        "llama",
+        status={
+            "phase": "Terminating",
+            "conditions": [
+                {
+                    "type": "NamespaceFinalizersRemaining",
+                    "status": "True",
+                    "message": "x.example.com in 2 resource instances",
+                },
+                {"type": "NamespaceContentRemaining", "status": "False", "message": "not this"},
+            ],
+        },
+    )
     hook = h.webhook()
     hook["webhooks"][0]["clientConfig"]["service"]["namespace"] = "nemo-customizer"
-    balancer = h.thing("Service", "envoy", "llama", spec={"type": "LoadBalancer"},
-                       status={"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}})  # fmt: skip
+    balancer = h.thing(
+        "Service",
+        "envoy",
+        "llama",
+        spec={"type": "LoadBalancer"},
+        status={"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}},
+    )
     release = Release(namespace="llama", name="nim", status="uninstalling", revision=4)
     seen = found(
-        volume("data", "nemo-datastore", "Retain", csi={"volumeHandle": "projects/p/disks/d"}), space, hook, balancer,
-        h.claim("models", "nemo-customizer"), releases=(release,), definitions=DEFINITIONS,
-    )  # fmt: skip
+        volume("data", "nemo-datastore", "Retain", csi={"volumeHandle": "projects/p/disks/d"}),
+        space,
+        hook,
+        balancer,
+        h.claim("models", "nemo-customizer"),
+        releases=(release,),
+        definitions=DEFINITIONS,
+    )
     details = {one.kind: (one.where, one.detail) for one in seen}
     assert details == {
         "PersistentVolume": ("pv-data", "100Gi, Released, Retain, of nemo-datastore/data, storage projects/p/disks/d"),
         "PersistentVolumeClaim": ("nemo-customizer/models", "made at run time, Bound"),
         "LoadBalancer": ("llama/envoy", "203.0.113.7"),
         "MutatingWebhookConfiguration": (
-            "admission.volcano.sh", "blocks everything it watches, now that its Service is gone",
+            "admission.volcano.sh",
+            "blocks everything it watches, now that its Service is gone",
         ),
         "Helm release": ("llama/nim", "uninstalling"),
         "Namespace": ("llama", "Terminating. x.example.com in 2 resource instances"),
         "CustomResourceDefinitions": ("apps.nvidia.com", "2: nimcaches, nimservices"),
-    }  # fmt: skip
+    }
     assert [one.kind for one in seen if one.on_purpose] == ["CustomResourceDefinitions"]
     assert {one.kind for one in seen if one.data} == {"PersistentVolume", "PersistentVolumeClaim"}
     assert all(one.remove for one in seen)
@@ -92,8 +118,10 @@ def test_what_a_cluster_that_is_gone_may_leave_in_the_cloud() -> None:
     )
     seen = gone_with_the_cluster(before, h.cluster_outputs(), ["pv-kept"])
     assert [(one.kind, one.name, one.detail.split(",")[0]) for one in seen[:-1]] == [
-        ("Disk", "vol-1", "kept"), ("Disk", "vol-2", "kept"), ("Disk", "vol-3", "deletion not confirmed"),
-    ]  # fmt: skip
+        ("Disk", "vol-1", "kept"),
+        ("Disk", "vol-2", "kept"),
+        ("Disk", "vol-3", "deletion not confirmed"),
+    ]
     assert (seen[-1].kind, seen[-1].name) == ("LoadBalancer", "envoy")
 
 
@@ -103,12 +131,16 @@ def test_what_the_user_brought_is_no_leftover_and_never_deleted() -> None:
     )
     there = remains(
         *(h.thing("Namespace", name, status={"phase": "Active"}) for name in ("llama", "mlflow")),
-        h.claim("weights", "llama"), volume("weights", "llama"),
-        h.claim("cache", "llama"), volume("cache", "llama"),
-    )  # fmt: skip
+        h.claim("weights", "llama"),
+        volume("weights", "llama"),
+        h.claim("cache", "llama"),
+        volume("cache", "llama"),
+    )
     assert [(one.kind, one.where) for one in left(there, cluster)] == [
-        ("PersistentVolume", "pv-cache"), ("PersistentVolumeClaim", "llama/cache"), ("Namespace", "mlflow"),
-    ]  # fmt: skip
+        ("PersistentVolume", "pv-cache"),
+        ("PersistentVolumeClaim", "llama/cache"),
+        ("Namespace", "mlflow"),
+    ]
     _, go = teardown.split(there, cluster, delete_data=True)
     assert [one["metadata"]["name"] for one in go] == ["pv-cache"]
 
@@ -121,9 +153,12 @@ def store() -> list[Object]:
     kept = h.claim("data", "nemo-datastore")
     kept["metadata"]["annotations"] = {"helm.sh/resource-policy": "keep"}
     return [
-        kept, volume("data", "nemo-datastore"), volume("nemo-postgres-1", "mlflow"),
-        volume("models", "llama", "Retain"), volume("theirs", "production"),
-    ]  # fmt: skip
+        kept,
+        volume("data", "nemo-datastore"),
+        volume("nemo-postgres-1", "mlflow"),
+        volume("models", "llama", "Retain"),
+        volume("theirs", "production"),
+    ]
 
 
 def test_volumes_that_go_with_their_data_are_told_apart() -> None:

@@ -76,9 +76,15 @@ def test_which_stack_is_another(changes: dict[str, Any], same: bool) -> None:
     made_on = h.outputs(h.cluster_outputs(context="mine"))
     made_on = made_on.model_copy(update={"nemo_url": "http://me:secret@127.0.0.1:18080"})
     info = RunInfo(
-        id="x", kind="run", identity="0", created_at=h.NOW, settings=Settings(), versions={}, git_commit=None,
+        id="x",
+        kind="run",
+        identity="0",
+        created_at=h.NOW,
+        settings=Settings(),
+        versions={},
+        git_commit=None,
         outputs=json.loads(made_on.model_dump_json()) | {"nemo_url": "http://******@127.0.0.1:18080"},
-    )  # fmt: skip
+    )
     given = made_on.model_copy(update=changes)
     if same:
         require_same_stack(info, given)

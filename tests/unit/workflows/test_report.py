@@ -2,15 +2,16 @@
 
 import json
 import re
-import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
 import pytest
 
+from nemostack.clients.customizer import LossPoint
 from tests.unit.pipeline_harness import Harness
 from workflows.report import write_report
-from workflows.report.charts import Bar, Group, intervals, losses, nice_ticks
+from workflows.report.render import draw_losses
 from workflows.settings import Settings
+from workflows.stages.customization import Trained
 from workflows.stages.load_test import LoadTested
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)> {{ 7*7 }} \" onmouseover='x' </style></title>"
@@ -109,9 +110,7 @@ def test_unfinished_run_has_a_report_that_says_so(harness: Harness, settings: Se
 
 
 @pytest.mark.parametrize("what", ["tiny", "judge"])
-def test_what_was_reduced_is_confessed(
-    harness: Harness, settings: Settings, monkeypatch: pytest.MonkeyPatch, what: str
-) -> None:
+def test_caveats_are_named(harness: Harness, settings: Settings, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     run = harness.run(settings)
     assert "Before you quote" not in _without_dirty((run.path / "report.html").read_text())
     info = run.info()
@@ -120,38 +119,18 @@ def test_what_was_reduced_is_confessed(
     )
     run.save_info(info.model_copy(update={"outputs": info.outputs | change}))
     write_report(run)
-    said = {"tiny": "say nothing about a production model", "judge": "It is not a language model"}[what]
-    assert said in (run.path / "report.html").read_text()
+    sentence = {"tiny": "say nothing about a production model", "judge": "It is not a language model"}[what]
+    assert sentence in (run.path / "report.html").read_text()
 
 
 def _without_dirty(text: str) -> str:
     return text if "uncommitted" not in text else text.replace("Before you quote", "")
 
 
-def test_charts_are_wellformed_and_to_scale() -> None:
-    bar = Bar(series=1, mean=0.5, low=0.25, high=0.75, text='<0.5> & "x"')
-    root = ET.fromstring(str(intervals([Group("A & B", (bar,))], ["one"])))
-    rect = root.find(".//rect")
-    path = root.find(".//path")
-    ticks = [float(line.get("x1", "")) for line in root.findall("line")]
-    assert rect is not None
-    assert path is not None
-    zero, one = ticks[0], ticks[-1]
-    assert float(rect.get("width", "")) == pytest.approx((one - zero) / 2, abs=0.1)
-    low, high = re.match(r"M([\d.]+) [\d.]+H([\d.]+)", path.get("d", "")).groups()  # type: ignore[union-attr]
-    assert (float(low), float(high)) == pytest.approx((zero + (one - zero) / 4, zero + (one - zero) * 3 / 4), abs=0.1)
-
-
-def test_loss_curve_falls_as_the_loss_does() -> None:
-    root = ET.fromstring(str(losses([(0, 4.0), (5, 2.0), (10, 1.0)], [(10, float("nan")), (5, 2.0)])))
-    points = [tuple(map(float, pair.split(","))) for pair in root.findall("polyline")[0].get("points", "").split()]
-    assert points[0][1] < points[1][1] < points[2][1]
-    assert points[1][0] == pytest.approx((points[0][0] + points[2][0]) / 2, abs=0.1)
-    assert losses([], []) == ""
-
-
-@pytest.mark.parametrize("high", [0.003, 0.9, 1.0, 4.2, 88, 12345.0])
-def test_ticks_cover_and_are_few(high: float) -> None:
-    ticks = nice_ticks(0.0, high)
-    assert ticks[-1] >= high * 0.999
-    assert 2 <= len(ticks) <= 7
+def test_the_loss_that_was_not_a_number_is_named(harness: Harness, settings: Settings) -> None:
+    run = harness.run(settings)
+    trained = Trained.model_validate(run.stage("customization").outputs)
+    points = [LossPoint(step=step, value=value) for step, value in ((10, float("nan")), (0, 4.0), (5, 2.0))]
+    svg = draw_losses(trained.model_copy(update={"train_loss": points, "val_loss": []}))
+    assert "training nan" in svg
+    assert draw_losses(trained.model_copy(update={"train_loss": [], "val_loss": []})) == ""

@@ -1,0 +1,124 @@
+"""The commands `nemostack load`, `nemostack load report` and `nemostack load mock`.
+
+`python -m load_tests` is the same commands without the rest of `nemostack`. Every option of `load` belongs to Locust's
+parser, to which `options` adds those of this load test; they are passed on as they are.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import typer
+from typer.core import TyperGroup
+
+LOCUSTFILE: Final = Path(__file__).with_name("locustfile.py")
+HELP: Final = "Load-test NIM, base model and LoRA adapters mixed. The verdict is the exit code."
+USAGE: Final = """Usage: nemostack load [options]                     load a NIM, report, exit by verdict
+       nemostack load report DIR [--slo FILE]     make the report of a finished run again
+       nemostack load mock [--port 8000 ...]      a server of known cadence, to check the client with
+
+Example: nemostack load --stack local --users 8 --duration 20s --slo examples/slo.local.yaml
+Further options are Locust's own, e.g. -u/--users N (default: 1) and --processes N (workers; N users in all).
+"""
+
+
+class LoadGroup(TyperGroup):
+    """A group whose default command is `run`: arguments that name no other command are options of the load test."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Insert `run` where no command is named."""
+        if not args or args[0] not in self.commands:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(cls=LoadGroup, help=HELP, pretty_exceptions_enable=False, add_completion=False)
+
+
+@app.command(
+    hidden=True,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
+)
+def run(context: typer.Context) -> None:
+    """Load a NIM, report, exit by verdict."""
+    if {"-h", "--help"} & set(context.args):
+        print_help()
+        return
+    raise typer.Exit(run_locust(context.args))
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    *,
+    slo: Annotated[Path | None, typer.Option(help="Other objectives than the run's.")] = None,
+) -> None:
+    """Make the report of a finished run again, with other objectives if you like, and exit by its verdict."""
+    from load_tests.run_folder import conclude
+
+    raise typer.Exit(conclude(folder, slo))
+
+
+@app.command()
+def mock(
+    *,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0: a free one. The address is printed.")] = 0,
+    ttft: Annotated[float, typer.Option(metavar="SECONDS", help="Time to the first token.")] = 0.05,
+    itl: Annotated[float, typer.Option(metavar="SECONDS", help="Between events; 0: as fast as they are read.")] = 0.01,
+    tokens: Annotated[int | None, typer.Option(min=1, help="Per reply. Default: the request's max_tokens.")] = None,
+    tokens_per_event: Annotated[int, typer.Option(min=1, help="Tokens in one event.")] = 1,
+    stall_at: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Freeze all streams so long after the first request.")
+    ] = None,
+    stall_for: Annotated[float, typer.Option(metavar="SECONDS", help="How long they stay frozen.")] = 0.0,
+    adapter: Annotated[list[str] | None, typer.Option(metavar="ID", help="An adapter to list. Default: two.")] = None,
+    listing: Annotated[
+        Literal["parent", "root"], typer.Option(help="Key of /v1/models that tells whose adapter a model is.")
+    ] = "parent",
+    log: Annotated[Path | None, typer.Option(help="JSONL file of when each reply was sent.")] = None,
+) -> None:
+    """Serve tokens at a known cadence, as a server to check the client with."""
+    from load_tests.mock_nim import Cadence, Listing, serve_until_stopped
+
+    serve_until_stopped(
+        Cadence(
+            ttft_s=ttft,
+            itl_s=itl,
+            tokens=tokens,
+            tokens_per_event=tokens_per_event,
+            stall_at_s=stall_at,
+            stall_for_s=stall_for,
+        ),
+        Listing(adapters=tuple(adapter) if adapter else Listing.adapters, style=listing),
+        host=host,
+        port=port,
+        log=log,
+    )
+
+
+def run_locust(arguments: list[str]) -> int:
+    """Run the locustfile headless in a process of its own; returns its exit code, which is the verdict's."""
+    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", *arguments]
+    # Locust's own summary has bucketed percentiles that would contradict ours: without its log it is not printed
+    with subprocess.Popen([*command, "--only-summary", "--skip-log-setup"]) as locust:
+        while True:
+            try:
+                return locust.wait()
+            except KeyboardInterrupt:
+                continue  # Locust has the signal too, and still writes the report
+
+
+def print_help() -> None:
+    """Print the options of this load test and of Locust."""
+    import argparse
+
+    from locust.argument_parser import LocustArgumentParser
+
+    from load_tests.options import add_options
+
+    parser = LocustArgumentParser(usage=argparse.SUPPRESS, add_help=False)
+    add_options(parser)
+    print(USAGE)
+    print(parser.format_help())

@@ -1,0 +1,267 @@
+"""The options of a load test, their checks, and the target they resolve to.
+
+They are Locust options, so `locust -f load_tests/locustfile.py` and `nemostack load` take the same ones, and each can
+come from an environment variable (`--rate` from NEMOSTACK_LOAD_RATE). The API key comes from NIM_API_KEY only:
+arguments are visible to every user of a machine.
+"""
+
+import argparse
+import os
+import secrets
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final, Self
+
+from locust.util.timespan import parse_timespan
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from load_tests.traffic.adapters import AdapterChoice, Mix, MixKind
+from load_tests.traffic.arrivals import Arrivals
+from load_tests.traffic.prompts import Api
+from nemostack import stack_outputs
+from nemostack.base_urls import base_url, notice
+from nemostack.errors import BadInput
+from nemostack.redact import redact
+from nemostack.validation import validation_lines
+
+PROMPTS: Final = Path("examples/legal/test.jsonl")
+API_KEY_VARIABLE: Final = "NIM_API_KEY"
+
+
+class LoadSpec(BaseModel):
+    """One run, fully decided. Everything but the API key, so that it can be written beside the results."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    nim_url: str = Field(pattern=r"^https?://[^\s]+$")
+    target: str = "url"
+    base_model: str | None = None
+    api: Api = "completions"
+    arrivals: Arrivals = "closed"
+    users: int = Field(ge=1)
+    think_s: float = Field(default=0.0, ge=0)
+    rate: float | None = Field(default=None, gt=0)
+    smoothness: float = Field(default=1.0, gt=0)
+    duration_s: float = Field(gt=0)
+    warmup_s: float = Field(ge=0)
+    grace_s: float = Field(gt=0)
+    timeout_s: float = Field(gt=0)
+    max_in_flight: int = Field(ge=1)
+    adapters: AdapterChoice = "auto"
+    mix: Mix
+    lora_slots: int = Field(ge=1)
+    prompts: Path
+    prompt_column: str = "prompt"
+    unique_prefix: bool = False
+    max_tokens: int = Field(ge=1)
+    fixed_length: bool = False
+    temperature: float = Field(ge=0)
+    seed: int
+    slo: Path | None = None
+    out: Path
+
+    @model_validator(mode="after")
+    def _arrivals_complete(self) -> Self:
+        if self.arrivals == "closed" and self.rate is not None:
+            raise ValueError("--rate belongs to an open loop: add --arrivals constant, poisson or gamma")
+        if self.arrivals != "closed" and self.rate is None:
+            raise ValueError(f"--arrivals {self.arrivals} needs --rate")
+        if self.arrivals != "closed" and self.think_s:
+            raise ValueError("--think-time belongs to a closed loop")
+        if self.smoothness != 1.0 and self.arrivals != "gamma":
+            raise ValueError("--smoothness belongs to --arrivals gamma")
+        return self
+
+    @property
+    def open_loop(self) -> bool:
+        """Whether send times come from a schedule."""
+        return self.arrivals != "closed"
+
+    def request_options(self) -> dict[str, Any]:
+        """Keys of every request body apart from model, prompt and streaming."""
+        options: dict[str, Any] = {"max_tokens": self.max_tokens, "temperature": self.temperature}
+        if self.fixed_length:  # extension fields of vLLM and NIM
+            options |= {"min_tokens": self.max_tokens, "ignore_eos": True}
+        return options
+
+
+class ModelShare(BaseModel):
+    """A model of the run and the share of requests that go to it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    share: float
+
+
+class RunManifest(BaseModel):
+    """A run as decided before its first request: `run.json`. All workers read it, so that they load the same models."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    spec: LoadSpec
+    base_model: str
+    models: list[ModelShare]
+    workers: int
+    versions: dict[str, str]
+
+    @property
+    def model_ids(self) -> list[str]:
+        """Base model first, then adapters by falling popularity."""
+        return [model.id for model in self.models]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a load test to Locust's parser (or to one made by it)."""
+    group = parser.add_argument_group("NIM load test", "Each option can also come from NEMOSTACK_LOAD_<NAME>")
+
+    def add(name: str, **settings: Any) -> None:
+        variable = "NEMOSTACK_LOAD_" + name.removeprefix("--").replace("-", "_").upper()
+        group.add_argument(name, env_var=variable, **settings)
+
+    add("--stack", metavar="NAME", help="Pulumi stack whose outputs name the NIM, e.g. local")
+    add("--outputs", metavar="FILE", help="Stack outputs from a JSON file instead")
+    add("--nim-url", metavar="URL", help="NIM's address, without a stack")
+    add("--base-model", metavar="ID", help="Base model (default: the stack's, or the only one that NIM lists)")
+    add(
+        "--adapters",
+        default="auto",
+        metavar="auto|all|none|ID,...",
+        help="LoRA adapters to load: those that NIM lists (auto, the default), the same but at least one (all), or ids",
+    )
+    add("--mix", default="weights", choices=["weights", "zipf", "round-robin"], help="How traffic splits over adapters")
+    add("--base-share", type=float, default=0.2, help="Share of requests to the base model (default: 0.2)")
+    add("--weights", default="", metavar="ID=W,...", help="Weights for --mix weights (1 where not named)")
+    add("--zipf-s", type=float, default=1.0, help="Exponent for --mix zipf (default: 1)")
+    add(
+        "--lora-slots", type=int, default=4, help="Server's adapter slots, to tell cold from warm requests (default: 4)"
+    )
+    add("--arrivals", default="closed", choices=["closed", "constant", "poisson", "gamma"], help="Default: closed loop")
+    add("--rate", type=float, help="Open loop: requests per second, over all workers")
+    add("--smoothness", type=float, default=1.0, help="Gamma arrivals: < 1 bursty, 1 = Poisson, > 1 even")
+    add("--max-in-flight", type=int, default=512, help="Open loop: cap per worker; beyond it arrivals are dropped")
+    add("--think-time", default="0s", metavar="TIME", help="Closed loop: pause of a user between requests")
+    add("--duration", default="30s", metavar="TIME", help="Measurement window, e.g. 20s or 5m (default: 30s)")
+    add("--warmup", default="5s", metavar="TIME", help="Same load before the window, not measured (default: 5s)")
+    add("--grace", default="30s", metavar="TIME", help="Wait for requests in flight after the window (default: 30s)")
+    add("--request-timeout", default="60s", metavar="TIME", help="Limit for one whole reply (default: 60s)")
+    add("--api", default="completions", choices=["completions", "chat"], help="Default: completions")
+    add("--prompts", default=str(PROMPTS), metavar="FILE", help=f"JSONL of prompts (default: {PROMPTS})")
+    add("--prompt-column", default="prompt", metavar="KEY", help="Key of the text in each row (default: prompt)")
+    add("--unique-prefix", action="store_true", help="Make every prompt new to the server's prefix cache")
+    add("--max-tokens", type=int, default=64, help="Output tokens asked for (default: 64)")
+    add("--fixed-length", action="store_true", help="Exactly --max-tokens (min_tokens, ignore_eos: vLLM and NIM)")
+    add("--temperature", type=float, default=0.0)
+    add("--seed", type=int, default=0, help="Of arrivals, adapter choice and prompt order")
+    add("--slo", metavar="FILE", help="SLO file that decides the verdict and exit code")
+    add(
+        "--out", metavar="DIR", default=str(default_out()), help="Where results go; a new folder (default: runs/load-*)"
+    )
+
+
+def default_out() -> Path:
+    """Name a folder that does not exist yet."""
+    return Path("runs") / f"load-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
+def api_key() -> str | None:
+    """NIM's key, if it wants one."""
+    return os.environ.get(API_KEY_VARIABLE) or None
+
+
+def _seconds(option: str, text: str) -> float:
+    try:
+        return float(text.removesuffix("s"))
+    except ValueError:
+        pass
+    try:
+        return float(parse_timespan(text))
+    except ValueError as error:
+        raise BadInput(f"{option} {text!r} is not a time such as 20s, 5m or 1m30s") from error
+
+
+def stop_timeout_s(options: argparse.Namespace) -> float:
+    """Seconds for which Locust lets users finish; a little more than the grace that the run itself allows."""
+    return _seconds("--grace", options.grace) + 2
+
+
+def _weights(text: str) -> tuple[tuple[str, float], ...]:
+    pairs = []
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        model, _, weight = part.rpartition("=")
+        try:
+            value = float(weight)
+        except ValueError:
+            value = -1.0
+        if not model or value < 0:
+            raise BadInput(f"--weights: {part!r} is not ID=WEIGHT with a weight of 0 or more")
+        pairs.append((model, value))
+    return tuple(pairs)
+
+
+def _target(options: argparse.Namespace) -> tuple[str, str, str | None]:
+    """Kind of target, URL of NIM, base model if the target names one."""
+    urls = [url for url in (options.nim_url, getattr(options, "host", None)) if url]
+    given = [name for name, value in (("--stack", options.stack), ("--outputs", options.outputs)) if value]
+    given += ["--nim-url"] if urls else []
+    if not given and os.environ.get(stack_outputs.ENV_OUTPUTS):
+        given = [stack_outputs.ENV_OUTPUTS]
+    if len(given) != 1:
+        problem = "no target" if not given else f"{' and '.join(given)} name more than one target"
+        raise BadInput(f"{problem}: give one of --stack NAME, --outputs FILE or --nim-url URL")
+    if urls:
+        if line := notice("nim_url", urls[0], name="--nim-url"):
+            print(f"notice: {redact(line)}", file=sys.stderr)
+        return "url", base_url("nim_url", urls[0]), None
+    outputs = stack_outputs.resolve(options.stack or "local", Path(options.outputs) if options.outputs else None, {})
+    return outputs.target, outputs.nim_url, outputs.base_model
+
+
+def spec_from(options: argparse.Namespace) -> LoadSpec:
+    """Check parsed options and resolve the target. Raises BadInput with one line per error, and TargetError."""
+    kind, nim_url, base_model = _target(options)
+    adapters: AdapterChoice
+    match options.adapters:
+        case "auto" | "all" as adapters:
+            pass
+        case "none":
+            adapters = []
+        case ids:
+            adapters = [model.strip() for model in ids.split(",") if model.strip()]
+    mix_kind: MixKind = options.mix
+    if options.weights and mix_kind != "weights":
+        raise BadInput(f"--weights belongs to --mix weights, not {mix_kind}")
+    if not 0 <= options.base_share <= 1:
+        raise BadInput(f"--base-share must be from 0 to 1, not {options.base_share:g}")
+    try:
+        return LoadSpec(
+            nim_url=nim_url,
+            target=kind,
+            base_model=options.base_model or base_model,
+            api=options.api,
+            arrivals=options.arrivals,
+            users=options.num_users or 1,
+            think_s=_seconds("--think-time", options.think_time),
+            rate=options.rate,
+            smoothness=options.smoothness,
+            duration_s=_seconds("--duration", options.duration),
+            warmup_s=_seconds("--warmup", options.warmup),
+            grace_s=_seconds("--grace", options.grace),
+            timeout_s=_seconds("--request-timeout", options.request_timeout),
+            max_in_flight=options.max_in_flight,
+            adapters=adapters,
+            mix=Mix(mix_kind, options.base_share, options.zipf_s, _weights(options.weights)),
+            lora_slots=options.lora_slots,
+            prompts=Path(options.prompts),
+            prompt_column=options.prompt_column,
+            unique_prefix=options.unique_prefix,
+            max_tokens=options.max_tokens,
+            fixed_length=options.fixed_length,
+            temperature=options.temperature,
+            seed=options.seed,
+            slo=Path(options.slo) if options.slo else None,
+            out=Path(options.out),
+        )
+    except ValidationError as error:
+        raise BadInput("; ".join(validation_lines(error))) from error

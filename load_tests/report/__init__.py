@@ -1,0 +1,1 @@
+"""The report of a run as JSON, CSV, text and one HTML page."""

@@ -1,0 +1,154 @@
+"""The report of a run: one dictionary with everything, written as JSON, CSV, JSONL and an HTML page.
+
+Order everywhere: is the run valid, the verdict, then the numbers. Nothing here decides anything: the modules of
+`verdict` do.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from load_tests.client.records import RequestRecord, read_records
+from load_tests.options import RunManifest
+from load_tests.report import formats, page
+from load_tests.traffic.adapters import ServedModels, cold_starts
+from load_tests.verdict import metrics, validity
+from load_tests.verdict.slo import EXIT_CODES, Slo, judge, overall
+from load_tests.worker import worker_facts
+
+SCHEMA: Final = "nemostack.load-report/1"
+CSV_STATS: Final = ("count", "mean", "std", "min", "p50", "p90", "p95", "p99", "p99.9", "max")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """`data` is the content of report.json; `records` are all samples, warm-up included, for the plots."""
+
+    data: dict[str, Any]
+    records: list[RequestRecord]
+
+
+def build(manifest: RunManifest, slo: Slo | None, folder: Path) -> Report:
+    """Compute everything from the raw files of a run."""
+    records, facts = read_records(folder / "raw"), worker_facts(folder / "raw")
+    spec, base, models = manifest.spec, manifest.base_model, manifest.model_ids
+    sent = sorted((r for r in records if r.t_send is not None), key=lambda r: r.t_send or 0.0)
+    for record, cold in zip(sent, cold_starts((r.model for r in sent), base=base, slots=spec.lora_slots), strict=True):
+        record.cold = cold
+    start = spec.warmup_s
+    end = max((float(f["window_end_s"]) for f in facts), default=start)
+    inside = [r for r in records if start <= r.due < end]
+    limits = slo.limits if slo else None
+
+    def group(of: Callable[[RequestRecord], bool]) -> dict[str, Any]:
+        return asdict(metrics.summarise([r for r in inside if of(r)], end - start, limits))
+
+    gates = judge(slo, inside, window_s=end - start, models=models, base=base) if slo else []
+    checks = validity.check(manifest, inside, facts, ttft_limit_ms=slo.ttft_limit_ms if slo else None)
+    whole = group(lambda _: True)
+    valid = all(c.ok for c in checks)
+    verdict = overall(gates, valid=valid, successes=whole["successes"])
+    begun = min((float(f["started_at"]) for f in facts), default=0.0)
+    data = {
+        "schema": SCHEMA,
+        "id": folder.name,
+        "started_at": datetime.fromtimestamp(begun, UTC).isoformat(timespec="seconds"),
+        "verdict": verdict.value,
+        "exit_code": EXIT_CODES[verdict],
+        "slo": slo.model_dump(exclude_none=True) if slo else None,
+        "valid": valid,
+        "validity": [asdict(c) for c in checks],
+        "gates": [{**asdict(g), "verdict": g.verdict.value, "margin": g.margin} for g in gates],
+        "run": json.loads(manifest.model_dump_json()),
+        "window_s": end - start,
+        "warmup_requests": sum(r.due < start for r in records),
+        "definitions": {
+            **{name: latency.definition for name, latency in metrics.LATENCIES.items()},
+            **metrics.SCALARS,
+        },
+        "overall": whole,
+        "groups": {
+            "base": group(lambda r: r.model == base),
+            "adapters": group(lambda r: r.model != base),
+            "adapters, cold": group(lambda r: r.cold),
+            "adapters, warm": group(lambda r: r.model != base and not r.cold),
+        },
+        "models": {model: group(lambda r, model=model: r.model == model) for model in models},  # type: ignore[misc]
+        "worst_adapter": _worst(inside, [m for m in models if m != base]),
+        "workers": facts,
+    }
+    return Report(data, records)
+
+
+def _worst(records: Sequence[RequestRecord], adapters: Sequence[str]) -> dict[str, Any] | None:
+    """Adapter with the highest p95 TTFT (p50 when samples are few), or None when nothing can be said."""
+    for p in (95.0, 50.0):
+        values = []
+        for adapter in adapters:
+            spread = metrics.describe(metrics.samples([r for r in records if r.model == adapter], "ttft_ms"))
+            value = spread.percentiles[metrics.percentile_name(p)]
+            if value is not None:
+                values.append((value, adapter))
+        if len(values) == len(adapters) and values:
+            value, adapter = max(values)
+            return {"model": adapter, "metric": "ttft_ms", "stat": metrics.percentile_name(p), "value": value}
+    return None
+
+
+def write(report: Report, folder: Path) -> None:
+    """Write report.json, report.csv, requests.jsonl and report.html."""
+    (folder / "report.json").write_text(json.dumps(report.data, indent=2), encoding="utf-8")
+    (folder / "report.csv").write_text(to_csv(report.data), encoding="utf-8")
+    with (folder / "requests.jsonl").open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(asdict(r), separators=(",", ":")) + "\n" for r in report.records)
+    (folder / "report.html").write_text(page.render(report.data, report.records), encoding="utf-8")
+
+
+def to_csv(data: dict[str, Any]) -> str:
+    """Make the CSV: one row per group and latency metric (milliseconds)."""
+    buffer = io.StringIO()
+    table = csv.writer(buffer)
+    table.writerow(["scope", "metric", *CSV_STATS])
+    scopes = {"overall": data["overall"], **data["groups"], **{f"model {k}": v for k, v in data["models"].items()}}
+    for scope, summary in scopes.items():
+        for metric, spread in summary["latencies"].items():
+            values = {**spread, **spread["percentiles"]}
+            table.writerow([_plain(scope), metric, *("" if values[s] is None else values[s] for s in CSV_STATS)])
+    return buffer.getvalue()
+
+
+def _plain(text: str) -> str:
+    """Make a cell that no spreadsheet takes for a formula: model ids come from a server."""
+    return f"'{text}" if text[:1] in "=+-@\t\r" else text
+
+
+def text(report: Report) -> str:
+    """Summary for a terminal."""
+    data, whole = report.data, report.data["overall"]
+    models = ServedModels(data["run"]["base_model"], tuple(m for m in data["models"] if m != data["run"]["base_model"]))
+    lines = [f"{data['verdict']} (exit {data['exit_code']}): {models.summary}"]
+    lines += [f"  invalid: {c['name']}: {c['found']}, allowed {c['allowed']}" for c in data["validity"] if not c["ok"]]
+    for gate in data["gates"]:
+        measured = f"{formats.gate_value(gate)} on {gate['samples']} samples"
+        lines.append(f"  {gate['verdict']:<10} {formats.objective(gate)}: {measured}")
+    rates = [formats.rate(whole["scalars"][k]) for k in ("request_throughput", "output_token_throughput")]
+    lines.append(
+        f"{whole['successes']} ok, {whole['errors']} failed, {whole['incomplete']} incomplete, {whole['dropped']} "
+        f"dropped in {data['window_s']:.1f} s; {rates[0]} requests/s, {rates[1]} tokens/s"
+    )
+    for kind, count in whole["errors_by_kind"].items():
+        lines.append(f"  {count} x {kind}: {whole['error_examples'][kind]}")
+    if whole["length_mismatches"]:
+        lines.append(f"  {whole['length_mismatches']} replies were not of the length asked for (no error)")
+    for name in ("ttft_ms", "tpot_ms", "itl_ms", "e2e_ms"):
+        spread = whole["latencies"][name]
+        cells = [f"{p} {formats.ms(spread['percentiles'][p])}" for p in ("p50", "p95", "p99")]
+        lines.append(f"  {metrics.LATENCIES[name].label:<5} {'  '.join(cells)}  ({spread['count']} samples)")
+    if worst := data["worst_adapter"]:
+        lines.append(f"  slowest adapter: {worst['model']} (TTFT {worst['stat']} {formats.ms(worst['value'])})")
+    return "\n".join(lines)

@@ -1,0 +1,212 @@
+"""The models of a run, the base model and its LoRA adapters, and how requests are spread over them.
+
+An adapter is just another model id of the server. Ids come from NIM's `/v1/models`; one that is asked for but not
+listed is refused before the run, with the list of those that are. The choice is a random process of its own, with its
+own seed, so that changing the arrival process does not change which model is asked.
+
+Servers tell in two ways whose adapter a model is:
+
+| server                    | row of the base model        | row of an adapter                      |
+|---------------------------|------------------------------|----------------------------------------|
+| vLLM from 0.5.4, embedded | `root`: a path or a hub id   | `parent`: a served name of the model   |
+| NIM 1.x, older vLLM       | `root`: a served name        | `parent`: null, `root`: the same name  |
+
+A model may have several served names. They share their `root`, and adapters name only the first of them.
+"""
+
+import random
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import httpx
+
+from nemostack.errors import BadInput, ServiceError, Unreachable, no_answer_hint
+
+MixKind = Literal["weights", "zipf", "round-robin"]
+_NO_NIM_HINT = "is NIM up, and is this its address?"
+AdapterChoice = Literal["auto", "all"] | list[str]
+"""auto: those that the server lists, which may be none; all: the same, but none is refused; or ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModels:
+    """The base model and its adapters, sorted by id. `others`: served too, but not known to be adapters of it."""
+
+    base: str
+    adapters: tuple[str, ...]
+    others: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """Which of them are loaded."""
+        count = len(self.adapters)
+        return f"base model {self.base} and {count} adapter{'' if count == 1 else 's'}"
+
+
+class ModelList:
+    """Rows of `/v1/models` by id, and what they tell of one another."""
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        self.rows = {str(row["id"]): row for row in rows}
+        # vLLM writes max_model_len for base models only; where every row has it, or none, it tells nothing
+        lengths = {model: row.get("max_model_len") for model, row in self.rows.items()}
+        self._has_length = {model for model, length in lengths.items() if length} if None in lengths.values() else set()
+
+    def __str__(self) -> str:
+        return ", ".join(sorted(self.rows)) or "none"
+
+    def owner(self, model: str) -> str | None:
+        """Return the served name of the base model whose adapter `model` is; None for a base model."""
+        row = self.rows[model]
+        if row.get("parent"):
+            return str(row["parent"]) if row["parent"] != model else None
+        root = row.get("root")
+        return root if root in self.rows and root != model and model not in self._has_length else None
+
+    def names(self, base: str) -> list[str]:
+        """Return all served names of a base model, in the server's order."""
+        root = self.rows[base].get("root")
+        return [
+            model
+            for model, row in self.rows.items()
+            if model == base or (root and row.get("root") == root and self.owner(model) is None)
+        ]
+
+    def base_models(self) -> list[str]:
+        """Return one name for each base model: the first that is served."""
+        bases = [model for model in self.rows if self.owner(model) is None]
+        return [model for model in bases if self.names(model)[0] == model]
+
+    def adapters(self, base: str) -> list[str]:
+        """Return the adapters of a base model, sorted."""
+        names = self.names(base)
+        return sorted(model for model in self.rows if model not in names and self.owner(model) in names)
+
+
+def discover(
+    nim_url: str,
+    *,
+    base_model: str | None,
+    requested: AdapterChoice,
+    api_key: str | None = None,
+    transport: httpx.BaseTransport | None = None,
+) -> ServedModels:
+    """Read `/v1/models` and pick the base model and the adapters that are `requested`.
+
+    Raises Unreachable or ServiceError when the server does not answer with a model list, BadInput when the base model
+    is ambiguous or something requested is not served.
+    """
+    url = f"{nim_url.rstrip('/')}/v1/models"
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    try:
+        with httpx.Client(timeout=10, transport=transport) as http:
+            reply = http.get(url, headers=headers)
+            reply.raise_for_status()
+            served = ModelList(reply.json()["data"])
+    except httpx.TransportError as error:
+        raise Unreachable(f"GET {url} failed: {error}", hint=no_answer_hint(str(error), _NO_NIM_HINT)) from error
+    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        raise ServiceError(f"GET {url} failed: {error}", hint=_NO_NIM_HINT) from error
+    if base_model is None:
+        bases = served.base_models()
+        if len(bases) != 1:
+            raise BadInput(f"{url} lists {len(bases)} base models ({served}); name one with --base-model")
+        base_model = bases[0]
+    elif base_model not in served.rows:
+        raise BadInput(f"base model {base_model} is not served by {url}; served: {served}")
+    if isinstance(requested, list):
+        if missing := [model for model in requested if model not in served.rows]:
+            raise BadInput(f"adapter {', '.join(missing)} is not served by {url}; served: {served}")
+        return ServedModels(base_model, tuple(sorted(set(requested) - {base_model})))
+    adapters = served.adapters(base_model)
+    others = sorted(set(served.rows) - {*served.names(base_model), *adapters})
+    models = ServedModels(base_model, tuple(adapters), tuple(others))
+    if requested == "all" and not adapters:
+        raise BadInput(f"--adapters all, but {url} lists no adapter of {base_model}: {no_adapters_hint(models)}")
+    return models
+
+
+def no_adapters_hint(models: ServedModels) -> str:
+    """Say how to get adapters under load when the server lists none of the base model."""
+    if models.others:
+        listed = ",".join(models.others)
+        return f"no model names {models.base} as its parent or root; if these are its adapters, use --adapters {listed}"
+    return "NIM serves no adapter: `nemostack customize` trains one and leaves it there"
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Shares of the traffic. `base_share` of requests go to the base model, the rest to adapters by `kind`.
+
+    weights: in proportion to `weights` (1 where not named; naming the base model overrides `base_share`).
+    zipf: adapter at rank i gets 1 / i**zipf_s. round-robin: base and adapters in turn, the worst case for LoRA slots.
+    """
+
+    kind: MixKind = "weights"
+    base_share: float = 0.2
+    zipf_s: float = 1.0
+    weights: tuple[tuple[str, float], ...] = ()
+
+    def shares(self, models: ServedModels) -> dict[str, float]:
+        """Model id -> expected share, summing to 1; base model first, then adapters by falling popularity."""
+        if not models.adapters:
+            return {models.base: 1.0}
+        if self.kind == "round-robin":
+            ids = (models.base, *models.adapters) if self.base_share > 0 else models.adapters
+            return dict.fromkeys(ids, 1 / len(ids))
+        named = dict(self.weights)
+        if unknown := sorted(set(named) - {models.base, *models.adapters}):
+            raise BadInput(f"weight for {', '.join(unknown)}, which is not in this run; models: {_names(models)}")
+        if self.kind == "zipf":
+            raw = {model: 1 / rank**self.zipf_s for rank, model in enumerate(models.adapters, start=1)}
+        else:
+            raw = {model: named.get(model, 1.0) for model in models.adapters}
+        if models.base in named:
+            weights = {models.base: named[models.base], **raw}
+            total = sum(weights.values())
+            if total <= 0:
+                raise BadInput("all weights are zero: no model would be asked")
+            return {model: weight / total for model, weight in weights.items() if weight > 0}
+        total = sum(raw.values())
+        if total <= 0:
+            raise BadInput("all adapter weights are zero: use --adapters none to load the base model alone")
+        shares = {models.base: self.base_share, **{m: (1 - self.base_share) * w / total for m, w in raw.items()}}
+        return {model: share for model, share in shares.items() if share > 0}
+
+    def choices(self, models: ServedModels, *, seed: int, worker: int = 0) -> Iterator[str]:
+        """Endless sequence of model ids for one worker."""
+        shares = self.shares(models)
+        ids, weights = list(shares), list(shares.values())
+        if self.kind == "round-robin":
+            turn = worker
+            while True:
+                yield ids[turn % len(ids)]
+                turn += 1
+        rng = random.Random(f"models:{seed}:{worker}")
+        while True:
+            yield from rng.choices(ids, weights, k=64)
+
+
+def _names(models: ServedModels) -> str:
+    return ", ".join((models.base, *models.adapters))
+
+
+def cold_starts(models_in_send_order: Iterable[str], *, base: str, slots: int) -> list[bool]:
+    """Mark the requests that probably found their adapter not loaded: first use, or `slots` others came in between.
+
+    An estimate from the client's side; the base model is never cold. `slots` is the server's number of LoRA slots.
+    """
+    recent: OrderedDict[str, None] = OrderedDict()
+    cold: list[bool] = []
+    for model in models_in_send_order:
+        if model == base:
+            cold.append(False)
+            continue
+        cold.append(model not in recent)
+        recent[model] = None
+        recent.move_to_end(model)
+        if len(recent) > slots:
+            recent.popitem(last=False)
+    return cold

@@ -1,0 +1,244 @@
+"""Service level objectives: a YAML file, and the verdict of a run against it.
+
+```yaml
+version: 1
+min_samples: 50                # fewer in a scope: NOT ENOUGH
+per_request: {ttft_ms: 1000, tpot_ms: 100}   # limits that make a request "good": goodput, slo_attainment
+objectives:
+  - {metric: ttft_ms, stat: p95, max: 1000}
+  - {metric: ttft_ms, stat: p95, max: 1500, scope: each-adapter}
+  - {metric: tpot_ms, stat: p50, max: 60, scope: "default/legal-*"}   # models by pattern
+  - {metric: error_rate, max: 0.01}
+  - {metric: slo_attainment, min: 0.95}
+```
+
+| verdict    | exit code | meaning                                                             |
+|------------|-----------|---------------------------------------------------------------------|
+| PASS       | 0         | every objective met (or none given and at least one success)        |
+| FAIL       | 20        | at least one objective missed, or no request succeeded               |
+| NOT ENOUGH | 21        | nothing missed, but some objective had too few samples               |
+| INVALID    | 22        | the client or the run spoiled the measurement: says nothing of NIM   |
+
+Other codes are those of every command (`nemostack/exit_codes.py`). Values come from raw samples, never from Locust's
+buckets.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from load_tests.client.records import RequestRecord
+from load_tests.verdict import metrics
+from nemostack.errors import BadInput
+from nemostack.exit_codes import ExitCode
+from nemostack.validation import validation_lines
+
+LatencyName = Literal[
+    "ttft_ms",
+    "tpot_ms",
+    "itl_ms",
+    "e2e_ms",
+    "normalized_tpot_ms",
+    "send_lag_ms",
+    "ttft_from_schedule_ms",
+    "e2e_from_schedule_ms",
+]
+ScalarName = Literal["request_throughput", "output_token_throughput", "error_rate", "goodput", "slo_attainment"]
+PerRequestName = Literal["ttft_ms", "tpot_ms", "e2e_ms", "ttft_from_schedule_ms", "e2e_from_schedule_ms"]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Verdict(StrEnum):
+    """Of an objective or a run."""
+
+    PASS = "PASS"  # noqa: S105 - no password
+    FAIL = "FAIL"
+    NOT_ENOUGH = "NOT ENOUGH"
+    INVALID = "INVALID"
+
+
+EXIT_CODES: Final = {
+    Verdict.PASS: ExitCode.DONE,
+    Verdict.FAIL: ExitCode.LOAD_FAIL,
+    Verdict.NOT_ENOUGH: ExitCode.LOAD_NOT_ENOUGH,
+    Verdict.INVALID: ExitCode.LOAD_INVALID,
+}
+
+
+class Objective(BaseModel):
+    """One line of the SLO file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    metric: LatencyName | ScalarName
+    stat: Annotated[str, Field(pattern=r"^(p(50|90|95|99|99\.9)|mean|max)$")] | None = None
+    max: float | None = None
+    min: float | None = None
+    scope: str = Field(default="overall", description="overall, each-model, each-adapter or a pattern of model ids")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.max is None) == (self.min is None):
+            raise ValueError("give exactly one of max and min")
+        if self.metric in metrics.LATENCIES and self.stat is None:
+            raise ValueError(f"{self.metric} needs stat: p50, p90, p95, p99, p99.9, mean or max")
+        if self.metric in metrics.SCALARS and self.stat is not None:
+            raise ValueError(f"{self.metric} is one number: leave stat out")
+        return self
+
+
+class Slo(BaseModel):
+    """The SLO file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Literal[1]
+    description: str = ""
+    min_samples: int = Field(default=50, ge=1)
+    per_request: dict[PerRequestName, Positive] = Field(default_factory=dict)
+    objectives: list[Objective] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _limits_given(self) -> Self:
+        if not self.per_request and any(o.metric in {"goodput", "slo_attainment"} for o in self.objectives):
+            raise ValueError("goodput and slo_attainment need per_request limits")
+        return self
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Per-request limits by metric, ms."""
+        return {str(name): limit for name, limit in self.per_request.items()}
+
+    @property
+    def ttft_limit_ms(self) -> float | None:
+        """Strictest limit on TTFT, from which the validity rules take what delay of the client is too much."""
+        limits = [o.max for o in self.objectives if o.metric.startswith("ttft") and o.max is not None]
+        return min([*limits, *(v for k, v in self.limits.items() if k.startswith("ttft"))], default=None)
+
+
+def read_slo(path: Path) -> Slo:
+    """Read and check an SLO file. Raises BadInput with one line an error."""
+    try:
+        return Slo.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        raise BadInput("\n  ".join([f"{path} is not a valid SLO file:", *validation_lines(error)])) from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BadInput(f"cannot read SLO file {path}: {' '.join(str(error).split())}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """One objective on one scope: its target, the value measured, and on how many samples."""
+
+    metric: str
+    stat: str | None
+    scope: str
+    bound: Literal["max", "min"]
+    target: float
+    value: float | None
+    interval: tuple[float, float] | None
+    samples: int
+    needed: int
+    verdict: Verdict
+
+    @property
+    def margin(self) -> float | None:
+        """Distance to the target as a share of it, negative when missed; None without value or with target 0."""
+        if self.value is None or self.target == 0:
+            return None
+        gap = self.target - self.value if self.bound == "max" else self.value - self.target
+        return gap / abs(self.target)
+
+
+def _scopes(
+    objective: Objective, records: Sequence[RequestRecord], models: Sequence[str], base: str
+) -> list[tuple[str, list[RequestRecord]]]:
+    if objective.scope == "overall":
+        return [("overall", list(records))]
+    if objective.scope == "each-model":
+        chosen = list(models)
+    elif objective.scope == "each-adapter":
+        chosen = [model for model in models if model != base]
+    else:
+        chosen = [model for model in models if fnmatchcase(model, objective.scope)]
+    if not chosen:
+        return [(objective.scope, [])]  # nobody was asked: NOT ENOUGH, never a silent pass
+    return [(model, [r for r in records if r.model == model]) for model in chosen]
+
+
+def _measure(
+    objective: Objective, records: list[RequestRecord], window_s: float, limits: dict[str, float]
+) -> tuple[float | None, tuple[float, float] | None, int]:
+    """Value, 95 % interval and number of samples."""
+    if objective.metric in metrics.SCALARS:
+        summary = metrics.summarise(records, window_s, limits)
+        finished = summary.successes + summary.errors
+        interval = None
+        if objective.metric == "error_rate":
+            interval = metrics.wilson(summary.errors, finished)
+        elif objective.metric == "slo_attainment":
+            interval = metrics.wilson(summary.good or 0, finished)
+        return summary.scalars[objective.metric], interval, finished
+    ordered = np.sort(np.asarray(metrics.samples(records, objective.metric), dtype=np.float64))
+    if not len(ordered):
+        return None, None, 0
+    if objective.stat == "mean":
+        return float(ordered.mean()), None, len(ordered)
+    if objective.stat == "max":
+        return float(ordered[-1]), None, len(ordered)
+    p = float((objective.stat or "")[1:])
+    return metrics.percentile(ordered, p), metrics.percentile_interval(ordered, p), len(ordered)
+
+
+def judge(
+    slo: Slo, records: Sequence[RequestRecord], *, window_s: float, models: Sequence[str], base: str
+) -> list[GateResult]:
+    """Hold the requests of the measurement window against each objective."""
+    results: list[GateResult] = []
+    for objective in slo.objectives:
+        needed = slo.min_samples
+        if objective.stat and objective.stat.startswith("p"):
+            needed = max(needed, metrics.enough_for(float(objective.stat[1:])))
+        for scope, chosen in _scopes(objective, records, models, base):
+            value, interval, count = _measure(objective, chosen, window_s, slo.limits)
+            bound: Literal["max", "min"] = "max" if objective.max is not None else "min"
+            target = objective.max if objective.max is not None else objective.min
+            assert target is not None  # exactly one is given
+            if value is None or count < needed:
+                verdict = Verdict.NOT_ENOUGH
+            else:
+                met = value <= target if bound == "max" else value >= target
+                verdict = Verdict.PASS if met else Verdict.FAIL
+            results.append(
+                GateResult(
+                    metric=objective.metric,
+                    stat=objective.stat,
+                    scope=scope,
+                    bound=bound,
+                    target=target,
+                    value=value,
+                    interval=interval,
+                    samples=count,
+                    needed=needed,
+                    verdict=verdict,
+                )
+            )
+    return results
+
+
+def overall(results: Sequence[GateResult], *, valid: bool, successes: int) -> Verdict:
+    """Decide the run: INVALID before FAIL before NOT ENOUGH before PASS."""
+    if not valid:
+        return Verdict.INVALID
+    if successes == 0 or any(r.verdict is Verdict.FAIL for r in results):
+        return Verdict.FAIL
+    if any(r.verdict is Verdict.NOT_ENOUGH for r in results):
+        return Verdict.NOT_ENOUGH
+    return Verdict.PASS

@@ -1,0 +1,1 @@
+"""The common look of the HTML reports: charts, theme and page. One offline file each, without scripts."""

@@ -1,0 +1,86 @@
+"""Python packages that only some stacks need: the environment of the embedded services, and the SDK of each cloud.
+
+Installed when a stack first needs them, and again when their lock file has changed: a marker holds the digest of what
+was installed. Refuses nothing that is up to date.
+"""
+
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from nemostack.errors import ToolchainError
+
+ROOT = Path(__file__).resolve().parents[2]
+VENV, EMBEDDED = ROOT / ".venv", ROOT / ".venv-embedded"
+CLOUDS = ("gke", "eks", "aks")
+
+
+def ensure_for(target: str | None) -> None:
+    """Install what stacks of a target need. Nothing for a target that is unknown: Pulumi will say so."""
+    if target == "local":
+        ensure_embedded()
+    elif target in CLOUDS:
+        ensure_cloud(target)
+
+
+def ensure_embedded() -> None:
+    """Make or update `.venv-embedded`."""
+    lock = ROOT / "embedded" / "requirements.txt"
+    marker, locked = EMBEDDED / ".ready", digest_of(lock, ROOT / "pyproject.toml")
+    if _holds(marker, locked):
+        return
+    _tell(".venv-embedded: vLLM, PyTorch, lm-eval, MLflow server (1 to 5 min, 7 GB)")
+    marker.unlink(missing_ok=True)
+    if not (EMBEDDED / "pyvenv.cfg").exists():
+        shutil.rmtree(EMBEDDED, ignore_errors=True)  # what an interruption left of it
+        _uv("venv", "--quiet", "--python", str(VENV / "bin" / "python"), str(EMBEDDED))
+    _uv("pip", "sync", "--python", str(EMBEDDED), "--compile-bytecode", "--require-hashes", str(lock))
+    _uv("pip", "install", "--quiet", "--python", str(EMBEDDED), "--no-deps", "--no-build-isolation", "-e", str(ROOT))
+    marker.write_text(locked)
+
+
+def ensure_cloud(cloud: str) -> None:
+    """Add the SDK of a cloud to `.venv`. What updates `.venv` removes it, so the marker depends on both locks."""
+    lock = ROOT / "infra" / "clusters" / "requirements" / f"{cloud}.txt"
+    ready = VENV / ".ready"
+    marker = VENV / f".cloud-{cloud}"
+    made_at = str(ready.stat().st_mtime_ns) if ready.exists() else ""
+    locked = f"{digest_of(lock)} {made_at}"
+    if _holds(marker, locked):
+        return
+    _tell(f".venv: SDK of {cloud} (about 20 s)")
+    _uv("pip", "install", "--quiet", "--python", str(VENV), "--require-hashes", "-r", str(lock))
+    marker.write_text(locked)
+
+
+def digest_of(*files: Path) -> str:
+    """Return what identifies the content of lock files."""
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def _holds(marker: Path, content: str) -> bool:
+    return marker.exists() and marker.read_text() == content
+
+
+def _tell(text: str) -> None:
+    print(f"==> {text}", file=sys.stderr, flush=True)
+
+
+def _uv(*arguments: str) -> None:
+    """Run uv, and show its progress less the list of packages."""
+    command = [str(VENV / "bin" / "uv"), *arguments]
+    try:
+        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            for line in process.stderr:
+                if not re.match(r" [+~-] ", line):
+                    print(line, end="", file=sys.stderr, flush=True)
+    except OSError as error:
+        raise ToolchainError(f"{command[0]} cannot be started: {error}; run `make env`") from error
+    if process.returncode:
+        raise ToolchainError(
+            f"`uv {' '.join(arguments[:2])}` failed (exit {process.returncode}), see above; run it again"
+        )

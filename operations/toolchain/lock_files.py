@@ -1,0 +1,60 @@
+"""The lock files, compiled from pyproject.toml with hashes and without any index address.
+
+`python -m operations.toolchain.lock_files` writes them; with `--check` it refuses those that have drifted.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from operations.toolchain.environments import CLOUDS, ROOT, VENV
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "requirements.txt": ("--group", "stack", "--group", "dev", "--group", "docs"),
+    "embedded/requirements.txt": ("--group", "embedded", "--group", "dev"),
+    **{f"infra/clusters/requirements/{cloud}.txt": ("--group", cloud, "-c", "requirements.txt") for cloud in CLOUDS},
+}
+
+
+def compile_lock(arguments: tuple[str, ...], output: Path) -> None:
+    """Compile one lock file into `output`, which keeps the versions that are in it and still fit."""
+    subprocess.run(
+        [
+            *(str(VENV / "bin" / "uv"), "pip", "compile", "pyproject.toml", "--universal", "--python-version", "3.11"),
+            *("--generate-hashes", "--no-emit-index-url", "--no-header", "--quiet", *arguments, "-o", str(output)),
+        ],
+        check=True,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def drifted() -> list[str]:
+    """Return the lock files that are not what pyproject.toml asks for."""
+    names = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, arguments in GROUPS.items():
+            copy = Path(folder) / "lock.txt"
+            shutil.copy(ROOT / name, copy)
+            compile_lock(arguments, copy)
+            if copy.read_bytes() != (ROOT / name).read_bytes():
+                names.append(name)
+    return names
+
+
+def main(arguments: list[str]) -> int:
+    """Write or check; return the exit code."""
+    if arguments != ["--check"]:
+        for name, groups in GROUPS.items():
+            compile_lock(groups, ROOT / name)
+        return 0
+    names = drifted()
+    for name in names:
+        print(f"{name} has drifted from pyproject.toml: run make lock", file=sys.stderr)
+    return 1 if names else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,29 @@
+"""A Pulumi stack with a small program, for what a provider owes the engine."""
+
+import textwrap
+
+import pytest
+
+from simulator.control_plane import ControlPlane
+from simulator.pulumi_stack import PulumiStack, begun
+from tests.simulator.support import IMPORTS
+
+
+@pytest.fixture
+def stack(control_plane: ControlPlane, tmp_path):
+    """A stack with an empty program."""
+    with begun(tmp_path / "program", control_plane.kubeconfig, IMPORTS) as made:
+        yield made
+
+
+@pytest.fixture
+def mutable(stack: PulumiStack):
+    """The provider changes ConfigMaps and Secrets in place."""
+    for kind in ("CONFIGMAP", "SECRET"):
+        stack.environment[f"PULUMI_K8S_ENABLE_{kind}_MUTABLE"] = "true"
+
+
+@pytest.fixture
+def write(stack: PulumiStack, namespace):
+    """Write the program; NAMESPACE in it is the test's namespace."""
+    return lambda text: stack.program(IMPORTS + textwrap.dedent(text).replace("NAMESPACE", namespace))

@@ -1,0 +1,43 @@
+"""Caveats: the things that a reader must know before quoting a number, such as parts that were small or simulated."""
+
+from collections.abc import Sequence
+
+from nemostack.models import SAMPLE_MODEL
+from workflows.engine.run_directory import RunInfo
+from workflows.results.approach import Approach
+
+_SIMILARITY_JUDGE = "nemostack/similarity-judge"
+
+
+def list_caveats(info: RunInfo, approaches: Sequence[Approach]) -> list[str]:
+    """Return one sentence per caveat."""
+    notes = []
+    if info.outputs.get("base_model") == SAMPLE_MODEL:
+        notes.append(
+            f"The base model {SAMPLE_MODEL} is a small model made for this repository and trained on generated text. "
+            "It shows that the pipeline works; its scores say nothing about a production model."
+        )
+    judged = any("judge" in approach.scores for approach in approaches)
+    if judged and info.outputs.get("judge_model") == _SIMILARITY_JUDGE:
+        notes.append(
+            "The judge rates by semantic similarity to the reference. It is not a language model and does not reason; "
+            "point judge_url at one for ratings that mean more."
+        )
+    summary_only = [approach.label for approach in approaches if not approach.per_item]
+    if summary_only:
+        notes.append(
+            f"{', '.join(summary_only)}: the Evaluator gave no scores per item, so intervals are normal ones from its "
+            "summary, and differences are not paired."
+        )
+    missing = {
+        f"{approach.label} {key}": score.missing
+        for approach in approaches
+        for key, score in approach.scores.items()
+        if score.missing
+    }
+    if missing:
+        listed = ", ".join(f"{name}: {count}" for name, count in missing.items())
+        notes.append(f"Items without a score are left out of that mean ({listed}).")
+    if info.git_commit and info.git_commit.endswith("-dirty"):
+        notes.append("The clone had uncommitted changes when the run was made.")
+    return notes
