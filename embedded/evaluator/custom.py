@@ -136,7 +136,7 @@ class CustomTask:
 
     async def _ask_all(self) -> None:
         plan, where = self._plan, f"task {self._plan.name}"
-        style: Style = "chat" if plan.kind == "chat-completion" else "completion"
+        style = _style(plan)
         model, bodies = None, []
         if plan.kind != "data":
             model = find_model(self._target.model, self._run.settings)
@@ -268,6 +268,12 @@ class CustomTask:
         replies = {name: self._replies[index, name] for name in self._judges if (index, name) in self._replies}
         sample |= ({"tool_calls": tool_calls} if tool_calls else {}) | ({"judges": replies} if replies else {})
         return {"index": index, "item": self._items[index], "sample": sample, "scores": scores}
+
+
+def _style(plan: TaskPlan) -> Style:
+    """Messages make a chat, also in a task of type `completion`, as NVIDIA's notebooks have it."""
+    is_chat = plan.kind == "chat-completion" or (isinstance(plan.template, dict) and "messages" in plan.template)
+    return "chat" if is_chat else "completion"
 
 
 def _spread(values: list[float], at: list[int], count: int) -> list[float]:

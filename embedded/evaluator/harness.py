@@ -44,7 +44,7 @@ EXTRA = {
     "seed": "of the examples' choice",
     "batch_size": "accepted, not used: requests are single and concurrent",
     "tokenizer_backend": "accepted, not used",
-    "hf_token": "refused: set HF_TOKEN for the service",
+    "hf_token": "ignored: set HF_TOKEN for the service",
 }
 
 
@@ -75,7 +75,7 @@ class BenchmarkTask:
         params = self._plan.params
         extra = params.extra
         if "hf_token" in extra:
-            raise DataError("params.extra: hf_token cannot be used here: set HF_TOKEN for the service")
+            self._run.log("warning: params.extra: hf_token is ignored: set HF_TOKEN for the service")
         if unknown := sorted(set(extra) - set(EXTRA)):
             self._run.log(f"warning: params.extra: {', '.join(unknown)} is ignored; known are {', '.join(EXTRA)}")
         if extra.get("model_type", "chat") not in {"chat", "completions"}:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from embedded.common.unknown_keys import Tolerant
 from embedded.evaluator.errors import DataError
@@ -36,7 +36,19 @@ _NUMBER: dict[str, Callable[[float, float, float], bool]] = {
 
 
 class _CheckParams(Tolerant):
-    check: list[str | float] = Field(min_length=3, max_length=4)
+    check: list[str | float] = Field(min_length=3, max_length=5)
+
+    @field_validator("check")
+    @classmethod
+    def _operator_second(cls, check: list[str | float]) -> list[str | float]:
+        """Bring `[operator, left, right, "epsilon", number]` of NVIDIA's notebooks into the usual order."""
+        if len(check) == 5:
+            if check[3] != "epsilon":
+                raise ValueError("expected [left, operator, right, tolerance] or [..., 'epsilon', tolerance]")
+            check = [*check[:3], check[4]]
+        if str(check[0]) in _NUMBER and str(check[1]) not in {*_NUMBER, *_TEXT}:
+            check = [check[1], check[0], *check[2:]]
+        return check
 
 
 class _Check(Metric):
