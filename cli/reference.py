@@ -43,7 +43,8 @@ def reference() -> str:
 
 def _commands(group: Any, prefix: str) -> Iterator[tuple[str, Any]]:
     """Yield the commands of a group with their full names, those of its groups after the groups themselves."""
-    for name, command in group.commands.items():
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
         if command.hidden:
             continue
         yield f"{prefix} {name}", command

@@ -23,18 +23,20 @@ class Tolerant(BaseModel):
 def drop_unknown_keys(value: Any, path: str = "") -> list[str]:
     """Remove the unknown keys of `value` and of all models within it; return a sentence for each.
 
-    `value` is a Tolerant, or a list or dictionary that holds some. The path of a key is written as `lora.rank`.
+    `value` is a model, list or dictionary; models that are not Tolerant keep their own. The path of a key is written as
+    `lora.rank`.
     """
     sentences: list[str] = []
-    if isinstance(value, Tolerant):
+    if isinstance(value, BaseModel):
         known = type(value).model_fields
-        extra = value.__pydantic_extra__ or {}
-        for key in extra:
-            close = difflib.get_close_matches(key, known, 1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
-            sentences.append(f"unknown key {_join(path, key)!r} is ignored{hint}")
-        extra.clear()
-        value.__pydantic_fields_set__.intersection_update(known)
+        if isinstance(value, Tolerant):
+            extra = value.__pydantic_extra__ or {}
+            for key in extra:
+                close = difflib.get_close_matches(key, known, 1)
+                hint = f" (did you mean {close[0]!r}?)" if close else ""
+                sentences.append(f"unknown key {_join(path, key)!r} is ignored{hint}")
+            extra.clear()
+            value.__pydantic_fields_set__.intersection_update(known)
         items: Iterable[tuple[str, Any]] = ((name, getattr(value, name)) for name in known)
     elif isinstance(value, dict):
         items = ((str(key), item) for key, item in value.items())

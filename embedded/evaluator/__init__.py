@@ -6,10 +6,13 @@ ROUGE by rouge-score, BERTScore by bert-score, METEOR by nltk, token F1 and exac
 
 Reduced: BERTScore uses all-MiniLM-L6-v2 (its weights come as a package), unscaled; METEOR matches words and stems but
 no synonyms, since WordNet is not shipped; targets `retriever` and `rag`, datasets on another hub than the Data Store
-and code-executing benchmarks (HumanEval) are refused; groups carry no metrics of their own.
+and benchmarks that execute code (HumanEval, MBPP) are refused; groups carry no metrics of their own.
 
 Choices where the contract is silent: greedy decoding (`temperature` 0) and `max_tokens` 256 unless told; an item that
 the model refuses (400, 413, 422) counts as NaN, while a model that is gone fails the job; 32 requests at a time.
+Unknown keys are ignored and named in the job's log. Outputs that the model cut at its limit of tokens are counted
+(`outputs_cut_by_length` of a task, `finish_reason` of a sample). Patterns of users run in a process of their own with
+limits; one that takes too long fails its job. How words are cut is said in `metrics/segmentation.py`.
 """
 
 from embedded.evaluator.settings import Settings

@@ -13,12 +13,14 @@ from embedded.common.errors import Unprocessable
 from embedded.common.names import new_id, now
 from embedded.common.service import create_service
 from embedded.evaluator.api import Api, Part, api_of, list_page
+from embedded.evaluator.documents import Dataset
 from embedded.evaluator.engine import Engine, Evaluation
-from embedded.evaluator.errors import EvaluationError, Stopped
-from embedded.evaluator.plan import make_plan
+from embedded.evaluator.errors import DataError, EvaluationError, Stopped
+from embedded.evaluator.plan import Plan, make_plan
 from embedded.evaluator.records import Records
 from embedded.evaluator.routes_seed import seed_routes
 from embedded.evaluator.routes_v2 import v2_routes
+from embedded.evaluator.rows import RowSource
 from embedded.evaluator.settings import Settings
 from embedded.evaluator.store import Store, masked
 
@@ -134,11 +136,7 @@ def _evaluate_live(api: Api, document: dict[str, Any]) -> dict[str, Any]:
     if "config" not in document or "target" not in document:
         raise Unprocessable("live: `config` and `target` are needed")
     plan = make_plan(api.expand("config", document["config"]), api.expand("target", document["target"]))
-    for task in plan.tasks:
-        limit = task.params.limit_samples
-        rows = len(plan.target.rows) if task.dataset is None and plan.target.rows is not None else None
-        if min(n for n in (limit, rows, _LIVE_ROWS + 1) if n is not None) > _LIVE_ROWS:
-            raise Unprocessable(f"live: at most {_LIVE_ROWS} rows a task; set params.limit_samples, or create a job")
+    _check_live_rows(api, plan)
     with tempfile.TemporaryDirectory(prefix="nemostack-live-") as folder:
         evaluation = Evaluation(plan, api.settings, Path(folder), threading.Event())
         result: dict[str, Any] = {"tasks": {}, "groups": {}}
@@ -158,6 +156,31 @@ def _evaluate_live(api: Api, document: dict[str, Any]) -> dict[str, Any]:
         "result": identity | result,
         "logs": {"evaluation": lines},
     }
+
+
+def _check_live_rows(api: Api, plan: Plan) -> None:
+    """Unprocessable when a task has more rows than one request may wait for."""
+    for task in plan.tasks:
+        limit, target = task.params.limit_samples, plan.target
+        if limit is not None and limit <= _LIVE_ROWS:
+            continue
+        source: str | Dataset | None = (
+            task.dataset or target.dataset or (target.cached_outputs.files_url if target.cached_outputs else None)
+        )
+        if task.kind == "benchmark" and task.dataset is None:
+            raise Unprocessable(f"live: set params.limit_samples to at most {_LIVE_ROWS}, or create a job")
+        if source is None:
+            count = len(target.rows or [])
+        else:
+            try:
+                count = len(RowSource(api.settings).read(source, limit))
+            except DataError:
+                continue  # the evaluation itself says what is wrong
+        if count > _LIVE_ROWS:
+            raise Unprocessable(
+                f"live: task {task.name} has {count} rows, at most {_LIVE_ROWS} are evaluated in one request; set "
+                "params.limit_samples or the dataset's limit, or create a job"
+            )
 
 
 def _result_routes() -> APIRouter:

@@ -20,14 +20,13 @@ from embedded.evaluator.endpoint import Endpoint, Style, output_text
 from embedded.evaluator.errors import DataError, EvaluationError, ItemError, Stopped
 from embedded.evaluator.metrics import LlmJudge
 from embedded.evaluator.models import find_model
+from embedded.evaluator.outputs import given_output, with_output
 from embedded.evaluator.plan import TaskPlan
 from embedded.evaluator.records import Records, replace_lines
 from embedded.evaluator.rows import Row, RowSource, read_file
 from embedded.evaluator.settings import Settings
 from embedded.evaluator.templates import render_tree
 
-# Columns that hold a model's answer in rows and cached outputs, the first present wins.
-OUTPUT_COLUMNS = ("output_text", "output", "response", "llm_response", "prediction")
 _JUDGE_DEFAULTS = {"max_tokens": 512, "temperature": 0.0}
 
 
@@ -56,6 +55,7 @@ class Outcome:
     failed_items: int = 0
     first_error: str = ""
     groups: dict[str, Any] | None = None
+    cut_items: int = 0  # outputs that the model ended with finish_reason `length`
 
 
 class CustomTask:
@@ -78,7 +78,7 @@ class CustomTask:
             else:
                 self._outputs[record["index"]] = record["sample"]
         if self._plan.kind == "data":
-            self._outputs = {index: _given_output(item) for index, item in enumerate(self._items)}
+            self._outputs = {index: given_output(item) or {} for index, item in enumerate(self._items)}
         elif self._outputs:
             self._run.log(f"task {self._plan.name}: going on after {len(self._outputs)} finished outputs")
         self._rehearse()
@@ -106,10 +106,7 @@ class CustomTask:
                 raise DataError(
                     f"task {self._plan.name}: {len(outputs)} cached outputs for {len(items)} rows of the dataset"
                 )
-            items = [
-                {**item, "output_text": _output_of(output, self._plan.name)}
-                for item, output in zip(items, outputs, strict=True)
-            ]
+            items = [with_output(item, output, self._plan.name) for item, output in zip(items, outputs, strict=True)]
         elif dataset is not None:
             items = source.read(dataset, limit)
         elif target.type == "dataset" and target.dataset is not None:
@@ -139,7 +136,7 @@ class CustomTask:
 
     async def _ask_all(self) -> None:
         plan, where = self._plan, f"task {self._plan.name}"
-        style: Style = "chat" if plan.kind == "chat-completion" else "completion"
+        style = _style(plan)
         model, bodies = None, []
         if plan.kind != "data":
             model = find_model(self._target.model, self._run.settings)
@@ -205,6 +202,7 @@ class CustomTask:
             "output_text": output_text(style, answer),
             "latency_s": round(time.monotonic() - began, 4),
             "usage": answer.get("usage"),
+            "finish_reason": answer["choices"][0].get("finish_reason"),
             "response": {"choices": answer["choices"][:1]},
         }
 
@@ -259,7 +257,10 @@ class CustomTask:
                 for index, value in enumerate(values):
                     per_item[index][f"{name}.{key}"] = None if math.isnan(value) else value
         samples = [self._sample(index, per_item[index]) for index in range(count)]
-        return Outcome(metrics, samples, len(errors), errors[0] if errors else "")
+        cut = sum(self._outputs[index].get("finish_reason") == "length" for index in good)
+        if cut:
+            self._run.log(f"task {self._plan.name}: {cut} of {count} outputs were cut by their limit of tokens")
+        return Outcome(metrics, samples, len(errors), errors[0] if errors else "", cut_items=cut)
 
     def _sample(self, index: int, scores: dict[str, float | None]) -> dict[str, Any]:
         sample = {key: value for key, value in self._outputs[index].items() if key != "response"}
@@ -267,6 +268,12 @@ class CustomTask:
         replies = {name: self._replies[index, name] for name in self._judges if (index, name) in self._replies}
         sample |= ({"tool_calls": tool_calls} if tool_calls else {}) | ({"judges": replies} if replies else {})
         return {"index": index, "item": self._items[index], "sample": sample, "scores": scores}
+
+
+def _style(plan: TaskPlan) -> Style:
+    """Messages make a chat, also in a task of type `completion`, as NVIDIA's notebooks have it."""
+    is_chat = plan.kind == "chat-completion" or (isinstance(plan.template, dict) and "messages" in plan.template)
+    return "chat" if is_chat else "completion"
 
 
 def _spread(values: list[float], at: list[int], count: int) -> list[float]:
@@ -280,20 +287,6 @@ def _spread(values: list[float], at: list[int], count: int) -> list[float]:
 def _tool_calls(sample: dict[str, Any]) -> Any:
     choices = (sample.get("response") or {}).get("choices") or [{}]
     return (choices[0].get("message") or {}).get("tool_calls")
-
-
-def _given_output(row: Row) -> dict[str, Any]:
-    """`sample` of a data task; without an output column it is empty, and templates may use `item` alone."""
-    return next(({"output_text": str(row[column])} for column in OUTPUT_COLUMNS if column in row), {})
-
-
-def _output_of(row: Row, task: str) -> str:
-    for column in OUTPUT_COLUMNS:
-        if column in row:
-            return str(row[column])
-    raise DataError(
-        f"task {task}: a cached output has none of {', '.join(OUTPUT_COLUMNS)}; it has {', '.join(row) or 'nothing'}"
-    )
 
 
 def _body(template: Any, context: dict[str, Any], style: Style, params: Params | None, where: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What clients send: targets, configurations, jobs, and the parameters inside them.
 
-Unknown keys of parameters are refused, for a misspelt one would silently change a result. Unknown keys of the entity
-around them are kept, as the SDK sends whatever its version knows.
+Unknown keys of parameters are ignored and named in the job's log. Unknown keys of the entity around them are kept, as
+the SDK sends whatever its version knows.
 """
 
 from typing import Annotated, Any, Literal
@@ -9,17 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from embedded.common.names import DEFAULT_NAMESPACE
+from embedded.common.unknown_keys import Tolerant
 
 # A task's name becomes a folder; the pattern leaves no room for separators or `..`.
 TaskName = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*([.@+ ][A-Za-z0-9_-]+)*$", max_length=100)
 ]
-
-
-class Strict(BaseModel):
-    """Refuses unknown keys."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class Lenient(BaseModel):
@@ -28,10 +23,8 @@ class Lenient(BaseModel):
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
 
-class ApiEndpoint(Strict):
+class ApiEndpoint(Tolerant):
     """An OpenAI-compatible model. `url` is the full address, `.../v1/chat/completions` or `.../v1/completions`."""
-
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
     url: str = Field(pattern=r"^https?://")
     model_id: str = Field(min_length=1)
@@ -81,7 +74,7 @@ class Target(Entity):
     cached_outputs: CachedOutputs | None = None
 
 
-class Params(Strict):
+class Params(Tolerant):
     """How a model is asked. A task's params are laid over the configuration's."""
 
     parallelism: int = Field(default=32, ge=1, le=512, description="requests at a time")
@@ -95,14 +88,14 @@ class Params(Strict):
     extra: dict[str, Any] = Field(default_factory=dict)
 
 
-class MetricConfig(Strict):
+class MetricConfig(Tolerant):
     """One metric; its params are checked by the metric itself."""
 
     type: str
     params: dict[str, Any] = Field(default_factory=dict)
 
 
-class TaskConfig(Strict):
+class TaskConfig(Tolerant):
     """One task; `params.template` says how the model is asked."""
 
     type: str

@@ -72,12 +72,7 @@ class Evaluation:
                 self.task_status[task.name] = "completed"
         finally:
             self._log.close()
-        failed = [(outcome.failed_items, outcome.first_error) for outcome in outcomes.values() if outcome.failed_items]
-        self.message = (
-            "completed"
-            if not failed
-            else f"completed, but {sum(n for n, _ in failed)} items could not be answered; the first: {failed[0][1]}"
-        )
+        self.message = _summary(list(outcomes.values()))
         return results.body(outcomes, self.plan.groups)
 
     def _run_task(self, task: TaskPlan) -> Outcome:
@@ -101,6 +96,17 @@ class Evaluation:
             raise
         replace_lines(folder / "samples.jsonl", outcome.samples)
         return outcome
+
+
+def _summary(outcomes: list[Outcome]) -> str:
+    """Say that all is done, and what lowers the scores."""
+    remarks = []
+    if failed := [outcome for outcome in outcomes if outcome.failed_items]:
+        count = sum(outcome.failed_items for outcome in failed)
+        remarks.append(f"{count} items could not be answered; the first: {failed[0].first_error}")
+    if cut := sum(outcome.cut_items for outcome in outcomes):
+        remarks.append(f"{cut} outputs were cut by their limit of tokens: raise max_tokens")
+    return "completed" + (f", but {'; '.join(remarks)}" if remarks else "")
 
 
 class Engine:
@@ -231,6 +237,8 @@ class Engine:
             self._store.update("job", job_id, status="running")
         try:
             evaluation.log("running")
+            for warning in evaluation.plan.warnings:
+                evaluation.log(f"warning: {warning}")
             result = evaluation.run()
             url = self._publish(evaluation, job, result)
             self._store.update("result", job["result_id"], **result, files_url=url)

@@ -44,7 +44,7 @@ EXTRA = {
     "seed": "of the examples' choice",
     "batch_size": "accepted, not used: requests are single and concurrent",
     "tokenizer_backend": "accepted, not used",
-    "hf_token": "refused: set HF_TOKEN for the service",
+    "hf_token": "ignored: set HF_TOKEN for the service",
 }
 
 
@@ -74,8 +74,10 @@ class BenchmarkTask:
     def _spec(self, model: Endpoint) -> dict[str, Any]:
         params = self._plan.params
         extra = params.extra
-        if unknown := set(extra) - set(EXTRA) | ({"hf_token"} & set(extra)):
-            raise DataError(f"params.extra: {', '.join(sorted(unknown))} cannot be used; known are {', '.join(EXTRA)}")
+        if "hf_token" in extra:
+            self._run.log("warning: params.extra: hf_token is ignored: set HF_TOKEN for the service")
+        if unknown := sorted(set(extra) - set(EXTRA)):
+            self._run.log(f"warning: params.extra: {', '.join(unknown)} is ignored; known are {', '.join(EXTRA)}")
         if extra.get("model_type", "chat") not in {"chat", "completions"}:
             raise DataError(f"params.extra.model_type: {extra['model_type']!r}; expected chat or completions")
         served = asyncio.run(_served(model))

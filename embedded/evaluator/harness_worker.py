@@ -166,9 +166,18 @@ def run(spec: dict[str, Any]) -> None:
 
     requests["done"] = len(cached.dbdict)
     model.set_cache_hook(Hook(cached))
-    report = evaluate(
-        cached, loaded, limit=spec["limit"], apply_chat_template=chat, fewshot_as_multiturn=chat, bootstrap_iters=0
-    )
+    try:
+        report = evaluate(
+            cached, loaded, limit=spec["limit"], apply_chat_template=chat, fewshot_as_multiturn=chat, bootstrap_iters=0
+        )
+    except ValueError as error:
+        if "larger than population" not in str(error):
+            raise
+        shots = ", ".join(f"{name} has {task.get_config('num_fewshot')}" for name, task in tasks.items())
+        raise _SpecError(
+            f"the dataset has too few rows for the examples before each question ({shots}): upload more rows, or set "
+            "params.extra.num_fewshot lower"
+        ) from error
     name, results = spec["benchmark"], report["results"]
     parts = {task: _results(found) for task, found in results.items() if task != name}
     whole = _results(results[name]) if name in results else {}

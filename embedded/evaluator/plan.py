@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from embedded.common.errors import Unprocessable
+from embedded.common.unknown_keys import drop_unknown_keys
 from embedded.evaluator.documents import Config, Dataset, Params, Target, TaskConfig
 from embedded.evaluator.errors import DataError
 from embedded.evaluator.legacy import DEFAULT_TEMPLATE, current_shape
@@ -18,6 +19,19 @@ from nemostack.validation import validation_lines
 
 Kind = Literal["chat-completion", "completion", "data", "benchmark"]
 _Model = TypeVar("_Model", bound=BaseModel)
+# Kinds of evaluation that NVIDIA's service has besides: retrieval pipelines, agents, harnesses other than lm-eval.
+UNAVAILABLE_TYPES = {
+    "agentic",
+    "retriever",
+    "rag",
+    "bigcode",
+    "bfcl",
+    "simple_evals",
+    "safety_eval",
+    "prompt-optimization",
+}
+# Beginnings of lm-eval's names for what it marks as unsafe (`unsafe_code`), and of NVIDIA's names for the same.
+CODE_BENCHMARKS = ("humaneval", "mbpp", "cruxeval", "longproc", "multiple-", "bigcodebench", "livecodebench")
 _CUSTOM_KINDS: dict[str, Kind] = {
     "chat-completion": "chat-completion",
     "chat": "chat-completion",
@@ -46,6 +60,7 @@ class Plan:
     target: Target
     tasks: list[TaskPlan]
     groups: dict[str, list[str]]
+    warnings: tuple[str, ...] = ()  # what was ignored
 
 
 def validated(model: type[_Model], document: Any, where: str) -> _Model:
@@ -76,27 +91,40 @@ def parse_target(document: dict[str, Any]) -> Target:
 def make_plan(config: dict[str, Any], target: dict[str, Any]) -> Plan:
     """Plan what the job will do. Unprocessable for all that can be known to fail."""
     parsed, aim = parse_config(config), parse_target(target)
+    warnings = [f"config: {sentence}" for sentence in drop_unknown_keys(parsed)]
+    warnings += [f"target: {sentence}" for sentence in drop_unknown_keys(aim)]
+    if parsed.type in UNAVAILABLE_TYPES:
+        raise Unprocessable(
+            f"config.type: {parsed.type!r} is not available here; use 'custom', or the name of an lm-eval benchmark"
+        )
     tasks = parsed.tasks
     custom = parsed.type == "custom"
     if not tasks:
         if custom:
             raise Unprocessable("config.tasks: a custom evaluation needs at least one task")
         tasks = {parsed.type: TaskConfig(type=parsed.type)}
-    planned = [_plan_task(name, task, parsed, aim, custom) for name, task in tasks.items()]
+    planned = [_plan_task(name, task, parsed, aim, warnings) for name, task in tasks.items()]
     for group, members in parsed.groups.items():
         if unknown := [name for name in members.tasks if name not in tasks]:
             raise Unprocessable(f"config.groups.{group}.tasks: no task is named {', '.join(unknown)}")
-    return Plan(aim, planned, {name: group.tasks for name, group in parsed.groups.items()})
+    return Plan(
+        aim, planned, {name: group.tasks for name, group in parsed.groups.items()}, tuple(dict.fromkeys(warnings))
+    )
 
 
-def _plan_task(name: str, task: TaskConfig, config: Config, target: Target, custom: bool) -> TaskPlan:
+def _plan_task(name: str, task: TaskConfig, config: Config, target: Target, warnings: list[str]) -> TaskPlan:
     where = f"config.tasks.{name}"
     given = {**config.params, **task.params}
     template = given.pop("template", None)
     params = validated(Params, given, f"{where}.params")
-    if not custom:
+    warnings += [f"{where}.params: {sentence}" for sentence in drop_unknown_keys(params)]
+    if config.type != "custom":
         if target.type != "model":
             raise Unprocessable(f"target.type: benchmark {task.type} needs a model, not {target.type!r}")
+        if task.type.startswith(CODE_BENCHMARKS):
+            raise Unprocessable(
+                f"{where}.type: benchmark {task.type} executes code that the model writes, which is not done here"
+            )
         return TaskPlan(name, "benchmark", params, None, task.dataset, {}, benchmark=task.type)
     kind = _CUSTOM_KINDS.get(task.type)
     if kind is None:
@@ -120,6 +148,8 @@ def _plan_task(name: str, task: TaskConfig, config: Config, target: Target, cust
         }
     except DataError as error:
         raise Unprocessable(str(error)) from None
+    for metric in metrics.values():
+        warnings += metric.warnings
     return TaskPlan(name, kind, params, template, task.dataset, metrics)
 
 

@@ -27,7 +27,13 @@ def body(outcomes: dict[str, Outcome], groups: dict[str, list[str]]) -> dict[str
     for name, outcome in outcomes.items():
         if outcome.groups:
             tree[name] = {"metrics": outcome.metrics, "groups": outcome.groups}
-    return {"tasks": {name: {"metrics": outcome.metrics} for name, outcome in outcomes.items()}, "groups": tree}
+    tasks = {name: {"metrics": outcome.metrics} | _cut(outcome) for name, outcome in outcomes.items()}
+    return {"tasks": tasks, "groups": tree}
+
+
+def _cut(outcome: Outcome) -> dict[str, int]:
+    """How many outputs ended at their limit of tokens, beside the scores that they lower."""
+    return {"outputs_cut_by_length": outcome.cut_items} if outcome.cut_items else {}
 
 
 def _sample_files(folder: Path) -> Iterator[Path]:

@@ -20,9 +20,9 @@ MASK = "******"
 
 
 def masked(document: Any) -> Any:
-    """Copy `document` with every `api_key` hidden."""
+    """Copy `document` with every key of an endpoint and every token of a hub hidden."""
     if isinstance(document, dict):
-        return {k: MASK if k == "api_key" and v is not None else masked(v) for k, v in document.items()}
+        return {k: MASK if k in {"api_key", "hf_token"} and v is not None else masked(v) for k, v in document.items()}
     if isinstance(document, list):
         return [masked(item) for item in document]
     return document

@@ -1,5 +1,7 @@
 """Jinja templates that come from outside: rendered in a sandbox, with `item` (a row) and `sample` (an output).
 
+Columns of the row are also there under their bare names, as NVIDIA's Live Evaluation notebook writes them.
+
 Refuses attribute tricks (the sandbox), undefined columns (the error names those present), and the obvious ways to fill
 the memory; whoever may submit jobs can still waste processor time with nested loops.
 """
@@ -76,11 +78,17 @@ def check(template: Any, where: str) -> None:
             check(value, f"{where}[{number}]")
 
 
+def _variables(context: dict[str, Any]) -> dict[str, Any]:
+    """Return `context` with the columns of its row beside it; no column hides `item`, `sample` or a global."""
+    columns = {str(name): value for name, value in (context.get("item") or {}).items()}
+    return {name: value for name, value in columns.items() if name not in _ENVIRONMENT.globals} | context
+
+
 def render(template: str, context: dict[str, Any], where: str) -> str:
     """Text of `template`; DataError names the missing column and those present."""
     pieces, size = [], 0
     try:
-        for piece in _ENVIRONMENT.from_string(template).generate(context):
+        for piece in _ENVIRONMENT.from_string(template).generate(_variables(context)):
             pieces.append(piece)
             size += len(piece)
             if size > MAX_OUTPUT:

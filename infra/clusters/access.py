@@ -12,6 +12,8 @@ import pulumi
 
 from nemostack.kubectl.process import Access, NoAnswer, NotInstalled, call, gist
 
+MISSING_PLUGIN = "getting credentials: exec: executable"
+"""What kubectl says where the program that the kubeconfig names for the login is not installed."""
 WITHIN_S = 15 * 60.0
 PAUSE_S = 10.0
 REQUEST_S = 20.0
@@ -37,7 +39,10 @@ def is_administrator(kubeconfig: str) -> str | None:
 
 
 async def wait_for_administrator(kubeconfig: str, within_s: float = WITHIN_S, pause_s: float = PAUSE_S) -> str:
-    """Return the kubeconfig once its user is an administrator. Raises RunError after `within_s` seconds."""
+    """Return the kubeconfig once its user is an administrator.
+
+    Raises RunError after `within_s` seconds, and at once where the program that logs in is missing.
+    """
     if pulumi.runtime.is_dry_run():
         return kubeconfig
     loop = asyncio.get_running_loop()
@@ -49,6 +54,10 @@ async def wait_for_administrator(kubeconfig: str, within_s: float = WITHIN_S, pa
             return kubeconfig  # nobody to ask: the first object finds out
         if refusal is None:
             return kubeconfig
+        if MISSING_PLUGIN in refusal:
+            raise pulumi.RunError(
+                f"kubectl cannot log in to the cluster ({refusal}): install it, then run pulumi up again"
+            )
         if loop.time() > deadline:
             raise pulumi.RunError(
                 f"the cluster does not treat this login as its administrator after {within_s / 60:g} minutes "

@@ -59,6 +59,11 @@ class CloudCluster(Section):
     gpu_pools: tuple[GpuPool, ...] = Field(min_length=1, description="GPU node pools, one or more")
     rwx: str
 
+    @property
+    def principals(self) -> tuple[str, ...]:
+        """Administrators of a new cluster, by the names or ids that the cloud gives them."""
+        raise NotImplementedError
+
 
 class GkeSettings(CloudCluster):
     """Google Kubernetes Engine."""
@@ -77,6 +82,11 @@ class GkeSettings(CloudCluster):
         "besides those whose roles in the project allow it",
     )
     rwx: Literal["filestore", "none"] = Field(default="filestore", description="ReadWriteMany storage class to create")
+
+    @property
+    def principals(self) -> tuple[str, ...]:
+        """Members of Google Cloud IAM."""
+        return self.admins
 
     @property
     def region(self) -> str:
@@ -118,6 +128,11 @@ class EksSettings(CloudCluster):
     )
     rwx: Literal["efs", "none"] = Field(default="efs", description="ReadWriteMany storage class to create")
 
+    @property
+    def principals(self) -> tuple[str, ...]:
+        """ARNs of IAM roles and users."""
+        return self.admins
+
     @model_validator(mode="after")
     def _network(self) -> Self:
         if (self.vpc_id is None) != (not self.subnet_ids):
@@ -144,6 +159,11 @@ class AksSettings(CloudCluster):
         default=Maintenance(), description="Window for automatic upgrades of a new cluster; null: at any hour"
     )
     rwx: Literal["azurefile", "none"] = Field(default="azurefile", description="ReadWriteMany storage class to create")
+
+    @property
+    def principals(self) -> tuple[str, ...]:
+        """Object ids of principals of Microsoft Entra."""
+        return tuple(admin.id for admin in self.admins)
 
 
 class AdoptedCluster(Section):

@@ -109,15 +109,20 @@ def gpus_of(nim: Nim) -> int:
 def training_pool(config: ClusterStackConfig) -> GpuPool | None:
     """Pool of training jobs: the named one; else None, which is any, if all can carry them, or the first that can.
 
-    All jobs have one node selector, so where no pool can carry the jobs of every template, it is any pool. A
-    time-sliced pool is the last choice: its GPUs may be those of NIMs, which take the whole memory.
+    All jobs have one node selector, so where no pool can carry the jobs of every template, it is any pool. Pools that
+    NIMs name come after the others, because a job would take the node of a NIM that restarts. A time-sliced pool is the
+    last choice: its GPUs may be those of NIMs, which take the whole memory.
     """
     if config.customizer.pool:
         return named(config, config.customizer.pool)
     templates = [template for target in config.customizer.targets for template in target.templates]
     capable = [pool for pool in config.pools if all(trains(config, pool, template) for template in templates)]
     whole = [pool for pool in capable if not pool.time_slicing]
-    return None if len(whole) == len(config.pools) or not capable else (whole or capable)[0]
+    of_nims = {nim.pool for nim in config.nims}
+    free = [pool for pool in whole if pool.name not in of_nims]
+    if len(whole) == len(config.pools) and len(free) in (0, len(whole)):
+        return None
+    return next(iter(free or whole or capable), None)
 
 
 def named(config: ClusterStackConfig, name: str) -> GpuPool | None:

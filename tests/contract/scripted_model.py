@@ -26,6 +26,7 @@ class ScriptedModel:
     model_id: str = "scripted/model"
     delay_s: float = 0.0
     max_model_len: int = 2048
+    finish_reason: Callable[[str], str] = lambda _prompt: "stop"
     likelihood: Callable[[list[int]], list[float]] | None = None
     asked: Counter[str] = field(default_factory=Counter)
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -87,7 +88,7 @@ class ScriptedModel:
             "object": "chat.completion",
             "created": 1,
             "model": self.model_id,
-            "choices": [{"index": 0, "finish_reason": "stop", **content}],
+            "choices": [{"index": 0, "finish_reason": self.finish_reason(prompt), **content}],
             "usage": {"prompt_tokens": len(prompt.split()), "completion_tokens": 1, "total_tokens": 1},
         }
 

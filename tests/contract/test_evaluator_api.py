@@ -84,6 +84,33 @@ def test_results_resource(client: Any) -> None:
         client.evaluation.results.retrieve(made.id)
 
 
+def test_live_counts_the_rows_of_files_and_obeys_limits(client: Any, upload: Callable[..., str]) -> None:
+    few = upload([{"output": "a", "answer": "a"}] * 4, "few.jsonl")
+    many = upload([{"output": "a", "answer": "a"}] * 101, "many.jsonl")
+
+    def live(target: dict[str, Any], **dataset: Any) -> Any:
+        task = {"type": "data", "metrics": {"em": {"type": "em"}}} | ({"dataset": dataset} if dataset else {})
+        answer = client.evaluation.live(target=target, config={"type": "custom", "tasks": {"t": task}})
+        assert answer.status == "completed", answer.status_details
+        return answer.result.tasks["t"].metrics["em"].scores["em_score"].stats.count
+
+    rows: Any = {"type": "rows", "rows": [{}]}
+    assert live(rows, files_url=few) == 4
+    assert live(rows, files_url=few, limit=2) == 2
+    assert live(rows, files_url=many, limit=3) == 3
+    assert live({"type": "dataset", "dataset": {"files_url": few}}) == 4
+    with pytest.raises(UnprocessableEntityError, match="task t has 101 rows, at most 100"):
+        live(rows, files_url=many)
+    missing = client.evaluation.live(
+        target=rows,
+        config={
+            "type": "custom",
+            "tasks": {"t": {"type": "data", "dataset": few + "x", "metrics": {"em": {"type": "em"}}}},
+        },
+    )
+    assert missing.status == "failed"
+
+
 class TestV2:
     def test_same_engine_in_v2_words(self, client: Any, model: tuple[ScriptedModel, str], qa_url: str) -> None:
         config = chat_config(qa_url, {"em": {"type": "em", "params": {"ground_truth": "{{item.ideal}}"}}})

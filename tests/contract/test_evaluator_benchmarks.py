@@ -158,12 +158,50 @@ def test_hub_out_of_reach_says_how_to_supply_the_data(
 def test_wrong_benchmark_names_and_extras(client: Any, start_app: Callable[..., str]) -> None:
     url = start_app(ScriptedModel(solve).app())
     assert "no task 'gsm9k'" in run(client, url, {"type": "gsm9k"}, "failed").status_details.message
-    wrong = {"type": "gsm8k", "params": {"extra": {"fewshots": 3}}}
-    assert "fewshots cannot be used" in run(client, url, wrong, "failed").status_details.message
     path = {"type": "gsm8k", "params": {"extra": {"tokenizer": "/etc"}}}
     assert "no path" in run(client, url, path, "failed").status_details.message
     with pytest.raises(UnprocessableEntityError, match="needs a model"):
         client.evaluation.jobs.create(target={"type": "rows", "rows": [{}]}, config={"type": "gsm8k"})
+
+
+def test_too_few_rows_for_the_examples_say_so(
+    client: Any, start_app: Callable[..., str], hub: HfApi, unique: str
+) -> None:
+    """GSM8K shows five examples before each question unless told otherwise."""
+    task = {"type": "gsm8k", "dataset": {"files_url": upload(hub, unique[-40:].strip("-"), GSM8K[:4])}}
+    config = {"type": "gsm8k", "params": {"extra": {"fewshots": 3, "hf_token": "hf_secret"}}, "tasks": {"gsm8k": task}}
+    job = run(client, start_app(ScriptedModel(solve).app()), config, "failed")
+    assert "too few rows for the examples before each question (gsm8k has 5)" in job.status_details.message
+    assert "params.extra.num_fewshot" in job.status_details.message
+    log = client.evaluation.jobs.download_logs(job.id)["logs"]
+    assert "params.extra: fewshots is ignored" in log
+    assert "hf_token is ignored: set HF_TOKEN" in log
+    assert "hf_secret" not in log + job.to_json()
+
+
+@pytest.mark.parametrize("kind", ["humaneval", "humaneval_instruct", "mbpp", "mbpp_plus"])
+def test_benchmarks_that_run_code_are_refused_at_once(client: Any, kind: str) -> None:
+    with pytest.raises(UnprocessableEntityError, match=f"benchmark {kind} executes code that the model writes"):
+        client.evaluation.jobs.create(target={"type": "model", "model": "m"}, config={"type": kind})
+
+
+def test_every_benchmark_that_lm_eval_calls_unsafe_is_refused_at_once() -> None:
+    import lm_eval.tasks
+    import yaml
+
+    from embedded.evaluator.plan import CODE_BENCHMARKS
+
+    class Loader(yaml.SafeLoader):
+        """Reads the tags of lm-eval's files as nothing."""
+
+    Loader.add_multi_constructor("!", lambda _loader, _suffix, _node: None)
+    names = []
+    for path in Path(lm_eval.tasks.__file__).parent.rglob("*.yaml"):
+        text = path.read_text(encoding="utf-8")
+        if "unsafe_code: true" in text:
+            names.append(str(yaml.load(text, Loader).get("task")))
+    assert "humaneval" in names
+    assert [name for name in names if not name.startswith(CODE_BENCHMARKS)] == []
 
 
 def test_benchmark_goes_on_after_a_kill(

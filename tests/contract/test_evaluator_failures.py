@@ -181,10 +181,10 @@ def test_keys_are_sent_and_never_shown(
         (
             {
                 "type": "custom",
-                "params": {"temprature": 1},
+                "params": {"temperature": "warm"},
                 "tasks": {"t": {"type": "data", "metrics": {"em": {"type": "em"}}}},
             },
-            "temprature",
+            "temperature",
         ),
         (
             {"type": "custom", "tasks": {"t": {"type": "chat-completion", "metrics": {"em": {"type": "em"}}}}},

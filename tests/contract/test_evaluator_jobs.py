@@ -141,3 +141,70 @@ def test_cached_outputs_and_rows(client: Any, upload: Callable[..., str]) -> Non
     job = client.evaluation.jobs.create(target=cached, config={"type": "custom", "tasks": {"t": task}})
     finish(client, job.id)
     assert [row["scores"]["em.em_score"] for row in samples(client, job.id, "t")] == [1, 0]
+
+
+def test_answers_cut_by_their_limit_are_counted(
+    client: Any, start_app: Callable[..., str], upload: Callable[..., str]
+) -> None:
+    model = ScriptedModel(lambda _prompt: "x", finish_reason=lambda prompt: "length" if prompt < "p3" else "stop")
+    url = upload([{"prompt": f"p{n}", "ideal": "x"} for n in range(5)])
+    truth = {"ground_truth": "{{item.ideal}}"}
+    config = chat_config(url, {"em": {"type": "em", "params": truth}})
+    job = client.evaluation.jobs.create(target=target(start_app(model.app())), config=config)
+    done = finish(client, job.id)
+    assert "3 outputs were cut by their limit of tokens" in done.status_details.message
+    assert client.evaluation.jobs.results(job.id).tasks["qa"].outputs_cut_by_length == 3
+    reasons = [row["sample"]["finish_reason"] for row in samples(client, job.id)]
+    assert reasons == ["length"] * 3 + ["stop"] * 2
+    assert "3 of 5 outputs were cut" in client.evaluation.jobs.download_logs(job.id)["logs"]
+
+
+CALLS = [{"type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Ulm"}'}}]
+ANSWER = {
+    "choices": [{"message": {"role": "assistant", "content": None, "tool_calls": CALLS}, "finish_reason": "stop"}]
+}
+TOOL_METRIC = {"t": {"type": "tool-calling", "params": {"tool_calls_ground_truth": "{{ item.truth | tojson }}"}}}
+
+
+def _tool_scores(client: Any, target: dict[str, Any], **task: Any) -> tuple[float, float]:
+    config = {"type": "custom", "tasks": {"t": {"type": "data", "metrics": TOOL_METRIC, **task}}}
+    job = client.evaluation.jobs.create(target=target, config=config)
+    finish(client, job.id)
+    scores = client.evaluation.jobs.results(job.id).tasks["t"].metrics["t"].scores
+    return scores["function_name_accuracy"].value, scores["function_name_and_args_accuracy"].value
+
+
+def test_calls_of_tools_in_rows_and_cached_outputs_are_read(client: Any, upload: Callable[..., str]) -> None:
+    other = [{"function": {"name": "get_weather", "arguments": {"city": "Bonn"}}}]
+    rows = [{"truth": CALLS, "response": ANSWER}, {"truth": other, "response": ANSWER}]
+    assert _tool_scores(client, {"type": "rows", "rows": rows}) == (1, 0.5)
+    outputs = upload([{"response": ANSWER}], "outputs.jsonl")
+    truth = upload([{"truth": CALLS, "output": "an older one"}], "truth.jsonl")
+    cached = {"type": "cached_outputs", "cached_outputs": {"files_url": outputs}}
+    assert _tool_scores(client, cached, dataset=truth) == (1, 1)
+
+
+def test_the_text_of_an_openai_shaped_response_is_the_output(client: Any) -> None:
+    chat = {"choices": [{"message": {"role": "assistant", "content": "Paris"}}]}
+    rows = [{"response": chat, "answer": "Paris"}, {"response": {"choices": [{"text": "Rome"}]}, "answer": "Rome"}]
+    config = {"type": "custom", "tasks": {"t": {"type": "data", "metrics": {"em": {"type": "em"}}}}}
+    job = client.evaluation.jobs.create(target={"type": "rows", "rows": rows}, config=config)
+    finish(client, job.id)
+    assert client.evaluation.jobs.results(job.id).tasks["t"].metrics["em"].scores["em_score"].value == 1
+
+
+def test_tool_calls_of_a_model_are_scored_with_nvidias_extra_keys(
+    client: Any, start_app: Callable[..., str], upload: Callable[..., str]
+) -> None:
+    """The data flywheel sends `params.model` with this metric; the key is ignored and named in the log."""
+    model = ScriptedModel(lambda _prompt: ANSWER["choices"][0]["message"])
+    metric = {"type": "tool-calling", "params": {**TOOL_METRIC["t"]["params"], "model": {"api_endpoint": {}}}}
+    config = chat_config(upload([{"prompt": "weather?", "truth": CALLS}]), {"t": metric})
+    config["tasks"]["qa"]["params"]["template"] |= {"tools": [{"type": "function"}], "tool_choice": "auto"}
+    job = client.evaluation.jobs.create(target=target(start_app(model.app())), config=config)
+    finish(client, job.id)
+    scores = client.evaluation.jobs.results(job.id).tasks["qa"].metrics["t"].scores
+    assert scores["function_name_and_args_accuracy"].value == 1
+    assert model.bodies[0]["tool_choice"] == "auto"
+    log = client.evaluation.jobs.download_logs(job.id)["logs"]
+    assert "warning: config.tasks.qa.metrics.t.params: unknown key 'model' is ignored" in log

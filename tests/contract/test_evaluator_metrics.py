@@ -193,7 +193,7 @@ def test_judge_parsers() -> None:
 @pytest.mark.parametrize(
     ("kind", "params", "says"),
     [
-        ("f1", {"groundtruth": "x"}, "groundtruth"),
+        ("f1", {"ground_truth": 7}, "ground_truth"),
         ("string-check", {"check": ["a", "like", "b"]}, "like"),
         ("string-check", {"check": ["a", "=="]}, "at least 3"),
         ("llm-judge", {"template": {}, "scores": {"s": {"parser": {"pattern": "(\\d"}}}}, "regex"),
@@ -206,6 +206,14 @@ def test_judge_parsers() -> None:
 def test_wrong_params_are_refused(kind: str, params: dict[str, Any], says: str) -> None:
     with pytest.raises((DataError, ValidationError), match=says.replace("\\", "\\\\")):
         create(kind, params, "where")
+
+
+def test_unknown_params_are_ignored_and_named() -> None:
+    metric = create("f1", {"groundtruth": "x", "prediction": "y"}, "m")
+    assert metric.warnings == [
+        "m.params: unknown key 'groundtruth' is ignored (did you mean 'ground_truth'?)",
+        "m.params: unknown key 'prediction' is ignored",
+    ]
 
 
 def test_statistics_by_hand() -> None:

@@ -22,6 +22,13 @@ def test_renders_columns_and_filters() -> None:
     assert render("{{item.prompt | lower}}/{{ sample.output_text | trim }}/{{item['n'] * 3}}", CONTEXT, "t") == "q?/A/6"
 
 
+def test_columns_have_bare_names_too() -> None:
+    context = {"item": {"some_output": "x", "item": "hidden", "range": "hidden", "sample": 1}, "sample": {"a": 2}}
+    assert render("{{some_output}}/{{item.item}}/{{sample.a}}/{{range(2) | list}}", context, "t") == "x/hidden/2/[0, 1]"
+    with pytest.raises(DataError, match=r"'nothing' is undefined.*item has: some_output"):
+        render("{{nothing}}", context, "t")
+
+
 def test_messages_may_be_json_text() -> None:
     body = render_tree({"messages": "{{ item.messages | tojson }}", "max_tokens": 5}, CONTEXT, "t")
     assert body == {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 5}

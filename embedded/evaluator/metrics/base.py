@@ -2,11 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field
 
-from embedded.evaluator.documents import Strict
+from embedded.common.unknown_keys import Tolerant, drop_unknown_keys
 from embedded.evaluator.legacy import DEFAULT_TRUTH
 from embedded.evaluator.stats import score
 from embedded.evaluator.templates import check, render
@@ -14,6 +14,7 @@ from embedded.evaluator.templates import check, render
 Context = dict[str, Any]  # {"item": row, "sample": {"output_text", ...}}
 Scores = dict[str, list[float]]  # score name -> a value for each item, NaN where there is none
 DEFAULT_CANDIDATE = "{{sample.output_text}}"
+_Params = TypeVar("_Params", bound=Tolerant)
 
 
 class Metric(ABC):
@@ -21,7 +22,14 @@ class Metric(ABC):
 
     def __init__(self, params: dict[str, Any], where: str) -> None:
         self.where = where
+        self.warnings: list[str] = []
         self.configure(params)
+
+    def read_params(self, model: type[_Params], params: dict[str, Any]) -> _Params:
+        """Validate `params` as `model`; unknown keys are dropped and become `warnings`."""
+        parsed = model.model_validate(params)
+        self.warnings += [f"{self.where}.params: {sentence}" for sentence in drop_unknown_keys(parsed)]
+        return parsed
 
     @abstractmethod
     def configure(self, params: dict[str, Any]) -> None:
@@ -42,14 +50,14 @@ class Metric(ABC):
         return {name: score(values) for name, values in scores.items()}
 
 
-class ReferenceParams(Strict):
+class ReferenceParams(Tolerant):
     """Templates of the two texts to compare. Several ground truths: the best counts (BLEU uses all at once)."""
 
     ground_truth: str | list[str] = DEFAULT_TRUTH
     candidate: str = DEFAULT_CANDIDATE
 
 
-class BleuParams(Strict):
+class BleuParams(Tolerant):
     """As NVIDIA's: a list of references."""
 
     references: list[str] = Field(default=[DEFAULT_TRUTH], min_length=1)
@@ -62,10 +70,10 @@ class ReferenceMetric(Metric):
     def configure(self, params: dict[str, Any]) -> None:
         """Take `ground_truth`, or `references` as BLEU calls them."""
         if "references" in params:
-            bleu = BleuParams.model_validate(params)
+            bleu = self.read_params(BleuParams, params)
             self.truths, self.candidate = bleu.references, bleu.candidate
         else:
-            parsed = ReferenceParams.model_validate(params)
+            parsed = self.read_params(ReferenceParams, params)
             truths = parsed.ground_truth
             self.truths, self.candidate = [truths] if isinstance(truths, str) else truths, parsed.candidate
         check([*self.truths, self.candidate], self.where)

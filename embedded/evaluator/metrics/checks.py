@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from embedded.evaluator.documents import Strict
+from embedded.common.unknown_keys import Tolerant
 from embedded.evaluator.errors import DataError
 from embedded.evaluator.metrics.base import Context, Metric, Scores
 from embedded.evaluator.templates import check, render
@@ -35,8 +35,20 @@ _NUMBER: dict[str, Callable[[float, float, float], bool]] = {
 }
 
 
-class _CheckParams(Strict):
-    check: list[str | float] = Field(min_length=3, max_length=4)
+class _CheckParams(Tolerant):
+    check: list[str | float] = Field(min_length=3, max_length=5)
+
+    @field_validator("check")
+    @classmethod
+    def _operator_second(cls, check: list[str | float]) -> list[str | float]:
+        """Bring `[operator, left, right, "epsilon", number]` of NVIDIA's notebooks into the usual order."""
+        if len(check) == 5:
+            if check[3] != "epsilon":
+                raise ValueError("expected [left, operator, right, tolerance] or [..., 'epsilon', tolerance]")
+            check = [*check[:3], check[4]]
+        if str(check[0]) in _NUMBER and str(check[1]) not in {*_NUMBER, *_TEXT}:
+            check = [check[1], check[0], *check[2:]]
+        return check
 
 
 class _Check(Metric):
@@ -47,7 +59,7 @@ class _Check(Metric):
 
     def configure(self, params: dict[str, Any]) -> None:
         """Refuses unknown operators."""
-        left, operator, right, *rest = _CheckParams.model_validate(params).check
+        left, operator, right, *rest = self.read_params(_CheckParams, params).check
         if str(operator) not in self.OPERATORS:
             raise DataError(f"{self.where}: operator {operator!r}; known are {', '.join(self.OPERATORS)}")
         self.left, self.operator, self.right, self.rest = str(left), self.OPERATORS[str(operator)], str(right), rest
@@ -113,7 +125,7 @@ class NumberCheck(_Check):
         return not math.isnan(ours) and bool(self.operator(ours, theirs, self.tolerance))
 
 
-class _ToolParams(Strict):
+class _ToolParams(Tolerant):
     tool_calls_ground_truth: str
 
 
@@ -122,7 +134,7 @@ class ToolCalling(Metric):
 
     def configure(self, params: dict[str, Any]) -> None:
         """One template that gives the expected calls as JSON, e.g. `{{ item.tool_calls | tojson }}`."""
-        self.truth = _ToolParams.model_validate(params).tool_calls_ground_truth
+        self.truth = self.read_params(_ToolParams, params).tool_calls_ground_truth
         check(self.truth, self.where)
 
     def rehearse(self, context: Context) -> None:

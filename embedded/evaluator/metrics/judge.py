@@ -1,24 +1,25 @@
 """LLM-as-a-judge: a second model reads item and output and rates it; a parser takes the ratings from its reply.
 
-A reply without a rating, or with one out of range, is NaN. The judge is asked while the task generates (see custom.py);
-its replies are kept with the items, so a restart asks nothing twice.
+A reply without a rating, or with one out of range, is NaN; a pattern that takes too long fails the job. The judge is
+asked while the task generates (see custom.py); its replies are kept with the items, so a restart asks nothing twice.
 """
 
 import json
 import math
-import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from embedded.evaluator.documents import Model, Strict
-from embedded.evaluator.errors import DataError
+from embedded.common.unknown_keys import Tolerant
+from embedded.evaluator.documents import Model
+from embedded.evaluator.errors import DataError, EvaluationError
 from embedded.evaluator.metrics.base import Context, Metric, Scores
+from embedded.evaluator.patterns import PatternError, check_pattern, find_last
 from embedded.evaluator.templates import check
 
 
-class Parser(Strict):
+class Parser(Tolerant):
     """How a score is found in the reply: group 1 of a regex (the last match counts), or a path `a.b` in JSON."""
 
     type: Literal["regex", "json"] = "regex"
@@ -27,21 +28,21 @@ class Parser(Strict):
 
     @field_validator("pattern")
     @classmethod
-    def _compiles(cls, pattern: str | None) -> str | None:
+    def _can_be_used(cls, pattern: str | None) -> str | None:
         if pattern is not None:
             try:
-                if re.compile(pattern).groups < 1:
-                    raise ValueError(f"regex {pattern!r} has no group: put the score in parentheses")
-            except re.error as error:
-                raise ValueError(f"regex {pattern!r}: {error}") from error
+                check_pattern(pattern)
+            except PatternError as error:
+                raise ValueError(str(error)) from error
         return pattern
 
-    def find(self, reply: str) -> str | None:
-        """Find the text of the score."""
+    def find_all(self, replies: Sequence[str]) -> list[str | None]:
+        """Find the text of the score in each reply. PatternError when the pattern takes too long."""
         if self.type == "regex":
-            matches = list(re.finditer(self.pattern or "", reply[:100_000]))
-            groups = [group for group in matches[-1].groups() if group is not None] if matches else []
-            return groups[0] if groups else None
+            return find_last(self.pattern or "", replies)
+        return [self._find_in_json(reply) for reply in replies]
+
+    def _find_in_json(self, reply: str) -> str | None:
         try:
             start, end = reply.index("{"), reply.rindex("}")
             value = json.loads(reply[start : end + 1])
@@ -52,7 +53,7 @@ class Parser(Strict):
         return str(value)
 
 
-class ScoreConfig(Strict):
+class ScoreConfig(Tolerant):
     """One rating."""
 
     type: Literal["int", "float", "number", "bool", "boolean"] = "float"
@@ -60,9 +61,9 @@ class ScoreConfig(Strict):
     minimum: float | None = None
     maximum: float | None = None
 
-    def value(self, reply: str) -> float:
-        """Find the rating in `reply`, NaN if there is none."""
-        text = (self.parser.find(reply) or "").strip().lower()
+    def value(self, text: str | None) -> float:
+        """Read the text that the parser found as a rating; NaN if it is none, or out of range."""
+        text = (text or "").strip().lower()
         if self.type in {"bool", "boolean"}:
             return {"true": 1.0, "yes": 1.0, "1": 1.0, "false": 0.0, "no": 0.0, "0": 0.0}.get(text, math.nan)
         try:
@@ -74,7 +75,7 @@ class ScoreConfig(Strict):
         return value if low <= value <= high else math.nan
 
 
-class JudgeParams(Strict):
+class JudgeParams(Tolerant):
     """`model` is an endpoint or a model id; without it the configured judge is asked."""
 
     model: str | Model | None = None
@@ -87,7 +88,7 @@ class LlmJudge(Metric):
 
     def configure(self, params: dict[str, Any]) -> None:
         """See JudgeParams."""
-        self.params = JudgeParams.model_validate(params)
+        self.params = self.read_params(JudgeParams, params)
         for name, one in self.params.scores.items():
             if (one.parser.pattern if one.parser.type == "regex" else one.parser.json_path) is None:
                 raise DataError(f"{self.where}.scores.{name}: the parser needs `pattern` (regex) or `json_path` (json)")
@@ -98,8 +99,16 @@ class LlmJudge(Metric):
         raise NotImplementedError
 
     def score_replies(self, replies: Sequence[str | None]) -> Scores:
-        """Ratings of the replies; no reply gives NaN."""
-        return {
-            name: [math.nan if reply is None else one.value(reply) for reply in replies]
-            for name, one in self.params.scores.items()
-        }
+        """Ratings of the replies; no reply gives NaN. EvaluationError when a pattern takes too long."""
+        answered = [number for number, reply in enumerate(replies) if reply is not None]
+        scores: Scores = {}
+        for name, config in self.params.scores.items():
+            try:
+                texts = config.parser.find_all([replies[number] or "" for number in answered])
+            except PatternError as error:
+                raise EvaluationError(f"{self.where}.scores.{name}: {error}") from error
+            values = [math.nan] * len(replies)
+            for number, text in zip(answered, texts, strict=True):
+                values[number] = config.value(text)
+            scores[name] = values
+        return scores

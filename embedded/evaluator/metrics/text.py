@@ -1,23 +1,19 @@
-"""Overlap of words: BLEU (0..100), ROUGE, token F1, exact match and METEOR (0..1)."""
+"""Overlap of words: BLEU (0..100), ROUGE, token F1, exact match and METEOR (0..1). Words: see `segmentation`."""
 
 import re
-import string
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from embedded.evaluator.metrics.base import ReferenceMetric, Scores
-
-_WORD = re.compile(r"[^\W_]+")  # as rouge-score splits, but letters of every script count, not a-z alone
-
-
-def words(text: str) -> list[str]:
-    """Lower-case words, without punctuation."""
-    return _WORD.findall(text.lower())
+from embedded.evaluator.metrics.segmentation import compose, space_out, strip_punctuation, words
 
 
 class Bleu(ReferenceMetric):
-    """sacrebleu, tokenizer 13a: `sentence` (mean over items, effective order) and `corpus`."""
+    """sacrebleu, tokenizer 13a: `sentence` (mean over items, effective order) and `corpus`.
+
+    Characters of scripts without spaces are tokens, as sacrebleu's own tokenizer `zh` has it for Chinese.
+    """
 
     def warm(self) -> None:
         """Load the library."""
@@ -27,6 +23,8 @@ class Bleu(ReferenceMetric):
         """Sentence BLEU of each item; the corpus score is kept for `results`."""
         from sacrebleu.metrics.bleu import BLEU
 
+        candidates = [space_out(candidate) for candidate in candidates]
+        references = [[space_out(truth) for truth in truths] for truths in references]
         self._corpus = BLEU().corpus_score(candidates, [list(stream) for stream in zip(*references, strict=True)]).score
         sentence = BLEU(effective_order=True)
         pairs = zip(candidates, references, strict=True)
@@ -64,9 +62,12 @@ class Rouge(ReferenceMetric):
 
 
 def normalised(text: str) -> list[str]:
-    """Tokens as SQuAD compares them: lower case, without punctuation and English articles."""
-    text = "".join(character for character in text.lower() if character not in string.punctuation)
-    return re.sub(r"\b(a|an|the)\b", " ", text).split()
+    """Tokens as SQuAD compares them: lower case, without punctuation and English articles.
+
+    Characters of scripts without spaces are tokens, and punctuation of every script goes, as MLQA extends SQuAD.
+    """
+    text = strip_punctuation(compose(text).lower())
+    return space_out(re.sub(r"\b(a|an|the)\b", " ", text)).split()
 
 
 def token_f1(candidate: str, truth: str) -> float:

@@ -137,7 +137,7 @@ def shared_files(
             security_groups=[security.id],
             opts=opts,
         )
-        for subnet in network.one_a_zone()
+        for subnet in network.one_per_zone()
     ]
     parameters: dict[str, pulumi.Input[str]] = {
         "provisioningMode": "efs-ap",

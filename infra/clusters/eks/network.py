@@ -76,7 +76,7 @@ class Network:
             return able
         return able[:1] if isinstance(pool, GpuPool) else able[:LEAST_ZONES]
 
-    def one_a_zone(self) -> list[Subnet]:
+    def one_per_zone(self) -> list[Subnet]:
         """Return a subnet of each zone: a file system may have one mount target in each."""
         return list({subnet.zone: subnet for subnet in reversed(self.subnets)}.values())[::-1]
 

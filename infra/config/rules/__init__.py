@@ -31,6 +31,7 @@ def broken_rules(config: ClusterStackConfig, secrets: set[str], today: date | No
     return [
         *versions(config, today or kubernetes_versions.current_date()),
         *maintenance(config),
+        *administrators(config),
         *(list(pools(config)) or gpus(config)),  # the GPUs of broken pools cannot be judged
         *naming(config),
         *credentials(config, secrets),
@@ -56,6 +57,15 @@ def maintenance(config: ClusterStackConfig) -> Iterator[str]:
     cluster = config.cluster
     if isinstance(cluster, GkeSettings) and cluster.maintenance and cluster.maintenance.hours < GKE_WEEKLY_HOURS:
         yield f"gke.maintenance.hours: GKE needs {GKE_WEEKLY_HOURS} hours a week, not {cluster.maintenance.hours}: more"
+
+
+def administrators(config: ClusterStackConfig) -> Iterator[str]:
+    """A principal is an administrator once; the clouds refuse the same role for it twice."""
+    cluster = config.cluster
+    if not isinstance(cluster, CloudCluster):
+        return
+    for principal in repeated(cluster.principals):
+        yield f"{config.target}.admins: {principal} is listed twice: list it once"
 
 
 def naming(config: ClusterStackConfig) -> Iterator[str]:

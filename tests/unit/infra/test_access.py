@@ -40,6 +40,16 @@ def test_it_gives_up_with_what_the_api_server_said(monkeypatch: pytest.MonkeyPat
         wait(within_s=-1)
 
 
+def test_a_missing_login_program_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = (
+        "Unable to connect to the server: getting credentials: exec: executable kubelogin not found; az aks install-cli"
+    )
+    answers = iter([said])  # asked a second time, it would raise StopIteration
+    monkeypatch.setattr(access, "is_administrator", lambda _: next(answers))
+    with pytest.raises(pulumi.RunError, match=r"kubelogin not found; az aks install-cli\): install it"):
+        wait()
+
+
 def test_a_preview_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: True)
     monkeypatch.setattr(access, "is_administrator", lambda _: pytest.fail("asked"))

@@ -149,6 +149,7 @@ def test_least_settings_work(target: str, layout: str) -> None:
         ("aks", {"aks": {"maintenance": {"hours": 2}}}, "aks.maintenance.hours", "greater than or equal to 4"),
         ("aks", {"aks": {"admins": [{"id": "me@example.com", "type": "User"}]}}, "aks.admins.0.id", "should match pattern"),
         ("eks", {"eks": {"admins": ["platform"]}}, "eks.admins.0", "should match pattern"),
+        ("gke", {"gke": {"admins": ["user:a@example.com"] * 2}}, "gke.admins", "list it once"),
         # A10 machines of Azure are virtual GPUs, with a driver that only AKS installs
         (
             "aks", {"prerequisites": {"gpu": {"software": "gpu-operator"}},

@@ -93,3 +93,19 @@ def test_partitions_that_the_operator_cuts_on_nodes_that_come_and_go(
     settings = load(target, **sections)
     said = [warning for warning in config.warnings(settings) if ".gpu_pools.1.min: " in warning]
     assert bool(said) is warned
+
+
+def test_training_stays_out_of_a_pool_that_a_nim_names() -> None:
+    """A job would take the only node of a NIM that restarts."""
+    pools = [A100 | {"max": 1}, A100 | {"name": "other", "max": 1}]
+    settings = load("gke", gke={"gpu_pools": pools}, nims=[NIM | {"tag": "1.8.3", "pool": "a100"}])
+    jobs = training_pool(settings)
+    assert jobs is not None
+    assert jobs.name == "other"
+    settings = load("gke", gke={"gpu_pools": pools})
+    assert training_pool(settings) is None, "nobody names one"
+    both = [NIM | {"tag": "1.8.3", "name": name, "pool": name} for name in ("a100", "other")]
+    settings = load("gke", gke={"gpu_pools": [A100, A100 | {"name": "other"}]}, nims=both)
+    assert training_pool(settings) is None, "each is named"
+    alone = load("gke", gke={"gpu_pools": [A100]}, nims=[NIM | {"tag": "1.8.3", "pool": "a100"}])
+    assert training_pool(alone) is None, "there is no other"
