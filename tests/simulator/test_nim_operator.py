@@ -101,7 +101,7 @@ def test_a_cache_takes_every_profile_that_matches_what_is_said(model, count):
 def test_a_cache_whose_profiles_do_not_fit_fails(control_plane: ControlPlane, namespace: str, define: Any) -> None:
     define("apps.nvidia.com/v1alpha1", "NIMCache")
     control_plane.add_nodes(1)
-    path = create_resource(control_plane, at(NIM_CACHES, namespace), "NIMCache", "n", cache_of(lora=True))
+    path = create_resource(control_plane, at(NIM_CACHES, namespace), "NIMCache", "n", cache_of("20Gi", lora=True))
     wait("it is full", lambda: state(control_plane, path), lambda seen: seen == "Failed")
 
 
