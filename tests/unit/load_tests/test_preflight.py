@@ -102,7 +102,7 @@ def test_a_private_ca_is_named_with_its_remedy() -> None:
     def refuse(_: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: no local issuer")
 
-    with pytest.raises(Unreachable, match=r"set SSL_CERT_FILE .* REQUESTS_CA_BUNDLE"):
+    with pytest.raises(Unreachable, match=r"set SSL_CERT_FILE and REQUESTS_CA_BUNDLE"):
         discover("https://nim", base_model=None, requested="auto", transport=httpx.MockTransport(refuse))
 
 
