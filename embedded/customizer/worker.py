@@ -6,15 +6,15 @@ itself when the service is gone, and a lock keeps a successor waiting until it h
 """
 
 import errno
-import fcntl
 import multiprocessing
 import multiprocessing.connection
 import os
 import shutil
 import sys
 import threading
-import time
 import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from embedded.customizer.failures import JobError
 from embedded.customizer.progress import Reporter
 from embedded.customizer.rows import Rows, Template, read_rows
 from embedded.customizer.spec import JobFolder, JobSpec
+from nemostack.files import locked
 
 LOCK_WAIT_S = 10.0
 EXIT_FAILED = 1
@@ -39,18 +40,16 @@ def main(root: str) -> None:
     _end_with_parent()
     os.environ.update(HF_HUB_DISABLE_PROGRESS_BARS="1", HF_HUB_DISABLE_TELEMETRY="1")
     try:
-        lock = _take_lock(folder.lock)
-        reporter = Reporter(folder.progress)
-        try:
-            run(folder, reporter)
-        except Exception as error:  # noqa: BLE001 - whoever started the job must see it, whatever it is
-            traceback.print_exc()
-            if _disk_full(error):
-                sys.exit(EXIT_DISK_FULL)  # a report could not be written either
-            reporter.failed(describe(error))
-            sys.exit(EXIT_FAILED)
-        finally:
-            os.close(lock)
+        with _job_lock(folder.lock):
+            reporter = Reporter(folder.progress)
+            try:
+                run(folder, reporter)
+            except Exception as error:  # noqa: BLE001 - whoever started the job must see it, whatever it is
+                traceback.print_exc()
+                if _disk_full(error):
+                    sys.exit(EXIT_DISK_FULL)  # a report could not be written either
+                reporter.failed(describe(error))
+                sys.exit(EXIT_FAILED)
     except OSError as error:
         if _disk_full(error):
             sys.exit(EXIT_DISK_FULL)
@@ -105,18 +104,14 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _take_lock(path: Path) -> int:
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    deadline = time.monotonic() + LOCK_WAIT_S
-    while True:
+@contextmanager
+def _job_lock(path: Path) -> Iterator[None]:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() > deadline:
-                raise JobError("another process still works on this job") from error
-            time.sleep(0.1)
-        else:
-            return lock
+            stack.enter_context(locked(path, wait_s=LOCK_WAIT_S, mode=0o600))
+        except TimeoutError as error:
+            raise JobError("another process still works on this job") from error
+        yield
 
 
 def run(folder: JobFolder, reporter: Reporter) -> None:

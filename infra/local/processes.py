@@ -13,14 +13,14 @@ from pathlib import Path
 
 import psutil
 
-from infra.local.folders import write
+from nemostack.files import write_atomically
 
 CLOCK_SLACK_S = 5.0
 
 
 def record(path: Path, pid: int) -> None:
     """Remember a leader by its pid and start time."""
-    write(path, json.dumps({"pid": pid, "started": psutil.Process(pid).create_time()}))
+    write_atomically(path, json.dumps({"pid": pid, "started": psutil.Process(pid).create_time()}), mode=0o600)
 
 
 def members(path: Path, group_of: Callable[[int], int]) -> list[psutil.Process]:
