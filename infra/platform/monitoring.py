@@ -176,6 +176,8 @@ def prometheus_values(config: ClusterStackConfig, storage_class: str | None) -> 
     if storage_class:
         claim["storageClassName"] = storage_class
     ours = not isinstance(config.cluster, CloudCluster)
+    # GKE's DNS is kube-dns, which has its metrics elsewhere than CoreDNS
+    dns = {"coreDns": {"enabled": False}, "kubeDns": {"enabled": True}} if config.target == "gke" else {}
     return {
         "fullnameOverride": config.observability.release_label,
         "grafana": {
@@ -194,6 +196,7 @@ def prometheus_values(config: ClusterStackConfig, storage_class: str | None) -> 
             }
         },
         **{part: {"enabled": ours} for part in CONTROL_PLANE},
+        **dns,
     }
 
 

@@ -18,6 +18,11 @@ def resources(cpu: str, memory: str, limit: str) -> dict[str, dict[str, str]]:
     return {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": limit}}
 
 
+def without_cpu_limit(values: dict[str, Any]) -> dict[str, Any]:
+    """Take the limit of CPU out of a chart's default resources: Helm merges maps, and null removes a key."""
+    return values | {"limits": {**values.get("limits", {}), "cpu": None}}
+
+
 def volcano_values() -> dict[str, Any]:
     """Values of volcano."""
     small = resources("50m", "64Mi", "512Mi")
@@ -56,7 +61,7 @@ def nim_operator_values() -> dict[str, Any]:
     return {
         "operator": {
             "upgradeCRD": True,
-            "resources": resources("100m", "128Mi", "512Mi"),
+            "resources": without_cpu_limit(resources("100m", "128Mi", "512Mi")),
             "admissionController": {"enabled": True, "tls": {"mode": "cert-manager"}},
         }
     }
