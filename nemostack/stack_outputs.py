@@ -1,4 +1,4 @@
-"""Which services to talk to: the outputs of a stack, from where the user says they are.
+"""Finding the outputs of a stack, from the place that the user names.
 
 In order: single flags win over everything; `--outputs FILE` or NEMOSTACK_OUTPUTS names a JSON file; otherwise the
 Pulumi stack is asked. When the flags alone say everything, nobody is asked. Refuses unknown and missing keys, and URLs

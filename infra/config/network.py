@@ -1,4 +1,4 @@
-"""How the services are reached and what may reach them: routes, policies, pod security; and what watches them."""
+"""Access to the services, and their observation: routes, network policies, pod security, Prometheus."""
 
 from typing import Literal, Self, get_args
 

@@ -1,4 +1,4 @@
-"""What a check of the cluster is: a symptom, what is looked at, what to do, and a pure function over a snapshot."""
+"""A check of the cluster: a symptom, the objects looked at, a remedy, and a pure function over a snapshot."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass

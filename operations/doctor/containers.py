@@ -1,4 +1,4 @@
-"""Why containers do not run: images, memory, crashes that their log explains, probes.
+"""Checks of containers that do not run: images, memory, crashes that their log explains, probes.
 
 The patterns for logs are those of CUDA, PyTorch, the kernel and Hugging Face; what NIM and the Customizer themselves
 write in these cases was not seen.

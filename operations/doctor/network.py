@@ -1,4 +1,4 @@
-"""What keeps services from each other: network policies, host checks, adapters' source, limits of routes.
+"""Checks of the network between services: network policies, host checks, adapters' source, limits of routes.
 
 Policies are judged by their rules alone: whether the network plugin enforces them is not asked.
 """

@@ -1,4 +1,4 @@
-"""Why pods find no node: GPUs, taints, labels, groups that wait, volumes that are not made."""
+"""Checks of pods that find no node: GPUs, taints, labels, groups that wait, volumes that are not made."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What is left of a stack on its cluster, told from the objects that are still there. Pure.
+"""Leftovers of a stack on its cluster, found among the objects that still exist. Pure.
 
 Left on purpose, and no reason for an exit code: CustomResourceDefinitions. Helm never removes them, and with a kind go
 all its objects, other people's included. Everything else that is found should be gone, or costs money.
