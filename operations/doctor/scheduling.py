@@ -11,6 +11,8 @@ from operations.doctor.check import Check, Evidence, brief, condition, ident, pe
 from operations.doctor.inventory import gpus, wanted_gpus
 
 MAX_PENDING_VARIABLE, MAX_PENDING_DEFAULT = "MAX_PENDING_JOB_MINUTES", 30
+ADMISSION_MINUTES = 3
+"""Minutes within which a scheduler with plugin sla (sla-waiting-time: 1m) has let a job in."""
 _INSUFFICIENT = re.compile(r"Insufficient (nvidia\.com/[\w.-]*\w)")
 _SELECTOR = re.compile(r"didn't match (?:Pod's )?node (?:affinity/)?selector")
 
@@ -111,7 +113,14 @@ def _groups(snapshot: Snapshot) -> Iterator[Evidence]:
         minutes = snapshot.age_s(group["metadata"]["creationTimestamp"]) / 60
         why = condition(group, "Unschedulable").get("message", "")
         text = f"waits for {minutes:.0f} of at most {limit} minutes ({MAX_PENDING_VARIABLE}). {brief(why)}".rstrip()
-        yield Evidence(ident(group), text, "bad" if minutes >= limit / 2 else "warn")
+        fix = ""
+        if (group.get("status") or {}).get("phase", "Pending") == "Pending" and minutes >= ADMISSION_MINUTES:
+            text += " Volcano has not let it in, so it has no pods and no autoscaler adds a node"
+            fix = (
+                "put plugin sla with sla-waiting-time: 1m into the first tier of Volcano's scheduler (with "
+                "prerequisites.volcano: install `pulumi up` does), or keep a node in the training pool (min: 1)"
+            )
+        yield Evidence(ident(group), text, "bad" if minutes >= limit / 2 else "warn", fix)
 
 
 def _claims(snapshot: Snapshot) -> Iterator[Evidence]:
