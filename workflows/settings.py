@@ -1,4 +1,4 @@
-"""What a run is asked to do: one frozen model, and the defaults in one place.
+"""The settings of a run: one frozen model, with the defaults in one place.
 
 Refuses unknown keys. `identity` is the part that decides whether an unfinished run may be continued: what changes
 the results belongs to it, what only changes patience or tidiness does not.

@@ -1,4 +1,4 @@
-"""What the NeMo services stand on: charts, credentials, prerequisites, storage, Postgres, object store, MLflow."""
+"""The platform below the NeMo services: charts, credentials, prerequisites, storage, Postgres, object store, MLflow."""
 
 from typing import Literal, Self
 

@@ -1,4 +1,4 @@
-"""What one NIM is made from, by either way: values of chart nim-llm, or specs of NIMCache and NIMService. Pure.
+"""The specification of one NIM: values of the chart nim-llm, or specs of NIMCache and NIMService. Pure.
 
 Key names were read in public copies of nim-llm 1.13.1 (the pinned version is newer: UNVERIFIED that no key changed)
 and in the NIM operator's CRDs. Both ways end in a Service called like the NIM on port 8000, with the label by which

@@ -1,4 +1,4 @@
-"""What watches the stack: monitors for what the charts leave out, a Grafana dashboard, Prometheus and Grafana on wish.
+"""Monitoring of the stack: monitors that the charts leave out, a Grafana dashboard, Prometheus and Grafana on wish.
 
 Charts make monitors of their own for the Data Store, MLflow and the GPU operator's DCGM exporter. The other services
 (Entity Store, Customizer, Evaluator, jobs, Guardrails) have no page of metrics: they can only push them by

@@ -37,6 +37,34 @@ def volcano_values() -> dict[str, Any]:
     }
 
 
+VOLCANO_SCHEDULER = """\
+actions: "enqueue, allocate, backfill"
+tiers:
+- plugins:
+  - name: sla
+    arguments:
+      sla-waiting-time: 1m
+  - name: priority
+  - name: gang
+    enablePreemptable: false
+  - name: conformance
+- plugins:
+  - name: overcommit
+  - name: drf
+    enablePreemptable: false
+  - name: predicates
+  - name: proportion
+  - name: nodeorder
+  - name: binpack
+"""
+"""The chart's configuration of the scheduler (installer/helm/chart/volcano/config of v1.9.0) with plugin sla before it.
+
+Volcano makes the pods of a job only after it has let the job in, and `overcommit` lets none in whose GPUs are not in
+the cluster: on a pool of zero nodes the autoscaler would never see a pod, and the pool would stay at zero. After a
+minute `sla` lets a job in before `overcommit` is asked.
+"""
+
+
 def cert_manager_values(config: ClusterStackConfig) -> dict[str, Any]:
     """Values of cert-manager. Its check after installation makes the release ready when its webhook is."""
     values: dict[str, Any] = {
