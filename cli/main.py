@@ -4,6 +4,7 @@ Progress goes to stderr, results to stdout. Exit codes are listed in nemostack/e
 Commands parse, call, render and exit; what they call is imported when they run, so that --help is quick.
 """
 
+import importlib.metadata
 import os
 import sys
 from typing import Annotated, ClassVar
@@ -53,8 +54,20 @@ app = typer.Typer(
 )
 
 
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"nemostack {importlib.metadata.version('nemostack')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root(*, debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of failures.")] = False) -> None:
+def _root(
+    *,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of failures.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
     """Options of all commands."""
     # `main` reads --debug itself: a failure may come before this is called.
 

@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from nemostack import samples
 from nemostack.models import Hyperparameters, Model
 from nemostack.outputs import StackOutputs
 
 Kind = Literal["run", "evaluate", "customize"]
-DEFAULT_DATASET = Path(__file__).resolve().parent.parent / "examples" / "legal"
+DEFAULT_DATASET = samples.LEGAL
 
 
 class Deadlines(Model):
