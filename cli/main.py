@@ -4,7 +4,6 @@ Progress goes to stderr, results to stdout. Exit codes are listed in nemostack/e
 Commands parse, call, render and exit; what they call is imported when they run, so that --help is quick.
 """
 
-import importlib.metadata
 import os
 import sys
 from typing import Annotated, ClassVar
@@ -15,6 +14,7 @@ from cli.lazy import LazyCommand, LazyGroup
 from nemostack import proxies
 from nemostack.errors import NemostackError
 from nemostack.exit_codes import ExitCode
+from nemostack.version import VERSION
 
 _STACK, _MODELS, _TESTS = "A stack", "Models on a stack", "Tests of a stack"
 _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -54,9 +54,9 @@ app = typer.Typer(
 )
 
 
-def _print_version(value: bool) -> None:
-    if value:
-        typer.echo(f"nemostack {importlib.metadata.version('nemostack')}")
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nemostack {VERSION}")
         raise typer.Exit
 
 
@@ -65,7 +65,7 @@ def _root(
     *,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of failures.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Options of all commands."""

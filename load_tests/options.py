@@ -19,13 +19,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from load_tests.traffic.adapters import AdapterChoice, Mix, MixKind
 from load_tests.traffic.arrivals import Arrivals
 from load_tests.traffic.prompts import Api
-from nemostack import samples, stack_outputs
+from nemostack import sample_dataset, stack_outputs
 from nemostack.base_urls import base_url, notice
 from nemostack.errors import BadInput
 from nemostack.redact import redact
 from nemostack.validation import validation_lines
 
-PROMPTS: Final = samples.LEGAL / "test.jsonl"
+PROMPTS: Final = sample_dataset.PROMPTS
 API_KEY_VARIABLE: Final = "NIM_API_KEY"
 
 
@@ -151,7 +151,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--prompts",
         default=str(PROMPTS),
         metavar="FILE",
-        help="JSONL of prompts (default: the questions of the sample dataset)",
+        help="JSONL of prompts (default: test.jsonl of the sample dataset)",
     )
     add("--prompt-column", default="prompt", metavar="KEY", help="Key of the text in each row (default: prompt)")
     add("--unique-prefix", action="store_true", help="Make every prompt new to the server's prefix cache")

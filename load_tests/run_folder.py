@@ -7,7 +7,6 @@ requests in the order they were due). The raw files are enough to make the repor
 
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -41,11 +40,8 @@ def create(spec: LoadSpec, models: ServedModels, *, workers: int) -> RunManifest
 
 
 def _commit() -> dict[str, str]:
-    """Describe the commit of this clone; an installed package has its version, a clone without git nothing."""
-    root = Path(__file__).resolve().parents[1]
-    if not (root / ".git").exists():  # an installed package: a clone around it would be of something else
-        return {"nemostack": version("nemostack")}
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--tags"]
+    """Describe the commit of this clone; empty where there is no git."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--tags"]
     try:
         described = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -11,6 +11,8 @@ from infra.names import NGC_USER
 from infra.versions import Chart
 
 MINUTES = 60
+REVISION = "nemostack.io/revision"
+"""Annotation of an object of a release that is patched: a new revision repeats the patch."""
 
 
 class ChartStore:
@@ -73,3 +75,9 @@ class ChartStore:
             opts=opts,
             **self.reference(chart),
         )
+
+
+def revision(status: Any) -> str:
+    """Number of a release's revision, as text."""
+    found = status.get("revision") if isinstance(status, dict) else getattr(status, "revision", None)
+    return str(found or 0)

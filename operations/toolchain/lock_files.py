@@ -7,31 +7,20 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from pathlib import Path
 
 from operations.toolchain.environments import CLOUDS, ROOT, VENV
 
-PROJECT = "pyproject.toml"
 SOURCES: dict[str, tuple[str, ...]] = {
-    "requirements.txt": (PROJECT, "--extra", "provision", "--group", "dev", "--group", "docs"),
-    "embedded/requirements.txt": (PROJECT, "--extra", "local", "--group", "dev"),
+    "requirements.txt": ("pyproject.toml", "--extra", "provision", "--group", "dev", "--group", "docs"),
+    "embedded/requirements.txt": ("--group", "embedded", "--group", "dev"),
+    **{f"infra/clusters/requirements/{cloud}.txt": ("--group", cloud, "-c", "requirements.txt") for cloud in CLOUDS},
 }
-"""Lock files of whole environments: the arguments of `uv pip compile`."""
-CLOUD_FILES = {cloud: f"infra/clusters/requirements/{cloud}.txt" for cloud in CLOUDS}
-"""Lock files of what a cloud's extra adds to `provision`, on top of requirements.txt."""
+"""Lock file -> what it is compiled from."""
 
 
-def read_cloud_packages(cloud: str) -> list[str]:
-    """Read the requirements that the extra of a cloud has of its own, without the other extras that it includes."""
-    project = tomllib.loads((ROOT / PROJECT).read_text(encoding="utf-8"))["project"]
-    return [line for line in project["optional-dependencies"][cloud] if not line.startswith(f"{project['name']}[")]
-
-
-def compile_lock(name: str, output: Path) -> None:
-    """Compile the lock file `name` into `output`, which keeps the versions that are in it and still fit."""
-    cloud = next((cloud for cloud, file in CLOUD_FILES.items() if file == name), None)
-    sources = SOURCES[name] if cloud is None else ("-", "-c", "requirements.txt")
+def compile_lock(sources: tuple[str, ...], output: Path) -> None:
+    """Compile one lock file into `output`, which keeps the versions that are in it and still fit."""
     subprocess.run(
         [
             *(str(VENV / "bin" / "uv"), "pip", "compile", *sources, "--universal", "--python-version", "3.11"),
@@ -40,8 +29,6 @@ def compile_lock(name: str, output: Path) -> None:
         check=True,
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
-        input=None if cloud is None else "\n".join(read_cloud_packages(cloud)),
-        text=True,
     )
 
 
@@ -49,10 +36,10 @@ def drifted() -> list[str]:
     """Return the lock files that are not what pyproject.toml asks for."""
     names = []
     with tempfile.TemporaryDirectory() as folder:
-        for name in (*SOURCES, *CLOUD_FILES.values()):
+        for name, sources in SOURCES.items():
             copy = Path(folder) / "lock.txt"
             shutil.copy(ROOT / name, copy)
-            compile_lock(name, copy)
+            compile_lock(sources, copy)
             if copy.read_bytes() != (ROOT / name).read_bytes():
                 names.append(name)
     return names
@@ -61,8 +48,8 @@ def drifted() -> list[str]:
 def main(arguments: list[str]) -> int:
     """Write or check; return the exit code."""
     if arguments != ["--check"]:
-        for name in (*SOURCES, *CLOUD_FILES.values()):
-            compile_lock(name, ROOT / name)
+        for name, sources in SOURCES.items():
+            compile_lock(sources, ROOT / name)
         return 0
     names = drifted()
     for name in names:
