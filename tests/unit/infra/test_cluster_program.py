@@ -171,7 +171,7 @@ def test_everything_goes_to_the_cluster_of_the_stack(made: Made) -> None:
             assert "$pulumi:providers:kubernetes::" in one.provider, one.name  # not the default provider
 
 
-MEANT_EMPTY = ("podSelector", "selfSigned")
+MEANT_EMPTY = ("podSelector", "selfSigned", "endpointSelector")
 """Fields in which an empty map has a meaning: every pod, an issuer that signs itself."""
 
 
