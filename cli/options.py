@@ -121,7 +121,10 @@ CompletionColumn = Annotated[str, typer.Option("--completion-column", help="Key 
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Test items per evaluation, the first ones.")]
 ShotsOption = Annotated[int, typer.Option("--shots", min=0, max=64, help="Examples shown in the prompt.")]
 MaxTokensOption = Annotated[
-    int | None, typer.Option("--max-tokens", min=1, help="Per answer. Default: enough for the longest reference.")
+    int | None,
+    typer.Option(
+        "--max-tokens", min=1, help="Per answer. Default: the longest reference in tokens, and a quarter more."
+    ),
 ]
 ParallelOption = Annotated[int, typer.Option("--parallelism", min=1, help="Requests at once during an evaluation.")]
 JudgeOption = Annotated[

@@ -47,6 +47,8 @@ class Sample(Model):
     item: dict[str, Any] = Field(default_factory=dict)
     output: str
     scores: dict[str, float]
+    cut: bool = False
+    """Whether the model was stopped by its limit of tokens (finish_reason `length`)."""
 
 
 class Evaluator:
@@ -185,6 +187,11 @@ def _sample(raw: dict[str, Any]) -> Sample:
         if isinstance(value, int | float) and math.isfinite(value)
     }
     sample = raw.get("sample") or {}
+    choices = (sample.get("response") or {}).get("choices") or [{}]
     return Sample(
-        index=int(raw["index"]), item=raw.get("item") or {}, output=str(sample.get("output_text") or ""), scores=numbers
+        index=int(raw["index"]),
+        item=raw.get("item") or {},
+        output=str(sample.get("output_text") or ""),
+        scores=numbers,
+        cut="length" in {sample.get("finish_reason"), choices[0].get("finish_reason")},
     )

@@ -40,6 +40,20 @@ class Nim:
         with calling(_SERVICE, self._url, f"asking for the model {model}"):
             self._api.models.retrieve(model)
 
+    def count_tokens(self, model: str, text: str) -> int | None:
+        """Number of tokens of a text by the model's tokenizer; None where the server does not offer it.
+
+        vLLM and the local NIM answer POST /tokenize with `count`; NIMs of NVIDIA need not.
+        """
+        import httpx2
+
+        try:
+            answer = self._http.post(f"{self._url}/tokenize", json={"model": model, "prompt": text})
+            count = answer.json().get("count") if answer.is_success else None
+        except (httpx2.HTTPError, ValueError, AttributeError):
+            return None
+        return count if isinstance(count, int) else None
+
     def chat(self, model: str, text: str, *, max_tokens: int = 8) -> str:
         """One answer."""
         with calling(_SERVICE, self._url, f"asking {model} something"):

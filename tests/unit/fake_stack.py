@@ -49,6 +49,8 @@ class FakeStack:
         self.customizations: dict[str, dict[str, Any]] = {}
         self.looks_needed = 1
         self.samples = True
+        self.cut_answers = 0
+        self.tokens_per_character: float | None = None
         self.empty_commit_url = False
         self.down: set[str] = set()
         self.target = "fake"
@@ -218,7 +220,10 @@ class FakeStack:
                 {
                     "index": index,
                     "item": json.loads(line),
-                    "sample": {"output_text": f"answer {index}"},
+                    "sample": {
+                        "output_text": f"answer {index}",
+                        "finish_reason": "length" if index < self.cut_answers else "stop",
+                    },
                     "scores": scores,
                 }
             )
@@ -304,6 +309,11 @@ class FakeStack:
         why = f" It is announced, but {self.refusal}" if name in self._uploaded() else ""
         raise Answer(404, {"error": {"message": f"The model `{name}` does not exist.{why}"}})
 
+    def tokenize(self, body: bytes) -> Any:
+        if self.tokens_per_character is None:
+            raise Answer(404, {"detail": "Not Found"})
+        return {"count": round(len(json.loads(body)["prompt"]) * self.tokens_per_character), "tokens": []}
+
     def chat(self, body: bytes) -> Any:
         raw = json.loads(body)
         message = {"role": "assistant", "content": "Hello you"}
@@ -357,6 +367,7 @@ _ROUTES: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("GET /nim/v1/models/(.+)", lambda s, _b, name: s.nim_model(name)),
     ("GET /nim/v1/health/ready", lambda _s, _b: {"message": "ready"}),
     ("POST /nim/v1/chat/completions", FakeStack.chat),
+    ("POST /nim/tokenize", FakeStack.tokenize),
     ("GET /judge/v1/models", lambda _s, _b: {"data": []}),
 )
 

@@ -8,7 +8,7 @@ duplicates and test prompts that also stand in the training data are counted and
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from workflows.settings import Settings
 
 SPLITS = ("train", "validation", "test")
 _PROBLEMS_SHOWN = 10
+_ASKED = 8  # references whose tokens the server counts, the longest in bytes
+_MOST_TOKENS = 1024  # leaves room for the prompt in the context of a small server
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,20 @@ class Dataset:
     test: tuple[Row, ...]
     facts: DatasetFacts
 
-    def max_tokens(self) -> int:
-        """Room for the longest reference: generous at two characters a token, a multiple of 16, 32 to 1024."""
-        longest = max(split.longest_completion for split in self.facts.splits.values())
-        return min(1024, max(32, -(-(longest // 2 + 8) // 16) * 16))
+    def max_tokens(self, count_tokens: Callable[[str], int | None] = lambda _text: None) -> int:
+        """Room for the longest reference and a quarter more: a multiple of 16, from 32 to 1024.
+
+        `count_tokens` is the server's tokenizer, and answers None where the server has none to ask. Then two bytes of
+        UTF-8 count as a token, which is generous for every script; characters would not be: one of Hangul may be more
+        than a token.
+        """
+        rows = {row.completion for split in (self.train, self.validation, self.test) for row in split}
+        longest = sorted(rows, key=lambda text: len(text.encode()), reverse=True)[:_ASKED]
+        counts = [count_tokens(text) for text in longest[:1]]
+        counts += [count_tokens(text) for text in longest[1:]] if counts != [None] else []
+        known = [count for count in counts if count is not None]
+        tokens = max(known) * 5 // 4 if known else len(longest[0].encode()) // 2
+        return min(_MOST_TOKENS, max(32, -(-(tokens + 8) // 16) * 16))
 
 
 def as_chat(rows: Iterable[Row]) -> bytes:

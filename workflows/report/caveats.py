@@ -29,6 +29,9 @@ def list_caveats(info: RunInfo, approaches: Sequence[Approach]) -> list[str]:
             f"{', '.join(summary_only)}: the Evaluator gave no scores per item, so intervals are normal ones from its "
             "summary, and differences are not paired."
         )
+    cut = [f"{approach.label}: {approach.cut} of {approach.items}" for approach in approaches if approach.cut]
+    if cut:
+        notes.append(f"Answers were cut by the limit of tokens, which lowers their scores ({'; '.join(cut)}).")
     missing = {
         f"{approach.label} {key}": score.missing
         for approach in approaches

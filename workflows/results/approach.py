@@ -31,6 +31,8 @@ class ItemResult(Model):
     reference: str
     output: str
     scores: dict[str, float] = Field(default_factory=dict)
+    cut: bool = False
+    """Whether the answer was cut by the limit of tokens."""
 
 
 class Approach(Model):
@@ -44,6 +46,8 @@ class Approach(Model):
     items: int
     per_item: bool
     scores: dict[str, Estimate]
+    cut: int = 0
+    """Answers that the limit of tokens cut off."""
 
 
 def judge_key() -> str | None:
@@ -109,6 +113,7 @@ def item_results(samples: Sequence[Sample]) -> list[ItemResult]:
             prompt=str(sample.item.get("prompt", "")),
             reference=str(sample.item.get("completion", "")),
             output=sample.output,
+            cut=sample.cut,
             scores={m.key: sample.scores[m.address] / m.full for m in METRICS if m.address in sample.scores},
         )
         for sample in samples

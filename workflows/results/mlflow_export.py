@@ -153,5 +153,6 @@ def _approach_data(approach: Approach, tags: dict[str, str], curves: Curves) -> 
         for suffix, value in (("", score.mean), ("_low95", score.low), ("_high95", score.high))
         if value is not None
     ]
+    metrics.append(("answers_cut", 0, float(approach.cut)))
     metrics += [(name, step, value) for name, points in curves.items() for step, value in points]
     return {"params": params, "metrics": metrics, "tags": tags}

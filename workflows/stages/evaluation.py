@@ -42,7 +42,8 @@ def _no_examples(context: Context) -> str | None:
 
 def _summary(approach: Approach) -> str:
     shown = approach.scores.get("rouge_l")
-    return f"ROUGE-L {interval_text(shown)}" if shown else f"{approach.items} items"
+    text = f"ROUGE-L {interval_text(shown)}" if shown else f"{approach.items} items"
+    return f"{text}, {approach.cut} of {approach.items} answers cut" if approach.cut else text
 
 
 def _approach(context: Context, name: str) -> Approach:
@@ -72,6 +73,12 @@ def _approach(context: Context, name: str) -> Approach:
         summary = context.clients.evaluator.scores(job.id).get(approach.TASK, {})
         scores = approach.estimates_of_summary(summary, min(settings.limit, len(data.test)))
     approach.require_scores(scores, job.id)
+    cut = sum(item.cut for item in items)
+    if cut:
+        context.progress.line(
+            f"  warning: {cut} of {len(items)} answers were cut at {uploaded.max_tokens} tokens, "
+            "which lowers every score: raise --max-tokens"
+        )
     return Approach(
         name=name,
         label=LABELS[name],
@@ -81,6 +88,7 @@ def _approach(context: Context, name: str) -> Approach:
         items=len(items) or max(score.n for score in scores.values()),
         per_item=bool(items),
         scores=scores,
+        cut=cut,
     )
 
 

@@ -1,5 +1,7 @@
 """The dataset: validated, uploaded to the Data Store as chats and pairs, registered in the Entity Store."""
 
+from functools import partial
+
 from nemostack.models import Model
 from workflows.data import dataset
 from workflows.engine.stage import Context, Stage
@@ -37,7 +39,8 @@ def _run(context: Context) -> Uploaded:
     return Uploaded(
         repo=repo,
         test_url=f"{files_url}/testing/test.jsonl",
-        max_tokens=settings.max_tokens or data.max_tokens(),
+        max_tokens=settings.max_tokens
+        or data.max_tokens(partial(context.clients.nim.count_tokens, context.outputs.base_model)),
         facts=data.facts,
     )
 

@@ -95,6 +95,27 @@ def test_max_tokens_leaves_room_for_the_longest(tmp_path: Path) -> None:
     assert dataset.load(Settings(dataset=folder)).max_tokens() == 112
 
 
+@pytest.mark.parametrize(
+    ("letter", "tokens_per_letter"),
+    [("e", 0.25), ("한", 171 / 261), ("日", 150 / 225), ("न", 330 / 354), ("λ", 282 / 318), ("ก", 177 / 336)],
+)
+def test_without_a_tokenizer_every_script_has_room(tmp_path: Path, letter: str, tokens_per_letter: float) -> None:
+    """Tokens per letter as a public multilingual tokenizer counted them in sentences of each language."""
+    folder = write_dataset(tmp_path)
+    (folder / "test.jsonl").write_text(json.dumps({"prompt": "a", "completion": letter * 300}))
+    assert dataset.load(Settings(dataset=folder)).max_tokens() >= 300 * tokens_per_letter
+
+
+def test_the_tokenizer_of_the_server_decides_where_there_is_one(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path)
+    (folder / "test.jsonl").write_text(json.dumps({"prompt": "a", "completion": "한" * 100}))
+    data = dataset.load(Settings(dataset=folder))
+    assert data.max_tokens(lambda text: 2 * len(text)) == 272  # 200 and a quarter more, 8 to spare, in sixteens
+    asked: list[str] = []
+    data.max_tokens(asked.append)  # type: ignore[func-returns-value]
+    assert len(asked) == 1, "a server without a tokenizer is asked once"
+
+
 def test_the_sample_dataset_is_clean() -> None:
     data = dataset.load(Settings(dataset=DEFAULT_DATASET))
     assert data.facts.leaked == 0

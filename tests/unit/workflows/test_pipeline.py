@@ -250,3 +250,19 @@ def test_customize_keeps_the_model(harness: Harness, settings: Settings) -> None
     run = harness.run(settings.model_copy(update={"kind": "customize"}))
     assert run.stage("customization").outputs["model"] in harness.stack.served()
     assert harness.stack.datasets == {}
+
+
+def test_answers_that_were_cut_are_told_everywhere(harness: Harness, settings: Settings) -> None:
+    harness.stack.cut_answers = 3
+    run = harness.run(settings)
+    assert "warning: 3 of 8 answers were cut at 32 tokens, which lowers every score: raise --max-tokens" in harness.said
+    comparison = json.loads((run.path / "comparison.json").read_text())
+    assert [approach["cut"] for approach in comparison["approaches"]] == [3, 3, 3]
+    assert "Answers were cut by the limit of tokens" in (run.path / "report.html").read_text()
+
+
+def test_room_for_answers_is_counted_by_the_server(harness: Harness, settings: Settings) -> None:
+    harness.stack.tokens_per_character = 4.0
+    run = harness.run(settings)
+    longest = len("validation answer 3.")
+    assert run.stage("dataset").outputs["max_tokens"] >= longest * 4
