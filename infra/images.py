@@ -1,14 +1,12 @@
 """Every image that a stack would pull: of charts with the stack's values, and of objects of the program itself.
 
-Charts are rendered by the caller; here is what to render and how to read the result. Images that operators choose at
-run time (Envoy's proxies, drivers of the GPU operator, training jobs) are in no chart's objects, so not in the list.
+Charts are rendered by the caller; here is what to render, and rendered_images.py reads the result. What is built into
+an operator (Envoy's proxies) or chosen at run time (NIMs of Deployment Management) is in no chart's objects.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-
-import yaml
 
 from infra import names, versions
 from infra.config.clusters import EksSettings
@@ -112,21 +110,3 @@ def own_images(config: ClusterStackConfig) -> dict[str, str]:
     if config.postgres.kind == "cloudnative-pg":
         found[versions.POSTGRES_IMAGE] = "Postgres"
     return found
-
-
-def images_in(manifests: str) -> set[str]:
-    """Return the images of all containers in rendered manifests, wherever in an object they stand."""
-    return {image for document in yaml.safe_load_all(manifests) for image in _containers(document)}
-
-
-def _containers(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key in ("containers", "initContainers") and isinstance(inner, list):
-                yield from (
-                    one["image"] for one in inner if isinstance(one, dict) and isinstance(one.get("image"), str)
-                )
-            yield from _containers(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _containers(inner)
