@@ -11,6 +11,8 @@ from infra.names import NGC_USER
 from infra.versions import Chart
 
 MINUTES = 60
+REVISION = "nemostack.io/revision"
+"""Annotation that changes with each revision of a release, on what has to be patched or awaited after each."""
 
 
 class ChartStore:
@@ -73,3 +75,9 @@ class ChartStore:
             opts=opts,
             **self.reference(chart),
         )
+
+
+def revision(status: Any) -> str:
+    """Number of a release's revision, as text."""
+    found = status.get("revision") if isinstance(status, dict) else getattr(status, "revision", None)
+    return str(found or 0)

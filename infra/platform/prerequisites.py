@@ -14,7 +14,7 @@ import pulumi_kubernetes as kubernetes
 from infra import names
 from infra.config.platform import Mode
 from infra.config.stack import ClusterStackConfig
-from infra.platform import gpu, operators
+from infra.platform import gpu, operators, volcano
 from infra.platform.helm import MINUTES, ChartStore
 from infra.platform.manifests import Definitions, DefinitionsArgs
 from infra.versions import (
@@ -77,6 +77,9 @@ class Prerequisites(pulumi.ComponentResource):
             after=self._critical(said.volcano, names.VOLCANO_NAMESPACE),
             wait_for_jobs=True,  # volcano-admission-init makes the webhooks' certificate
         )
+        for made in self.volcano:
+            if isinstance(made, kubernetes.helm.v3.Release):
+                self.volcano = [volcano.configured(made, self)]
         self.cert_manager = self._software(
             "cert_manager",
             said.cert_manager,

@@ -159,6 +159,32 @@ def test_a_rotated_key_changes_its_secrets_in_place(standing, control_plane):
     assert standing.up().changes == {}
 
 
+def test_a_training_job_brings_the_nodes_of_a_pool_at_zero(standing, control_plane, namespace):
+    """More GPUs than the cluster has. The waiting time is shortened for the test; without `sla` it has no effect."""
+    limits = {"nvidia.com/gpu": "8"}
+    tolerates = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    container = {"name": "main", "image": "none.invalid/none", "resources": {"limits": limits}}
+    template = {"spec": {"containers": [container], "tolerations": tolerates}}
+    path = f"/apis/batch.volcano.sh/v1alpha1/namespaces/{namespace}/jobs"
+    with control_plane.gpu_pool("training", maximum=3, gpus=8) as pool:
+        control_plane.api.create(
+            path,
+            {
+                "apiVersion": "batch.volcano.sh/v1alpha1",
+                "kind": "Job",
+                "metadata": {"name": "lora", "annotations": {"sla-waiting-time": "1s"}},
+                "spec": {"minAvailable": 2, "tasks": [{"name": "train", "replicas": 2, "template": template}]},
+            },
+        )
+        status = wait(
+            "it is done",
+            lambda: control_plane.api.get(f"{path}/lora").get("status", {}).get("state"),
+            lambda state: state == {"phase": "Completed"},
+        )
+        assert status
+        assert len(pool.created) in (1, 2), "a pod that is done makes room for the next"
+
+
 def test_the_state_of_an_older_plugin_is_taken_over(standing):
     state = standing.export()
     for resource in state["deployment"]["resources"]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pulumi
 import pytest
+import yaml
 
 from infra.platform import gpu, manifests, operators
 from infra.platform.prerequisites import Prerequisites, PrerequisitesArgs
@@ -78,6 +79,21 @@ def test_order():
 def test_volcano_counts_as_installed_when_its_certificate_is_made():
     found, _ = registered("gke")
     assert of_type(found, ":Release")["volcano"].inputs["waitForJobs"] is True
+
+
+def test_volcano_lets_a_job_out_that_waits_for_a_pool_at_zero():
+    """`sla` has to vote before `overcommit`, which rejects what today's nodes cannot carry; the rest is as shipped."""
+    found, ready = registered("gke")
+    (name,) = ready["volcano"]
+    patch = of_type(found, ":ConfigMapPatch")[name]
+    assert patch.inputs["metadata"]["name"] == "volcano-scheduler-configmap"
+    assert "volcano" in patch.dependencies
+    configuration = yaml.safe_load(patch.inputs["data"]["volcano-scheduler.conf"])
+    first, second = ([plugin["name"] for plugin in tier["plugins"]] for tier in configuration["tiers"])
+    assert first == ["sla", "priority", "gang", "conformance"]
+    assert second == ["overcommit", "drf", "predicates", "proportion", "nodeorder", "binpack"]
+    adopted, _ = registered("gke", prerequisites={"volcano": "adopt"})
+    assert not of_type(adopted, ":ConfigMapPatch"), "its configuration is its owner's"
 
 
 @pytest.mark.parametrize(
