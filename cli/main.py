@@ -14,6 +14,7 @@ from cli.lazy import LazyCommand, LazyGroup
 from nemostack import proxies
 from nemostack.errors import NemostackError
 from nemostack.exit_codes import ExitCode
+from nemostack.version import VERSION
 
 _STACK, _MODELS, _TESTS = "A stack", "Models on a stack", "Tests of a stack"
 _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -53,8 +54,20 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nemostack {VERSION}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root(*, debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of failures.")] = False) -> None:
+def _root(
+    *,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of failures.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     """Options of all commands."""
     # `main` reads --debug itself: a failure may come before this is called.
 

@@ -172,9 +172,9 @@ def _scores(console: Console, approaches: Sequence[Approach]) -> None:
 
 
 def _decision(console: Console, decision: Decision) -> None:
-    said = f": asked whether {decision.hypothesis}; {decision.reason}."
+    reason = f": asked whether {decision.hypothesis}; {decision.reason}."
     colour = f"bold {_COLOURS[decision.outcome]}"
-    console.print(Text.assemble((decision.outcome, colour), said), soft_wrap=True)
+    console.print(Text.assemble((decision.outcome, colour), reason), soft_wrap=True)
 
 
 def _table(*columns: str) -> Table:

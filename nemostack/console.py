@@ -1,4 +1,4 @@
-"""How the command line talks: progress on stderr, results on stdout.
+"""The command line's output: progress on stderr, results on stdout.
 
 On a terminal the line being worked on is live; otherwise plain lines, and a running job says something at most every
 ten seconds, or when it has something new to say. All of it also goes to the log of the run. Secrets are blotted out.

@@ -5,21 +5,20 @@ from contextlib import asynccontextmanager
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request
-from fastapi.responses import JSONResponse
-from sqlalchemy.exc import OperationalError
 
 from embedded.common import listing
-from embedded.common.errors import Conflict, NotFound
+from embedded.common.documents import Document, Documents
+from embedded.common.errors import NotFound
+from embedded.common.job_queue import JobQueue
 from embedded.common.names import Ref, is_name
 from embedded.common.service import create_service
 from embedded.common.unknown_keys import drop_unknown_keys, log_unknown_keys
 from embedded.customizer.catalogue import Catalogue, Kind
 from embedded.customizer.creation import Creation
-from embedded.customizer.jobs import TERMINAL, Jobs
+from embedded.customizer.jobs import Jobs
 from embedded.customizer.runner import Runner
 from embedded.customizer.schemas import Config, ConfigUpdate, JobRequest, Target, TargetUpdate
 from embedded.customizer.settings import Settings
-from embedded.customizer.state import Document, State
 from embedded.customizer.stores import EntityStore
 from embedded.customizer.workers import Workers
 
@@ -42,35 +41,29 @@ def _named(namespace: str, name: str) -> Ref:
 Named = Annotated[Ref, Depends(_named)]
 
 
-def _state_unwritable(_request: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": f"the Customizer cannot use its database: {error.__cause__}"}, status_code=507)
-
-
 def create_app(settings: Settings) -> FastAPI:
     """Build the app. State opens, and unfinished jobs go on, when it starts."""
-    state = State(settings.data_dir / "customizer.sqlite")
-    catalogue, jobs = Catalogue(state, settings.base_models), Jobs(state, settings.data_dir / "jobs")
+    documents = Documents(settings.data_dir / "customizer.sqlite")
+    catalogue, jobs = Catalogue(documents, settings.base_models), Jobs(documents, settings.data_dir / "jobs")
     entities = EntityStore(settings.entity_store_url)
     creation = Creation(settings, catalogue, jobs, entities)
     processes = Workers(keep_warm=settings.keep_warm)
-    runner = Runner(jobs, processes, entities, at_once=settings.max_concurrent_jobs)
+    queue = JobQueue(jobs, Runner(jobs, processes, entities), at_once=settings.max_concurrent_jobs)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        state.open()
+        documents.open()
         catalogue.renew_built_in()
         processes.warm_up()
-        runner.recover()
+        queue.start()
         yield
-        runner.stop()
+        queue.stop()
         entities.close()
-        state.close()
+        documents.close()
 
     app = create_service("Customizer", lifespan)
-    app.add_exception_handler(OperationalError, _state_unwritable)
     _catalogue_routes(app, catalogue)
-    _job_routes(app, jobs, creation, runner)
+    _job_routes(app, jobs, creation, queue)
     return app
 
 
@@ -156,13 +149,13 @@ def _list_configs(catalogue: Catalogue, request: Request) -> Document:
     return {**page, "data": [shown[row["id"]] for row in page["data"]]}
 
 
-def _job_routes(app: FastAPI, jobs: Jobs, creation: Creation, runner: Runner) -> None:
+def _job_routes(app: FastAPI, jobs: Jobs, creation: Creation, queue: JobQueue) -> None:
     # 200, here and above, because NVIDIA's public clients take nothing else for success.
     @app.post(f"{_PREFIX}/jobs")
     def create_job(request: JobRequest) -> Document:
         job_id = creation.create(request)
-        shown = jobs.show(jobs.document(job_id))
-        runner.submit(job_id)
+        shown = jobs.show(jobs.find(job_id))
+        queue.submit(job_id)
         return shown
 
     @app.get(f"{_PREFIX}/jobs")
@@ -170,15 +163,15 @@ def _job_routes(app: FastAPI, jobs: Jobs, creation: Creation, runner: Runner) ->
         page = listing.page(
             jobs.index(), request.query_params, sort_fields={"created_at", "updated_at"}, filter_fields=_JOB_FIELDS
         )
-        return {**page, "data": [jobs.show(jobs.document(row["id"])) for row in page["data"]]}
+        return {**page, "data": [jobs.show(jobs.find(row["id"])) for row in page["data"]]}
 
     @app.get(f"{_PREFIX}/jobs/{{job_id}}")
     def get_job(job_id: str) -> Document:
-        return jobs.show(jobs.document(job_id))
+        return jobs.show(jobs.find(job_id))
 
     @app.get(f"{_PREFIX}/jobs/{{job_id}}/status")
     def job_status(job_id: str) -> Document:
-        details: Document = jobs.show(jobs.document(job_id))["status_details"]
+        details: Document = jobs.show(jobs.find(job_id))["status_details"]
         return details
 
     @app.get(f"{_PREFIX}/jobs/{{job_id}}/container-logs")
@@ -188,8 +181,5 @@ def _job_routes(app: FastAPI, jobs: Jobs, creation: Creation, runner: Runner) ->
     @app.post(f"{_PREFIX}/jobs/{{job_id}}/cancel")
     @app.post("/v1/customizations/{job_id}/cancel")  # an older address, which NVIDIA's data flywheel asks
     def cancel_job(job_id: str) -> Document:
-        status = jobs.status(job_id)
-        if status in TERMINAL:
-            raise Conflict(f"customization job {job_id} is {status} already: there is nothing to cancel")
-        runner.cancel(job_id)
-        return jobs.show(jobs.document(job_id))
+        queue.cancel(job_id)
+        return jobs.show(jobs.find(job_id))

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Literal
 
+from embedded.common.documents import Document, Documents
 from embedded.common.errors import BadRequest, Conflict, NotFound
 from embedded.common.files_url import FilesUrl, FilesUrlError
 from embedded.common.names import Ref, is_name, new_id, now
@@ -17,7 +18,6 @@ from embedded.customizer.base_models import facts
 from embedded.customizer.failures import JobError
 from embedded.customizer.rows import Template
 from embedded.customizer.schemas import Config, ConfigUpdate, Target, TargetUpdate, TrainingOption
-from embedded.customizer.state import Document, State
 
 Kind = Literal["config", "target"]
 PROMPT_TEMPLATE = "{prompt} {completion}"
@@ -33,16 +33,16 @@ def _key(ref: Ref) -> str:
 class Catalogue:
     """All configs and targets. `base_models` maps model ids to weights."""
 
-    def __init__(self, state: State, base_models: dict[str, str]) -> None:
-        self._state, self.base_models = state, base_models
+    def __init__(self, documents: Documents, base_models: dict[str, str]) -> None:
+        self._documents, self.base_models = documents, base_models
 
     def renew_built_in(self) -> None:
         """Bring the entries for the settings' base models up to date."""
         kinds: tuple[Kind, Kind] = ("config", "target")
         for kind in kinds:
-            for document in self._state.all(kind):
+            for document in self._documents.all(kind):
                 if document["built_in"]:
-                    self._state.delete(kind, _key(Ref(document["namespace"], document["name"])))
+                    self._documents.delete(kind, _key(Ref(document["namespace"], document["name"])))
         for model_id, weights in self.base_models.items():
             ref, known = Ref.parse(model_id), facts(weights)
             target = Target(
@@ -77,7 +77,7 @@ class Catalogue:
         if not is_name(name) or not is_name(body["namespace"]):
             raise BadRequest(f"{kind} {body['namespace']}/{name}: names are letters, digits and . _ @ + -")
         document = {**body, "name": name, "id": entity_id, "created_at": at, "updated_at": at, "built_in": built_in}
-        if not self._state.insert(kind, _key(Ref(document["namespace"], name)), document):
+        if not self._documents.insert(kind, _key(Ref(document["namespace"], name)), document):
             raise Conflict(f"customization {kind} {document['namespace']}/{name} exists: PATCH or DELETE it")
         return document
 
@@ -103,7 +103,7 @@ class Catalogue:
 
     def get(self, kind: Kind, ref: Ref) -> Document:
         """Get the stored document. NotFound lists what there is."""
-        document = self._state.get(kind, _key(ref))
+        document = self._documents.get(kind, _key(ref))
         if document is None:
             raise NotFound(f"customization {kind} {ref} does not exist; there are: {', '.join(self._names(kind))}")
         return document
@@ -114,10 +114,10 @@ class Catalogue:
             ref = Ref.parse(text)
         except ValueError as error:
             raise BadRequest(str(error)) from error
-        if "@" not in ref.name and self._state.get(kind, _key(ref)) is None:
+        if "@" not in ref.name and self._documents.get(kind, _key(ref)) is None:
             versions = [
                 document
-                for document in self._state.all(kind)
+                for document in self._documents.all(kind)
                 if document["namespace"] == ref.namespace and document["name"].startswith(f"{ref.name}@")
             ]
             if versions:  # the last of equal versions is the latest made
@@ -174,7 +174,7 @@ class Catalogue:
         return self.show(kind, self._edit(kind, ref, edit))
 
     def _edit(self, kind: Kind, ref: Ref, edit: Callable[[Document], Document]) -> Document:
-        document = self._state.change(kind, _key(ref), edit)
+        document = self._documents.change(kind, _key(ref), edit)
         if document is None:
             raise NotFound(f"customization {kind} {ref} does not exist")
         return document
@@ -183,18 +183,18 @@ class Catalogue:
         """Delete it; a target that a config needs stays."""
         document = self.get(kind, ref)
         if kind == "target":
-            users = [f"{c['namespace']}/{c['name']}" for c in self._state.all("config") if c["target"] == str(ref)]
+            users = [f"{c['namespace']}/{c['name']}" for c in self._documents.all("config") if c["target"] == str(ref)]
             if users:
                 raise Conflict(f"target {ref} is used by config {', '.join(users)}: delete that first")
-        self._state.delete(kind, _key(ref))
+        self._documents.delete(kind, _key(ref))
         return {"id": document["id"], "deleted_at": now(), "message": f"customization {kind} {ref} deleted"}
 
     def all(self, kind: Kind) -> list[Document]:
         """Everything, as shown, with the fields that `list` filters and sorts by."""
-        return [self.show(kind, document) for document in self._state.all(kind)]
+        return [self.show(kind, document) for document in self._documents.all(kind)]
 
     def _names(self, kind: Kind) -> list[str]:
-        return [f"{document['namespace']}/{document['name']}" for document in self._state.all(kind)] or ["none"]
+        return [f"{document['namespace']}/{document['name']}" for document in self._documents.all(kind)] or ["none"]
 
     def show(self, kind: Kind, document: Document) -> Document:
         """Make what the API shows. A target that is gone, as when base_models changed, is shown by its name alone."""

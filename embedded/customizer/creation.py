@@ -7,6 +7,7 @@ from typing import Any
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
+from embedded.common.documents import Document
 from embedded.common.errors import ApiError, BadRequest, NotFound, Unprocessable
 from embedded.common.files_url import FilesUrl, FilesUrlError
 from embedded.common.names import Ref, new_id, now
@@ -19,7 +20,6 @@ from embedded.customizer.jobs import Jobs
 from embedded.customizer.schemas import DatasetRef, Hyperparameters, JobRequest, Sft
 from embedded.customizer.settings import Settings
 from embedded.customizer.spec import JobSpec
-from embedded.customizer.state import Document
 from embedded.customizer.stores import EntityStore
 
 Warnings = list[dict[str, str]]

@@ -10,12 +10,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, FastAPI, Request, Response
 
 from embedded.common.errors import Unprocessable
+from embedded.common.job_queue import Stopped
 from embedded.common.names import new_id, now
 from embedded.common.service import create_service
 from embedded.evaluator.api import Api, Part, api_of, list_page
 from embedded.evaluator.documents import Dataset
-from embedded.evaluator.engine import Engine, Evaluation
-from embedded.evaluator.errors import DataError, EvaluationError, Stopped
+from embedded.evaluator.errors import DataError, EvaluationError
+from embedded.evaluator.jobs import Evaluation, Jobs
 from embedded.evaluator.plan import Plan, make_plan
 from embedded.evaluator.records import Records
 from embedded.evaluator.routes_seed import seed_routes
@@ -34,11 +35,11 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = Store(settings.data_dir / "evaluator.db")
-        engine = Engine(settings, store)
-        app.state.api = Api(settings, store, engine)
-        engine.start()
+        jobs = Jobs(settings, store)
+        app.state.api = Api(settings, store, jobs)
+        jobs.start()
         yield
-        engine.stop()
+        jobs.stop()
         store.close()
 
     app = create_service("Evaluator", lifespan)
@@ -95,12 +96,12 @@ def _job_routes() -> APIRouter:
 
     @routes.delete("/jobs/{job_id}")
     def delete(request: Request, job_id: str) -> Any:
-        api_of(request).engine.delete(job_id)
+        api_of(request).queue.delete(job_id)
         return {"id": job_id, "deleted_at": now(), "message": "job deleted"}
 
     @routes.post("/jobs/{job_id}/cancel")
     def cancel(request: Request, job_id: str) -> Any:
-        return masked(api_of(request).engine.cancel(job_id))
+        return masked(api_of(request).queue.cancel(job_id))
 
     @routes.get("/jobs/{job_id}/status")
     def status(request: Request, job_id: str) -> Any:

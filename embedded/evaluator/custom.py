@@ -15,9 +15,10 @@ from typing import Any
 
 import httpx
 
+from embedded.common.job_queue import Stopped
 from embedded.evaluator.documents import Params, Target
 from embedded.evaluator.endpoint import Endpoint, Style, output_text
-from embedded.evaluator.errors import DataError, EvaluationError, ItemError, Stopped
+from embedded.evaluator.errors import DataError, EvaluationError, ItemError
 from embedded.evaluator.metrics import LlmJudge
 from embedded.evaluator.models import find_model
 from embedded.evaluator.outputs import given_output, with_output

@@ -112,12 +112,12 @@ def _add_job_routes(routes: APIRouter) -> None:
 
     @routes.delete("/{job_id}")
     def delete(request: Request, job_id: str) -> Any:
-        api_of(request).engine.delete(job_id)
+        api_of(request).queue.delete(job_id)
         return {"id": job_id, "message": "job deleted"}
 
     @routes.post("/{job_id}/cancel")
     def cancel(request: Request, job_id: str) -> Any:
-        api_of(request).engine.cancel(job_id)
+        api_of(request).queue.cancel(job_id)
         return _as_v2(api_of(request).job(job_id))
 
     @routes.get("/{job_id}/status")

@@ -1,4 +1,4 @@
-"""What a stack on Kubernetes tells the world: the outputs of every stack, and how to reach its cluster. Pure."""
+"""The outputs of a stack on Kubernetes: those of every stack, and the access to its cluster. Pure."""
 
 from collections.abc import Collection
 

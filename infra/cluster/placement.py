@@ -1,4 +1,4 @@
-"""Where pods with a GPU run: tolerations, node selectors, the name of the GPU resource. Pure.
+"""The placement of pods with a GPU: tolerations, node selectors, the name of the GPU resource. Pure.
 
 Every pod of ours that needs a GPU, and every job that prepares a volume for one, gets its placement here, so that a
 taint in the settings is tolerated everywhere or nowhere.

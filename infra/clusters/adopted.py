@@ -17,7 +17,7 @@ from infra.clusters.capacity import GpuNode, gpu_nodes, gpu_problems, storage_pr
 from infra.clusters.cluster import Cluster, kubernetes_provider
 from infra.config.clusters import AdoptedCluster
 from infra.config.stack import ClusterStackConfig
-from nemostack.kubectl.process import Access, NoAnswer, NotInstalled, call, gist
+from nemostack.kubectl.process import Access, NoAnswer, NotInstalled, call, summarize_stderr
 
 REQUEST_S = 20.0
 READ_S = 90.0
@@ -109,7 +109,7 @@ def read(access: Access, kind: str) -> list[dict[str, Any]]:
     except (NotInstalled, NoAnswer) as error:
         raise KubectlError(str(error)) from None
     if answer.code:
-        raise KubectlError(gist(answer.err).removeprefix("error: ") or f"kubectl ended with {answer.code}")
+        raise KubectlError(summarize_stderr(answer.err).removeprefix("error: ") or f"kubectl ended with {answer.code}")
     items: list[dict[str, Any]] = json.loads(answer.out)["items"]
     return items
 

@@ -104,8 +104,8 @@ class Daemon:
                 processes.record(self.session_record, int(self.call("getPID")))
                 return
             time.sleep(0.05)
-        said = (done.stdout + done.stderr).strip() or f"see {self.folder.logs / 'supervisord.log'}"
-        raise LocalServiceError(f"supervisord did not start in {self.folder.path}: {said}")
+        reason = (done.stdout + done.stderr).strip() or f"see {self.folder.logs / 'supervisord.log'}"
+        raise LocalServiceError(f"supervisord did not start in {self.folder.path}: {reason}")
 
     def config_text(self) -> str:
         """supervisord.conf."""

@@ -1,4 +1,4 @@
-"""Where a local stack keeps its things, and how its files are written: readable by their owner alone.
+"""The folder of a local stack, and its files, which only their owner can read.
 
 <stack folder>/supervisor/   supervisord's configuration, one file a service; gone after destroy
 <stack folder>/config/       the settings of each service as JSON; gone after destroy

@@ -13,7 +13,7 @@ import pulumi_kubernetes as kubernetes
 from infra import names
 from infra.config.nemo import Nim
 from infra.config.stack import ClusterStackConfig
-from infra.nemo.nim_values import cache_spec, chart_values, pod_labels, service_spec
+from infra.nemo.nim_values import cache_name, cache_spec, chart_values, pod_labels, service_spec
 from infra.nemo.values import Surroundings
 from infra.platform.helm import MINUTES, ChartStore
 from infra.versions import NIM_LLM
@@ -96,12 +96,15 @@ class Nims(pulumi.ComponentResource):
 
     def _by_operator(self, nim: Nim) -> pulumi.Resource:
         args, namespace = self._args, names.namespace(self._args.config, nim)
+        cached = cache_spec(args.config, nim, args.around)
         cache = kubernetes.apiextensions.CustomResource(
             f"{namespace}/{nim.name}-cache",
             api_version=API,
             kind="NIMCache",
-            metadata=self._metadata(nim, READY),
-            spec=cache_spec(args.config, nim, args.around),
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(
+                name=cache_name(nim, cached), namespace=namespace, annotations=READY
+            ),
+            spec=cached,
             opts=self._options(nim),
         )
         return kubernetes.apiextensions.CustomResource(

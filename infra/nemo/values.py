@@ -17,6 +17,7 @@ from infra.nemo.customization import customization
 from infra.nemo.wiring import HF_API, wiring
 from infra.platform import endpoints
 from infra.platform.credentials import CredentialNames
+from infra.platform.operators import without_cpu_limit
 from infra.versions import KUBE_RBAC_PROXY
 
 Values = dict[str, Any]
@@ -173,7 +174,7 @@ def bundled_secret(service: Service) -> str:
 def driver_env(config: ClusterStackConfig, service: Service) -> dict[str, str]:
     """Environment that makes libpq use TLS as said. That every service's driver follows it is UNVERIFIED."""
     found = endpoints.databases(config).get(service.key)
-    return {"PGSSLMODE": found.ssl_mode} if found else {}
+    return found.tls_environment if found else {}
 
 
 def data_store(config: ClusterStackConfig, around: Surroundings) -> Values:
@@ -266,7 +267,7 @@ def evaluator(config: ClusterStackConfig, _: Surroundings) -> Values:
     """Values of the Evaluator. Its service account keeps its token, by which the jobs service knows it."""
     return {
         "resources": LARGE,
-        "dbMigration": {"resources": SMALL},
+        "dbMigration": {"resources": without_cpu_limit(SMALL)},
         "env": driver_env(config, names.EVALUATOR),
         # it starts as soon as the jobs service answers, which may take longer than the chart's half minute
         "livenessProbe": {"initialDelaySeconds": 60, "failureThreshold": 30},
@@ -330,7 +331,7 @@ def entity_database(config: ClusterStackConfig) -> Values:
 def guardrails(config: ClusterStackConfig, _: Surroundings) -> Values:
     """Values of Guardrails."""
     found: Values = {
-        "resources": LARGE,
+        "resources": without_cpu_limit(LARGE),
         "serviceAccount": {"automount": False},
         "env": driver_env(config, names.GUARDRAILS),
     }

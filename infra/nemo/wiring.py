@@ -1,4 +1,4 @@
-"""Which value of the umbrella chart holds the address of which service: the whole wiring, as one table. Pure.
+"""The wiring of the services: the values of the umbrella chart that hold addresses, as one table. Pure.
 
 The chart's own defaults are short names, which work in one namespace only; here every address is complete, so that
 both layouts are wired the same way. docs/kubernetes/nemo.md shows this table, which a test compares.

@@ -14,6 +14,9 @@ URI_KEY = "uri"
 ACCESS_KEY = "access_key"
 SECRET_KEY = "secret_key"
 
+CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+"""The authorities that Debian and Ubuntu trust. That NVIDIA's images have the file is UNVERIFIED."""
+
 WITH_DATABASE = ("data_store", "entity_store", "customizer", "evaluator", "core", "guardrails")
 
 
@@ -38,6 +41,16 @@ class Database:
     secret: str
     ssl_mode: str
     uri_key: str | None = None
+
+    @property
+    def tls_environment(self) -> dict[str, str]:
+        """Environment that tells libpq and drivers that follow it how to use TLS.
+
+        Without a file of authorities libpq looks for one in the user's home and refuses to connect.
+        """
+        if self.ssl_mode not in ("verify-ca", "verify-full"):
+            return {"PGSSLMODE": self.ssl_mode}
+        return {"PGSSLMODE": self.ssl_mode, "PGSSLROOTCERT": CA_BUNDLE}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What makes GPUs allocatable: values of NVIDIA's device plugin and GPU operator, labels of pools. Pure.
+"""Software that makes GPUs allocatable: values of NVIDIA's device plugin and GPU operator, labels of pools. Pure.
 
 MIG and time slicing are set per pool: a node's label names the entry of the plugin's configuration that it follows.
 """

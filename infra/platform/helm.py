@@ -12,7 +12,7 @@ from infra.versions import Chart
 
 MINUTES = 60
 REVISION = "nemostack.io/revision"
-"""Annotation that changes with each revision of a release, on what has to be patched or awaited after each."""
+"""Annotation of an object of a release that is patched: a new revision repeats the patch."""
 
 
 class ChartStore:

@@ -1,4 +1,4 @@
-"""What watches the stack: monitors for what the charts leave out, a Grafana dashboard, Prometheus and Grafana on wish.
+"""Monitoring of the stack: monitors that the charts leave out, a Grafana dashboard, Prometheus and Grafana on wish.
 
 Charts make monitors of their own for the Data Store, MLflow and the GPU operator's DCGM exporter. The other services
 (Entity Store, Customizer, Evaluator, jobs, Guardrails) have no page of metrics: they can only push them by
@@ -176,6 +176,8 @@ def prometheus_values(config: ClusterStackConfig, storage_class: str | None) -> 
     if storage_class:
         claim["storageClassName"] = storage_class
     ours = not isinstance(config.cluster, CloudCluster)
+    # GKE's DNS is kube-dns, which has its metrics elsewhere than CoreDNS
+    dns = {"coreDns": {"enabled": False}, "kubeDns": {"enabled": True}} if config.target == "gke" else {}
     return {
         "fullnameOverride": config.observability.release_label,
         "grafana": {
@@ -194,6 +196,7 @@ def prometheus_values(config: ClusterStackConfig, storage_class: str | None) -> 
             }
         },
         **{part: {"enabled": ours} for part in CONTROL_PLANE},
+        **dns,
     }
 
 

@@ -1,4 +1,4 @@
-"""Who may speak to whom: the ways that the stack needs between namespaces and to the outside, as data. Pure.
+"""The allowed connections between namespaces and to the outside, as data. Pure.
 
 An edge is from namespace to namespace, on ports of pods: most network plugins look at a packet after its Service was
 resolved. The one of EKS looks before, so MLflow's edges, whose Service has a port of its own, carry both.

@@ -55,8 +55,10 @@ def translate(error: Exception, service: str, url: str, tried: str) -> ServiceEr
         hint = no_answer_hint(f"{problem} {error}", "is it running? `nemostack doctor` tells")
         return Unreachable(f"{tried}: no answer from {where} ({problem[:_DETAIL_CHARS]})", hint=hint)
     if names & _NONSENSE:
-        said = redact(" ".join(str(error).split()))[:_DETAIL_CHARS]
-        return ServiceError(f"{tried}: {where} answered what the client cannot read ({said})", hint="is the URL right?")
+        detail = redact(" ".join(str(error).split()))[:_DETAIL_CHARS]
+        return ServiceError(
+            f"{tried}: {where} answered what the client cannot read ({detail})", hint="is the URL right?"
+        )
     return None
 
 

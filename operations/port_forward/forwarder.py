@@ -118,7 +118,7 @@ class Forwarder:
             )
         self._arguments = arguments
         assert process.stdout is not None
-        said = False
+        reported = False
         for line in process.stdout:
             text = line.strip()
             if text.startswith(f"Forwarding from {HOST}:"):
@@ -126,10 +126,10 @@ class Forwarder:
                 if again:
                     self._say(f"{it.name}: forwarded again")
             elif text and not text.startswith(("Handling connection", "Forwarding from")):
-                self.last, said = text, True
+                self.last, reported = text, True
         process.stdout.close()
         code = process.wait()
-        if not said:  # not the words of an earlier attempt
+        if not reported:  # not the words of an earlier attempt
             self.last = f"`{spoken(arguments)}` ended with {code}"
         return code
 

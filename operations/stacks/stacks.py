@@ -61,8 +61,8 @@ class Stack:
         """What the stack's file says; empty when it has none."""
         file = self.settings_file
         read = yaml.safe_load(file.read_text()) if file.exists() else None
-        found = read.get("config") if isinstance(read, dict) else None
-        return found if isinstance(found, dict) else {}
+        settings = read.get("config") if isinstance(read, dict) else None
+        return settings if isinstance(settings, dict) else {}
 
     @property
     def target(self) -> str | None:

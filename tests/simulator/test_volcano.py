@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from infra.platform.operators import VOLCANO_SCHEDULER
 from simulator import quantities
 from simulator.api import Api, ApiError, wait
 from simulator.control_plane import ControlPlane
@@ -21,6 +22,10 @@ SHIPPED: dict[str, Any] = {
         {"plugins": [{"name": "overcommit"}, {"name": "drf"}, {"name": "predicates"}, {"name": "proportion"}]},
     ],
 }
+
+
+OF_THE_PROGRAM = yaml.safe_load(VOLCANO_SCHEDULER)
+"""The configuration that the program puts there."""
 
 
 def with_sla(waiting_time: str = "1s") -> dict[str, Any]:
@@ -64,6 +69,8 @@ def session(*, needed: int, gpus: int, used: int, age_s: float = 3600, inqueue: 
         ),
         pytest.param(without("overcommit"), session(needed=2, gpus=1, used=1), False, id="proportion: more than all"),
         pytest.param(with_sla(), session(needed=1, gpus=1, used=1), True, id="waited long enough"),
+        pytest.param(OF_THE_PROGRAM, session(needed=1, gpus=1, used=1), True, id="the program's, one GPU"),
+        pytest.param(OF_THE_PROGRAM, session(needed=8, gpus=1, used=1), True, id="the program's, eight GPUs"),
         pytest.param(with_sla("2h"), session(needed=1, gpus=1, used=1), False, id="not yet"),
         pytest.param(with_sla("0s"), session(needed=1, gpus=1, used=1), False, id="0 is no waiting time for Volcano"),
     ],

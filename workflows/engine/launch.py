@@ -109,7 +109,7 @@ def versions() -> dict[str, str]:
 
 def git_commit() -> str | None:
     """Commit of this clone, with `-dirty` when files differ from it; None without git."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],

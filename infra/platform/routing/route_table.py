@@ -1,4 +1,4 @@
-"""Which host and path lead to which Service, and the URLs that follow: one table for every kind of route. Pure.
+"""The table of routes: from host and path to Service, and the URLs that follow, for every kind of route. Pure.
 
 Refuses nothing: that hosts are there and do not collide was checked with the settings. Metrics and management paths of
 NIMs are in no route.

@@ -71,6 +71,28 @@ def test_least_settings_work(target: str, layout: str) -> None:
             "prerequisites.nim_operator_namespace", "nim-operator: leave it out",
         ),
         ("gke", {"gke": {"location": "us-central1"}}, "gke.gpu_pools.0.zones", "--filter=name=nvidia-a100-80gb"),
+        (
+            "existing", {"object_store": {"kind": "azure", "account": "blobs"}},
+            "object_store.kind", "workload identity of an AKS cluster",
+        ),
+        (
+            "aks", {"object_store": {"kind": "azure", "account": "blobs", "resource_group": "data"}},
+            "mlflow.image", "azure-identity",
+        ),
+        (
+            "gke", {"nims": [NIM | {"tag": "1.8.3", "lora": {"existing_claim": "tuned"}}]},
+            "nims.0.lora", "absolute path",
+        ),
+        (
+            "gke", {"nims": [NIM | {"tag": "1.8.3", "deploy": "operator",
+                                    "lora": {"existing_claim": "tuned", "peft_source": "/adapters"}}]},
+            "nims.0", "deploy: chart",
+        ),
+        ("gke", {"nims": [NIM | {"tag": "1.8.3", "cache": {"engine": "vllm"}}]}, "nims.0", "deploy: operator"),
+        (
+            "gke", {"nims": [NIM | {"tag": "1.8.3", "cache": {"engine": "vllm", "profiles": ["a"]}}]},
+            "nims.0.cache", "either engine or profiles",
+        ),
         ("gke", {"gke": {"gpu_pools": [A100 | {"zones": ["us-east5-b"]}]}}, "gke.gpu_pools.0.zones", "us-central1"),
         ("gke", {"gke": {"gpu_pools": [{"name": "x", "machine": "g9-new-8"}]}}, "gke.gpu_pools.0", "gpu and count"),
         (
@@ -445,6 +467,6 @@ def test_databases_and_bucket() -> None:
         "external": {"host": "pg.acme.example", "databases": {"mlflow": {"secret": "tracking-db"}}},
     }
     assert databases(load("existing", postgres=external))["mlflow"].secret == "tracking-db"
-    azure = bucket(load("existing", object_store={"kind": "azure", "account": "acme"}))
+    azure = bucket(load("existing", object_store={"kind": "azure", "account": "acme"}, mlflow={"mode": "skip"}))
     assert azure is not None
     assert not azure.s3

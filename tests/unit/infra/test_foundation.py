@@ -58,7 +58,10 @@ PUBLIC: dict[str, Any] = {
     "mlflow": {"basic_auth": True, "allowed_hosts": ["alias.example.com"]},
     "observability": {"prometheus": "adopt"},
 }
-AZURE: dict[str, Any] = {"kind": "azure", "account": "account1", "resource_group": "group-1"}
+AZURE: dict[str, Any] = {
+    "object_store": {"kind": "azure", "account": "account1", "resource_group": "group-1"},
+    "mlflow": {"image": "registry.example.com/mlflow:1"},
+}
 BUNDLED: dict[str, Any] = {"layout": "single", "postgres": {"kind": "bundled"}, "object_store": {"kind": "none"}}
 
 
@@ -77,7 +80,7 @@ BUNDLED: dict[str, Any] = {"layout": "single", "postgres": {"kind": "bundled"}, 
         ("mlflow", mlflow.mlflow_values(config_for("gke", **BUNDLED), {})),
         (
             "mlflow",
-            mlflow.mlflow_values(config_for("aks", object_store=AZURE), {"azure.workload.identity/client-id": ""}),
+            mlflow.mlflow_values(config_for("aks", **AZURE), {"azure.workload.identity/client-id": ""}),
         ),
     ],
 )

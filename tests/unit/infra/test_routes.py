@@ -491,6 +491,21 @@ def test_lets_encrypt_is_answered_by_what_is_there(kind: str) -> None:
         assert solver["http01"]["gatewayHTTPRoute"]["parentRefs"][0]["name"] == "nemo"
 
 
+def test_lets_encrypt_gets_through_to_f5s_controller() -> None:
+    """The host belongs to its master Ingress, which redirects to https even while there is no certificate."""
+    config = routed(
+        kind="ingress", internal=False, ingress={"controller": "nginx-f5"},
+        tls={"kind": "letsencrypt", "email": "ops@example.com"},
+    )  # fmt: skip
+    objects = certificate_objects(config, "nginx")
+    (issuer,) = by_kind(objects, "ClusterIssuer").values()
+    solver = issuer["spec"]["acme"]["solvers"][0]["http01"]["ingress"]
+    assert solver["ingressClassName"] == "nginx"
+    assert solver["ingressTemplate"]["metadata"]["annotations"] == {"nginx.org/mergeable-ingress-type": "minion"}
+    (certificate,) = by_kind(objects, "Certificate").values()
+    assert certificate["metadata"]["annotations"] == {"cert-manager.io/issue-temporary-certificate": "true"}
+
+
 @pytest.mark.parametrize("kind", ["none", "secret", "acm"])
 def test_no_certificate_is_made_where_none_is_wanted(kind: str) -> None:
     tls = {"kind": kind, "name": "wildcard"} if kind == "secret" else {"kind": kind}

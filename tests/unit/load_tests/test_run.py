@@ -1,4 +1,4 @@
-"""Whole runs against the mock server, as a user starts them."""
+"""Complete runs against the mock server, started as a user starts them."""
 
 import os
 import signal

@@ -539,6 +539,20 @@ def test_a_job_may_wait_half_its_time(minutes: float, level: str) -> None:
     assert [(f.check, f.level) for f in wrong(broken.snapshot())] == [("job waits", level)]
 
 
+@pytest.mark.parametrize(
+    ("phase", "minutes", "named"), [("Pending", 5, True), ("Pending", 1, False), ("Inqueue", 5, False)]
+)
+def test_a_job_that_volcano_does_not_let_in(phase: str, minutes: float, named: bool) -> None:
+    broken = Broken()
+    job_waits(broken)
+    group = broken.get("PodGroup", "job-2")
+    group["status"]["phase"] = phase
+    group["metadata"]["creationTimestamp"] = h.stamp(minutes)
+    (found,) = wrong(broken.snapshot())
+    assert ("has no pods" in found.evidence) is named
+    assert ("plugin sla" in found.fix) is named
+
+
 def test_many_places_are_counted() -> None:
     broken = Broken()
     for number in range(MAX_SHOWN + 3):

@@ -1,7 +1,7 @@
 """Regenerate the sample dataset: questions about contract excerpts, answered in a fixed legal register.
 
-    python examples/legal/generate.py            # writes train.jsonl, validation.jsonl and test.jsonl beside this file
-    python examples/legal/generate.py --check    # exit 1 if a file differs from what would be written
+    python -m nemostack.sample_dataset.generate            # writes the three files beside this one
+    python -m nemostack.sample_dataset.generate --check    # exit 1 if a file differs from what would be written
 
 Everything is made up here: no contract text was copied, no name belongs to a real company on purpose. Output depends
 on nothing but this file, so a second run gives the very same bytes.
@@ -391,7 +391,7 @@ def main(arguments: list[str] | None = None) -> int:
         path.write_text(content, encoding="utf-8")
         print(f"{path.name}: {len(items)} items")
     if stale:
-        print(f"out of date: {', '.join(stale)}; run python examples/legal/generate.py", file=sys.stderr)
+        print(f"out of date: {', '.join(stale)}; run python -m nemostack.sample_dataset.generate", file=sys.stderr)
     return 1 if stale else 0
 
 

@@ -1,29 +1,27 @@
-"""Runs jobs in threads: created -> running -> completed | failed, or by cancelling -> cancelled.
+"""Jobs of the Evaluator: their documents, and the evaluation that each of them carries out.
 
-A job that was running when the service went down goes on at the next start, from its records. A failed job keeps what
-it has: samples without scores. Keys are taken out of a job's document when it ends.
+A job that was running when the service went down goes on from its records (see `common.job_queue`). A failed job keeps
+what it has: samples without scores. Keys are taken out of a job's document when it ends.
 """
 
 import logging
-import queue
 import shutil
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
-from embedded.common.errors import Conflict
+from embedded.common.documents import Document
+from embedded.common.job_queue import COMPLETED, ENDED, FAILED, Ending, JobQueue, JobRecords, Stopped
 from embedded.common.names import new_id, now
 from embedded.evaluator import results
 from embedded.evaluator.custom import CustomTask, Outcome, Run
-from embedded.evaluator.errors import EvaluationError, Stopped
+from embedded.evaluator.errors import EvaluationError
 from embedded.evaluator.harness import BenchmarkTask
 from embedded.evaluator.plan import Plan, TaskPlan, make_plan
 from embedded.evaluator.records import Records, replace_lines
 from embedded.evaluator.settings import Settings
 from embedded.evaluator.store import Store, masked
 
-ENDED = {"completed", "failed", "cancelled"}
 _LOGGER = logging.getLogger("uvicorn.error")
 
 
@@ -59,6 +57,10 @@ class Evaluation:
             "progress": round(100 * sum(shares) / len(shares), 2),
             "samples_processed": sum(self._finished.values()),
         }
+
+    def close(self) -> None:
+        """Close the log."""
+        self._log.close()
 
     def run(self) -> dict[str, Any]:
         """`tasks` and `groups` of the result. Raises EvaluationError or Stopped."""
@@ -109,16 +111,30 @@ def _summary(outcomes: list[Outcome]) -> str:
     return "completed" + (f", but {'; '.join(remarks)}" if remarks else "")
 
 
-class Engine:
-    """The queue of jobs and the threads that work on it."""
+class _Records(JobRecords):
+    """A job's status, and what its end leaves in its document."""
+
+    def with_status(self, document: Document, ending: Ending) -> Document:
+        if ending.status not in ENDED:
+            return document | {"status": ending.status, "updated_at": now()}
+        details: Document = {**(ending.values.get("status_details") or document["status_details"])}
+        details["message"] = ending.message
+        if ending.status == COMPLETED:
+            details["progress"] = 100.0
+        elif ending.status == FAILED:
+            details["error_message"] = ending.message
+        clean = {"config": masked(document["config"]), "target": masked(document["target"])}
+        changes = {"status": ending.status, "status_details": details, "updated_at": now()}
+        return document | clean | ending.values | changes
+
+
+class Jobs:
+    """All jobs: made, shown, cancelled, deleted, and carried out."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings, self._store = settings, store
-        self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
-        self._running: dict[str, tuple[Evaluation, threading.Event]] = {}
-        self._lock = threading.Lock()
-        self._closing = False
+        self._running: dict[str, Evaluation] = {}
+        self._queue = JobQueue(_Records(store.documents, "job"), self, at_once=settings.max_concurrent_jobs)
 
     def folder(self, job_id: str) -> Path:
         """Files of a job."""
@@ -126,115 +142,63 @@ class Engine:
 
     def start(self) -> None:
         """Start the threads, and again the jobs that a stop interrupted."""
-        for job in sorted(self._store.all("job"), key=lambda job: job["created_at"]):
-            if job["status"] == "cancelling":
-                self._end(job["id"], "cancelled", "cancelled")
-            elif job["status"] not in ENDED:
-                self._queue.put(job["id"])
-        for number in range(self._settings.max_concurrent_jobs):
-            # Daemons: a long metric must not hold up the service's end; what it computes is computed again.
-            thread = threading.Thread(target=self._work, name=f"evaluation-{number}", daemon=True)
-            thread.start()
-            self._threads.append(thread)
+        self._queue.start()
 
     def stop(self) -> None:
-        """Interrupt the running jobs, which stay `running` for the next start; at most 3 s."""
-        with self._lock:
-            self._closing = True
-            for _, stop in self._running.values():
-                stop.set()
-        for _ in self._threads:
-            self._queue.put(None)
-        deadline = time.monotonic() + 3
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        """Interrupt the running jobs, which stay `running` for the next start."""
+        self._queue.stop()
 
-    def create(self, job: dict[str, Any]) -> dict[str, Any]:
+    def create(self, job: Document) -> Document:
         """Store a job (`config` and `target` expanded, known to be good) and queue it."""
         plan = make_plan(job["config"], job["target"])
-        job_id = new_id("eval")
+        job_id, result_id = new_id("eval"), new_id("evaluation_result")
         details = {
             "message": "created",
             "task_status": {task.name: "pending" for task in plan.tasks},
             "progress": 0.0,
             "samples_processed": 0,
         }
-        common = {
+        new = {"id": job_id, "status": "created", "status_details": details, "result": None, "output_files_url": None}
+        stored = self._store.add("job", job | new | {"result_id": result_id})
+        result = {
+            "id": result_id,
+            "job": job_id,
             "namespace": job["namespace"],
             "project": job.get("project"),
             "custom_fields": job.get("custom_fields") or {},
-        }
-        result = common | {
-            "id": new_id("evaluation_result"),
-            "job": job_id,
             "tasks": {},
             "groups": {},
             "files_url": None,
             "description": None,
         }
         self._store.add("result", result)
-        stored = self._store.add(
-            "job",
-            job
-            | {
-                "id": job_id,
-                "status": "created",
-                "status_details": details,
-                "result": None,
-                "output_files_url": None,
-                "result_id": result["id"],
-            },
-        )
-        self._queue.put(job_id)
+        self._queue.submit(job_id)
         return stored
 
-    def get(self, job_id: str) -> dict[str, Any]:
+    def get(self, job_id: str) -> Document:
         """Give a job as it stands this moment."""
         job = self._store.get("job", job_id)
         running = self._running.get(job_id)
-        return job | {"status_details": running[0].details()} if running and job["status"] not in ENDED else job
+        return job | {"status_details": running.details()} if running and job["status"] not in ENDED else job
 
-    def cancel(self, job_id: str) -> dict[str, Any]:
+    def cancel(self, job_id: str) -> Document:
         """Ask a job to end; it is `cancelled` once its requests are given up. Conflict if it has ended."""
-        with self._lock:
-            job = self._store.get("job", job_id)
-            if job["status"] in ENDED:
-                raise Conflict(f"job {job_id} is {job['status']} already: there is nothing to cancel")
-            if (running := self._running.get(job_id)) is None:
-                self._end(job_id, "cancelled", "cancelled before it started")
-            else:
-                self._store.update("job", job_id, status="cancelling")
-                running[1].set()
+        self._queue.cancel(job_id)
         return self.get(job_id)
 
     def delete(self, job_id: str) -> None:
         """Remove an ended job, its result and its files. Conflict while it works."""
-        with self._lock:
-            job = self._store.get("job", job_id)
-            if job["status"] not in ENDED:
-                raise Conflict(f"job {job_id} is {job['status']}: cancel it first")
-            self._store.delete("job", job_id)
-            for result in self._store.all("result"):
-                if result["id"] == job["result_id"]:
-                    self._store.delete("result", result["id"])
-            shutil.rmtree(self.folder(job_id), ignore_errors=True)
+        job = self._queue.delete(job_id)
+        self._store.documents.delete("result", job["result_id"])
+        shutil.rmtree(self.folder(job_id), ignore_errors=True)
 
-    def _work(self) -> None:
-        while (job_id := self._queue.get()) is not None:
-            try:
-                self._run(job_id)
-            except Exception:
-                _LOGGER.exception("job %s", job_id)
+    # --- what the queue asks for ---
 
-    def _run(self, job_id: str) -> None:
-        with self._lock:
-            job = next((job for job in self._store.all("job") if job["id"] == job_id), None)
-            if self._closing or job is None or job["status"] in ENDED:
-                return
-            stop = threading.Event()
-            evaluation = Evaluation(make_plan(job["config"], job["target"]), self._settings, self.folder(job_id), stop)
-            self._running[job_id] = evaluation, stop
-            self._store.update("job", job_id, status="running")
+    def run(self, job_id: str, stop: threading.Event) -> Ending:
+        """Evaluate; EvaluationErrors are failures with what was done until then."""
+        job = self._store.get("job", job_id)
+        plan = make_plan(job["config"], job["target"])
+        evaluation = self._running[job_id] = Evaluation(plan, self._settings, self.folder(job_id), stop)
         try:
             evaluation.log("running")
             for warning in evaluation.plan.warnings:
@@ -242,20 +206,34 @@ class Engine:
             result = evaluation.run()
             url = self._publish(evaluation, job, result)
             self._store.update("result", job["result_id"], **result, files_url=url)
-            self._end(job_id, "completed", evaluation.message, result=job["result_id"], output_files_url=url)
+            values = {"result": job["result_id"], "output_files_url": url, "status_details": evaluation.details()}
+            return Ending(COMPLETED, evaluation.message, values)
         except Stopped:
-            if not self._closing:
-                self._end(job_id, "cancelled", "cancelled")
+            self._store.update("job", job_id, status_details=evaluation.details())
+            raise
         except EvaluationError as error:
-            self._end(job_id, "failed", str(error))
-        except Exception as error:
-            _LOGGER.exception("job %s", job_id)
-            self._end(job_id, "failed", f"internal error, see the service's log: {type(error).__name__}: {error}")
+            return Ending(FAILED, str(error), {"status_details": evaluation.details()})
         finally:
-            with self._lock:
-                del self._running[job_id]
+            evaluation.close()
+            del self._running[job_id]
 
-    def _publish(self, evaluation: Evaluation, job: dict[str, Any], result: dict[str, Any]) -> str | None:
+    def resume(self, job_id: str) -> None:
+        """Nothing to note: tasks say how far they had come."""
+
+    def finish(self, job_id: str, ending: Ending) -> None:
+        """Write the end to the job's log, and leave no key behind."""
+        log = Records(self.folder(job_id) / "log.jsonl")
+        same = ending.message == ending.status
+        log.append({"timestamp": now(), "message": ending.status if same else f"{ending.status}: {ending.message}"})
+        log.close()
+        self._store.documents.scrub()
+
+    def describe(self, error: Exception) -> Ending:
+        """Tell a defect of this service as such."""
+        _LOGGER.error("a job failed", exc_info=error)
+        return Ending(FAILED, f"internal error, see the service's log: {type(error).__name__}: {error}")
+
+    def _publish(self, evaluation: Evaluation, job: Document, result: Document) -> str | None:
         """Copy the results to the Data Store; a failure is told in the log and fails nothing."""
         if not self._settings.publish_results:
             return None
@@ -265,17 +243,3 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - the hub client raises many kinds
             evaluation.log(f"results were not copied to the Data Store at {self._settings.data_store_url}: {error}")
             return None
-
-    def _end(self, job_id: str, status: str, message: str, **changes: Any) -> None:
-        running = self._running.get(job_id)
-        job = self._store.get("job", job_id)
-        details = (running[0].details() if running else job["status_details"]) | {"message": message}
-        if status == "completed":
-            details["progress"] = 100.0
-        elif status == "failed":
-            details["error_message"] = message
-        log = Records(self.folder(job_id) / "log.jsonl")
-        log.append({"timestamp": now(), "message": f"{status}: {message}" if message != status else status})
-        log.close()
-        clean = {"config": masked(job["config"]), "target": masked(job["target"])}
-        self._store.update("job", job_id, status=status, status_details=details, **clean, **changes)
