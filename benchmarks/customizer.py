@@ -18,10 +18,10 @@ from typing import Any
 
 from embedded.customizer.batches import epoch_batches
 from embedded.customizer.progress import Reporter
-from embedded.customizer.rows import Template, parse_row
 from embedded.customizer.schemas import Hyperparameters, Lora
 from embedded.customizer.spec import JobFolder, JobSpec
 from embedded.customizer.tokens import Example, encode
+from embedded.customizer.training_rows import Template, parse_row
 from embedded.customizer.workers import SPIN_COUNT
 
 ROOT = Path(__file__).resolve().parents[1]

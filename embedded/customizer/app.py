@@ -13,7 +13,7 @@ from embedded.common.job_queue import JobQueue
 from embedded.common.names import Ref, is_name
 from embedded.common.service import create_service
 from embedded.common.unknown_keys import drop_unknown_keys, log_unknown_keys
-from embedded.customizer.catalogue import Catalogue, Kind
+from embedded.customizer.config_store import ConfigStore, Kind
 from embedded.customizer.creation import Creation
 from embedded.customizer.jobs import Jobs
 from embedded.customizer.runner import Runner
@@ -24,12 +24,26 @@ from embedded.customizer.workers import Workers
 
 _PREFIX = "/v1/customization"
 _CONFIG_FIELDS = {
-    "name", "namespace", "finetuning_type", "training_type", "target_base_model", "target_enabled", "target_name",
-}  # fmt: skip
+    "name",
+    "namespace",
+    "finetuning_type",
+    "training_type",
+    "target_base_model",
+    "target_enabled",
+    "target_name",
+}
 _JOB_FIELDS = {
-    "base_model", "batch_size", "dataset", "epochs", "finetuning_type", "log_every_n_steps", "namespace", "project",
-    "status", "training_type",
-}  # fmt: skip
+    "base_model",
+    "batch_size",
+    "dataset",
+    "epochs",
+    "finetuning_type",
+    "log_every_n_steps",
+    "namespace",
+    "project",
+    "status",
+    "training_type",
+}
 
 
 def _named(namespace: str, name: str) -> Ref:
@@ -44,16 +58,16 @@ Named = Annotated[Ref, Depends(_named)]
 def create_app(settings: Settings) -> FastAPI:
     """Build the app. State opens, and unfinished jobs go on, when it starts."""
     documents = Documents(settings.data_dir / "customizer.sqlite")
-    catalogue, jobs = Catalogue(documents, settings.base_models), Jobs(documents, settings.data_dir / "jobs")
+    configs, jobs = ConfigStore(documents, settings.base_models), Jobs(documents, settings.data_dir / "jobs")
     entities = EntityStore(settings.entity_store_url)
-    creation = Creation(settings, catalogue, jobs, entities)
+    creation = Creation(settings, configs, jobs, entities)
     processes = Workers(keep_warm=settings.keep_warm)
     queue = JobQueue(jobs, Runner(jobs, processes, entities), at_once=settings.max_concurrent_jobs)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         documents.open()
-        catalogue.renew_built_in()
+        configs.renew_built_in()
         processes.warm_up()
         queue.start()
         yield
@@ -62,22 +76,22 @@ def create_app(settings: Settings) -> FastAPI:
         documents.close()
 
     app = create_service("Customizer", lifespan)
-    _catalogue_routes(app, catalogue)
+    _config_routes(app, configs)
     _job_routes(app, jobs, creation, queue)
     return app
 
 
-def _catalogue_routes(app: FastAPI, catalogue: Catalogue) -> None:
+def _config_routes(app: FastAPI, configs: ConfigStore) -> None:
     def add(kind: Kind) -> None:
         path = f"{_PREFIX}/{kind}s"
 
         @app.get(f"{path}/{{namespace}}/{{name}}", name=f"get_{kind}")
         def get(ref: Named) -> Document:
-            return catalogue.show(kind, catalogue.get(kind, ref))
+            return configs.show(kind, configs.get(kind, ref))
 
         @app.delete(f"{path}/{{namespace}}/{{name}}", name=f"delete_{kind}")
         def delete(ref: Named) -> Document:
-            return catalogue.remove(kind, ref)
+            return configs.remove(kind, ref)
 
     add("config")
     add("target")
@@ -85,25 +99,25 @@ def _catalogue_routes(app: FastAPI, catalogue: Catalogue) -> None:
     @app.post(f"{_PREFIX}/configs")
     def create_config(config: Config) -> Document:
         log_unknown_keys(f"POST {_PREFIX}/configs", drop_unknown_keys(config))
-        return catalogue.add_config(config)
+        return configs.add_config(config)
 
     @app.post(f"{_PREFIX}/targets")
     def create_target(target: Target) -> Document:
         log_unknown_keys(f"POST {_PREFIX}/targets", drop_unknown_keys(target))
-        return catalogue.add_target(target)
+        return configs.add_target(target)
 
     @app.patch(f"{_PREFIX}/configs/{{namespace}}/{{name}}")
     def update_config(ref: Named, update: ConfigUpdate) -> Document:
-        return _changed(catalogue, "config", ref, update)
+        return _changed(configs, "config", ref, update)
 
     @app.patch(f"{_PREFIX}/targets/{{namespace}}/{{name}}")
     def update_target(ref: Named, update: TargetUpdate) -> Document:
-        return _changed(catalogue, "target", ref, update)
+        return _changed(configs, "target", ref, update)
 
     @app.get(f"{_PREFIX}/targets")
     def list_targets(request: Request) -> Document:
         return listing.page(
-            catalogue.all("target"),
+            configs.all("target"),
             request.query_params,
             sort_fields={"created_at", "updated_at", "name"},
             filter_fields={"base_model", "enabled", "name", "namespace", "status"},
@@ -111,13 +125,13 @@ def _catalogue_routes(app: FastAPI, catalogue: Catalogue) -> None:
 
     @app.get(f"{_PREFIX}/configs")
     def list_configs(request: Request) -> Document:
-        return _list_configs(catalogue, request)
+        return _list_configs(configs, request)
 
 
-def _changed(catalogue: Catalogue, kind: Kind, ref: Ref, update: ConfigUpdate | TargetUpdate) -> Document:
+def _changed(configs: ConfigStore, kind: Kind, ref: Ref, update: ConfigUpdate | TargetUpdate) -> Document:
     sentences = drop_unknown_keys(update)
     log_unknown_keys(f"PATCH {_PREFIX}/{kind}s/{ref}", sentences)
-    return {**catalogue.change(kind, ref, update), "warning_message": "; ".join(sentences) or None}
+    return {**configs.change(kind, ref, update), "warning_message": "; ".join(sentences) or None}
 
 
 def _target_fields(target: str | Document) -> Document:
@@ -132,14 +146,14 @@ def _target_fields(target: str | Document) -> Document:
     }
 
 
-def _list_configs(catalogue: Catalogue, request: Request) -> Document:
-    shown = {config["id"]: config for config in catalogue.all("config")}
+def _list_configs(configs: ConfigStore, request: Request) -> Document:
+    shown = {config["id"]: config for config in configs.all("config")}
     index = [{**config, **_target_fields(config["target"])} for config in shown.values()]
     query = request.query_params
     for field in ("finetuning_type", "training_type"):  # true if any of the config's options is of that type
-        if wanted := query.get(f"filter[{field}]"):
+        if asked := query.get(f"filter[{field}]"):
             for row in index:
-                row[field] = wanted if any(o[field] == wanted for o in row["training_options"]) else None
+                row[field] = asked if any(o[field] == asked for o in row["training_options"]) else None
     page = listing.page(
         index,
         query,

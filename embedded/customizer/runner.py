@@ -12,9 +12,9 @@ from typing import Any
 from embedded.common.job_queue import CANCELLED, COMPLETED, FAILED, Ending, Stopped
 from embedded.common.names import Ref, now
 from embedded.customizer import worker, workers
-from embedded.customizer.failures import JobError, StoreError
 from embedded.customizer.jobs import Jobs
 from embedded.customizer.progress import summarize
+from embedded.customizer.spec import JobError, StoreError
 from embedded.customizer.stores import EntityStore
 
 POLL_S = 0.1

@@ -21,10 +21,9 @@ from typing import Any
 from embedded.common.files_url import FilesUrl, FilesUrlError
 from embedded.common.names import now
 from embedded.customizer import stored_model, stores
-from embedded.customizer.failures import JobError
 from embedded.customizer.progress import Reporter
-from embedded.customizer.rows import Rows, Template, read_rows
-from embedded.customizer.spec import JobFolder, JobSpec
+from embedded.customizer.spec import JobError, JobFolder, JobSpec
+from embedded.customizer.training_rows import Rows, Template, read_rows
 from nemostack.files import locked
 
 LOCK_WAIT_S = 10.0
@@ -132,10 +131,12 @@ def _rows(spec: JobSpec, folder: JobFolder, reporter: Reporter) -> Rows:
     template = Template.parse(spec.prompt_template)
     shutil.rmtree(folder.dataset, ignore_errors=True)
     try:
-        found = stores.patiently(lambda: FilesUrl.parse(spec.dataset_url).download(spec.data_store_url, folder.dataset))
+        location = stores.patiently(
+            lambda: FilesUrl.parse(spec.dataset_url).download(spec.data_store_url, folder.dataset)
+        )
     except FilesUrlError as error:
         raise JobError(f"dataset {spec.dataset_url}: {error}") from error
-    rows = read_rows(found, template, seed=spec.seed, limit=spec.dataset_limit)
+    rows = read_rows(location, template, seed=spec.seed, limit=spec.dataset_limit)
     shutil.rmtree(folder.dataset, ignore_errors=True)
     for warning in rows.warnings:
         reporter.warn(warning)

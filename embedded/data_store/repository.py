@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from embedded.data_store import disk
-from embedded.data_store.errors import EntryNotFound, Exists, HeadMoved, Invalid, RepoNotFound, RevisionNotFound
+from embedded.data_store.hub_errors import EntryNotFound, Exists, HeadMoved, Invalid, RepoNotFound, RevisionNotFound
 from embedded.data_store.names import RepoId, ref_name
 from nemostack.files import sync_folder, write_atomically
 
@@ -109,18 +109,18 @@ class Repository:
 
     def resolve(self, revision: str) -> Commit:
         """Find the commit of a branch, a tag, or (the beginning of) a commit id. RevisionNotFound if there is none."""
-        found: str | None = None
+        commit_id: str | None = None
         try:
             name = MAIN if revision == "HEAD" else ref_name(revision)
-            found = self._ref("heads", name) or self._ref("tags", name)
+            commit_id = self._ref("heads", name) or self._ref("tags", name)
         except Invalid:
             name = revision
-        if found is None and len(name) >= 7 and set(name) <= set("0123456789abcdef"):
+        if commit_id is None and len(name) >= 7 and set(name) <= set("0123456789abcdef"):
             matches = [path.stem for path in (self.folder / "commits").glob(f"{name}*.json")]
-            found = matches[0] if len(matches) == 1 else None
-        if found is None:
+            commit_id = matches[0] if len(matches) == 1 else None
+        if commit_id is None:
             raise RevisionNotFound(f"{self.id} has no revision {revision!r}")
-        return self.commit(found)
+        return self.commit(commit_id)
 
     def commit(self, commit_id: str) -> Commit:
         """Read a commit that is known to exist."""

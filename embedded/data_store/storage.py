@@ -20,7 +20,7 @@ from pathlib import Path
 
 from embedded.common.names import is_name
 from embedded.data_store import disk
-from embedded.data_store.errors import EntryNotFound, Exists, RepoNotFound
+from embedded.data_store.hub_errors import EntryNotFound, Exists, RepoNotFound
 from embedded.data_store.names import REPO_TYPES, RepoId, RepoType
 from embedded.data_store.repository import Repository, now_z
 from embedded.data_store.sweep import sweep
@@ -113,14 +113,14 @@ class Storage:
 
     def repositories(self, kind: RepoType | None = None, namespace: str | None = None) -> list[Repository]:
         """List them by type, namespace and name."""
-        found = []
+        matching = []
         for type_ in REPO_TYPES if kind is None else (kind,):
             for path in sorted((self.folder / "repos" / type_).glob(f"{namespace or '*'}/*/repo.json")):
                 try:
-                    found.append(self.repository(RepoId(type_, path.parent.parent.name, path.parent.name)))
+                    matching.append(self.repository(RepoId(type_, path.parent.parent.name, path.parent.name)))
                 except RepoNotFound:  # deleted while we were listing
                     continue
-        return found
+        return matching
 
     def add_repository(self, repo_id: RepoId, *, private: bool) -> None:
         """Make an empty repository, and its namespace if need be. Exists when there is one of that name."""

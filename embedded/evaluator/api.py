@@ -1,4 +1,4 @@
-"""What the v1, v2 and seed routes share: expanding references, masking, logs and downloads."""
+"""The common part of the v1, v2 and seed routes: expanding references, masking, logs and downloads."""
 
 from typing import Any, Literal
 
@@ -9,10 +9,10 @@ from embedded.common.errors import NotFound, Unprocessable
 from embedded.common.listing import page
 from embedded.common.names import DEFAULT_NAMESPACE, is_name, new_id
 from embedded.evaluator import results
-from embedded.evaluator.documents import JobRequest
-from embedded.evaluator.jobs import Jobs
+from embedded.evaluator.evaluation_jobs import Jobs
 from embedded.evaluator.plan import parse_config, parse_target, validated
 from embedded.evaluator.records import Records
+from embedded.evaluator.request_models import JobRequest
 from embedded.evaluator.settings import Settings
 from embedded.evaluator.store import Store, masked
 
@@ -97,7 +97,7 @@ class Api:
         return list(Records(self.queue.folder(job_id) / "log.jsonl").read())
 
 
-def api_of(request: Request) -> Api:
+def find_api(request: Request) -> Api:
     """Find the Api behind a request."""
     api = request.app.state.api
     assert isinstance(api, Api)

@@ -1,4 +1,4 @@
-"""How an evaluation ends early.
+"""Errors that end an evaluation early.
 
 EvaluationError     the job fails; the text says what was tried, what came back and what to do
 ├── ItemError       this one item cannot be answered (the model refuses it): the item counts as NaN

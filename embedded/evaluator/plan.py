@@ -10,10 +10,10 @@ from pydantic import BaseModel, ValidationError
 
 from embedded.common.errors import Unprocessable
 from embedded.common.unknown_keys import drop_unknown_keys
-from embedded.evaluator.documents import Config, Dataset, Params, Target, TaskConfig
 from embedded.evaluator.errors import DataError
 from embedded.evaluator.legacy import DEFAULT_TEMPLATE, current_shape
 from embedded.evaluator.metrics import Metric, create
+from embedded.evaluator.request_models import Config, Dataset, Params, Target, TaskConfig
 from embedded.evaluator.templates import check
 from nemostack.validation import validation_lines
 

@@ -263,7 +263,8 @@ CHECKS = (
         symptom="connection refused, HTTP 502 or 503",
         look=_services,
         looks_at="every Service in the outputs: whether it exists, has its port, has ready pods",
-        fix="see the findings about its pods; `pulumi up` recreates a missing Service",
+        fix="see the findings about its pods; a missing Service of a Helm release: `helm rollback` to the current "
+        "revision makes it again, Pulumi does not see it (docs/operations.md)",
     ),
     Check(
         name="routes",
@@ -277,7 +278,8 @@ CHECKS = (
         symptom="an upgrade hangs or is rejected",
         look=_releases,
         looks_at="status of the latest revision of each Helm release",
-        fix="fix what its pods report, then `pulumi up`; if it stays pending-*, it was interrupted: `helm rollback`",
+        fix="failed: fix what its pods report, then `pulumi up`; pending-install: `helm uninstall`; pending-upgrade: "
+        "`helm rollback` to the last deployed revision; then `pulumi refresh` and `pulumi up` (docs/operations.md)",
     ),
     Check(
         name="workloads",

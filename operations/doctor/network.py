@@ -275,14 +275,14 @@ CHECKS = (
         symptom="name resolution fails",
         look=_dns,
         looks_at="egress rules of the NetworkPolicies that select a pod: UDP 53",
-        fix="allow UDP and TCP 53 to kube-dns in this namespace; `pulumi up` restores the stack's policies",
+        fix="allow UDP and TCP 53 to kube-dns in this namespace; `pulumi up --refresh` restores the stack's policies",
     ),
     Check(
         name="MLflow policy",
         symptom="MLflow shows no runs",
         look=_mlflow_way,
         looks_at="egress rules of the Customizer's and the Evaluator's namespaces; ingress rules of MLflow's",
-        fix="allow TCP to MLflow on both sides; `pulumi up` restores the stack's policies",
+        fix="allow TCP to MLflow on both sides; `pulumi up --refresh` restores the stack's policies",
     ),
     Check(
         name="MLflow hosts",
@@ -303,6 +303,6 @@ CHECKS = (
         symptom="HTTP 413 on upload, streams cut at 15 or 60 s",
         look=_limits,
         looks_at="annotations of Ingresses (nginx, ALB); timeouts in HTTPRoutes and policies of Envoy Gateway",
-        fix="set no body limit and long timeouts on this route; `pulumi up` restores the stack's settings",
+        fix="set no body limit and long timeouts on this route; `pulumi up --refresh` restores the stack's settings",
     ),
 )

@@ -372,8 +372,12 @@ def test_a_wrong_config_file_is_one_line_and_exit_code_2(tmp_path):
     config.write_text(json.dumps({"port": 23090, "data_dir": str(tmp_path), "base_models": {}}))
     ended = subprocess.run(
         [sys.executable, "-m", "embedded.serve", "customizer", str(config)],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert ended.returncode == 2
     assert "entity_store_url" in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -49,9 +49,14 @@ def client(
     start_service: Callable[..., Running], data_store_url: str, entity_store_url: str, tokenizer_folder: str
 ) -> Any:
     service = start_service(
-        "evaluator", data_store_url=data_store_url, entity_store_url=entity_store_url, nim_url="http://127.0.0.1:9",
-        judge_url="http://127.0.0.1:9", judge_model="none", tokenizers={"scripted/model": tokenizer_folder},
-    )  # fmt: skip
+        "evaluator",
+        data_store_url=data_store_url,
+        entity_store_url=entity_store_url,
+        nim_url="http://127.0.0.1:9",
+        judge_url="http://127.0.0.1:9",
+        judge_model="none",
+        tokenizers={"scripted/model": tokenizer_folder},
+    )
     return NeMoMicroservices(base_url=service.url, timeout=60, max_retries=0)
 
 

@@ -1,4 +1,4 @@
-"""What a metric is: rendered inputs in, one or more scores for each item out."""
+"""The base of all metrics: rendered inputs in, one or more scores for each item out."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

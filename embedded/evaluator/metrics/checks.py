@@ -119,10 +119,10 @@ class NumberCheck(_Check):
 
     def holds(self, left: str, right: str) -> bool:
         """Whether the check holds; DataError if the right side is no number."""
-        ours, theirs = self._number(left), self._number(right)
-        if math.isnan(theirs):
+        actual, expected = self._number(left), self._number(right)
+        if math.isnan(expected):
             raise DataError(f"{self.where}: right side {right[:100]!r} is no number")
-        return not math.isnan(ours) and bool(self.operator(ours, theirs, self.tolerance))
+        return not math.isnan(actual) and bool(self.operator(actual, expected, self.tolerance))
 
 
 class _ToolParams(Tolerant):
@@ -146,24 +146,24 @@ class ToolCalling(Metric):
         names, calls = [], []
         for context in contexts:
             choices = (context["sample"].get("response") or {}).get("choices") or [{}]
-            ours = self._calls((choices[0].get("message") or {}).get("tool_calls") or [])
+            actual = self._calls((choices[0].get("message") or {}).get("tool_calls") or [])
             try:
-                theirs = self._calls(json.loads(render(self.truth, context, self.where)))
+                expected = self._calls(json.loads(render(self.truth, context, self.where)))
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise DataError(f"{self.where}: tool_calls_ground_truth is no list of tool calls: {error}") from error
-            names.append(float(sorted(name for name, _ in ours) == sorted(name for name, _ in theirs)))
-            calls.append(float(sorted(ours) == sorted(theirs)))
+            names.append(float(sorted(name for name, _ in actual) == sorted(name for name, _ in expected)))
+            calls.append(float(sorted(actual) == sorted(expected)))
         return {"function_name_accuracy": names, "function_name_and_args_accuracy": calls}
 
     @staticmethod
     def _calls(calls: list[dict[str, Any]]) -> list[tuple[str, str]]:
         """(name, arguments in canonical JSON); arguments that are no JSON stay as they are."""
-        found = []
+        pairs = []
         for call in calls:
             function = call.get("function", call)
             arguments = function.get("arguments") or {}
             if isinstance(arguments, str):
                 with contextlib.suppress(ValueError):
                     arguments = json.loads(arguments)
-            found.append((str(function["name"]), json.dumps(arguments, sort_keys=True, ensure_ascii=False)))
-        return found
+            pairs.append((str(function["name"]), json.dumps(arguments, sort_keys=True, ensure_ascii=False)))
+        return pairs

@@ -15,9 +15,9 @@ from embedded.common.errors import BadRequest, Conflict, NotFound
 from embedded.common.files_url import FilesUrl, FilesUrlError
 from embedded.common.names import Ref, is_name, new_id, now
 from embedded.customizer.base_models import facts
-from embedded.customizer.failures import JobError
-from embedded.customizer.rows import Template
 from embedded.customizer.schemas import Config, ConfigUpdate, Target, TargetUpdate, TrainingOption
+from embedded.customizer.spec import JobError
+from embedded.customizer.training_rows import Template
 
 Kind = Literal["config", "target"]
 PROMPT_TEMPLATE = "{prompt} {completion}"
@@ -30,7 +30,7 @@ def _key(ref: Ref) -> str:
     return str(ref)
 
 
-class Catalogue:
+class ConfigStore:
     """All configs and targets. `base_models` maps model ids to weights."""
 
     def __init__(self, documents: Documents, base_models: dict[str, str]) -> None:
@@ -95,7 +95,7 @@ class Catalogue:
         """BadRequest or NotFound when `config` could never be used."""
         if config.target is None:
             raise BadRequest("config without target: name one, e.g. " + ", ".join(self._names("target")))
-        self.target_of(config.model_dump())
+        self.find_target(config.model_dump())
         try:
             Template.parse(config.prompt_template or PROMPT_TEMPLATE)
         except JobError as error:
@@ -124,7 +124,7 @@ class Catalogue:
                 return max(reversed(versions), key=lambda document: _version(document["name"]))
         return self.get(kind, ref)
 
-    def target_of(self, config: Document) -> Document:
+    def find_target(self, config: Document) -> Document:
         """Find the target of a config document, which may hold it inline."""
         target = config["target"]
         if isinstance(target, str):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embedded.customizer.conversations import Turn, json_kind, parse_messages, parse_tools
-from embedded.customizer.failures import JobError
+from embedded.customizer.spec import JobError
 
 HOLD_OUT = 0.1
 _SHOWN = 5
@@ -120,25 +120,27 @@ def _read_files(files: list[Path], root: Path, template: Template) -> list[Row]:
     return rows
 
 
-def read_rows(found: Path, template: Template, *, seed: int, limit: int | None = None) -> Rows:
+def read_rows(location: Path, template: Template, *, seed: int, limit: int | None = None) -> Rows:
     """Rows below `found`: a folder with training/*.jsonl and validation/*.jsonl, or one .jsonl file to train on.
 
     Without validation rows a tenth of the training rows (at least one) is held out. `limit` bounds the rows of each
     part. JobError when there is nothing to train on or any line is wrong.
     """
     warnings = []
-    root = found if found.is_dir() else found.parent
-    training = sorted(found.glob("training/**/*.jsonl")) if found.is_dir() else [found]
+    root = location if location.is_dir() else location.parent
+    training = sorted(location.glob("training/**/*.jsonl")) if location.is_dir() else [location]
     if not training:
-        there = sorted(
+        present = sorted(
             str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and ".cache" not in path.parts
         )
         raise JobError(
-            f"no .jsonl file under training/ in the dataset (it has: {', '.join(there[:10]) or 'nothing'})",
+            f"no .jsonl file under training/ in the dataset (it has: {', '.join(present[:10]) or 'nothing'})",
             "Upload the rows to train on as training/NAME.jsonl.",
         )
     train = _read_files(training, root, template)
-    validation = _read_files(sorted(found.glob("validation/**/*.jsonl")), root, template) if found.is_dir() else []
+    validation = (
+        _read_files(sorted(location.glob("validation/**/*.jsonl")), root, template) if location.is_dir() else []
+    )
     if not validation:
         if len(train) < 2:
             raise JobError("one training row and no validation: at least two rows are needed to hold one out")

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from embedded.common.files_url import FilesUrl, FilesUrlError
-from embedded.nim.catalogue import Adapter
+from embedded.nim.adapter_index import Adapter
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PARTIAL = "partial-"
@@ -29,14 +29,14 @@ class NotServableError(Exception):
 
 
 @dataclass(frozen=True)
-class Shelf:
+class AdapterCache:
     """Adapter folders below `folder`, which belongs to this object alone."""
 
     folder: Path
     data_store_url: str
     max_rank: int
     layers: tuple[str, ...]  # names of the linear layers that may be adapted
-    base_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)  # see `shapes_of`; empty: not checked
+    base_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)  # see `read_shapes`; empty: not checked
 
     def place(self, adapter: Adapter) -> Path:
         """Where the adapter's files lie, or would lie."""
@@ -119,7 +119,7 @@ def _inside(url: FilesUrl, name: str) -> str:
     return f"{url.path}/{name}" if url.path else name
 
 
-def shapes_of(model_path: str) -> dict[str, tuple[int, ...]]:
+def read_shapes(model_path: str) -> dict[str, tuple[int, ...]]:
     """Name -> shape of the tensors in a local model folder; empty when there is none (a Hub id)."""
     from safetensors import safe_open
 
@@ -131,4 +131,4 @@ def shapes_of(model_path: str) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-__all__ = ["FilesUrlError", "NotServableError", "Shelf", "shapes_of"]
+__all__ = ["AdapterCache", "FilesUrlError", "NotServableError", "read_shapes"]

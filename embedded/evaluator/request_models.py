@@ -1,4 +1,4 @@
-"""What clients send: targets, configurations, jobs, and the parameters inside them.
+"""Bodies of requests: targets, configurations, jobs, and the parameters inside them.
 
 Unknown keys of parameters are ignored and named in the job's log. Unknown keys of the entity around them are kept, as
 the SDK sends whatever its version knows.

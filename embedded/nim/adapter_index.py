@@ -1,4 +1,4 @@
-"""Which adapters the Entity Store announces for a base model.
+"""The adapters that the Entity Store announces for a base model.
 
 An adapter is a model entity with `peft.finetuning_type` lora, this base model, and an artifact whose upload has
 completed: entities exist from the moment the job is created, so existence alone says nothing. Reads only.
@@ -14,7 +14,7 @@ PAGE_SIZE = 1000
 MAX_PAGES = 100
 
 
-class CatalogueError(Exception):
+class AdapterIndexError(Exception):
     """The Entity Store did not answer, or not as agreed; the text says which."""
 
 
@@ -69,10 +69,10 @@ class _Entity(BaseModel):
         return Adapter(f"{self.namespace}/{self.name}", self.artifact.files_url, version)
 
 
-async def read(client: httpx.AsyncClient, entity_store_url: str, base_model: str) -> dict[str, Adapter]:
+async def read_index(client: httpx.AsyncClient, entity_store_url: str, base_model: str) -> dict[str, Adapter]:
     """Id -> adapter, over all pages. CatalogueError when the Entity Store cannot be read; never a partial answer."""
     url = f"{entity_store_url}/v1/models"
-    found: dict[str, Adapter] = {}
+    adapters: dict[str, Adapter] = {}
     for page in range(1, MAX_PAGES + 1):
         query = {"filter[peft]": "true", "sort": "created_at", "page": str(page), "page_size": str(PAGE_SIZE)}
         try:
@@ -81,24 +81,24 @@ async def read(client: httpx.AsyncClient, entity_store_url: str, base_model: str
             rows = answer.json()["data"]
             assert isinstance(rows, list)
         except httpx.HTTPStatusError as error:
-            raise CatalogueError(f"GET {url} answered {error.response.status_code}") from error
+            raise AdapterIndexError(f"GET {url} answered {error.response.status_code}") from error
         except httpx.HTTPError as error:
-            raise CatalogueError(f"GET {url} failed: {error or type(error).__name__}") from error
+            raise AdapterIndexError(f"GET {url} failed: {error or type(error).__name__}") from error
         except (ValueError, KeyError, TypeError, AssertionError) as error:
-            raise CatalogueError(f"GET {url} did not answer with a list of models") from error
-        found.update(_adapters(rows, base_model))
+            raise AdapterIndexError(f"GET {url} did not answer with a list of models") from error
+        adapters.update(_adapters(rows, base_model))
         if len(rows) < PAGE_SIZE:
-            return found
-    raise CatalogueError(f"GET {url}: more than {MAX_PAGES * PAGE_SIZE} models with adapters")
+            return adapters
+    raise AdapterIndexError(f"GET {url}: more than {MAX_PAGES * PAGE_SIZE} models with adapters")
 
 
 def _adapters(rows: list[Any], base_model: str) -> dict[str, Adapter]:
-    found = {}
+    adapters = {}
     for row in rows:
         try:
             adapter = _Entity.model_validate(row).adapter(base_model)
         except ValidationError:
             continue  # some other kind of model entity; never a reason to lose the rest
         if adapter is not None:
-            found[adapter.id] = adapter
-    return found
+            adapters[adapter.id] = adapter
+    return adapters

@@ -1,4 +1,4 @@
-"""What NIM's API has and vLLM's server lacks, put on vLLM's own app: nothing is proxied, no token is touched.
+"""Routes that NIM's API has and vLLM's server lacks, put on vLLM's own app: nothing is proxied, no token is touched.
 
 Adds `/v1/health/{ready,live}`, `/v1/health`, `/status`, `/v1/metrics`, `GET /v1/models/{id}`, and errors in both
 shapes (`{"error": {...}}` of OpenAI, `{"object": "error", "message": ...}` of older vLLM and NIM).
@@ -16,7 +16,7 @@ from vllm.exceptions import VLLMNotFoundError
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from embedded.nim.metrics import NimMetrics
+from embedded.nim.nim_metrics import NimMetrics
 from embedded.nim.synchronizer import Synchronizer
 
 SERVED_BY_VLLM = {
@@ -36,7 +36,7 @@ def keep_only_served_routes(app: FastAPI) -> None:
     """Drop vLLM's other routes. Also opens what FastAPI keeps folded away (routers included as one route)."""
     app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", None) in SERVED_BY_VLLM]
     missing = SERVED_BY_VLLM - {getattr(route, "path", None) for route in app.router.routes}
-    assert not missing, f"this vLLM has no {sorted(missing)}: adapt embedded/nim/facade.py"
+    assert not missing, f"this vLLM has no {sorted(missing)}: adapt embedded/nim/nim_routes.py"
 
 
 def add_routes(app: FastAPI, engine: AsyncLLM, metrics: NimMetrics, synchronizer: Synchronizer) -> None:
