@@ -124,6 +124,11 @@ class Security(Section):
         default=("0.0.0.0/0",),
         description="Addresses of the API server, which some services call; network policies cannot select it by name",
     )
+    cilium: bool = Field(
+        default=False,
+        description="Cilium of your own enforces policies (CRD ciliumnetworkpolicies.cilium.io): it selects the API "
+        "server, which is a node, by its entity only, not by an address",
+    )
     node_local_dns: bool = Field(default=False, description="Also allow DNS to NodeLocal DNSCache, 169.254.20.10")
     clients: tuple[DnsLabel, ...] = Field(
         default=(), description="Additional namespaces whose pods may call the services"

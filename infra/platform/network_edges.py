@@ -219,14 +219,19 @@ def to_identities(config: ClusterStackConfig) -> Iterator[Edge]:
         yield edge(names.MLFLOW_NAMESPACE, Peer(cidrs=(EKS_AGENT,)), (80,), "identity of pods")
 
 
+def controller_namespaces(config: ClusterStackConfig) -> list[str]:
+    """Return the namespaces whose pods ask the API server, each once."""
+    services = [names.namespace(config, one) for one in names.services(config) if one.key in CONTROLLERS]
+    databases = [names.POSTGRES_NAMESPACE] if config.postgres.kind == "cloudnative-pg" else []
+    return list(dict.fromkeys([*services, *databases]))
+
+
 def of_operators(config: ClusterStackConfig) -> Iterator[Edge]:
     """Controllers ask the API server; operators look after pods in namespaces of ours."""
     api = Peer(cidrs=config.security.api_server_cidrs)
-    for service in names.services(config):
-        if service.key in CONTROLLERS:
-            yield edge(names.namespace(config, service), api, API_SERVER_PORTS, "API server")
+    for namespace in controller_namespaces(config):
+        yield edge(namespace, api, API_SERVER_PORTS, "API server")
     if config.postgres.kind == "cloudnative-pg":
-        yield edge(names.POSTGRES_NAMESPACE, api, API_SERVER_PORTS, "API server")
         ports = (POSTGRES_PORT, INSTANCE_PORT)
         operator = config.postgres.operator_namespace or names.POSTGRES_OPERATOR_NAMESPACE
         yield edge(operator, names.POSTGRES_NAMESPACE, ports, "server status")

@@ -11,10 +11,10 @@ from infra.names import NGC_REGISTRY, NGC_USER, PULL_SECRET
 from nemostack.kubectl.client import Object
 from operations.cluster_snapshot import Snapshot, Tail, containers, ending
 from operations.doctor.check import Check, Evidence, brief, ident, is_training
+from operations.doctor.withdrawn_images import withdrawn
 
 _PULLING = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
 _REFUSED = re.compile(r"\b40[13]\b|unauthorized|authorization failed|access denied|forbidden", re.IGNORECASE)
-_BITNAMI = re.compile(r"(?:^|/)bitnami/")
 KILLED = 137
 
 
@@ -51,19 +51,21 @@ def _pull_secret(snapshot: Snapshot, pod: Object) -> str:
 
 def _refused(snapshot: Snapshot) -> Iterator[Evidence]:
     for pod, image, message in unpulled(snapshot):
-        if _REFUSED.search(message) and not _BITNAMI.search(image):
+        if _REFUSED.search(message) and withdrawn(image) is None:
             yield Evidence(ident(pod), f"{image}: {_pull_secret(snapshot, pod)}. {message}")
 
 
-def _bitnami(snapshot: Snapshot) -> Iterator[Evidence]:
+def _withdrawn(snapshot: Snapshot) -> Iterator[Evidence]:
     for pod, image, message in unpulled(snapshot):
-        if _BITNAMI.search(image):
-            yield Evidence(ident(pod), f"{image}: {message}")
+        if gone := withdrawn(image):
+            yield Evidence(
+                ident(pod), f"{image}: {message}; gone since {gone.since} ({gone.source})", fix=gone.successor
+            )
 
 
 def _no_image(snapshot: Snapshot) -> Iterator[Evidence]:
     for pod, image, message in unpulled(snapshot):
-        if not _REFUSED.search(message) and not _BITNAMI.search(image):
+        if not _REFUSED.search(message) and withdrawn(image) is None:
             yield Evidence(ident(pod), f"{image}: {message}")
 
 
@@ -170,11 +172,11 @@ CHECKS = (
         fix="set a valid NGC key with access to this image and run `pulumi up`; accept the model's licence on NGC",
     ),
     Check(
-        name="Bitnami image",
-        symptom="image bitnami/... not found",
-        look=_bitnami,
-        looks_at="image references of pods that cannot pull",
-        fix="the free Bitnami images were withdrawn: use CloudNativePG, an external database, or bitnamilegacy/*",
+        name="withdrawn image",
+        symptom="image bitnami/..., gcr.io/kubebuilder/... or k8s.gcr.io/... not found",
+        look=_withdrawn,
+        looks_at="image references of pods that cannot pull, and the registries known to be closed",
+        fix="take the image from its new registry",
     ),
     Check(
         name="image missing",

@@ -543,3 +543,29 @@ def test_an_edge_has_a_reason_and_is_there_once() -> None:
     found = edges(full())
     assert len({(edge.consumer, edge.provider) for edge in found}) == len(found)
     assert all(edge.why for edge in found)
+
+
+def made_for(**security: Any) -> Any:
+    config = config_for("existing", security=security)
+
+    def make() -> None:
+        opts = pulumi.ResourceOptions(provider=cluster().provider)
+        of = namespaces(config, opts)
+        NetworkPolicies("policies", NetworkPoliciesArgs(config=config, namespaces=of), opts)
+
+    return of_type(run(make), ":CiliumNetworkPolicy")
+
+
+def test_cilium_lets_controllers_reach_the_api_server() -> None:
+    """Cilium matches no node by address, so databases and jobs would never reach an API server that is a node."""
+    found = made_for(cilium=True)
+    where = {one.inputs["metadata"]["namespace"] for one in found.values()}
+    assert where == {"nemo-customizer", "nemo-evaluator", "postgres"}
+    for one in found.values():
+        assert one.inputs["spec"]["endpointSelector"] == {}
+        (rule,) = one.inputs["spec"]["egress"]
+        assert rule["toEntities"] == ["kube-apiserver"]
+        ports = {port["port"] for group in rule["toPorts"] for port in group["ports"]}
+        assert {"443", "6443"} <= ports
+    assert not made_for()
+    assert not made_for(cilium=True, network_policies=False)
