@@ -90,10 +90,11 @@ class DataStore:
             self._api.create_repo(repo, repo_type="dataset", exist_ok=True)
         operations = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=data) for path, data in files.items()]
         doing = f"uploading {len(files)} file(s) to {repo}"
+        answered = False
         with calling(_SERVICE, self._url, doing), accepting_empty_commit_url():
             self._api.create_commit(repo, operations, commit_message=message, repo_type="dataset")
-            return
-        missing = sorted(set(files) - set(self.files(repo)))
+            answered = True
+        missing = [] if answered else sorted(set(files) - set(self.files(repo)))
         if missing:
             raise ServiceError(
                 f"uploading to {repo}: {_SERVICE} at {self._url} took the commit but lacks {', '.join(missing)}; "
