@@ -31,6 +31,7 @@ class Commands(LazyGroup):
         "env": LazyCommand("cli.lifecycle:env", "Print lines after which plain `pulumi` commands work.", _STACK),
         "config": LazyCommand("cli.config:app", "Write, check and show the settings of a stack.", _STACK),
         "toolchain": LazyCommand("cli.toolchain:app", "Install the programs and packages that stacks need.", _STACK),
+        "images": LazyCommand("cli.images:images", "Print every image that a cluster stack would pull.", _STACK),
         "doctor": LazyCommand(
             "cli.stacks:doctor", "Check every service and the cluster: symptom, evidence, fix.", _STACK
         ),

@@ -330,7 +330,6 @@ def entity_database(config: ClusterStackConfig) -> Values:
 
 
 def guardrails(config: ClusterStackConfig, _: Surroundings) -> Values:
-    """Values of Guardrails."""
     found: Values = {
         "resources": without_cpu_limit(LARGE),
         "serviceAccount": {"automount": False},

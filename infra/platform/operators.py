@@ -24,7 +24,6 @@ def without_cpu_limit(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def volcano_values() -> dict[str, Any]:
-    """Values of volcano."""
     small = resources("50m", "64Mi", "512Mi")
     return {
         "basic": {"image_pull_policy": "IfNotPresent"},
@@ -96,5 +95,4 @@ def nim_operator_values() -> dict[str, Any]:
 
 
 def postgres_operator_values() -> dict[str, Any]:
-    """Values of cloudnative-pg."""
     return {"crds": {"create": True}, "resources": resources("100m", "128Mi", "512Mi")}

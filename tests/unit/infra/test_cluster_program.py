@@ -91,6 +91,7 @@ Made = tuple[Registrations, dict[str, Any], Any]
 def cluster_is_there() -> Iterator[None]:
     patch = pytest.MonkeyPatch()
     patch.setattr(adopted, "read", lambda _access, kind: {"nodes": [NODE], "storageclasses": CLASSES}[kind])
+    patch.setattr(adopted, "read_path", lambda _access, _path: {})
     patch.setattr(manifests, "read", lambda manifest, _folder: (DEFINITION % manifest.file).encode())
     yield
     patch.undo()

@@ -414,8 +414,9 @@ def test_metrics_behind_a_login_are_not_collected():
 
 def test_an_image_of_ones_own():
     assert values(mlflow={"image": "registry.example.com:5000/mlflow:3.15.1"})["image"] == {
-        "repository": "registry.example.com:5000/mlflow", "tag": "3.15.1",
-    }  # fmt: skip
+        "repository": "registry.example.com:5000/mlflow",
+        "tag": "3.15.1",
+    }
     assert "image" not in values()
 
 

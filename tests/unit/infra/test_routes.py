@@ -493,9 +493,11 @@ def test_lets_encrypt_is_answered_by_what_is_there(kind: str) -> None:
 def test_lets_encrypt_gets_through_to_f5s_controller() -> None:
     """The host belongs to its master Ingress, which redirects to https even while there is no certificate."""
     config = routed(
-        kind="ingress", internal=False, ingress={"controller": "nginx-f5"},
+        kind="ingress",
+        internal=False,
+        ingress={"controller": "nginx-f5"},
         tls={"kind": "letsencrypt", "email": "ops@example.com"},
-    )  # fmt: skip
+    )
     objects = certificate_objects(config, "nginx")
     (issuer,) = by_kind(objects, "ClusterIssuer").values()
     solver = issuer["spec"]["acme"]["solvers"][0]["http01"]["ingress"]
