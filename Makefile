@@ -14,7 +14,7 @@ NEMOSTACK := .venv/bin/python -m cli
 LIGHT     := .venv/bin/python
 EMBEDDED  := .venv-embedded/bin/python
 LIGHT_CODE := nemostack cli operations infra workflows smoke_tests load_tests simulator tests/unit tests/local tests/cluster \
-              tests/simulator examples benchmarks/cluster_scale.py docs
+              tests/simulator benchmarks/cluster_scale.py docs
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'

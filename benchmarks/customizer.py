@@ -18,10 +18,10 @@ from typing import Any
 
 from embedded.customizer.batches import epoch_batches
 from embedded.customizer.progress import Reporter
-from embedded.customizer.rows import Template, parse_row
 from embedded.customizer.schemas import Hyperparameters, Lora
 from embedded.customizer.spec import JobFolder, JobSpec
 from embedded.customizer.tokens import Example, encode
+from embedded.customizer.training_rows import Template, parse_row
 from embedded.customizer.workers import SPIN_COUNT
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -126,7 +126,7 @@ def _spec(options: argparse.Namespace, precision: str) -> JobSpec:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.customizer", description=__doc__.splitlines()[0])
     parser.add_argument("--weights", type=Path, default=ROOT / "embedded/base_model/weights")
-    parser.add_argument("--data", type=Path, default=ROOT / "examples/legal")
+    parser.add_argument("--data", type=Path, default=ROOT / "nemostack/sample_dataset")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--dropout", type=float, default=0.0)

@@ -1,11 +1,11 @@
-"""How much the load test's client can read, and how late it stamps: against the mock server, on this machine.
+"""Benchmark of the load test's client: how much it can read and how late it stamps, against the mock server.
 
     .venv/bin/python -m benchmarks.load_client [--streams 100] [--others]
 
-Flood: every stream is sent as fast as it is read; events a second of client CPU say what one worker can carry. Paced:
-100 streams at 20 ms an event, as a busy NIM sends; each time to first token is held against what the server wrote down
-for the same request, so the error is the client's (and the loopback's). `--others` reads the same streams with httpx
-and the openai library, one after the other in the same process, for the ratio.
+Flood: every stream is sent as fast as it is read; events per second of client CPU say how much one worker can carry.
+Paced: 100 streams at 20 ms per event, as a busy NIM sends; each time to first token is held against what the server
+wrote down for the same request, so the error is the client's (and the loopback's). `--others` reads the same streams
+with httpx and the openai library, one after the other in the same process, for the ratio.
 
 The server needs a core of its own: with less than two free cores the numbers are of the machine, not of the client.
 """
@@ -61,14 +61,14 @@ def body(tokens: int) -> dict[str, Any]:
 def flood(read: Read, *, streams: int, tokens: int) -> tuple[float, float]:
     """Read `streams` streams of `tokens` events at once: (events/s, events per second of client CPU)."""
     pool = gevent.pool.Pool(streams)
-    wall, cpu = time.perf_counter(), time.process_time()
+    start, cpu_start = time.perf_counter(), time.process_time()
     events = sum(pool.imap_unordered(lambda k: read(f"flood-{k}", tokens), range(streams)))
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    elapsed, cpu = time.perf_counter() - start, time.process_time() - cpu_start
     assert events == streams * tokens, f"{events} events of {streams * tokens}"
-    return events / wall, events / cpu
+    return events / elapsed, events / cpu
 
 
-def ours(url: str, streams: int) -> tuple[Read, StreamingClient]:
+def with_load_test(url: str, streams: int) -> tuple[Read, StreamingClient]:
     """Make the load test's own client."""
     client = StreamingClient(url, connections=streams, timeout_s=300)
 
@@ -120,37 +120,36 @@ def paced(*, streams: int, rounds: int, tokens: int) -> tuple[np.ndarray, float,
         with server("--ttft", "0.2", "--itl", "0.02", "--log", str(log)) as url:
             client = StreamingClient(url, connections=streams, timeout_s=300)
             payload = json.dumps(body(tokens)).encode()
-            taken: dict[str, Exchange] = {}
+            exchanges: dict[str, Exchange] = {}
 
             def user(number: int) -> None:
                 gevent.sleep(number * 0.02 * 7 / streams)  # not all in one moment
                 for turn in range(rounds):
                     request_id = f"{number}-{turn}"
-                    taken[request_id] = client.stream("/v1/completions", payload, request_id=request_id)
+                    exchanges[request_id] = client.stream("/v1/completions", payload, request_id=request_id)
 
-            wall, cpu = time.perf_counter(), time.process_time()
+            start, cpu_start = time.perf_counter(), time.process_time()
             gevent.joinall([gevent.spawn(user, k) for k in range(streams)], raise_error=True)
-            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+            elapsed, cpu = time.perf_counter() - start, time.process_time() - cpu_start
             time.sleep(0.2)
             sent = {row["id"]: row for row in map(json.loads, log.read_text().splitlines())}
     errors = []
-    for request_id, exchange in taken.items():
+    for request_id, exchange in exchanges.items():
         assert exchange.error is None, exchange.detail
         assert exchange.t_first is not None
         errors.append((exchange.t_first - sent[request_id]["first"]) * 1e3)
-    events = sum(exchange.content_events for exchange in taken.values())
-    return np.sort(errors), cpu / wall, events / wall
+    events = sum(exchange.content_events for exchange in exchanges.values())
+    return np.sort(errors), cpu / elapsed, events / elapsed
 
 
 def main() -> None:
-    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--streams", type=int, default=100)
-    parser.add_argument("--tokens", type=int, default=2000, help="events a stream, flood")
+    parser.add_argument("--tokens", type=int, default=2000, help="events per stream, flood")
     parser.add_argument("--others", action="store_true", help="also httpx and the openai library")
     options = parser.parse_args()
     with server("--ttft", "0", "--itl", "0") as url:
-        read, client = ours(url, options.streams)
+        read, client = with_load_test(url, options.streams)
         flood(read, streams=options.streams, tokens=20)  # connections made, code warm
         rate, per_cpu = flood(read, streams=options.streams, tokens=options.tokens)
         client.close()
@@ -159,10 +158,9 @@ def main() -> None:
             for name, make in (("httpx", with_httpx), ("openai", with_openai)):
                 other = make(url, options.streams)
                 flood(other, streams=options.streams, tokens=20)
-                _, theirs = flood(other, streams=options.streams, tokens=options.tokens // 5)
-                print(
-                    f"flood, {name}: {theirs:,.0f} per second of client CPU, ours is {per_cpu / theirs:.1f} times that"
-                )
+                _, other_per_cpu = flood(other, streams=options.streams, tokens=options.tokens // 5)
+                ratio = per_cpu / other_per_cpu
+                print(f"flood, {name}: {other_per_cpu:,.0f} per second of client CPU, ours is {ratio:.1f} times that")
     errors, share, rate = paced(streams=options.streams, rounds=5, tokens=100)
     p50, p99 = np.percentile(errors, [50, 99])
     print(

@@ -7,7 +7,7 @@ import typer
 
 from cli import options as o
 
-app = typer.Typer(no_args_is_help=True, help="Write, check and show the settings of a stack.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Write, check and show the settings of a stack.")
 
 _FileArgument = Annotated[
     Path | None, typer.Argument(metavar="FILE", help="A stack file. Default: the one of --stack.", show_default=False)

@@ -10,8 +10,6 @@ import typer
 
 from cli import options as o
 
-PULUMI_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True}
-
 _YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation, whatever the target.")]
 _ConfigOption = Annotated[
     list[str] | None, typer.Option("--config", metavar="KEY=VALUE", help="A setting, e.g. local.base_port=19080.")

@@ -6,47 +6,71 @@ Commands parse, call, render and exit; what they call is imported when they run,
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
-from cli import config, lifecycle, runs, stacks, suites, toolchain
-from load_tests.commands import app as load
+from cli.lazy import LazyCommand, LazyGroup
 from nemostack import proxies
 from nemostack.errors import NemostackError
 from nemostack.exit_codes import ExitCode
+from nemostack.version import VERSION
+
+_STACK, _MODELS, _TESTS = "A stack", "Models on a stack", "Tests of a stack"
+_PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+class Commands(LazyGroup):
+    """The commands of `nemostack`."""
+
+    table: ClassVar = {
+        "up": LazyCommand("cli.lifecycle:up", "Create the stack if necessary, and bring it up.", _STACK, _PASSED_ON),
+        "down": LazyCommand("cli.lifecycle:down", "Destroy the stack; data and reports stay.", _STACK, _PASSED_ON),
+        "preview": LazyCommand("cli.lifecycle:preview", "Show what `up` would change.", _STACK, _PASSED_ON),
+        "outputs": LazyCommand("cli.lifecycle:outputs", "Print the outputs of the stack as JSON.", _STACK),
+        "env": LazyCommand("cli.lifecycle:env", "Print lines after which plain `pulumi` commands work.", _STACK),
+        "config": LazyCommand("cli.config:app", "Write, check and show the settings of a stack.", _STACK),
+        "toolchain": LazyCommand("cli.toolchain:app", "Install the programs and packages that stacks need.", _STACK),
+        "images": LazyCommand("cli.images:images", "Print every image that a cluster stack would pull.", _STACK),
+        "doctor": LazyCommand(
+            "cli.stacks:doctor", "Check every service and the cluster: symptom, evidence, fix.", _STACK
+        ),
+        "port-forward": LazyCommand("cli.stacks:port_forward", "Put the services of a cluster on loopback.", _STACK),
+        "teardown": LazyCommand("cli.stacks:teardown", "Destroy a stack in a safe order; report what is left.", _STACK),
+        "run": LazyCommand("cli.runs:run", "Run the whole pipeline, with a report.", _MODELS),
+        "evaluate": LazyCommand("cli.runs:evaluate", "Evaluate one served model.", _MODELS),
+        "customize": LazyCommand("cli.runs:customize", "Train a LoRA adapter that NIM then serves.", _MODELS),
+        "compare": LazyCommand("cli.runs:compare", "Compare the approaches of a run, or several runs.", _MODELS),
+        "cleanup": LazyCommand("cli.runs:cleanup", "Remove what a run left on the stack.", _MODELS),
+        "smoke": LazyCommand("cli.suites:smoke", "Prove a running stack end to end.", _TESTS, _PASSED_ON),
+        "load": LazyCommand("load_tests.commands:app", "Load-test NIM, base model and adapters mixed.", _TESTS),
+    }
+
 
 app = typer.Typer(
+    cls=Commands,
     help="Bring up a NeMo stack, prove that it works, and measure it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nemostack {VERSION}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root(*, debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of failures.")] = False) -> None:
+def _root(
+    *,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of failures.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     """Options of all commands."""
     # `main` reads --debug itself: a failure may come before this is called.
-
-
-_STACK, _MODELS, _SUITES = "A stack", "Models on a stack", "Tests of a stack"
-app.command(rich_help_panel=_STACK, context_settings=lifecycle.PULUMI_OPTIONS)(lifecycle.up)
-app.command(rich_help_panel=_STACK, context_settings=lifecycle.PULUMI_OPTIONS)(lifecycle.down)
-app.command(rich_help_panel=_STACK, context_settings=lifecycle.PULUMI_OPTIONS)(lifecycle.preview)
-app.command(rich_help_panel=_STACK)(lifecycle.outputs)
-app.command(rich_help_panel=_STACK)(lifecycle.env)
-app.add_typer(config.app, name="config", rich_help_panel=_STACK)
-app.add_typer(toolchain.app, name="toolchain", rich_help_panel=_STACK)
-app.command(rich_help_panel=_STACK)(stacks.doctor)
-app.command("port-forward", rich_help_panel=_STACK)(stacks.port_forward)
-app.command(rich_help_panel=_STACK)(stacks.teardown)
-app.command(rich_help_panel=_MODELS)(runs.run)
-app.command(rich_help_panel=_MODELS)(runs.evaluate)
-app.command(rich_help_panel=_MODELS)(runs.customize)
-app.command(rich_help_panel=_MODELS)(runs.compare)
-app.command(rich_help_panel=_MODELS)(runs.cleanup)
-app.command(rich_help_panel=_SUITES, context_settings=suites.PASSED_ON)(suites.smoke)
-app.add_typer(load, name="load", rich_help_panel=_SUITES)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -115,7 +115,7 @@ OutputsOption = Annotated[
 StackOption = Annotated[str, typer.Option("--stack", help="Pulumi stack to work on.", rich_help_panel=_PANEL)]
 
 _FILES = "Folder with train.jsonl, validation.jsonl and test.jsonl."
-DatasetOption = Annotated[Path | None, typer.Option("--dataset", help=f"{_FILES} Default: examples/legal.")]
+DatasetOption = Annotated[Path | None, typer.Option("--dataset", help=f"{_FILES} Default: the sample dataset.")]
 PromptColumn = Annotated[str, typer.Option("--prompt-column", help="Key of the question in each row.")]
 CompletionColumn = Annotated[str, typer.Option("--completion-column", help="Key of the answer in each row.")]
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Test items per evaluation, the first ones.")]

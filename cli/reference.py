@@ -27,7 +27,6 @@ Commands that run another program to its end (`smoke`, `toolchain run`, `port-fo
 
 
 def reference() -> str:
-    """Build the page."""
     codes = "".join(f"| {code:d} | {meaning} |\n" for code, meaning in MEANINGS.items())
     parts = [_HEAD + codes]
     for name, command in _commands(typer.main.get_command(main.app), "nemostack"):
@@ -43,7 +42,8 @@ def reference() -> str:
 
 def _commands(group: Any, prefix: str) -> Iterator[tuple[str, Any]]:
     """Yield the commands of a group with their full names, those of its groups after the groups themselves."""
-    for name, command in group.commands.items():
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
         if command.hidden:
             continue
         yield f"{prefix} {name}", command

@@ -139,7 +139,6 @@ def comparison_table(console: Console, comparison: Comparison) -> None:
 
 
 def comparison_json(console: Console, comparison: Comparison) -> None:
-    """All of it."""
     console.file.write(comparison.model_dump_json(indent=2) + "\n")
 
 
@@ -172,9 +171,9 @@ def _scores(console: Console, approaches: Sequence[Approach]) -> None:
 
 
 def _decision(console: Console, decision: Decision) -> None:
-    said = f": asked whether {decision.hypothesis}; {decision.reason}."
+    reason = f": asked whether {decision.hypothesis}; {decision.reason}."
     colour = f"bold {_COLOURS[decision.outcome]}"
-    console.print(Text.assemble((decision.outcome, colour), said), soft_wrap=True)
+    console.print(Text.assemble((decision.outcome, colour), reason), soft_wrap=True)
 
 
 def _table(*columns: str) -> Table:

@@ -115,11 +115,11 @@ def cleanup(
     from workflows.engine.run_directory import RunDirectory
     from workflows.stages.cleanup import require_same_stack
 
-    found = RunDirectory.open(directory)
+    run_directory = RunDirectory.open(directory)
     outputs = target.resolve()
-    require_same_stack(found.info(), outputs)
-    settings = found.info().settings.model_copy(update={"keep_adapter": keep_adapter, "kind": "run"})
-    launch = Launch(run=found, resumed=True, settings=settings, outputs=outputs)
+    require_same_stack(run_directory.info(), outputs)
+    settings = run_directory.info().settings.model_copy(update={"keep_adapter": keep_adapter, "kind": "run"})
+    launch = Launch(run=run_directory, resumed=True, settings=settings, outputs=outputs)
     with Progress() as progress, Clients(outputs) as clients:
         cleaned = clean_up(launch, clients, progress)
     for what in cleaned.removed:

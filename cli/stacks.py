@@ -32,14 +32,14 @@ def doctor(
         raise BadInput(f"--format {output}: choose one of table, json")
     outputs = target.resolve()
     with Progress() as progress:
-        found = _look(outputs, Scope(judge=judge, namespace=namespace, write=True), progress)
+        findings = _look(outputs, Scope(judge=judge, namespace=namespace, write=True), progress)
     if output == "json":
-        stdout().file.write(json.dumps([render.as_json(finding) for finding in found], indent=2) + "\n")
+        stdout().file.write(json.dumps([render.as_json(finding) for finding in findings], indent=2) + "\n")
     else:
-        render.findings(stdout(), found)
-    bad = sum(finding.level == "bad" for finding in found)
+        render.findings(stdout(), findings)
+    bad = sum(finding.level == "bad" for finding in findings)
     if bad:
-        raise Unhealthy(f"{bad} of {len(found)} checks failed on target {outputs.target}; the table says what to do")
+        raise Unhealthy(f"{bad} of {len(findings)} checks failed on target {outputs.target}; the table says what to do")
 
 
 @o.spread
@@ -95,13 +95,13 @@ def _look(outputs: "StackOutputs", scope: "Scope", progress: "Progress") -> "lis
     from nemostack import service_checks as checks
     from nemostack.clients import Clients
 
-    found: list[Finding] = []
+    findings: list[Finding] = []
     if outputs.cluster is not None:
         from operations.doctor import cluster
 
         progress.start(f"Looking at the cluster of target {outputs.target}")
-        found += cluster.look(outputs, progress.update)
+        findings += cluster.look(outputs, progress.update)
     progress.start(f"Looking at the services of target {outputs.target}")
     with Clients(outputs, max_retries=0) as clients:
-        found += checks.check(clients, scope, progress.update)
-    return found
+        findings += checks.check(clients, scope, progress.update)
+    return findings

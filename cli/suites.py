@@ -7,8 +7,6 @@ import typer
 
 from cli import options as o
 
-PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
-
 
 def smoke(context: typer.Context, *, stack: o.StackOption = "local") -> None:
     """Prove a running stack end to end. Other options go to pytest; `-n 4` (four workers) is the default."""

@@ -34,14 +34,14 @@ def run(stack: str, report_file: Path | None, choices: Choices) -> None:
     """Take a stack down. Raises LeftBehind when something is left, NemostackError when destroying failed."""
     path = report_file or environment.STATE / f"{stack}-teardown.json"
     try:
-        there = stacks.Stack(name=stack)
-        outputs = of_stack(stack) if there.exists() else None
+        pulumi_stack = stacks.Stack(name=stack)
+        outputs = of_stack(stack) if pulumi_stack.exists() else None
     except NoOutputs:
         outputs = None
     except (TargetError, ToolchainError) as error:
         raise TargetError(f"{error}; nothing was destroyed, since without outputs nobody knows what goes") from error
     if outputs is None:
-        _without_outputs(there, path, choices)
+        _without_outputs(pulumi_stack, path, choices)
         return
     if outputs.cluster is None:
         if choices.dry_run:
@@ -56,7 +56,7 @@ def run(stack: str, report_file: Path | None, choices: Choices) -> None:
         stdout().print("Nothing was done (--dry-run).")
         return
     try:
-        there.settle()  # refuses a stack that was interrupted, before anything of it is touched
+        pulumi_stack.settle()  # refuses a stack that was interrupted, before anything of it is touched
     except ToolchainError as error:
         raise NemostackError(str(error)) from error
     if not choices.yes:
@@ -86,22 +86,22 @@ def _checked(stack: str, code: int) -> None:
 
 def _without_outputs(stack: stacks.Stack, path: Path, choices: Choices) -> None:
     """Destroy what there is of a stack that tells nothing, then look at the cluster that an earlier report names."""
-    there = stack.exists()
-    state = f"stack {stack.name} has no outputs" if there else f"there is no stack {stack.name}"
+    exists = stack.exists()
+    state = f"stack {stack.name} has no outputs" if exists else f"there is no stack {stack.name}"
     earlier = _earlier(path)
     if choices.dry_run:
         raise NoOutputs(f"{state}: what a teardown would do cannot be told")
-    lost = ["destroy what is deployed of it with the data of its volumes"] if there else []
+    lost = ["destroy what is deployed of it with the data of its volumes"] if exists else []
     lost += ["delete the volumes that it left"] if earlier and choices.delete_data else []
     if lost and not choices.yes and (earlier or not stack.is_local):
         _needs_terminal(stack.name)
         typer.confirm(f"{state}. {', and '.join(lost).capitalize()}?", abort=True, err=True)
     with Progress() as progress:
-        progress.line(f"{state}; destroying what is deployed of it" if there else state)
-        if there:
+        progress.line(f"{state}; destroying what is deployed of it" if exists else state)
+        if exists:
             _checked(stack.name, destroy(stack.name))
         if earlier is None:
-            if there and not stack.is_local:
+            if exists and not stack.is_local:
                 progress.line("There is no report of an earlier teardown: what is left on a cluster cannot be told.")
             return
         report = teardown.look_again(earlier, _outputs_of(earlier), progress.line, delete_data=choices.delete_data)

@@ -4,7 +4,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Find, download or build the programs that stacks need.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Find, download or build the programs that stacks need."
+)
 
 
 @app.command()

@@ -6,12 +6,13 @@ import pulumi
 from pulumi.runtime.config import CONFIG
 
 from infra import config, local
+from infra.config.secrets import secrets as secret_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
 try:
     settings = config.load(CONFIG.get())
-    secrets = config.secrets()
+    secrets = secret_settings()
 except config.SettingsError as error:
     raise pulumi.RunError(f"Pulumi.{pulumi.get_stack()}.yaml:\n{error}") from None
 

@@ -62,8 +62,8 @@ CHARTS: tuple[Chart, ...] = (
     CLUSTER_AUTOSCALER,
 )
 
-POSTGRES_IMAGE = "ghcr.io/cloudnative-pg/postgresql:17.6-system-trixie"
-"""NVIDIA's charts bundle 16 and 17; the operator's default would be 18."""
+POSTGRES_IMAGE = "ghcr.io/cloudnative-pg/postgresql:17.6-standard-trixie"
+"""NVIDIA's charts bundle 16 and 17; the operator's default would be 18. CloudNativePG gives up its images `system`."""
 
 
 KUBE_RBAC_PROXY = "registry.k8s.io/kubebuilder/kube-rbac-proxy"

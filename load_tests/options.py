@@ -19,13 +19,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from load_tests.traffic.adapters import AdapterChoice, Mix, MixKind
 from load_tests.traffic.arrivals import Arrivals
 from load_tests.traffic.prompts import Api
-from nemostack import stack_outputs
+from nemostack import sample_dataset, stack_outputs
 from nemostack.base_urls import base_url, notice
 from nemostack.errors import BadInput
 from nemostack.redact import redact
 from nemostack.validation import validation_lines
 
-PROMPTS: Final = Path("examples/legal/test.jsonl")
+PROMPTS: Final = sample_dataset.PROMPTS
 API_KEY_VARIABLE: Final = "NIM_API_KEY"
 
 
@@ -147,7 +147,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--grace", default="30s", metavar="TIME", help="Wait for requests in flight after the window (default: 30s)")
     add("--request-timeout", default="60s", metavar="TIME", help="Limit for one whole reply (default: 60s)")
     add("--api", default="completions", choices=["completions", "chat"], help="Default: completions")
-    add("--prompts", default=str(PROMPTS), metavar="FILE", help=f"JSONL of prompts (default: {PROMPTS})")
+    add(
+        "--prompts",
+        default=str(PROMPTS),
+        metavar="FILE",
+        help="JSONL of prompts (default: test.jsonl of the sample dataset)",
+    )
     add("--prompt-column", default="prompt", metavar="KEY", help="Key of the text in each row (default: prompt)")
     add("--unique-prefix", action="store_true", help="Make every prompt new to the server's prefix cache")
     add("--max-tokens", type=int, default=64, help="Output tokens asked for (default: 64)")

@@ -1,4 +1,4 @@
-"""How the command line talks: progress on stderr, results on stdout.
+"""The command line's output: progress on stderr, results on stdout.
 
 On a terminal the line being worked on is live; otherwise plain lines, and a running job says something at most every
 ten seconds, or when it has something new to say. All of it also goes to the log of the run. Secrets are blotted out.
@@ -64,7 +64,6 @@ class Progress:
             self._said, self._said_at = text, time.monotonic()
 
     def line(self, text: str) -> None:
-        """Something worth keeping."""
         LOG.info("%s", redact(text))
         self.console.print(_plain(text), soft_wrap=True)
 

@@ -25,6 +25,16 @@ A message says what was tried, what came back and what to do next, in one line.
 
 from nemostack.exit_codes import ExitCode
 
+PRIVATE_CA_HINT = (
+    "for a private CA set SSL_CERT_FILE and REQUESTS_CA_BUNDLE to a file with its certificate: some clients read the "
+    "one, some the other"
+)
+
+
+def no_answer_hint(problem: str, otherwise: str) -> str:
+    """Return the remedy for a server that did not answer, from the text of the problem."""
+    return PRIVATE_CA_HINT if "CERTIFICATE_VERIFY_FAILED" in problem else otherwise
+
 
 class NemostackError(Exception):
     """An expected failure; its text is all a user gets to see."""

@@ -1,4 +1,4 @@
-"""What every stack tells the world: one set of keys, the same on every target.
+"""The outputs of a stack: one set of keys, the same on every target.
 
 `pulumi stack output --json` is the only thing that workflows/, smoke_tests/ and load_tests/ know of
 infrastructure. This module is that contract; it imports nothing of Pulumi, so that the harness can read it too.

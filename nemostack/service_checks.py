@@ -71,12 +71,12 @@ def check(clients: Clients, scope: Scope, tell: Tell | None = None) -> list[Find
         if tell is not None:
             tell(f"{item.service}: {item.name}")
         try:
-            found = Finding(service=item.service, check=item.name, level="ok", evidence=item.look())
+            finding = Finding(service=item.service, check=item.name, level="ok", evidence=item.look())
         except ServiceError as error:
-            found = Finding(
+            finding = Finding(
                 service=item.service, check=item.name, level=item.level, evidence=error.args[0], fix=item.fix
             )
-        findings.append(found)
+        findings.append(finding)
     return findings
 
 
@@ -133,10 +133,10 @@ def _round_trip(clients: Clients, namespace: str) -> str:
 
 
 def _config(clients: Clients) -> str:
-    wanted, offered = clients.outputs.customization_config, clients.customizer.configs()
-    if wanted not in offered and wanted not in {name.partition("@")[0] for name in offered}:
-        raise ServiceError(f"no config {wanted!r}; offered: {', '.join(offered) or 'none'}")
-    return f"{wanted} among {len(offered)}"
+    config, offered = clients.outputs.customization_config, clients.customizer.configs()
+    if config not in offered and config not in {name.partition("@")[0] for name in offered}:
+        raise ServiceError(f"no config {config!r}; offered: {', '.join(offered) or 'none'}")
+    return f"{config} among {len(offered)}"
 
 
 def _ready(clients: Clients) -> str:

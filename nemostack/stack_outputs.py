@@ -1,4 +1,4 @@
-"""Which services to talk to: the outputs of a stack, from where the user says they are.
+"""Finding the outputs of a stack, from the place that the user names.
 
 In order: single flags win over everything; `--outputs FILE` or NEMOSTACK_OUTPUTS names a JSON file; otherwise the
 Pulumi stack is asked. When the flags alone say everything, nobody is asked. Refuses unknown and missing keys, and URLs
@@ -41,10 +41,10 @@ def resolve(stack: str, outputs_file: Path | None, flags: dict[str, str | None])
     if set(FLAG_KEYS) <= given.keys():
         return _validated({"target": "given", "log_commands": {}, **given}, "the options given")
     try:
-        found = _from_stack(stack)
+        outputs = _from_stack(stack)
     except TargetError as error:
         raise TargetError(f"{error}; {_HINT}") from error
-    return _validated({**found, **given}, f"stack {stack!r}")
+    return _validated({**outputs, **given}, f"stack {stack!r}")
 
 
 def of_stack(stack: str) -> StackOutputs:
@@ -78,8 +78,8 @@ def _from_stack(stack: str) -> dict[str, Any]:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise TargetError(f"asking for the outputs of stack {stack!r} failed: {error}") from error
     if done.returncode != 0:
-        said = " ".join((done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1:])
-        raise TargetError(redact(f"`{' '.join(command)}` failed (exit {done.returncode}): {said}"))
+        reason = " ".join((done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1:])
+        raise TargetError(redact(f"`{' '.join(command)}` failed (exit {done.returncode}): {reason}"))
     try:
         loaded = json.loads(done.stdout)
     except ValueError as error:

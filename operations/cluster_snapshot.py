@@ -96,10 +96,10 @@ class Snapshot:
 
     @cached_property
     def _by_kind(self) -> dict[str, list[Object]]:
-        found: dict[str, list[Object]] = {}
+        by_kind: dict[str, list[Object]] = {}
         for thing in self.objects:
-            found.setdefault(thing["kind"], []).append(thing)
-        return found
+            by_kind.setdefault(thing["kind"], []).append(thing)
+        return by_kind
 
     def all(self, kind: str) -> list[Object]:
         """Objects of a kind, in the whole cluster."""
@@ -115,20 +115,19 @@ class Snapshot:
         return resource in self.served
 
     def find(self, kind: str, namespace: str, name: str) -> Object | None:
-        """Return one object."""
-        wanted = (namespace, name)
+        address = (namespace, name)
         return next(
-            (o for o in self.all(kind) if (o["metadata"].get("namespace"), o["metadata"]["name"]) == wanted), None
+            (o for o in self.all(kind) if (o["metadata"].get("namespace"), o["metadata"]["name"]) == address), None
         )
 
     @cached_property
     def _events(self) -> dict[tuple[str, str, str], list[Object]]:
-        found: dict[tuple[str, str, str], list[Object]] = {}
+        by_object: dict[tuple[str, str, str], list[Object]] = {}
         for event in self.all("Event"):
             about = event["involvedObject"]
             key = (about.get("kind", ""), about.get("namespace", ""), about.get("name", ""))
-            found.setdefault(key, []).append(event)
-        return found
+            by_object.setdefault(key, []).append(event)
+        return by_object
 
     def events(self, thing: Object) -> list[Object]:
         """Events about an object."""
@@ -163,8 +162,8 @@ class Snapshot:
             for endpoint in part.get("endpoints") or []
             if endpoint.get("targetRef", {}).get("kind") == "Pod"
         }
-        found = (self.find("Pod", namespace, name) for name in sorted(names))
-        return [pod for pod in found if pod is not None]
+        pods = (self.find("Pod", namespace, name) for name in sorted(names))
+        return [pod for pod in pods if pod is not None]
 
     def service(self, key: str) -> tuple[str, str, int] | None:
         """Namespace, name and port of a service of the outputs, by its key."""
@@ -205,9 +204,9 @@ def take(kubectl: Kubectl, outputs: StackOutputs, tell: Callable[[str], None] = 
 
     names = allowed("kinds", lambda: kubectl.run("api-resources", "--verbs=list", "-o", "name"), "")
     served = frozenset(names.split())
-    wanted = [*ALWAYS, *(name for name in IF_SERVED if name in served)]
-    found, refused = allowed(
-        "objects", lambda: kubectl.objects(wanted, "--all-namespaces", timeout_s=_GET_TIMEOUT_S), ([], "")
+    resources = [*ALWAYS, *(name for name in IF_SERVED if name in served)]
+    objects, refused = allowed(
+        "objects", lambda: kubectl.objects(resources, "--all-namespaces", timeout_s=_GET_TIMEOUT_S), ([], "")
     )
     gaps += [refused] if refused else []
     releases = allowed("releases", lambda: parse_releases(release_table(kubectl)), ())
@@ -220,7 +219,7 @@ def take(kubectl: Kubectl, outputs: StackOutputs, tell: Callable[[str], None] = 
         taken=datetime.now(UTC),
         version=version,
         served=served,
-        objects=tuple(found),
+        objects=tuple(objects),
         secrets=tuple(secrets),
         releases=tuple(releases),
         gaps=tuple(gaps),
@@ -230,10 +229,10 @@ def take(kubectl: Kubectl, outputs: StackOutputs, tell: Callable[[str], None] = 
 
 
 def _secrets(kubectl: Kubectl, name: str) -> list[SecretFacts]:
-    found, refused = kubectl.objects(["secrets"], "--all-namespaces", f"--field-selector=metadata.name={name}")
+    objects, refused = kubectl.objects(["secrets"], "--all-namespaces", f"--field-selector=metadata.name={name}")
     if refused:
         raise ServiceError(refused)
-    return [secret_facts(secret) for secret in found]
+    return [secret_facts(secret) for secret in objects]
 
 
 def secret_facts(secret: Object) -> SecretFacts:
@@ -299,19 +298,21 @@ def ending(container: Object) -> Object | None:
 
 
 def _tails(kubectl: Kubectl, snapshot: Snapshot) -> Iterable[Tail]:
-    wanted: dict[tuple[str, str, str], bool] = {}
+    previous_of: dict[tuple[str, str, str], bool] = {}
     for pod in snapshot.ours("Pod"):
         for container in containers(pod):
             if ending(container):
                 previous = "terminated" not in container.get("state", {})
-                wanted[pod["metadata"]["namespace"], pod["metadata"]["name"], container["name"]] = previous
+                previous_of[pod["metadata"]["namespace"], pod["metadata"]["name"], container["name"]] = previous
     for key in TELLING:
         if (address := snapshot.service(key)) is None:
             continue
         for pod in snapshot.pods_behind(*address[:2])[:1]:
             for container in pod["spec"]["containers"][:1]:
-                wanted.setdefault((pod["metadata"]["namespace"], pod["metadata"]["name"], container["name"]), False)
-    chosen = list(wanted.items())[:MAX_TAILS]
+                previous_of.setdefault(
+                    (pod["metadata"]["namespace"], pod["metadata"]["name"], container["name"]), False
+                )
+    chosen = list(previous_of.items())[:MAX_TAILS]
     with ThreadPoolExecutor(4) as pool:
         texts = pool.map(lambda item: _tail(kubectl, *item), chosen)
         return [Tail(*where, text) for (where, _), text in zip(chosen, texts, strict=True) if text]

@@ -11,7 +11,7 @@ import contextlib
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -20,6 +20,7 @@ import httpx
 from operations.toolchain import kubernetes, programs
 from simulator import components, nodes, ports
 from simulator.api import Api, ApiError, Object, wait
+from simulator.autoscaler import Autoscaler, Pool
 from simulator.certificates import Authority, write_key, write_private, write_public
 from simulator.loops import Loop
 from simulator.operators import Operators
@@ -66,9 +67,11 @@ class ControlPlane:
         self.api = self.api_as("admin")
         self._processes: list[Process] = []
         self._provisioner = Provisioner(self.api)
+        self.autoscaler = Autoscaler(self.api)
         self._loops = [
             Loop("volume provisioner", self._provisioner.once),
             Loop("operators", Operators(self.api).once),
+            Loop("autoscaler", self.autoscaler.once),
         ]
         self._made_nodes = 0
 
@@ -232,6 +235,21 @@ class ControlPlane:
     def add_nodes(self, count: int) -> list[str]:
         """Add simulated nodes without GPUs; their names, all ready."""
         return self._add([nodes.cpu_node(name) for name in self._names("cpu", count)])
+
+    @contextlib.contextmanager
+    def gpu_pool(self, name: str, *, maximum: int, gpus: int = 1, memory_mib: int = nodes.MEMORY_MIB) -> Iterator[Pool]:
+        """A pool at zero with up to `maximum` nodes of `gpus` GPUs each, for the autoscaler; its nodes go with it."""
+
+        def make(node: str) -> Object:
+            return nodes.gpu_node(node, gpus=gpus, product=nodes.PRODUCT, memory_mib=memory_mib)
+
+        pool = Pool(name, make, maximum)
+        self.autoscaler.pools.append(pool)
+        try:
+            yield pool
+        finally:
+            self.autoscaler.pools.remove(pool)
+            self.remove_nodes(pool.created)
 
     def remove_nodes(self, names: list[str]) -> None:
         """Remove nodes and the pods on them, at once: without its node nobody would confirm that a pod has ended."""

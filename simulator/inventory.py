@@ -13,6 +13,8 @@ VOLUMES = "/api/v1/persistentvolumes"
 COLLECTIONS = (
     f"{HOOKS}/validatingwebhookconfigurations",
     f"{HOOKS}/mutatingwebhookconfigurations",
+    f"{HOOKS}/validatingadmissionpolicybindings",
+    f"{HOOKS}/validatingadmissionpolicies",
     NAMESPACES,
     DEFINITIONS,
 )

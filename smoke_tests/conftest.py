@@ -1,4 +1,4 @@
-"""Which stack is tested, what its tests share, what is shown when one fails, and that nothing is left behind.
+"""The stack under test, the fixtures that its tests share, the logs shown after a failure, and the final cleanup.
 
 Without a stack every test is skipped with a word on how to name one (`--require-stack` makes that a failure). Names
 come from the session and the test, so tests may run in any order and in parallel, also against a stack in use.

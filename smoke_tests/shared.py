@@ -4,7 +4,6 @@ The first process that needs one makes it under a file lock and leaves a record;
 recorded too: they then fail at once with the same words rather than trying again.
 """
 
-import fcntl
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from nemostack.clients.jobs import Job
 from nemostack.clients.polling import Pace, wait_for
 from nemostack.clients.serving import wait_until_served
 from nemostack.errors import JobFailed, NemostackError
+from nemostack.files import locked
 from nemostack.models import Hyperparameters
 from smoke_tests.journal import Journal, Made
 from workflows.data import dataset
@@ -43,8 +43,7 @@ class Shared:
     def once(self, name: str, make: Callable[[], Any]) -> Any:
         """Return what `make` returned in the first process that came here (JSON)."""
         record = self._folder / f"{name}.json"
-        with (self._folder / f"{name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self._folder / f"{name}.lock"):
             if not record.exists():
                 try:
                     value = {"value": make()}

@@ -1,4 +1,4 @@
-"""What a run is asked to do: one frozen model, and the defaults in one place.
+"""The settings of a run: one frozen model, with the defaults in one place.
 
 Refuses unknown keys. `identity` is the part that decides whether an unfinished run may be continued: what changes
 the results belongs to it, what only changes patience or tidiness does not.
@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from nemostack import sample_dataset
 from nemostack.models import Hyperparameters, Model
 from nemostack.outputs import StackOutputs
 
 Kind = Literal["run", "evaluate", "customize"]
-DEFAULT_DATASET = Path(__file__).resolve().parent.parent / "examples" / "legal"
+DEFAULT_DATASET = sample_dataset.FOLDER
 
 
 class Deadlines(Model):

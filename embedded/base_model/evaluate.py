@@ -1,6 +1,6 @@
 """Measure the model on held-out items: as it is, with examples in the chat, and after LoRA tuning.
 
-    python -m embedded.base_model.evaluate --data examples/legal --items 100 --shots 3 --lora
+    python -m embedded.base_model.evaluate --data nemostack/sample_dataset --items 100 --shots 3 --lora
 
 The same items are used for every row of the table; intervals are 95 % percentile bootstrap over items. ROUGE-L is the
 LCS F1 over lower-case words and digits, as the rouge-score package computes it without stemming.
@@ -232,10 +232,9 @@ def _grouped(lengths: Sequence[int], size: int, rng: random.Random) -> list[list
 
 
 def main() -> None:
-    """Print one table."""
     parser = argparse.ArgumentParser(description="Measure the base model on held-out items.")
     parser.add_argument("--model", type=Path, default=WEIGHTS)
-    parser.add_argument("--data", type=Path, default=Path("examples/legal"))
+    parser.add_argument("--data", type=Path, default=Path("nemostack/sample_dataset"))
     parser.add_argument("--split", default="test")
     parser.add_argument("--items", type=int, default=100)
     parser.add_argument("--shots", type=int, nargs="*", default=[3])

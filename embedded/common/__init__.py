@@ -1,1 +1,1 @@
-"""What all embedded services share: ids, time, errors, listing, the app skeleton, dataset addresses."""
+"""The common part of all embedded services: ids, time, errors, listing, the app skeleton, dataset addresses."""

@@ -13,6 +13,7 @@ disk (507) and our own bugs (500, traceback in the log only) a JSON body.
 # ruff: noqa: N818 - these are answers, named as HTTP names them
 
 import errno
+import sqlite3
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
@@ -90,6 +91,10 @@ async def _answer_os_error(_request: Request, error: Exception) -> JSONResponse:
     raise error
 
 
+async def _answer_database(_request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": f"this service cannot use its database: {error}"}, status_code=507)
+
+
 async def _answer_nobody(_request: Request, _error: Exception) -> JSONResponse:
     return JSONResponse({"detail": "the client went away while it was sending"}, status_code=400)
 
@@ -104,5 +109,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ApiError, _answer)
     app.add_exception_handler(AnyHTTPException, _answer_http)
     app.add_exception_handler(OSError, _answer_os_error)
+    app.add_exception_handler(sqlite3.OperationalError, _answer_database)
     app.add_exception_handler(ClientDisconnect, _answer_nobody)
     app.add_exception_handler(Exception, _answer_bug)

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from huggingface_hub.errors import HfHubHTTPError
+
 from embedded.common.names import Ref
+
+# Versions of huggingface_hub use different HTTP libraries (httpx, lately httpx2), so `except httpx.HTTPError` may miss
+# a refused connection. These are the bases of the hub's own error: that library's HTTPError, and OSError.
+HUB_ERRORS: tuple[type[Exception], ...] = tuple(
+    base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)
+)
 
 _URL = re.compile(
     r"(?:hf|nds):(?://)?(?:(datasets|models)/)?(?!(?:datasets|models)/)([^/]+)/([^/@]+)(?:@([^/]+))?(?:/(.*))?"
@@ -60,14 +68,12 @@ class FilesUrl:
         from huggingface_hub import HfApi
         from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-        from embedded.common.hub import HUB_ERRORS
-
         api = HfApi(endpoint=f"{data_store_url}/v1/hf", token=False)
         try:
             # Asked first, because snapshot_download takes an existing folder for the answer when it gets none.
             info = api.repo_info(str(self.repo), repo_type=self.repo_type, revision=self.revision, files_metadata=True)
-            wanted = self._wanted(getattr(info, "siblings", None) or (), only)
-            size = sum(file.size or 0 for file in wanted)
+            chosen = self._choose(getattr(info, "siblings", None) or (), only)
+            size = sum(file.size or 0 for file in chosen)
             if max_bytes is not None and size > max_bytes:
                 raise FilesUrlError(f"{self} holds {size:,} bytes: at most {max_bytes:,} are fetched")
             api.snapshot_download(
@@ -75,7 +81,7 @@ class FilesUrl:
                 repo_type=self.repo_type,
                 revision=info.sha,
                 local_dir=to,
-                allow_patterns=self._patterns(wanted, only),
+                allow_patterns=self._patterns(chosen, only),
             )
         except RepositoryNotFoundError as error:
             raise FilesUrlError(
@@ -88,17 +94,17 @@ class FilesUrl:
         except HUB_ERRORS as error:
             reason = " ".join(str(error).split())
             raise FilesUrlError(f"Data Store at {data_store_url}: fetching {self} failed: {reason}") from error
-        for file in wanted:
+        for file in chosen:
             if not (to / file.rfilename).is_file() or (to / file.rfilename).stat().st_size != file.size:
                 raise FilesUrlError(
                     f"Data Store at {data_store_url}: {self} came without {file.rfilename!r}: try again"
                 )
-        found = to / self.path
-        if self.path and not wanted:
+        location = to / self.path
+        if self.path and not chosen:
             raise FilesUrlError(f"{self.repo_type} repository {self.repo} holds no {self.path!r}")
-        return found
+        return location
 
-    def _wanted(self, files: Iterable[Any], only: Collection[str] | None) -> list[Any]:
+    def _choose(self, files: Iterable[Any], only: Collection[str] | None) -> list[Any]:
         below = f"{self.path}/" if self.path else ""
         here = [file for file in files if not below or f"{file.rfilename}/".startswith(below)]
         if only is None:
@@ -110,10 +116,10 @@ class FilesUrl:
             if "/" not in names[file.rfilename] and any(fnmatch.fnmatchcase(names[file.rfilename], n) for n in only)
         ]
 
-    def _patterns(self, wanted: list[Any], only: Collection[str] | None) -> list[str] | None:
+    def _patterns(self, chosen: list[Any], only: Collection[str] | None) -> list[str] | None:
         """Make what snapshot_download chooses by: patterns, where `[` and `*` in a name would mean something else."""
         if only is not None:
-            return [glob.escape(file.rfilename) for file in wanted]
+            return [glob.escape(file.rfilename) for file in chosen]
         return [glob.escape(self.path), f"{glob.escape(self.path)}/*"] if self.path else None
 
     def __str__(self) -> str:

@@ -28,7 +28,7 @@ _DATE_FIELDS = {"created_at", "updated_at"}
 class _Condition(NamedTuple):
     kind: str
     path: tuple[str, ...]
-    wanted: tuple[str, ...]
+    accepted: tuple[str, ...]
 
 
 def _number(query: QueryParams, key: str, default: int, at_most: int | None = None) -> int:
@@ -39,7 +39,7 @@ def _number(query: QueryParams, key: str, default: int, at_most: int | None = No
 
 
 def _conditions(query: QueryParams, fields: Collection[str] | None) -> list[_Condition]:
-    wanted: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    accepted: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for key, value in query.multi_items():
         if not key.startswith(("filter", "search")):
             continue
@@ -49,22 +49,22 @@ def _conditions(query: QueryParams, fields: Collection[str] | None) -> list[_Con
         path = tuple(re.findall(r"\[([^\[\]]+)\]", match[2]))
         if fields is not None and path[0] not in fields:
             raise Unprocessable(f"{key}: no such field; there are {', '.join(sorted(fields))}")
-        wanted.setdefault((match[1], path), []).extend(value.split(","))
-    return [_Condition(kind, path, tuple(values)) for (kind, path), values in wanted.items()]
+        accepted.setdefault((match[1], path), []).extend(value.split(","))
+    return [_Condition(kind, path, tuple(values)) for (kind, path), values in accepted.items()]
 
 
 def _lookup(item: Any, path: Iterable[str]) -> list[Any]:
     """Find what stands at `path`; two values for the `name` of a `namespace/name` text: all of it, and the name."""
-    found = [item]
+    matches = [item]
     for key in path:
-        value = found[0]
+        value = matches[0]
         if isinstance(value, dict) and value.get(key) is not None:
-            found = [value[key]]
+            matches = [value[key]]
         elif isinstance(value, str) and key == "name":  # `filter[base_model][name]` where base_model is "ns/name"
-            found = [value, value.rpartition("/")[2]]
+            matches = [value, value.rpartition("/")[2]]
         else:
             return []
-    return found
+    return matches
 
 
 def _as_text(value: Any) -> str:
@@ -81,22 +81,22 @@ def _moment(text: str) -> datetime:
 
 
 def _in_time(have: datetime, operator: str, text: str) -> bool:
-    wanted = _moment(text)
+    accepted = _moment(text)
     # A bare date is the whole day: `end=2026-01-05` includes what happened at noon.
-    last = wanted + timedelta(days=1, microseconds=-1) if _DATE.fullmatch(text) else wanted
+    last = accepted + timedelta(days=1, microseconds=-1) if _DATE.fullmatch(text) else accepted
     match operator:
         case "gte" | "start":
-            return have >= wanted
+            return have >= accepted
         case "lte" | "end":
             return have <= last
         case "gt":
             return have > last
         case "lt":
-            return have < wanted
+            return have < accepted
         case "eq":
-            return wanted <= have <= last
+            return accepted <= have <= last
         case "neq":
-            return not wanted <= have <= last
+            return not accepted <= have <= last
         case _:
             raise Unprocessable(
                 f"[{operator}]: no comparison of dates; there are gte, lte, gt, lt, eq, neq, start, end"
@@ -107,16 +107,16 @@ def _matches(item: dict[str, Any], condition: _Condition) -> bool:
     if condition.path[0] in _DATE_FIELDS and len(condition.path) == 2:
         field, operator = condition.path
         have = item.get(field)
-        return have is not None and any(_in_time(_moment(have), operator, wanted) for wanted in condition.wanted)
-    found = _lookup(item, condition.path)
-    texts = [_as_text(value) for value in found]
+        return have is not None and any(_in_time(_moment(have), operator, accepted) for accepted in condition.accepted)
+    matches = _lookup(item, condition.path)
+    texts = [_as_text(value) for value in matches]
     if condition.kind == "search":
-        return any(wanted.lower() in text.lower() for wanted in condition.wanted for text in texts)
-    for wanted in condition.wanted:
-        if wanted in {"true", "false"} and not any(isinstance(value, bool) for value in found):
-            if bool(found) is (wanted == "true"):
+        return any(accepted.lower() in text.lower() for accepted in condition.accepted for text in texts)
+    for accepted in condition.accepted:
+        if accepted in {"true", "false"} and not any(isinstance(value, bool) for value in matches):
+            if bool(matches) is (accepted == "true"):
                 return True
-        elif wanted in texts:
+        elif accepted in texts:
             return True
     return False
 
@@ -143,13 +143,13 @@ def page(
     number, size = _number(query, "page", 1), _number(query, "page_size", 10, MAX_PAGE_SIZE)
     sort = query.get("sort", default_sort)
     conditions = _conditions(query, filter_fields)
-    found = [item for item in items if all(_matches(item, condition) for condition in conditions)]
+    matches = [item for item in items if all(_matches(item, condition) for condition in conditions)]
     key = sort.removeprefix("-")
-    known = sort_fields if sort_fields is not None else {name for item in found for name in item} or {key}
+    known = sort_fields if sort_fields is not None else {name for item in matches for name in item} or {key}
     if key not in known:
         raise Unprocessable(f"sort={sort!r}: no such field; there are {', '.join(sorted(known))}")
-    found.sort(key=lambda item: _order(item.get(key)), reverse=sort.startswith("-"))
-    rows = found[(number - 1) * size : number * size]
+    matches.sort(key=lambda item: _order(item.get(key)), reverse=sort.startswith("-"))
+    rows = matches[(number - 1) * size : number * size]
     return {
         "object": "list",
         "data": rows,
@@ -157,9 +157,9 @@ def page(
             "page": number,
             "page_size": size,
             "current_page_size": len(rows),
-            "total_pages": -(-len(found) // size),
-            "total_results": len(found),
+            "total_pages": -(-len(matches) // size),
+            "total_results": len(matches),
         },
         "sort": sort,
-        "filter": {".".join(c.path): ",".join(c.wanted) for c in conditions if c.kind == "filter"} or None,
+        "filter": {".".join(c.path): ",".join(c.accepted) for c in conditions if c.kind == "filter"} or None,
     }

@@ -5,32 +5,45 @@ from contextlib import asynccontextmanager
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request
-from fastapi.responses import JSONResponse
-from sqlalchemy.exc import OperationalError
 
 from embedded.common import listing
-from embedded.common.errors import Conflict, NotFound
+from embedded.common.documents import Document, Documents
+from embedded.common.errors import NotFound
+from embedded.common.job_queue import JobQueue
 from embedded.common.names import Ref, is_name
 from embedded.common.service import create_service
 from embedded.common.unknown_keys import drop_unknown_keys, log_unknown_keys
-from embedded.customizer.catalogue import Catalogue, Kind
+from embedded.customizer.config_store import ConfigStore, Kind
 from embedded.customizer.creation import Creation
-from embedded.customizer.jobs import TERMINAL, Jobs
+from embedded.customizer.jobs import Jobs
 from embedded.customizer.runner import Runner
 from embedded.customizer.schemas import Config, ConfigUpdate, JobRequest, Target, TargetUpdate
 from embedded.customizer.settings import Settings
-from embedded.customizer.state import Document, State
 from embedded.customizer.stores import EntityStore
 from embedded.customizer.workers import Workers
 
 _PREFIX = "/v1/customization"
 _CONFIG_FIELDS = {
-    "name", "namespace", "finetuning_type", "training_type", "target_base_model", "target_enabled", "target_name",
-}  # fmt: skip
+    "name",
+    "namespace",
+    "finetuning_type",
+    "training_type",
+    "target_base_model",
+    "target_enabled",
+    "target_name",
+}
 _JOB_FIELDS = {
-    "base_model", "batch_size", "dataset", "epochs", "finetuning_type", "log_every_n_steps", "namespace", "project",
-    "status", "training_type",
-}  # fmt: skip
+    "base_model",
+    "batch_size",
+    "dataset",
+    "epochs",
+    "finetuning_type",
+    "log_every_n_steps",
+    "namespace",
+    "project",
+    "status",
+    "training_type",
+}
 
 
 def _named(namespace: str, name: str) -> Ref:
@@ -42,49 +55,43 @@ def _named(namespace: str, name: str) -> Ref:
 Named = Annotated[Ref, Depends(_named)]
 
 
-def _state_unwritable(_request: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": f"the Customizer cannot use its database: {error.__cause__}"}, status_code=507)
-
-
 def create_app(settings: Settings) -> FastAPI:
     """Build the app. State opens, and unfinished jobs go on, when it starts."""
-    state = State(settings.data_dir / "customizer.sqlite")
-    catalogue, jobs = Catalogue(state, settings.base_models), Jobs(state, settings.data_dir / "jobs")
+    documents = Documents(settings.data_dir / "customizer.sqlite")
+    configs, jobs = ConfigStore(documents, settings.base_models), Jobs(documents, settings.data_dir / "jobs")
     entities = EntityStore(settings.entity_store_url)
-    creation = Creation(settings, catalogue, jobs, entities)
+    creation = Creation(settings, configs, jobs, entities)
     processes = Workers(keep_warm=settings.keep_warm)
-    runner = Runner(jobs, processes, entities, at_once=settings.max_concurrent_jobs)
+    queue = JobQueue(jobs, Runner(jobs, processes, entities), at_once=settings.max_concurrent_jobs)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        state.open()
-        catalogue.renew_built_in()
+        documents.open()
+        configs.renew_built_in()
         processes.warm_up()
-        runner.recover()
+        queue.start()
         yield
-        runner.stop()
+        queue.stop()
         entities.close()
-        state.close()
+        documents.close()
 
     app = create_service("Customizer", lifespan)
-    app.add_exception_handler(OperationalError, _state_unwritable)
-    _catalogue_routes(app, catalogue)
-    _job_routes(app, jobs, creation, runner)
+    _config_routes(app, configs)
+    _job_routes(app, jobs, creation, queue)
     return app
 
 
-def _catalogue_routes(app: FastAPI, catalogue: Catalogue) -> None:
+def _config_routes(app: FastAPI, configs: ConfigStore) -> None:
     def add(kind: Kind) -> None:
         path = f"{_PREFIX}/{kind}s"
 
         @app.get(f"{path}/{{namespace}}/{{name}}", name=f"get_{kind}")
         def get(ref: Named) -> Document:
-            return catalogue.show(kind, catalogue.get(kind, ref))
+            return configs.show(kind, configs.get(kind, ref))
 
         @app.delete(f"{path}/{{namespace}}/{{name}}", name=f"delete_{kind}")
         def delete(ref: Named) -> Document:
-            return catalogue.remove(kind, ref)
+            return configs.remove(kind, ref)
 
     add("config")
     add("target")
@@ -92,25 +99,25 @@ def _catalogue_routes(app: FastAPI, catalogue: Catalogue) -> None:
     @app.post(f"{_PREFIX}/configs")
     def create_config(config: Config) -> Document:
         log_unknown_keys(f"POST {_PREFIX}/configs", drop_unknown_keys(config))
-        return catalogue.add_config(config)
+        return configs.add_config(config)
 
     @app.post(f"{_PREFIX}/targets")
     def create_target(target: Target) -> Document:
         log_unknown_keys(f"POST {_PREFIX}/targets", drop_unknown_keys(target))
-        return catalogue.add_target(target)
+        return configs.add_target(target)
 
     @app.patch(f"{_PREFIX}/configs/{{namespace}}/{{name}}")
     def update_config(ref: Named, update: ConfigUpdate) -> Document:
-        return _changed(catalogue, "config", ref, update)
+        return _changed(configs, "config", ref, update)
 
     @app.patch(f"{_PREFIX}/targets/{{namespace}}/{{name}}")
     def update_target(ref: Named, update: TargetUpdate) -> Document:
-        return _changed(catalogue, "target", ref, update)
+        return _changed(configs, "target", ref, update)
 
     @app.get(f"{_PREFIX}/targets")
     def list_targets(request: Request) -> Document:
         return listing.page(
-            catalogue.all("target"),
+            configs.all("target"),
             request.query_params,
             sort_fields={"created_at", "updated_at", "name"},
             filter_fields={"base_model", "enabled", "name", "namespace", "status"},
@@ -118,13 +125,13 @@ def _catalogue_routes(app: FastAPI, catalogue: Catalogue) -> None:
 
     @app.get(f"{_PREFIX}/configs")
     def list_configs(request: Request) -> Document:
-        return _list_configs(catalogue, request)
+        return _list_configs(configs, request)
 
 
-def _changed(catalogue: Catalogue, kind: Kind, ref: Ref, update: ConfigUpdate | TargetUpdate) -> Document:
+def _changed(configs: ConfigStore, kind: Kind, ref: Ref, update: ConfigUpdate | TargetUpdate) -> Document:
     sentences = drop_unknown_keys(update)
     log_unknown_keys(f"PATCH {_PREFIX}/{kind}s/{ref}", sentences)
-    return {**catalogue.change(kind, ref, update), "warning_message": "; ".join(sentences) or None}
+    return {**configs.change(kind, ref, update), "warning_message": "; ".join(sentences) or None}
 
 
 def _target_fields(target: str | Document) -> Document:
@@ -139,14 +146,14 @@ def _target_fields(target: str | Document) -> Document:
     }
 
 
-def _list_configs(catalogue: Catalogue, request: Request) -> Document:
-    shown = {config["id"]: config for config in catalogue.all("config")}
+def _list_configs(configs: ConfigStore, request: Request) -> Document:
+    shown = {config["id"]: config for config in configs.all("config")}
     index = [{**config, **_target_fields(config["target"])} for config in shown.values()]
     query = request.query_params
     for field in ("finetuning_type", "training_type"):  # true if any of the config's options is of that type
-        if wanted := query.get(f"filter[{field}]"):
+        if asked := query.get(f"filter[{field}]"):
             for row in index:
-                row[field] = wanted if any(o[field] == wanted for o in row["training_options"]) else None
+                row[field] = asked if any(o[field] == asked for o in row["training_options"]) else None
     page = listing.page(
         index,
         query,
@@ -156,13 +163,13 @@ def _list_configs(catalogue: Catalogue, request: Request) -> Document:
     return {**page, "data": [shown[row["id"]] for row in page["data"]]}
 
 
-def _job_routes(app: FastAPI, jobs: Jobs, creation: Creation, runner: Runner) -> None:
+def _job_routes(app: FastAPI, jobs: Jobs, creation: Creation, queue: JobQueue) -> None:
     # 200, here and above, because NVIDIA's public clients take nothing else for success.
     @app.post(f"{_PREFIX}/jobs")
     def create_job(request: JobRequest) -> Document:
         job_id = creation.create(request)
-        shown = jobs.show(jobs.document(job_id))
-        runner.submit(job_id)
+        shown = jobs.show(jobs.find(job_id))
+        queue.submit(job_id)
         return shown
 
     @app.get(f"{_PREFIX}/jobs")
@@ -170,15 +177,15 @@ def _job_routes(app: FastAPI, jobs: Jobs, creation: Creation, runner: Runner) ->
         page = listing.page(
             jobs.index(), request.query_params, sort_fields={"created_at", "updated_at"}, filter_fields=_JOB_FIELDS
         )
-        return {**page, "data": [jobs.show(jobs.document(row["id"])) for row in page["data"]]}
+        return {**page, "data": [jobs.show(jobs.find(row["id"])) for row in page["data"]]}
 
     @app.get(f"{_PREFIX}/jobs/{{job_id}}")
     def get_job(job_id: str) -> Document:
-        return jobs.show(jobs.document(job_id))
+        return jobs.show(jobs.find(job_id))
 
     @app.get(f"{_PREFIX}/jobs/{{job_id}}/status")
     def job_status(job_id: str) -> Document:
-        details: Document = jobs.show(jobs.document(job_id))["status_details"]
+        details: Document = jobs.show(jobs.find(job_id))["status_details"]
         return details
 
     @app.get(f"{_PREFIX}/jobs/{{job_id}}/container-logs")
@@ -188,8 +195,5 @@ def _job_routes(app: FastAPI, jobs: Jobs, creation: Creation, runner: Runner) ->
     @app.post(f"{_PREFIX}/jobs/{{job_id}}/cancel")
     @app.post("/v1/customizations/{job_id}/cancel")  # an older address, which NVIDIA's data flywheel asks
     def cancel_job(job_id: str) -> Document:
-        status = jobs.status(job_id)
-        if status in TERMINAL:
-            raise Conflict(f"customization job {job_id} is {status} already: there is nothing to cancel")
-        runner.cancel(job_id)
-        return jobs.show(jobs.document(job_id))
+        queue.cancel(job_id)
+        return jobs.show(jobs.find(job_id))

@@ -1,4 +1,4 @@
-"""Which rows are computed together.
+"""Batches: the rows that are computed together.
 
 A batch (one optimizer step) is drawn at random, so statistics are those of plain shuffling. Within a batch, rows of
 similar length share a forward pass, because padding is work without result; the loss is summed over the batch's

@@ -7,19 +7,18 @@ from typing import Any
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
+from embedded.common.documents import Document
 from embedded.common.errors import ApiError, BadRequest, NotFound, Unprocessable
 from embedded.common.files_url import FilesUrl, FilesUrlError
 from embedded.common.names import Ref, new_id, now
 from embedded.common.unknown_keys import drop_unknown_keys, log_unknown_keys
 from embedded.customizer import stores
 from embedded.customizer.base_models import facts
-from embedded.customizer.catalogue import PROMPT_TEMPLATE, Catalogue
-from embedded.customizer.failures import StoreError
+from embedded.customizer.config_store import PROMPT_TEMPLATE, ConfigStore
 from embedded.customizer.jobs import Jobs
 from embedded.customizer.schemas import DatasetRef, Hyperparameters, JobRequest, Sft
 from embedded.customizer.settings import Settings
-from embedded.customizer.spec import JobSpec
-from embedded.customizer.state import Document
+from embedded.customizer.spec import JobSpec, StoreError
 from embedded.customizer.stores import EntityStore
 
 Warnings = list[dict[str, str]]
@@ -37,8 +36,8 @@ class Unavailable(ApiError):  # noqa: N818 - an answer, named as HTTP names it
 class Creation:
     """Makes jobs."""
 
-    def __init__(self, settings: Settings, catalogue: Catalogue, jobs: Jobs, entities: EntityStore) -> None:
-        self._settings, self._catalogue, self._jobs, self._entities = settings, catalogue, jobs, entities
+    def __init__(self, settings: Settings, configs: ConfigStore, jobs: Jobs, entities: EntityStore) -> None:
+        self._settings, self._configs, self._jobs, self._entities = settings, configs, jobs, entities
 
     def create(self, request: JobRequest) -> str:
         """Make a job, registered in the Entity Store and ready to be queued; returns its id.
@@ -47,7 +46,7 @@ class Creation:
         """
         warnings = _warnings(request, self._settings.max_served_rank)
         config, target = self._config(request)
-        weights = self._catalogue.weights(target)
+        weights = self._configs.weights(target)
         option = _option(config, request.hyperparameters)
         precision = config["training_precision"] or target["precision"]
         if precision not in _PRECISIONS:
@@ -90,24 +89,24 @@ class Creation:
 
     def _config(self, request: JobRequest) -> tuple[Document, Document]:
         if isinstance(request.config, str):
-            config = self._catalogue.resolve("config", request.config)
+            config = self._configs.resolve("config", request.config)
         else:
-            self._catalogue.check_config(request.config)
+            self._configs.check_config(request.config)
             config = request.config.model_dump()
-        target = self._catalogue.target_of(config)
+        target = self._configs.find_target(config)
         if not target["enabled"]:
             raise BadRequest(f"target {target['namespace']}/{target['name']} is disabled: enable it by PATCH")
         return config, target
 
     def _dataset(self, request: JobRequest, warnings: Warnings) -> tuple[str, FilesUrl, int | None]:
         """Find what the job shows as its dataset, where its files are, and how many rows of each part to use."""
-        wanted = request.dataset
-        if isinstance(wanted, str):
-            wanted = DatasetRef(files_url=wanted) if "://" in wanted else _named(wanted)
-        if wanted.files_url is None:
-            if wanted.name is None:
+        asked = request.dataset
+        if isinstance(asked, str):
+            asked = DatasetRef(files_url=asked) if "://" in asked else _named(asked)
+        if asked.files_url is None:
+            if asked.name is None:
                 raise Unprocessable("dataset: give its name (and namespace), or its files_url")
-            ref = _reference(f"{wanted.namespace}/{wanted.name}", "dataset")
+            ref = _reference(f"{asked.namespace}/{asked.name}", "dataset")
             entity = self._entities.dataset(ref)
             if entity is None:
                 if not stores.has_dataset_repo(self._settings.data_store_url, ref):
@@ -124,11 +123,11 @@ class Creation:
                 entity = {"files_url": f"hf://datasets/{ref}"}
             shown = str(ref)
         else:
-            entity, shown = wanted.model_dump(), wanted.files_url
+            entity, shown = asked.model_dump(), asked.files_url
         if entity.get("hf_endpoint"):
             raise BadRequest(f"dataset {shown}: hf_endpoint is not available here; upload the files to the Data Store")
         try:
-            return shown, FilesUrl.parse(entity["files_url"]), wanted.limit or entity.get("limit")
+            return shown, FilesUrl.parse(entity["files_url"]), asked.limit or entity.get("limit")
         except FilesUrlError as error:
             raise BadRequest(f"dataset {shown}: {error}") from error
 

@@ -1,33 +1,27 @@
-"""Jobs as the service remembers and shows them: documents with a status, and the moves between statuses.
-
-    created -> running -> completed | failed
-       |          '-> cancelling -> cancelled | completed | failed (what came first)
-       '-> cancelled
+"""Jobs as the service remembers and shows them.
 
 `pending` never occurs: a job that waits for its turn stays `created`, which older clients keep waiting on.
 """
 
-from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from embedded.common.errors import NotFound
+from embedded.common.documents import Document, Documents
+from embedded.common.job_queue import ENDED, FAILED, RUNNING, Ending, JobRecords
 from embedded.common.names import now
 from embedded.customizer.progress import Summary, summarize
 from embedded.customizer.spec import JobFolder
-from embedded.customizer.state import Document, State
 
-KIND = "job"
-TERMINAL = ("completed", "failed", "cancelled")
 LOG_TAIL_BYTES = 200_000
 
 
-class Jobs:
+class Jobs(JobRecords):
     """All jobs, and their folders below `root`."""
 
-    def __init__(self, state: State, root: Path) -> None:
-        self._state, self._root = state, root
+    def __init__(self, documents: Documents, root: Path) -> None:
+        super().__init__(documents, "customization job")
+        self._root = root
 
     def folder(self, job_id: str) -> JobFolder:
         """Where the job's files are."""
@@ -45,55 +39,43 @@ class Jobs:
             "started_at": None,
             "ended_at": None,
         }
-        self._state.insert(KIND, api["id"], document)
+        self._documents.insert(self.kind, api["id"], document)
 
-    def document(self, job_id: str) -> Document:
-        """NotFound when there is no such job."""
-        document = self._state.get(KIND, job_id)
-        if document is None:
-            raise NotFound(f"customization job {job_id!r} does not exist")
-        return document
+    def id_of(self, document: Document) -> str:
+        """Read the id of the job."""
+        return str(document["api"]["id"])
 
-    def status(self, job_id: str) -> str:
-        """Get the job's status."""
-        return str(self.document(job_id)["api"]["status"])
+    def status_of(self, document: Document) -> str:
+        """Read the status that the API shows."""
+        return str(document["api"]["status"])
 
-    def unfinished(self) -> list[str]:
-        """Ids of jobs that are not at their end, those that had begun first."""
-        rank = {"cancelling": 0, "running": 1, "created": 2}
-        left = [d["api"] for d in self._state.all(KIND) if d["api"]["status"] not in TERMINAL]
-        return [api["id"] for api in sorted(left, key=lambda api: rank[api["status"]])]
-
-    def move(
-        self, job_id: str, to: str, *, when: Collection[str], detail: str | None = None, error: Document | None = None
-    ) -> bool:
-        """Change the status if it is one of `when`; whether it was."""
-        moved = False
-
-        def edit(document: Document) -> Document:
-            nonlocal moved
-            moved = document["api"]["status"] in when
-            if not moved:
-                return document
-            at = now()
-            changes: Document = {
-                "api": {**document["api"], "status": to, "updated_at": at},
-                "logs": [*document["logs"], {"updated_at": at, "message": to, "detail": detail}],
-                "error": error,
-            }
-            if to == "running" and document["started_at"] is None:
-                changes["started_at"] = at
-            if to in TERMINAL:
-                changes["ended_at"] = at
-            return {**document, **changes}
-
-        self._state.change(KIND, job_id, edit)
-        return moved
+    def with_status(self, document: Document, ending: Ending) -> Document:
+        """Set the status and write it to the job's log; a job that goes on running stays as it is."""
+        at = now()
+        if ending.status == self.status_of(document) == RUNNING:
+            return document
+        failed = ending.status == FAILED
+        changes: Document = {
+            "api": {**document["api"], "status": ending.status, "updated_at": at},
+            "logs": [
+                *document["logs"],
+                {"updated_at": at, "message": ending.status, "detail": ending.message if failed else None},
+            ],
+            "error": None,
+        }
+        if failed:
+            unreported = {"message": ending.message, "exception_type": "ServiceDied", "timestamp": at}
+            changes["error"] = ending.values.get("error", unreported)
+        if ending.status == RUNNING:
+            changes["started_at"] = document["started_at"] or at
+        if ending.status in ENDED:
+            changes["ended_at"] = at
+        return {**document, **changes}
 
     def note(self, job_id: str, message: str, detail: str | None = None) -> None:
         """Add a line to the job's log without a change of status."""
         entry = {"updated_at": now(), "message": message, "detail": detail}
-        self._state.change(KIND, job_id, lambda document: {**document, "logs": [*document["logs"], entry]})
+        self._documents.change(self.kind, job_id, lambda document: {**document, "logs": [*document["logs"], entry]})
 
     def show(self, document: Document) -> Document:
         """Make the CustomizationJob of the API."""
@@ -109,7 +91,7 @@ class Jobs:
     def index(self) -> list[Document]:
         """All jobs, with the fields that `list` filters by at the top; cheap, without progress."""
         rows = []
-        for document in self._state.all(KIND):
+        for document in self._documents.all(self.kind):
             api = document["api"]
             chosen = {
                 key: api["hyperparameters"][key]
@@ -121,7 +103,7 @@ class Jobs:
 
     def container_logs(self, job_id: str) -> Document:
         """Make the JobLogs of the API: the worker's output (its end, when long) and the error, if there is one."""
-        document, folder = self.document(job_id), self.folder(job_id)
+        document, folder = self.find(job_id), self.folder(job_id)
         text = folder.log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace") if folder.log.exists() else ""
         events = [
             {

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from embedded.customizer.failures import JobError
 from embedded.customizer.schemas import Lora
+from embedded.customizer.spec import JobError
 
 # NeMo names the fused layers of its own checkpoints; these are their parts in Hugging Face checkpoints.
 NEMO_NAMES = {
@@ -93,16 +93,16 @@ def adapted_layers(model: nn.Module, targets: list[str] | None) -> list[str]:
     for target in targets:
         prefix, _, last = target.rpartition(".")
         names = [f"{prefix}.{part}" if prefix else part for part in NEMO_NAMES.get(last, (last,))]
-        found = {
+        matching = {
             layer
             for layer in linear
             for name in names
             if fnmatch.fnmatchcase(layer, name) or fnmatch.fnmatchcase(layer.rpartition(".")[2], name)
         }
-        if not found:
+        if not matching:
             kinds = ", ".join(sorted({layer.rpartition(".")[2] for layer in linear}))
             raise JobError(f"lora.target_modules: {target!r} matches no linear layer", f"Layers there are: {kinds}.")
-        chosen |= found
+        chosen |= matching
     return [layer for layer in linear if layer in chosen]
 
 

@@ -9,10 +9,9 @@ from torch import nn
 from torch.nn import functional
 
 from embedded.customizer import lora
-from embedded.customizer.failures import JobError
 from embedded.customizer.progress import Reporter
 from embedded.customizer.schemas import Lora, Sft
-from embedded.customizer.spec import JobSpec
+from embedded.customizer.spec import JobError, JobSpec
 from embedded.customizer.tokens import Example
 
 Tensors = dict[str, torch.Tensor]
@@ -33,8 +32,8 @@ def load_tokenizer(spec: JobSpec) -> Any:
 
 
 def _set_dropout(config: Any, sft: Sft, reporter: Reporter) -> None:
-    wanted = {"attention_dropout": sft.attention_dropout, "hidden_dropout": sft.hidden_dropout}
-    for name, value in wanted.items():
+    dropouts = {"attention_dropout": sft.attention_dropout, "hidden_dropout": sft.hidden_dropout}
+    for name, value in dropouts.items():
         if value is None:
             continue
         if hasattr(config, name):

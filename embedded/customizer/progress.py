@@ -1,4 +1,4 @@
-"""What a worker reports to the service: one JSON object a line, appended to a file, read without locks.
+"""The reports of a worker to its service: one JSON object per line, appended to a file, read without locks.
 
 A line counts once its newline is written, so a reader never sees half an event. After a restart the worker says from
 which step it goes on; points measured beyond that step are then forgotten, because they will be measured again.

@@ -1,4 +1,4 @@
-"""When a training run logs, validates, stops, and how fast it learns at each step; nothing here computes."""
+"""The schedule of a training run: when it logs, validates and stops, and its learning rate at each step."""
 
 import math
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Schedule:
     cosine: bool
 
     @classmethod
-    def of(cls, hyper: Hyperparameters, rows: int) -> "Schedule":
+    def plan(cls, hyper: Hyperparameters, rows: int) -> "Schedule":
         """Make the schedule for `rows` training rows."""
         per_epoch = math.ceil(rows / hyper.batch_size)
         total = per_epoch * hyper.epochs

@@ -1,4 +1,4 @@
-"""What the Customizer is told when it starts."""
+"""Settings of the Customizer."""
 
 import os
 

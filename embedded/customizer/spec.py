@@ -1,4 +1,4 @@
-"""All that a worker needs to know of its job, as a file in the job's folder: a worker asks the service nothing."""
+"""The terms of a job as a file in the job's folder, from which its worker reads all; and the errors that fail a job."""
 
 import shutil
 from pathlib import Path
@@ -7,6 +7,22 @@ from pydantic import BaseModel, ConfigDict
 
 from embedded.common.names import Ref
 from embedded.customizer.schemas import Hyperparameters, Precision
+
+
+class JobError(Exception):
+    """A job cannot be carried out as asked: data, hyperparameters, base model. The text is for whoever started it.
+
+    `message` says what is wrong; `explanation` what to do about it.
+    """
+
+    def __init__(self, message: str, explanation: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.explanation = explanation
+
+
+class StoreError(JobError):
+    """The Data Store or the Entity Store does not answer or refuses, after retries."""
 
 
 class JobSpec(BaseModel):

@@ -10,17 +10,26 @@ import shutil
 from pathlib import Path
 
 from embedded.common.files_url import FilesUrl, FilesUrlError
-from embedded.customizer.failures import JobError
-from embedded.customizer.spec import JobFolder, JobSpec
+from embedded.customizer.spec import JobError, JobFolder, JobSpec
 from embedded.customizer.stores import patiently
 
 MAX_BYTES = 16 << 30
 CONFIG, INDEX = "config.json", "model.safetensors.index.json"
 FILES = (
-    CONFIG, INDEX, "*.safetensors", "generation_config.json",
-    "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json",
-    "vocab.json", "vocab.txt", "merges.txt", "chat_template.jinja",
-)  # fmt: skip
+    CONFIG,
+    INDEX,
+    "*.safetensors",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "chat_template.jinja",
+)
 _ADVICE = (
     "Upload a transformers folder with config.json, a tokenizer and *.safetensors, or correct the target's model_uri."
 )
@@ -39,24 +48,24 @@ def fetch(spec: JobSpec, folder: JobFolder) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     url = FilesUrl.parse(spec.weights)
     try:
-        found = patiently(lambda: url.download(spec.data_store_url, partial, only=FILES, max_bytes=MAX_BYTES))
+        downloaded = patiently(lambda: url.download(spec.data_store_url, partial, only=FILES, max_bytes=MAX_BYTES))
     except FilesUrlError as error:
         raise JobError(f"base model {spec.weights}: {error}", _ADVICE) from error
-    _check(found, spec.weights)
-    found.rename(folder.base)  # its existence says that it is complete
+    _check(downloaded, spec.weights)
+    downloaded.rename(folder.base)  # its existence says that it is complete
     shutil.rmtree(partial, ignore_errors=True)
     return folder.base
 
 
-def _check(found: Path, address: str) -> None:
+def _check(downloaded: Path, address: str) -> None:
     from safetensors import SafetensorError, safe_open
 
-    names = {path.name for path in found.iterdir()} if found.is_dir() else set()
+    names = {path.name for path in downloaded.iterdir()} if downloaded.is_dir() else set()
     if CONFIG not in names:
         raise JobError(f"base model {address}: it has no {CONFIG}", _ADVICE)
     if not any(name.endswith(".safetensors") for name in names):
         raise JobError(f"base model {address}: it has no *.safetensors, the only weights that are loaded", _ADVICE)
-    for path in found.glob("*.safetensors"):
+    for path in downloaded.glob("*.safetensors"):
         try:
             with safe_open(path, framework="np"):
                 pass
@@ -65,7 +74,7 @@ def _check(found: Path, address: str) -> None:
     if INDEX not in names:
         return
     try:
-        parts = set(json.loads((found / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
+        parts = set(json.loads((downloaded / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise JobError(f"base model {address}: {INDEX} is no index of weights: {error!r}", _ADVICE) from error
     if missing := parts - names:

@@ -11,10 +11,9 @@ from typing import Any, TypeVar
 import httpx
 from huggingface_hub import HfApi
 
-from embedded.common.files_url import FilesUrlError
-from embedded.common.hub import HUB_ERRORS
+from embedded.common.files_url import HUB_ERRORS, FilesUrlError
 from embedded.common.names import Ref
-from embedded.customizer.failures import StoreError
+from embedded.customizer.spec import StoreError
 
 Result = TypeVar("Result")
 PAUSES_S = (0.5, 1.0, 2.0, 4.0)

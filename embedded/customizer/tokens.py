@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from embedded.customizer.conversations import Turn, tool_names
-from embedded.customizer.failures import JobError
-from embedded.customizer.rows import Row
+from embedded.customizer.spec import JobError
+from embedded.customizer.training_rows import Row
 
 Segment = tuple[str, bool]
 

@@ -13,11 +13,10 @@ from typing import Any
 import torch
 
 from embedded.customizer.batches import epoch_batches, passes
-from embedded.customizer.failures import JobError
 from embedded.customizer.model import TunedModel
 from embedded.customizer.progress import Reporter
 from embedded.customizer.schedule import MIN_IMPROVEMENT, Schedule
-from embedded.customizer.spec import JobFolder, JobSpec
+from embedded.customizer.spec import JobError, JobFolder, JobSpec
 from embedded.customizer.tokens import Example
 
 CHECKPOINT_EVERY_S = 20.0
@@ -49,7 +48,7 @@ class Run:
         hyper = spec.hyperparameters
         self._spec, self._folder, self._model, self._reporter = spec, folder, model, reporter
         self._train, self._validation = train, validation
-        self.schedule = Schedule.of(hyper, len(train))
+        self.schedule = Schedule.plan(hyper, len(train))
         kind = torch.optim.AdamW if hyper.optimizer.startswith("adamw") else torch.optim.Adam
         self._parameters = list(model.trainable.values())
         self._optimizer = kind(

@@ -6,25 +6,25 @@ itself when the service is gone, and a lock keeps a successor waiting until it h
 """
 
 import errno
-import fcntl
 import multiprocessing
 import multiprocessing.connection
 import os
 import shutil
 import sys
 import threading
-import time
 import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from embedded.common.files_url import FilesUrl, FilesUrlError
 from embedded.common.names import now
 from embedded.customizer import stored_model, stores
-from embedded.customizer.failures import JobError
 from embedded.customizer.progress import Reporter
-from embedded.customizer.rows import Rows, Template, read_rows
-from embedded.customizer.spec import JobFolder, JobSpec
+from embedded.customizer.spec import JobError, JobFolder, JobSpec
+from embedded.customizer.training_rows import Rows, Template, read_rows
+from nemostack.files import locked
 
 LOCK_WAIT_S = 10.0
 EXIT_FAILED = 1
@@ -39,18 +39,16 @@ def main(root: str) -> None:
     _end_with_parent()
     os.environ.update(HF_HUB_DISABLE_PROGRESS_BARS="1", HF_HUB_DISABLE_TELEMETRY="1")
     try:
-        lock = _take_lock(folder.lock)
-        reporter = Reporter(folder.progress)
-        try:
-            run(folder, reporter)
-        except Exception as error:  # noqa: BLE001 - whoever started the job must see it, whatever it is
-            traceback.print_exc()
-            if _disk_full(error):
-                sys.exit(EXIT_DISK_FULL)  # a report could not be written either
-            reporter.failed(describe(error))
-            sys.exit(EXIT_FAILED)
-        finally:
-            os.close(lock)
+        with _job_lock(folder.lock):
+            reporter = Reporter(folder.progress)
+            try:
+                run(folder, reporter)
+            except Exception as error:  # noqa: BLE001 - whoever started the job must see it, whatever it is
+                traceback.print_exc()
+                if _disk_full(error):
+                    sys.exit(EXIT_DISK_FULL)  # a report could not be written either
+                reporter.failed(describe(error))
+                sys.exit(EXIT_FAILED)
     except OSError as error:
         if _disk_full(error):
             sys.exit(EXIT_DISK_FULL)
@@ -105,18 +103,14 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _take_lock(path: Path) -> int:
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    deadline = time.monotonic() + LOCK_WAIT_S
-    while True:
+@contextmanager
+def _job_lock(path: Path) -> Iterator[None]:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() > deadline:
-                raise JobError("another process still works on this job") from error
-            time.sleep(0.1)
-        else:
-            return lock
+            stack.enter_context(locked(path, wait_s=LOCK_WAIT_S, mode=0o600))
+        except TimeoutError as error:
+            raise JobError("another process still works on this job") from error
+        yield
 
 
 def run(folder: JobFolder, reporter: Reporter) -> None:
@@ -137,10 +131,12 @@ def _rows(spec: JobSpec, folder: JobFolder, reporter: Reporter) -> Rows:
     template = Template.parse(spec.prompt_template)
     shutil.rmtree(folder.dataset, ignore_errors=True)
     try:
-        found = stores.patiently(lambda: FilesUrl.parse(spec.dataset_url).download(spec.data_store_url, folder.dataset))
+        location = stores.patiently(
+            lambda: FilesUrl.parse(spec.dataset_url).download(spec.data_store_url, folder.dataset)
+        )
     except FilesUrlError as error:
         raise JobError(f"dataset {spec.dataset_url}: {error}") from error
-    rows = read_rows(found, template, seed=spec.seed, limit=spec.dataset_limit)
+    rows = read_rows(location, template, seed=spec.seed, limit=spec.dataset_limit)
     shutil.rmtree(folder.dataset, ignore_errors=True)
     for warning in rows.warnings:
         reporter.warn(warning)

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from embedded.common import listing
 from embedded.common.service import create_service
 from embedded.data_store import Settings, bodies, names
-from embedded.data_store.errors import Invalid
+from embedded.data_store.hub_errors import Invalid
 from embedded.data_store.hub_routes import add_listing_routes, add_ref_routes, add_repository_routes
 from embedded.data_store.lfs_routes import add_lfs_routes
 from embedded.data_store.storage import Storage

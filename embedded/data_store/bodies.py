@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from embedded.common.errors import TooLarge
 from embedded.data_store import disk
-from embedded.data_store.errors import Invalid
+from embedded.data_store.hub_errors import Invalid
 
 MAX_JSON = 32 * 1024**2
 _PIECE = 1024**2

@@ -1,4 +1,4 @@
-"""What a commit request asks for: one JSON object a line (NDJSON), files base64-encoded within.
+"""Commit requests: one JSON object per line (NDJSON), files base64-encoded within.
 
 The request lies in a file, not in memory, and the contents go from there to other files in pieces: neither a large file
 nor a large commit needs memory of its size. Refuses lines that are no operation, before anything has changed.
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from embedded.data_store import disk
-from embedded.data_store.errors import EntryNotFound, Invalid
+from embedded.data_store.hub_errors import EntryNotFound, Invalid
 from embedded.data_store.names import file_path
 from embedded.data_store.repository import File, Repository, Tree, lfs_pointer
 

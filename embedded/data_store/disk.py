@@ -1,7 +1,4 @@
-"""Writes that are there wholly or not at all, even if the power goes: temporary file, fsync, rename, fsync of folder.
-
-Also the ids that are made of contents.
-"""
+"""Files on their way into the store, and the ids that are made of contents."""
 
 import hashlib
 import json
@@ -10,26 +7,6 @@ import uuid
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` last."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def write_whole(path: Path, data: bytes, temporary: Path) -> None:
-    """Replace `path` by `data` at once. `temporary` is a folder of the same file system."""
-    part = temporary / uuid.uuid4().hex
-    with part.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.rename(path)
-    sync_folder(path.parent)
 
 
 def canonical(value: Any) -> bytes:
@@ -65,7 +42,6 @@ class Receiver:
         return self
 
     def write(self, data: bytes) -> None:
-        """Append."""
         self._file.write(data)
         self._sha256.update(data)
         if self._sha1:

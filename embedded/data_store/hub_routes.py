@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from embedded.common.names import is_name
 from embedded.data_store import bodies, names, views
-from embedded.data_store.errors import Exists
+from embedded.data_store.hub_errors import Exists
 from embedded.data_store.names import RepoId, RepoType
 from embedded.data_store.storage import Storage
 
@@ -54,8 +54,10 @@ def add_repository_routes(router: APIRouter, storage: Storage) -> None:
 
     @router.get("/api/whoami-v2")
     def whoami() -> JsonObject:
-        orgs = [{"type": "org", "name": known["namespace"], "fullname": known["namespace"]} for known in
-                storage.namespaces()]  # fmt: skip
+        orgs = [
+            {"type": "org", "name": known["namespace"], "fullname": known["namespace"]}
+            for known in storage.namespaces()
+        ]
         token = {"type": "access_token", "accessToken": {"displayName": "any", "role": "write"}}
         return {
             "type": "user",
@@ -78,8 +80,8 @@ def add_repository_routes(router: APIRouter, storage: Storage) -> None:
     ) -> list[JsonObject]:
         if author is not None and not is_name(author):
             return []
-        found = [r for r in storage.repositories(kind, author) if search.lower() in r.id.full_name.lower()]
-        return [views.repository(repo, repo.resolve("main"), files=False) for repo in found[:limit]]
+        matching = [r for r in storage.repositories(kind, author) if search.lower() in r.id.full_name.lower()]
+        return [views.repository(repo, repo.resolve("main"), files=False) for repo in matching[:limit]]
 
     @router.get("/api/{kind}/{namespace}/{name}")
     @router.get("/api/{kind}/{namespace}/{name}/revision/{revision}")

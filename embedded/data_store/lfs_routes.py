@@ -8,7 +8,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from embedded.data_store import Settings, bodies, disk
-from embedded.data_store.errors import EntryNotFound, Invalid
+from embedded.data_store.hub_errors import EntryNotFound, Invalid
 from embedded.data_store.names import RepoId, RepoType
 from embedded.data_store.repository import Repository
 from embedded.data_store.storage import Storage

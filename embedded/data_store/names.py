@@ -1,4 +1,4 @@
-"""What files, repositories and branches may be called.
+"""Names that files, repositories and branches may have.
 
 Paths in a repository never become paths on our disk, but they do on that of whoever downloads: those that would leave
 the folder, or that a common file system cannot hold, are refused.
@@ -8,7 +8,7 @@ import re
 from typing import Literal, NamedTuple, get_args
 
 from embedded.common.names import DEFAULT_NAMESPACE, is_name
-from embedded.data_store.errors import Invalid
+from embedded.data_store.hub_errors import Invalid
 
 RepoType = Literal["models", "datasets"]
 REPO_TYPES: tuple[RepoType, ...] = get_args(RepoType)

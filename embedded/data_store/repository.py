@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from embedded.data_store import disk
-from embedded.data_store.errors import EntryNotFound, Exists, HeadMoved, Invalid, RepoNotFound, RevisionNotFound
+from embedded.data_store.hub_errors import EntryNotFound, Exists, HeadMoved, Invalid, RepoNotFound, RevisionNotFound
 from embedded.data_store.names import RepoId, ref_name
+from nemostack.files import sync_folder, write_atomically
 
 MAIN = "main"
 
@@ -85,11 +86,11 @@ class Repository:
             {"tree": tree_id, "parent": None, "title": "initial commit", "message": "", "date": date}
         )
         commit_id = disk.git_id("commit", commit)
-        disk.write_whole(folder / "trees" / f"{tree_id}.json", tree, temporary)
-        disk.write_whole(folder / "commits" / f"{commit_id}.json", commit, temporary)
-        disk.write_whole(folder / "refs/heads" / MAIN, commit_id.encode(), temporary)
+        write_atomically(folder / "trees" / f"{tree_id}.json", tree, temporary=temporary)
+        write_atomically(folder / "commits" / f"{commit_id}.json", commit, temporary=temporary)
+        write_atomically(folder / "refs/heads" / MAIN, commit_id.encode(), temporary=temporary)
         about = {"created_at": date, "private": private}
-        disk.write_whole(folder / "repo.json", disk.canonical(about), temporary)
+        write_atomically(folder / "repo.json", disk.canonical(about), temporary=temporary)
 
     def _gone(self) -> RepoNotFound:
         return RepoNotFound(f"{self.id} does not exist")
@@ -108,18 +109,18 @@ class Repository:
 
     def resolve(self, revision: str) -> Commit:
         """Find the commit of a branch, a tag, or (the beginning of) a commit id. RevisionNotFound if there is none."""
-        found: str | None = None
+        commit_id: str | None = None
         try:
             name = MAIN if revision == "HEAD" else ref_name(revision)
-            found = self._ref("heads", name) or self._ref("tags", name)
+            commit_id = self._ref("heads", name) or self._ref("tags", name)
         except Invalid:
             name = revision
-        if found is None and len(name) >= 7 and set(name) <= set("0123456789abcdef"):
+        if commit_id is None and len(name) >= 7 and set(name) <= set("0123456789abcdef"):
             matches = [path.stem for path in (self.folder / "commits").glob(f"{name}*.json")]
-            found = matches[0] if len(matches) == 1 else None
-        if found is None:
+            commit_id = matches[0] if len(matches) == 1 else None
+        if commit_id is None:
             raise RevisionNotFound(f"{self.id} has no revision {revision!r}")
-        return self.commit(found)
+        return self.commit(commit_id)
 
     def commit(self, commit_id: str) -> Commit:
         """Read a commit that is known to exist."""
@@ -164,9 +165,9 @@ class Repository:
         try:
             if not blob.parent.exists():
                 blob.parent.mkdir(exist_ok=True)  # not its parents: the repository may have been deleted meanwhile
-                disk.sync_folder(blob.parent.parent)
+                sync_folder(blob.parent.parent)
             received.part.rename(blob)
-            disk.sync_folder(blob.parent)
+            sync_folder(blob.parent)
         except FileNotFoundError:
             raise self._gone() from None
 
@@ -189,9 +190,9 @@ class Repository:
             fields = {"tree": tree_id, "parent": head, "title": title, "message": message, "date": now_z()}
             commit_data = disk.canonical(fields)
             commit = Commit(disk.git_id("commit", commit_data), tree_id, head, title, message, fields["date"] or "")
-            disk.write_whole(self.folder / "trees" / f"{tree_id}.json", data, self._temporary)
-            disk.write_whole(self.folder / "commits" / f"{commit.id}.json", commit_data, self._temporary)
-            disk.write_whole(self.folder / "refs/heads" / branch, commit.id.encode(), self._temporary)
+            write_atomically(self.folder / "trees" / f"{tree_id}.json", data, temporary=self._temporary)
+            write_atomically(self.folder / "commits" / f"{commit.id}.json", commit_data, temporary=self._temporary)
+            write_atomically(self.folder / "refs/heads" / branch, commit.id.encode(), temporary=self._temporary)
             return commit
 
     def add_ref(self, kind: str, name: str, commit: Commit) -> None:
@@ -200,7 +201,7 @@ class Repository:
         with self._lock:
             if self._ref(kind, name) is not None:
                 raise Exists(f"{self.id} has a {'branch' if kind == 'heads' else 'tag'} {name} already")
-            disk.write_whole(self.folder / "refs" / kind / name, commit.id.encode(), self._temporary)
+            write_atomically(self.folder / "refs" / kind / name, commit.id.encode(), temporary=self._temporary)
 
     def remove_ref(self, kind: str, name: str) -> None:
         """Remove a branch or tag; the commits stay. RevisionNotFound when there is none."""
@@ -210,7 +211,7 @@ class Repository:
             if self._ref(kind, ref_name(name)) is None:
                 raise RevisionNotFound(f"{self.id} has no {'branch' if kind == 'heads' else 'tag'} {name!r}")
             (self.folder / "refs" / kind / name).unlink()
-            disk.sync_folder(self.folder / "refs" / kind)
+            sync_folder(self.folder / "refs" / kind)
 
 
 def folders_of(paths: Iterable[str]) -> set[str]:

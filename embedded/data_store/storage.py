@@ -7,7 +7,6 @@
 Refuses to open a folder that another Data Store has open.
 """
 
-import fcntl
 import json
 import logging
 import os
@@ -16,16 +15,16 @@ import threading
 import time
 import uuid
 from collections import defaultdict
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO
 
 from embedded.common.names import is_name
 from embedded.data_store import disk
-from embedded.data_store.errors import EntryNotFound, Exists, RepoNotFound
+from embedded.data_store.hub_errors import EntryNotFound, Exists, RepoNotFound
 from embedded.data_store.names import REPO_TYPES, RepoId, RepoType
 from embedded.data_store.repository import Repository, now_z
 from embedded.data_store.sweep import sweep
+from nemostack.files import locked, sync_folder, write_atomically
 
 SPARED_S = 24 * 3600  # an upload that was interrupted may go on for so long
 logger = logging.getLogger("uvicorn.error")  # the service's log
@@ -37,16 +36,14 @@ class Storage:
     def __init__(self, folder: Path) -> None:
         self.folder, self.temporary = folder, folder / "tmp"
         self._locks: dict[RepoId, threading.Lock] = defaultdict(threading.Lock)
-        self._lock_file: IO[str] | None = None
+        self._lock = ExitStack()
 
     def open(self) -> None:
         """Make the folder if there is none, and clear what a crash has left. OSError when another process has it."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock_file = (self.folder / "lock").open("a")
         try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock_file.close()
+            self._lock.enter_context(locked(self.folder / "lock", wait_s=0))
+        except TimeoutError:
             raise OSError(f"{self.folder} is in use by another Data Store: stop that one first") from None
         for name in ("tmp", "trash"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
@@ -58,8 +55,7 @@ class Storage:
 
     def close(self) -> None:
         """Let the folder go."""
-        if self._lock_file:
-            self._lock_file.close()
+        self._lock.close()
 
     # -- namespaces
 
@@ -68,14 +64,14 @@ class Storage:
         date = now_z()
         about = {"namespace": name, "created_at": date, "updated_at": date}
         part = self.temporary / uuid.uuid4().hex
-        disk.write_whole(part, disk.canonical(about), self.temporary)
+        write_atomically(part, disk.canonical(about), temporary=self.temporary)
         try:
             os.link(part, self._namespace_file(name))  # unlike a rename, fails when there is one
         except FileExistsError:
             raise Exists(f"namespace {name} exists already") from None
         finally:
             part.unlink()
-        disk.sync_folder(self.folder / "namespaces")
+        sync_folder(self.folder / "namespaces")
         return about
 
     def _namespace_file(self, name: str) -> Path:
@@ -102,7 +98,7 @@ class Storage:
         if held:
             raise Exists(f"namespace {name} holds {', '.join(held[:5])}: delete what is in it first")
         self._namespace_file(name).unlink(missing_ok=True)
-        disk.sync_folder(self.folder / "namespaces")
+        sync_folder(self.folder / "namespaces")
 
     # -- repositories
 
@@ -117,14 +113,14 @@ class Storage:
 
     def repositories(self, kind: RepoType | None = None, namespace: str | None = None) -> list[Repository]:
         """List them by type, namespace and name."""
-        found = []
+        matching = []
         for type_ in REPO_TYPES if kind is None else (kind,):
             for path in sorted((self.folder / "repos" / type_).glob(f"{namespace or '*'}/*/repo.json")):
                 try:
-                    found.append(self.repository(RepoId(type_, path.parent.parent.name, path.parent.name)))
+                    matching.append(self.repository(RepoId(type_, path.parent.parent.name, path.parent.name)))
                 except RepoNotFound:  # deleted while we were listing
                     continue
-        return found
+        return matching
 
     def add_repository(self, repo_id: RepoId, *, private: bool) -> None:
         """Make an empty repository, and its namespace if need be. Exists when there is one of that name."""
@@ -143,7 +139,7 @@ class Storage:
             if folder.exists():
                 raise Exists(f"{repo_id} exists already") from None
             raise error from None
-        disk.sync_folder(folder.parent)
+        sync_folder(folder.parent)
 
     def remove_repository(self, repo_id: RepoId) -> None:
         """Remove it and all its files. RepoNotFound when there is none."""
@@ -154,5 +150,5 @@ class Storage:
                 folder.rename(trash)
             except FileNotFoundError:
                 raise RepoNotFound(f"{repo_id} does not exist") from None
-            disk.sync_folder(folder.parent)
+            sync_folder(folder.parent)
         shutil.rmtree(trash)

@@ -7,7 +7,7 @@ from fastapi.responses import FileResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from embedded.data_store import Settings, bodies, commits, disk, names
-from embedded.data_store.errors import HubError, Invalid, RepoNotFound
+from embedded.data_store.hub_errors import HubError, Invalid, RepoNotFound
 from embedded.data_store.names import RepoId, RepoType
 from embedded.data_store.storage import Storage
 
@@ -67,10 +67,10 @@ def add_download_routes(router: APIRouter, storage: Storage) -> None:
         file = repo.file(at, path)
         blob = repo.blob(file.sha256)
         try:
-            found = blob.stat()
+            stat = blob.stat()
         except FileNotFoundError:
             raise RepoNotFound(f"{repo.id} has just been deleted") from None
-        if found.st_size != file.size:
+        if stat.st_size != file.size:
             raise HubError(f"{repo.id}: {path!r} is damaged on our disk: upload it again")
         headers = {
             "X-Repo-Commit": at.id,
@@ -79,8 +79,9 @@ def add_download_routes(router: APIRouter, storage: Storage) -> None:
             "X-Content-Type-Options": "nosniff",
         }
         filename = path.rpartition("/")[2]
-        return FileResponse(blob, headers=headers, stat_result=found, media_type="application/octet-stream",
-                            filename=filename)  # fmt: skip
+        return FileResponse(
+            blob, headers=headers, stat_result=stat, media_type="application/octet-stream", filename=filename
+        )
 
     @router.api_route("/datasets/{namespace}/{name}/resolve/{revision}/{path:path}", methods=["GET", "HEAD"])
     def dataset_file(namespace: str, name: str, revision: str, path: str) -> Response:

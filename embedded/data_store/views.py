@@ -1,9 +1,9 @@
-"""How repositories, files and commits look in the hub's JSON."""
+"""Repositories, files and commits in the hub's JSON."""
 
 from typing import Any
 
 from embedded.data_store import disk
-from embedded.data_store.errors import EntryNotFound
+from embedded.data_store.hub_errors import EntryNotFound
 from embedded.data_store.repository import Commit, File, Repository, Tree, folders_of, lfs_pointer
 
 JsonObject = dict[str, Any]

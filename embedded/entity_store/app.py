@@ -13,7 +13,7 @@ from embedded.common.errors import Unprocessable
 from embedded.common.names import DEFAULT_NAMESPACE, new_id, now
 from embedded.common.service import create_service
 from embedded.entity_store import Settings, schema
-from embedded.entity_store.storage import Record, Storage
+from embedded.entity_store.entities import Record, Storage
 
 JsonObject = dict[str, Any]
 # The server's own; what a client sends for them is not stored.

@@ -1,4 +1,4 @@
-"""What the v1, v2 and seed routes share: expanding references, masking, logs and downloads."""
+"""The common part of the v1, v2 and seed routes: expanding references, masking, logs and downloads."""
 
 from typing import Any, Literal
 
@@ -9,10 +9,10 @@ from embedded.common.errors import NotFound, Unprocessable
 from embedded.common.listing import page
 from embedded.common.names import DEFAULT_NAMESPACE, is_name, new_id
 from embedded.evaluator import results
-from embedded.evaluator.documents import JobRequest
-from embedded.evaluator.engine import Engine
+from embedded.evaluator.evaluation_jobs import Jobs
 from embedded.evaluator.plan import parse_config, parse_target, validated
 from embedded.evaluator.records import Records
+from embedded.evaluator.request_models import JobRequest
 from embedded.evaluator.settings import Settings
 from embedded.evaluator.store import Store, masked
 
@@ -22,8 +22,8 @@ Part = Literal["target", "config"]
 class Api:
     """The Evaluator behind its routes. Everything it returns is masked."""
 
-    def __init__(self, settings: Settings, store: Store, engine: Engine) -> None:
-        self.settings, self.store, self.engine = settings, store, engine
+    def __init__(self, settings: Settings, store: Store, queue: Jobs) -> None:
+        self.settings, self.store, self.queue = settings, store, queue
 
     # --- targets and configurations ---
 
@@ -69,14 +69,13 @@ class Api:
             raise Unprocessable(f"job.namespace: {request.namespace!r} is no name")
         job |= {"config": self.expand("config", request.config), "target": self.expand("target", request.target)}
         job |= {"ownership": document.get("ownership")}
-        return masked(self.engine.create(job))  # type: ignore[no-any-return]
+        return masked(self.queue.create(job))  # type: ignore[no-any-return]
 
     def job(self, job_id: str) -> dict[str, Any]:
         """Give a job as it stands now."""
-        return masked(self.engine.get(job_id))  # type: ignore[no-any-return]
+        return masked(self.queue.get(job_id))  # type: ignore[no-any-return]
 
     def jobs(self) -> list[dict[str, Any]]:
-        """All jobs now."""
         return [self.job(job["id"]) for job in self.store.all("job")]
 
     def result(self, job_id: str) -> dict[str, Any]:
@@ -86,7 +85,7 @@ class Api:
     def archive(self, job_id: str) -> bytes:
         """Zip a job's results; NotFound while there is nothing to download."""
         job = self.store.get("job", job_id)
-        folder = self.engine.folder(job_id)
+        folder = self.queue.folder(job_id)
         if job["status"] not in {"completed", "failed", "cancelled"} or not results.has_files(folder):
             raise NotFound(f"job {job_id} is {job['status']} and has no results to download")
         return results.archive(folder, self.result(job_id))
@@ -94,10 +93,10 @@ class Api:
     def log(self, job_id: str) -> list[dict[str, Any]]:
         """Lines `{timestamp, message}` of a job's log, oldest first."""
         self.store.get("job", job_id)
-        return list(Records(self.engine.folder(job_id) / "log.jsonl").read())
+        return list(Records(self.queue.folder(job_id) / "log.jsonl").read())
 
 
-def api_of(request: Request) -> Api:
+def find_api(request: Request) -> Api:
     """Find the Api behind a request."""
     api = request.app.state.api
     assert isinstance(api, Api)

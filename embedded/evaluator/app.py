@@ -10,14 +10,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, FastAPI, Request, Response
 
 from embedded.common.errors import Unprocessable
+from embedded.common.job_queue import Stopped
 from embedded.common.names import new_id, now
 from embedded.common.service import create_service
-from embedded.evaluator.api import Api, Part, api_of, list_page
-from embedded.evaluator.documents import Dataset
-from embedded.evaluator.engine import Engine, Evaluation
-from embedded.evaluator.errors import DataError, EvaluationError, Stopped
+from embedded.evaluator.api import Api, Part, find_api, list_page
+from embedded.evaluator.errors import DataError, EvaluationError
+from embedded.evaluator.evaluation_jobs import Evaluation, Jobs
 from embedded.evaluator.plan import Plan, make_plan
 from embedded.evaluator.records import Records
+from embedded.evaluator.request_models import Dataset
 from embedded.evaluator.routes_seed import seed_routes
 from embedded.evaluator.routes_v2 import v2_routes
 from embedded.evaluator.rows import RowSource
@@ -34,11 +35,11 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = Store(settings.data_dir / "evaluator.db")
-        engine = Engine(settings, store)
-        app.state.api = Api(settings, store, engine)
-        engine.start()
+        jobs = Jobs(settings, store)
+        app.state.api = Api(settings, store, jobs)
+        jobs.start()
         yield
-        engine.stop()
+        jobs.stop()
         store.close()
 
     app = create_service("Evaluator", lifespan)
@@ -56,23 +57,23 @@ def _entity_routes(kind: Part) -> APIRouter:
 
     @routes.post("", status_code=201)
     def create(request: Request, document: Document) -> Any:
-        return api_of(request).create_entity(kind, document)
+        return find_api(request).create_entity(kind, document)
 
     @routes.get("")
     def listing(request: Request) -> Any:
-        return list_page(masked(api_of(request).store.all(kind)), request.query_params)
+        return list_page(masked(find_api(request).store.all(kind)), request.query_params)
 
     @routes.get("/{namespace}/{name}")
     def read(request: Request, namespace: str, name: str) -> Any:
-        return masked(api_of(request).store.get(kind, f"{namespace}/{name}"))
+        return masked(find_api(request).store.get(kind, f"{namespace}/{name}"))
 
     @routes.patch("/{namespace}/{name}")
     def update(request: Request, namespace: str, name: str, document: Document) -> Any:
-        return api_of(request).update_entity(kind, f"{namespace}/{name}", document)
+        return find_api(request).update_entity(kind, f"{namespace}/{name}", document)
 
     @routes.delete("/{namespace}/{name}")
     def delete(request: Request, namespace: str, name: str) -> Any:
-        gone = api_of(request).store.delete(kind, f"{namespace}/{name}")
+        gone = find_api(request).store.delete(kind, f"{namespace}/{name}")
         return {"id": gone["id"], "deleted_at": now(), "message": f"{kind} {namespace}/{name} deleted"}
 
     return routes
@@ -83,41 +84,41 @@ def _job_routes() -> APIRouter:
 
     @routes.post("/jobs", status_code=201)
     def create(request: Request, document: Document) -> Any:
-        return api_of(request).create_job(document)
+        return find_api(request).create_job(document)
 
     @routes.get("/jobs")
     def listing(request: Request) -> Any:
-        return list_page(api_of(request).jobs(), request.query_params)
+        return list_page(find_api(request).jobs(), request.query_params)
 
     @routes.get("/jobs/{job_id}")
     def read(request: Request, job_id: str) -> Any:
-        return api_of(request).job(job_id)
+        return find_api(request).job(job_id)
 
     @routes.delete("/jobs/{job_id}")
     def delete(request: Request, job_id: str) -> Any:
-        api_of(request).engine.delete(job_id)
+        find_api(request).queue.delete(job_id)
         return {"id": job_id, "deleted_at": now(), "message": "job deleted"}
 
     @routes.post("/jobs/{job_id}/cancel")
     def cancel(request: Request, job_id: str) -> Any:
-        return masked(api_of(request).engine.cancel(job_id))
+        return masked(find_api(request).queue.cancel(job_id))
 
     @routes.get("/jobs/{job_id}/status")
     def status(request: Request, job_id: str) -> Any:
-        return api_of(request).job(job_id)["status_details"]
+        return find_api(request).job(job_id)["status_details"]
 
     @routes.get("/jobs/{job_id}/results")
     def result(request: Request, job_id: str) -> Any:
-        return api_of(request).result(job_id)
+        return find_api(request).result(job_id)
 
     @routes.get("/jobs/{job_id}/download-results")
     def download(request: Request, job_id: str) -> Response:
         headers = {"content-disposition": f'attachment; filename="{job_id}.zip"'}
-        return Response(api_of(request).archive(job_id), media_type="application/zip", headers=headers)
+        return Response(find_api(request).archive(job_id), media_type="application/zip", headers=headers)
 
     @routes.get("/jobs/{job_id}/logs")
     def logs(request: Request, job_id: str) -> Any:
-        lines = api_of(request).log(job_id)
+        lines = find_api(request).log(job_id)
         return {
             "job": job_id,
             "entries": lines,
@@ -126,7 +127,7 @@ def _job_routes() -> APIRouter:
 
     @routes.post("/live")
     def live(request: Request, document: Document) -> Any:
-        return _evaluate_live(api_of(request), document)
+        return _evaluate_live(find_api(request), document)
 
     return routes
 
@@ -198,24 +199,24 @@ def _result_routes() -> APIRouter:
             "custom_fields": {},
             "files_url": None,
         }
-        return masked(api_of(request).store.add("result", defaults | document | {"id": new_id("evaluation_result")}))
+        return masked(find_api(request).store.add("result", defaults | document | {"id": new_id("evaluation_result")}))
 
     @routes.get("")
     def listing(request: Request) -> Any:
-        return list_page(api_of(request).store.all("result"), request.query_params)
+        return list_page(find_api(request).store.all("result"), request.query_params)
 
     @routes.get("/{result_id}")
     def read(request: Request, result_id: str) -> Any:
-        return api_of(request).store.get("result", result_id)
+        return find_api(request).store.get("result", result_id)
 
     @routes.patch("/{result_id}")
     def update(request: Request, result_id: str, document: Document) -> Any:
         changes = {key: value for key, value in document.items() if key not in own}
-        return api_of(request).store.update("result", result_id, **changes)
+        return find_api(request).store.update("result", result_id, **changes)
 
     @routes.delete("/{result_id}")
     def delete(request: Request, result_id: str) -> Any:
-        api_of(request).store.delete("result", result_id)
+        find_api(request).store.delete("result", result_id)
         return {"id": result_id, "deleted_at": now(), "message": "result deleted"}
 
     return routes

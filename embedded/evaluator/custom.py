@@ -15,14 +15,15 @@ from typing import Any
 
 import httpx
 
-from embedded.evaluator.documents import Params, Target
+from embedded.common.job_queue import Stopped
 from embedded.evaluator.endpoint import Endpoint, Style, output_text
-from embedded.evaluator.errors import DataError, EvaluationError, ItemError, Stopped
+from embedded.evaluator.errors import DataError, EvaluationError, ItemError
 from embedded.evaluator.metrics import LlmJudge
 from embedded.evaluator.models import find_model
 from embedded.evaluator.outputs import given_output, with_output
 from embedded.evaluator.plan import TaskPlan
 from embedded.evaluator.records import Records, replace_lines
+from embedded.evaluator.request_models import Params, Target
 from embedded.evaluator.rows import Row, RowSource, read_file
 from embedded.evaluator.settings import Settings
 from embedded.evaluator.templates import render_tree
@@ -136,7 +137,7 @@ class CustomTask:
 
     async def _ask_all(self) -> None:
         plan, where = self._plan, f"task {self._plan.name}"
-        style: Style = "chat" if plan.kind == "chat-completion" else "completion"
+        style = _style(plan)
         model, bodies = None, []
         if plan.kind != "data":
             model = find_model(self._target.model, self._run.settings)
@@ -245,13 +246,13 @@ class CustomTask:
             self._run.check()
             began = time.monotonic()
             if isinstance(metric, LlmJudge):
-                found = metric.score_replies([self._replies.get((index, name)) for index in good])
+                by_score = metric.score_replies([self._replies.get((index, name)) for index in good])
             else:
-                found = metric.score_items(contexts)
+                by_score = metric.score_items(contexts)
             self._run.log(
                 f"task {self._plan.name}: metric {name} of {len(good)} items in {time.monotonic() - began:.2f} s"
             )
-            padded = {key: _spread(values, good, count) for key, values in found.items()}
+            padded = {key: _spread(values, good, count) for key, values in by_score.items()}
             metrics[name] = {"scores": metric.results(padded)}
             for key, values in padded.items():
                 for index, value in enumerate(values):
@@ -268,6 +269,12 @@ class CustomTask:
         replies = {name: self._replies[index, name] for name in self._judges if (index, name) in self._replies}
         sample |= ({"tool_calls": tool_calls} if tool_calls else {}) | ({"judges": replies} if replies else {})
         return {"index": index, "item": self._items[index], "sample": sample, "scores": scores}
+
+
+def _style(plan: TaskPlan) -> Style:
+    """Messages make a chat, also in a task of type `completion`, as NVIDIA's notebooks have it."""
+    is_chat = plan.kind == "chat-completion" or (isinstance(plan.template, dict) and "messages" in plan.template)
+    return "chat" if is_chat else "completion"
 
 
 def _spread(values: list[float], at: list[int], count: int) -> list[float]:
@@ -295,9 +302,9 @@ def _body(template: Any, context: dict[str, Any], style: Style, params: Params |
         raise DataError(
             f"{where}: the template gives no {key!r} ({'a list of messages' if style == 'chat' else 'text'})"
         )
-    wanted = (
+    inference = (
         {}
         if params is None
         else params.model_dump(include={"max_tokens", "temperature", "top_p", "stop"}, exclude_none=True)
     )
-    return wanted | rendered
+    return inference | rendered

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import httpx
 
-from embedded.evaluator.documents import ApiEndpoint, Params
 from embedded.evaluator.errors import EvaluationError, ItemError
+from embedded.evaluator.request_models import ApiEndpoint, Params
 
 Style = Literal["chat", "completion"]
 _ROUTES: dict[Style, str] = {"chat": "/chat/completions", "completion": "/completions"}
@@ -35,7 +35,7 @@ class Endpoint:
     api_key: str | None = None
 
     @classmethod
-    def of(cls, api: ApiEndpoint) -> "Endpoint":
+    def from_api(cls, api: ApiEndpoint) -> "Endpoint":
         """From what a target or a judge is configured with."""
         return cls(api_root(api.url), api.model_id, api.api_key or None)
 

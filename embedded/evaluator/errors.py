@@ -1,9 +1,10 @@
-"""How an evaluation ends early.
+"""Errors that end an evaluation early.
 
 EvaluationError     the job fails; the text says what was tried, what came back and what to do
 ├── ItemError       this one item cannot be answered (the model refuses it): the item counts as NaN
 └── DataError       rows, columns or templates do not fit together
-Stopped             cancelled by the user, or the service goes down; neither result nor failure
+
+An evaluation that is cancelled, or whose service goes down, raises `common.job_queue.Stopped`, which is no failure.
 """
 
 
@@ -17,7 +18,3 @@ class ItemError(EvaluationError):
 
 class DataError(EvaluationError):
     """The data do not fit the configuration."""
-
-
-class Stopped(Exception):  # noqa: N818 - an end, not an error
-    """Work was given up on request."""

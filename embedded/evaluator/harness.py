@@ -18,12 +18,12 @@ from typing import Any, cast
 import httpx
 
 from embedded.evaluator.custom import Outcome, Run
-from embedded.evaluator.documents import ApiEndpoint, Target
 from embedded.evaluator.endpoint import Endpoint
 from embedded.evaluator.errors import DataError, EvaluationError
 from embedded.evaluator.models import find_model
 from embedded.evaluator.plan import TaskPlan
 from embedded.evaluator.records import replace_lines
+from embedded.evaluator.request_models import ApiEndpoint, Target
 from embedded.evaluator.rows import RowSource, read_file
 from embedded.evaluator.stats import score
 
@@ -44,7 +44,7 @@ EXTRA = {
     "seed": "of the examples' choice",
     "batch_size": "accepted, not used: requests are single and concurrent",
     "tokenizer_backend": "accepted, not used",
-    "hf_token": "refused: set HF_TOKEN for the service",
+    "hf_token": "ignored: set HF_TOKEN for the service",
 }
 
 
@@ -75,7 +75,7 @@ class BenchmarkTask:
         params = self._plan.params
         extra = params.extra
         if "hf_token" in extra:
-            raise DataError("params.extra: hf_token cannot be used here: set HF_TOKEN for the service")
+            self._run.log("warning: params.extra: hf_token is ignored: set HF_TOKEN for the service")
         if unknown := sorted(set(extra) - set(EXTRA)):
             self._run.log(f"warning: params.extra: {', '.join(unknown)} is ignored; known are {', '.join(EXTRA)}")
         if extra.get("model_type", "chat") not in {"chat", "completions"}:
@@ -137,12 +137,12 @@ class BenchmarkTask:
             return files
         source = RowSource(self._run.settings)
         dataset = source.dataset(self._plan.dataset)
-        found = source.download(dataset, self._run.folder / "download")
+        paths = source.download(dataset, self._run.folder / "download")
         folder.mkdir(exist_ok=True)
         by_split: dict[str, list[dict[str, Any]]] = {}
-        for path in found:
+        for path in paths:
             names = (path.stem, path.parent.name)
-            split = "eval" if len(found) == 1 else next((_SPLITS[name] for name in names if name in _SPLITS), None)
+            split = "eval" if len(paths) == 1 else next((_SPLITS[name] for name in names if name in _SPLITS), None)
             if split is None:
                 raise DataError(f"{dataset.files_url}: {path.name} names no split; expected train, validation or test")
             by_split.setdefault(split, []).extend(read_file(path))
@@ -165,8 +165,13 @@ class BenchmarkTask:
         with (self._run.folder / "harness.log").open("ab") as log:
             worker = subprocess.Popen(
                 [sys.executable, "-m", "embedded.evaluator.harness_worker", str(spec)],
-                cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True,
-            )  # fmt: skip
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
         last: dict[str, Any] = {}
         reader = threading.Thread(target=self._follow, args=(worker, last), daemon=True)
         reader.start()

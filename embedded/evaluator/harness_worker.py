@@ -120,9 +120,11 @@ def _samples(by_task: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     return list(records.values())
 
 
-def _results(found: dict[str, Any]) -> dict[str, float]:
+def _results(scores: dict[str, Any]) -> dict[str, float]:
     """lm-eval's `metric,filter` keys as the Evaluator writes them; standard errors are recomputed there."""
-    named = {key.replace(",none", "").replace(",", "__"): value for key, value in found.items() if "_stderr" not in key}
+    named = {
+        key.replace(",none", "").replace(",", "__"): value for key, value in scores.items() if "_stderr" not in key
+    }
     return {
         key: float(value)
         for key, value in named.items()
@@ -179,7 +181,7 @@ def run(spec: dict[str, Any]) -> None:
             "params.extra.num_fewshot lower"
         ) from error
     name, results = spec["benchmark"], report["results"]
-    parts = {task: _results(found) for task, found in results.items() if task != name}
+    parts = {task: _results(scores) for task, scores in results.items() if task != name}
     whole = _results(results[name]) if name in results else {}
     folder = Path(spec["folder"])
     replace_lines(folder / "harness_samples.jsonl", _samples(report["samples"]))

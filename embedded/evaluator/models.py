@@ -1,11 +1,11 @@
-"""Which address a model is asked at: its own endpoint, the Entity Store's word for it, or the NIM."""
+"""The address at which a model is asked: its own endpoint, the Entity Store's word for it, or the NIM."""
 
 import httpx
 
 from embedded.common.names import Ref
-from embedded.evaluator.documents import ApiEndpoint, Model
 from embedded.evaluator.endpoint import Endpoint
 from embedded.evaluator.errors import DataError
+from embedded.evaluator.request_models import ApiEndpoint, Model
 from embedded.evaluator.settings import Settings
 
 
@@ -15,7 +15,7 @@ def find_model(model: str | Model | None, settings: Settings) -> Endpoint:
         return Endpoint(f"{settings.judge_url}/v1", settings.judge_model)
     if isinstance(model, Model):
         if model.api_endpoint is not None:
-            return Endpoint.of(model.api_endpoint)
+            return Endpoint.from_api(model.api_endpoint)
         if not model.name:
             raise DataError("model: give api_endpoint, or the name of a served model")
         model = (
@@ -29,7 +29,7 @@ def _registered(model_id: str, settings: Settings) -> Endpoint | None:
     try:
         answer = httpx.get(f"{settings.entity_store_url}/v1/models/{Ref.parse(model_id)}", timeout=10)
         if answer.status_code == 200 and (api := answer.json().get("api_endpoint")):
-            return Endpoint.of(ApiEndpoint.model_validate(api))
+            return Endpoint.from_api(ApiEndpoint.model_validate(api))
     except (httpx.HTTPError, ValueError):
         pass
     return None

@@ -58,14 +58,14 @@ def find_last(pattern: str, texts: Sequence[str]) -> list[str | None]:
 
     PatternError when a text takes longer than CPU_SECONDS or more memory than MEMORY_BYTES.
     """
-    found: list[str | None] = []
+    matches: list[str | None] = []
     for start in range(0, len(texts), _BATCH):
         batch = [text[:MAX_REPLY] for text in texts[start : start + _BATCH]]
         lines = _run(pattern, batch)
         if len(lines) != 1 + len(batch):
             raise PatternError(f"regex {pattern!r}: {lines[0].get('error', 'it cannot be used')}")
-        found += [line["found"] for line in lines[1:]]
-    return found
+        matches += [line["found"] for line in lines[1:]]
+    return matches
 
 
 def _run(pattern: str, texts: list[str]) -> list[dict[str, Any]]:

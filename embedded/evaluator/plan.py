@@ -10,15 +10,26 @@ from pydantic import BaseModel, ValidationError
 
 from embedded.common.errors import Unprocessable
 from embedded.common.unknown_keys import drop_unknown_keys
-from embedded.evaluator.documents import Config, Dataset, Params, Target, TaskConfig
 from embedded.evaluator.errors import DataError
 from embedded.evaluator.legacy import DEFAULT_TEMPLATE, current_shape
 from embedded.evaluator.metrics import Metric, create
+from embedded.evaluator.request_models import Config, Dataset, Params, Target, TaskConfig
 from embedded.evaluator.templates import check
 from nemostack.validation import validation_lines
 
 Kind = Literal["chat-completion", "completion", "data", "benchmark"]
 _Model = TypeVar("_Model", bound=BaseModel)
+# Kinds of evaluation that NVIDIA's service has besides: retrieval pipelines, agents, harnesses other than lm-eval.
+UNAVAILABLE_TYPES = {
+    "agentic",
+    "retriever",
+    "rag",
+    "bigcode",
+    "bfcl",
+    "simple_evals",
+    "safety_eval",
+    "prompt-optimization",
+}
 # Beginnings of lm-eval's names for what it marks as unsafe (`unsafe_code`), and of NVIDIA's names for the same.
 CODE_BENCHMARKS = ("humaneval", "mbpp", "cruxeval", "longproc", "multiple-", "bigcodebench", "livecodebench")
 _CUSTOM_KINDS: dict[str, Kind] = {
@@ -82,6 +93,10 @@ def make_plan(config: dict[str, Any], target: dict[str, Any]) -> Plan:
     parsed, aim = parse_config(config), parse_target(target)
     warnings = [f"config: {sentence}" for sentence in drop_unknown_keys(parsed)]
     warnings += [f"target: {sentence}" for sentence in drop_unknown_keys(aim)]
+    if parsed.type in UNAVAILABLE_TYPES:
+        raise Unprocessable(
+            f"config.type: {parsed.type!r} is not available here; use 'custom', or the name of an lm-eval benchmark"
+        )
     tasks = parsed.tasks
     custom = parsed.type == "custom"
     if not tasks:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from nemostack.files import replaced_file
+
 
 class Records:
     """JSON objects, one a line. What was appended before a crash is read back; a line cut short is dropped."""
@@ -35,7 +37,6 @@ class Records:
         self._file.flush()
 
     def close(self) -> None:
-        """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -43,7 +44,5 @@ class Records:
 
 def replace_lines(path: Path, records: list[dict[str, Any]]) -> None:
     """Write a JSONL file so that readers see the old or the new one, never half."""
-    part = path.with_suffix(".part")
-    with part.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in records)
-    part.replace(path)
+    with replaced_file(path) as file:
+        file.writelines(json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n" for record in records)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Request
 
 from embedded.common.errors import Unprocessable
-from embedded.evaluator.api import api_of, list_page
+from embedded.evaluator.api import find_api, list_page
 
 
 def seed_routes() -> APIRouter:
@@ -21,18 +21,18 @@ def seed_routes() -> APIRouter:
                 raise Unprocessable("model.id: missing; give the id of a served model, or a target")
             rest = {key: value for key, value in document.items() if key != "model"}
             document = rest | {"target": {"type": "model", "model": model_id}}
-        return api_of(request).create_job(document)
+        return find_api(request).create_job(document)
 
     @routes.get("")
     def listing(request: Request) -> Any:
-        return list_page(api_of(request).jobs(), request.query_params)
+        return list_page(find_api(request).jobs(), request.query_params)
 
     @routes.get("/{job_id}")
     def read(request: Request, job_id: str) -> Any:
-        return api_of(request).job(job_id)
+        return find_api(request).job(job_id)
 
     @routes.get("/{job_id}/results")
     def result(request: Request, job_id: str) -> Any:
-        return api_of(request).result(job_id)
+        return find_api(request).result(job_id)
 
     return routes

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Request, Response
 
 from embedded.common.errors import NotFound, Unprocessable
-from embedded.evaluator.api import api_of, list_page
+from embedded.evaluator.api import find_api, list_page
 
 _STATUS = {"running": "active", "failed": "error"}
 _TASK_STATUS = {"running": "active", "failed": "error", "completed": "completed", "pending": "pending"}
@@ -100,33 +100,33 @@ def _add_job_routes(routes: APIRouter) -> None:
         if not isinstance(spec, dict) or not {"target", "config"} <= set(spec):
             raise Unprocessable("spec: `target` and `config` are needed")
         rest = {key: value for key, value in document.items() if key != "spec"}
-        return _as_v2(api_of(request).create_job(rest | {"target": spec["target"], "config": spec["config"]}))
+        return _as_v2(find_api(request).create_job(rest | {"target": spec["target"], "config": spec["config"]}))
 
     @routes.get("")
     def listing(request: Request) -> Any:
-        return list_page([_as_v2(job) for job in api_of(request).jobs()], request.query_params)
+        return list_page([_as_v2(job) for job in find_api(request).jobs()], request.query_params)
 
     @routes.get("/{job_id}")
     def read(request: Request, job_id: str) -> Any:
-        return _as_v2(api_of(request).job(job_id))
+        return _as_v2(find_api(request).job(job_id))
 
     @routes.delete("/{job_id}")
     def delete(request: Request, job_id: str) -> Any:
-        api_of(request).engine.delete(job_id)
+        find_api(request).queue.delete(job_id)
         return {"id": job_id, "message": "job deleted"}
 
     @routes.post("/{job_id}/cancel")
     def cancel(request: Request, job_id: str) -> Any:
-        api_of(request).engine.cancel(job_id)
-        return _as_v2(api_of(request).job(job_id))
+        find_api(request).queue.cancel(job_id)
+        return _as_v2(find_api(request).job(job_id))
 
     @routes.get("/{job_id}/status")
     def status(request: Request, job_id: str) -> Any:
-        return _status(api_of(request).job(job_id))
+        return _status(find_api(request).job(job_id))
 
     @routes.get("/{job_id}/logs")
     def logs(request: Request, job_id: str) -> Any:
-        lines = api_of(request).log(job_id)
+        lines = find_api(request).log(job_id)
         limit, start = max(1, _number(request, "limit", 100)), _number(request, "page_cursor", 0)
         entries = [{"job_id": job_id, "job_step": "evaluation", "job_task": "evaluation", **line} for line in lines]
         after = start + limit
@@ -142,18 +142,18 @@ def _add_job_routes(routes: APIRouter) -> None:
 def _add_result_routes(routes: APIRouter) -> None:
     @routes.get("/{job_id}/results")
     def results(request: Request, job_id: str) -> Any:
-        job = api_of(request).job(job_id)
+        job = find_api(request).job(job_id)
         done = job["status"] == "completed"
         return {"object": "list", "data": [_entry(job, name) for name in _RESULTS] if done else []}
 
     @routes.get("/{job_id}/results/{name}")
     def result(request: Request, job_id: str, name: str) -> Any:
-        return _entry(api_of(request).job(job_id), name)
+        return _entry(find_api(request).job(job_id), name)
 
     @routes.get("/{job_id}/results/{name}/download")
     def download(request: Request, job_id: str, name: str) -> Response:
-        _entry(api_of(request).job(job_id), name)
+        _entry(find_api(request).job(job_id), name)
         if name == "artifacts":
-            return Response(api_of(request).archive(job_id), media_type="application/octet-stream")
-        whole = api_of(request).result(job_id)
+            return Response(find_api(request).archive(job_id), media_type="application/octet-stream")
+        whole = find_api(request).result(job_id)
         return Response(json.dumps({"tasks": whole["tasks"], "groups": whole["groups"]}), media_type="application/json")

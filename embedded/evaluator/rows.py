@@ -13,8 +13,8 @@ import httpx
 
 from embedded.common.files_url import FilesUrl, FilesUrlError
 from embedded.common.names import Ref
-from embedded.evaluator.documents import Dataset
 from embedded.evaluator.errors import DataError
+from embedded.evaluator.request_models import Dataset
 from embedded.evaluator.settings import Settings
 
 Row = dict[str, Any]
@@ -69,11 +69,11 @@ def read_file(path: Path, name: str | None = None) -> list[Row]:
     return _json_lines(text, name)
 
 
-def _files(found: Path) -> list[Path]:
-    if found.is_file():
-        return [found]
-    files = (path for path in found.rglob("*") if path.suffix in _READABLE and ".cache" not in path.parts)
-    return sorted(path for path in files if path.is_file() and path.resolve().is_relative_to(found.resolve()))
+def _files(location: Path) -> list[Path]:
+    if location.is_file():
+        return [location]
+    files = (path for path in location.rglob("*") if path.suffix in _READABLE and ".cache" not in path.parts)
+    return sorted(path for path in files if path.is_file() and path.resolve().is_relative_to(location.resolve()))
 
 
 class RowSource:
@@ -106,18 +106,18 @@ class RowSource:
         if dataset.hf_endpoint and dataset.hf_endpoint.removesuffix("/v1/hf") != self._settings.data_store_url:
             raise DataError(f"dataset on {dataset.hf_endpoint}: only the Data Store is read; upload the files there")
         try:
-            found = FilesUrl.parse(dataset.files_url).download(self._settings.data_store_url, to)
+            location = FilesUrl.parse(dataset.files_url).download(self._settings.data_store_url, to)
         except FilesUrlError as error:
             raise DataError(str(error)) from error
-        files = _files(found)
+        files = _files(location)
         if not files:
             raise DataError(f"{dataset.files_url}: no {', '.join(sorted(_READABLE))} file there")
         return files
 
     def read(self, dataset: str | Dataset, limit: int | None = None) -> list[Row]:
         """All rows of a dataset, at most `limit` and at most the dataset's own limit."""
-        found = self.dataset(dataset)
+        source = self.dataset(dataset)
         with tempfile.TemporaryDirectory(prefix="nemostack-rows-") as folder:
-            rows = [row for path in self.download(found, Path(folder)) for row in read_file(path)]
-        limits = [n for n in (limit, found.limit) if n is not None]
+            rows = [row for path in self.download(source, Path(folder)) for row in read_file(path)]
+        limits = [n for n in (limit, source.limit) if n is not None]
         return rows[: min(limits)] if limits else rows

@@ -1,4 +1,4 @@
-"""What the Evaluator is told."""
+"""Settings of the Evaluator."""
 
 from pydantic import Field
 

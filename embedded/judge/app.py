@@ -93,8 +93,8 @@ def create_app(settings: Settings) -> FastAPI:
         usage = {"prompt_tokens": pieces, "completion_tokens": produced, "total_tokens": pieces + produced}
         common = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": settings.model_id}
         if request.stream:
-            wanted = usage if (request.stream_options or {}).get("include_usage") else None
-            return StreamingResponse(_frames(common, text, wanted), media_type="text/event-stream")
+            shown_usage = usage if (request.stream_options or {}).get("include_usage") else None
+            return StreamingResponse(_frames(common, text, shown_usage), media_type="text/event-stream")
         choice = {
             "index": 0,
             "message": {"role": "assistant", "content": text},

@@ -42,13 +42,13 @@ def find_texts(messages: list[dict[str, Any]]) -> tuple[str, str]:
     """Find (truth, answer) in the user messages. The answer may be empty, for a model may say nothing."""
     prompt = "\n".join(message_text(message) for message in messages if message.get("role") == "user")
     labels = list(_LABEL.finditer(prompt))
-    found: dict[str, str] = {}
+    parts: dict[str, str] = {}
     ends = [*(label.start() for label in labels[1:]), len(prompt)]
     for label, end in zip(labels, ends, strict=False):  # without a label there is nothing to end
         assert label.lastgroup is not None
-        found.setdefault(label.lastgroup, prompt[label.end() : end].strip())
-    if missing := [name for name, key in (("ground truth", "truth"), ("answer", "answer")) if key not in found]:
+        parts.setdefault(label.lastgroup, prompt[label.end() : end].strip())
+    if missing := [name for name, key in (("ground truth", "truth"), ("answer", "answer")) if key not in parts]:
         raise PromptError(f"no {' and no '.join(missing)} in the prompt; {HOW_TO}")
-    if not found["truth"]:
+    if not parts["truth"]:
         raise PromptError(f"the ground truth in the prompt is empty; {HOW_TO}")
-    return found["truth"], found["answer"]
+    return parts["truth"], parts["answer"]

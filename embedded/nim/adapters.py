@@ -14,7 +14,7 @@ from vllm.lora.request import LoRARequest
 from vllm.lora.resolver import LoRAResolver
 from vllm.v1.engine.async_llm import AsyncLLM
 
-from embedded.nim.shelf import NotServableError
+from embedded.nim.adapter_cache import NotServableError
 from embedded.nim.synchronizer import Synchronizer
 
 

@@ -23,12 +23,12 @@ from vllm.v1.executor import uniproc_executor as _executor  # noqa: F401
 from vllm.v1.metrics.prometheus import get_prometheus_registry
 from vllm.v1.worker import cpu_worker as _worker  # noqa: F401
 
-from embedded.nim import facade, lora_kernel
+from embedded.nim import lora_kernel, nim_routes
+from embedded.nim.adapter_cache import AdapterCache, read_shapes
 from embedded.nim.adapters import EntityStoreResolver, VllmAdapters
 from embedded.nim.arguments import vllm_arguments
-from embedded.nim.metrics import NimMetrics
+from embedded.nim.nim_metrics import NimMetrics
 from embedded.nim.settings import Settings
-from embedded.nim.shelf import Shelf, shapes_of
 from embedded.nim.synchronizer import Synchronizer, over_http
 
 GRACE_S = 2
@@ -38,7 +38,7 @@ def start_engine(settings: Settings) -> tuple[Namespace, AsyncLLM]:
     """Load the model in a forked child. ValueError, OSError or RuntimeError when it cannot be loaded."""
     parser = FlexibleArgumentParser()  # type: ignore[no-untyped-call]
     args = make_arg_parser(parser).parse_args(vllm_arguments(settings))
-    args.middleware = [f"{facade.__name__}.{facade.BothErrorShapes.__name__}"]
+    args.middleware = [f"{nim_routes.__name__}.{nim_routes.BothErrorShapes.__name__}"]
     engine_args = AsyncEngineArgs.from_cli_args(args)
     engine_args.distributed_executor_backend = "uni"
     config = engine_args.create_engine_config()
@@ -57,9 +57,9 @@ async def serve(settings: Settings, listening: socket.socket) -> None:
         await init_app_state(engine, app.state, args, tasks)
         async with httpx.AsyncClient(timeout=10) as client:
             synchronizer = _synchronizer(settings, app, engine, client)
-            facade.keep_only_served_routes(app)
+            nim_routes.keep_only_served_routes(app)
             metrics = NimMetrics(get_prometheus_registry(), settings.base_model, settings.max_num_seqs)
-            facade.add_routes(app, engine, metrics, synchronizer)
+            nim_routes.add_routes(app, engine, metrics, synchronizer)
             watching = asyncio.create_task(synchronizer.watch())
             try:
                 await _listen(settings, app, listening)
@@ -75,15 +75,15 @@ async def serve(settings: Settings, listening: socket.socket) -> None:
 
 def _synchronizer(settings: Settings, app: FastAPI, engine: AsyncLLM, client: httpx.AsyncClient) -> Synchronizer:
     models = app.state.openai_serving_models
-    shelf = Shelf(
+    cache = AdapterCache(
         settings.data_dir / "adapters",
         settings.data_store_url,
         settings.max_lora_rank,
         settings.lora_layers,
-        shapes_of(settings.model_path),
+        read_shapes(settings.model_path),
     )
     synchronizer = Synchronizer(
-        shelf,
+        cache,
         VllmAdapters(models, engine, settings.base_model),
         over_http(client, settings.entity_store_url, settings.base_model),
         interval_s=settings.refresh_interval_s,

@@ -50,7 +50,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "VLLM_LOGGING_LEVEL": settings.log_level,
-        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",  # lets vLLM ask our resolver; its routes are removed in facade.py
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",  # lets vLLM ask our resolver; its routes are removed in nim_routes.py
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # keeps the model in the engine's process; the engine has its own anyway
         # A call that a request forces is written by the tool's schema, as a NIM writes it; else only its frame is.
         "VLLM_ENFORCE_STRICT_TOOL_CALLING": "0",
@@ -64,10 +64,10 @@ def _log(level: str) -> None:
     """Send our own lines to stderr; vLLM and uvicorn see to theirs."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(levelname)s %(asctime)s [%(name)s] %(message)s", "%m-%d %H:%M:%S"))
-    ours = logging.getLogger("embedded")
-    ours.addHandler(handler)
-    ours.setLevel(level)
-    ours.propagate = False
+    package_logger = logging.getLogger("embedded")
+    package_logger.addHandler(handler)
+    package_logger.setLevel(level)
+    package_logger.propagate = False
 
 
 def _interrupt(_signal: int, _frame: Any) -> None:

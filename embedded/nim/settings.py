@@ -1,4 +1,4 @@
-"""What the NIM service is told. Imports nothing heavy: a wrong config is refused before vLLM is loaded."""
+"""Settings of the NIM service. Imports nothing heavy: a wrong config is refused before vLLM is loaded."""
 
 from typing import Literal
 

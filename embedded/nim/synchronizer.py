@@ -1,6 +1,6 @@
 """Keeps the served adapters equal to what the Entity Store announces.
 
-    watch()   every `refresh_interval_s`: read the catalogue, fetch what is new, load it, unload what is gone
+    watch()   every `refresh_interval_s`: read the index of adapters, fetch what is new, load it, unload what is gone
     seek(id)  at once, when a request names a model that is not loaded; together with all who ask at the same time
 
 When the Entity Store or the Data Store does not answer, what is served stays served. Each trouble is logged once, and
@@ -16,9 +16,9 @@ from typing import Protocol
 
 import httpx
 
-from embedded.nim import catalogue
-from embedded.nim.catalogue import Adapter, CatalogueError
-from embedded.nim.shelf import FilesUrlError, NotServableError, Shelf
+from embedded.nim import adapter_index
+from embedded.nim.adapter_cache import AdapterCache, FilesUrlError, NotServableError
+from embedded.nim.adapter_index import Adapter, AdapterIndexError
 
 logger = logging.getLogger(__name__)
 MISS_GAP_S = 0.25  # however many requests name unknown models, looks at the Entity Store are so far apart
@@ -46,18 +46,18 @@ class Synchronizer:
 
     def __init__(
         self,
-        shelf: Shelf,
+        cache: AdapterCache,
         host: Host,
         read: Callable[[], Awaitable[dict[str, Adapter]]],
         *,
         interval_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._shelf, self._host, self._read = shelf, host, read
+        self._cache, self._host, self._read = cache, host, read
         self._interval_s, self._clock = interval_s, clock
         self._lock = asyncio.Lock()  # one look at the stores at a time
         self._looked_at = float("-inf")
-        self._wanted: dict[str, Adapter] | None = None  # None: the Entity Store has not answered yet
+        self._announced: dict[str, Adapter] | None = None  # None: the Entity Store has not answered yet
         self._refused: dict[tuple[str, str], str] = {}  # (id, version) -> why it can never be served
         self._troubles: dict[str, str] = {}
         self._leaving: dict[Path, float] = {}
@@ -72,7 +72,7 @@ class Synchronizer:
             await asyncio.sleep(self._interval_s)
 
     async def refresh(self) -> None:
-        """One full turn: catalogue, files, loading, unloading."""
+        """One full turn: index, files, loading, unloading."""
         async with self._lock:
             await self._look()
         # Outside the lock: loading waits for requests that are just resolving the same id, and these wait in seek().
@@ -88,45 +88,45 @@ class Synchronizer:
             if self._looked_at < asked:  # nobody has looked since
                 await asyncio.sleep(max(0.0, self._looked_at + MISS_GAP_S - self._clock()))
                 await self._look()
-        adapter = (self._wanted or {}).get(adapter_id)
+        adapter = (self._announced or {}).get(adapter_id)
         if adapter is None:
             return None
         if reason := self.trouble(adapter_id):
             raise NotServableError(reason)
-        folder = self._shelf.place(adapter)
+        folder = self._cache.place(adapter)
         if self._former_weights_in_use(adapter_id, folder):
             raise NotServableError("requests on its former weights still run; try again")
         return folder
 
     def trouble(self, adapter_id: str) -> str | None:
         """Why an announced adapter is not served; None when it is, or is not announced."""
-        adapter = (self._wanted or {}).get(adapter_id)
+        adapter = (self._announced or {}).get(adapter_id)
         if adapter is None:
             return None
         return self._refused.get((adapter_id, adapter.version)) or self._troubles.get(adapter_id)
 
     async def _look(self) -> None:
-        """Read the catalogue and fetch the files of what is new."""
+        """Read the index of adapters and fetch the files of what is new."""
         self._looked_at = self._clock()
         try:
-            wanted = await self._read()
-        except CatalogueError as error:
+            announced = await self._read()
+        except AdapterIndexError as error:
             self._report("Entity Store", f"{error}; serving the adapters that are loaded")
             return
         self._report("Entity Store", None)
-        if self._wanted is None:
-            await asyncio.to_thread(self._shelf.sweep, {self._shelf.place(adapter) for adapter in wanted.values()})
-        for adapter_id in set(self._troubles) - set(wanted) - {"Entity Store"}:
+        if self._announced is None:
+            await asyncio.to_thread(self._cache.sweep, {self._cache.place(adapter) for adapter in announced.values()})
+        for adapter_id in set(self._troubles) - set(announced) - {"Entity Store"}:
             del self._troubles[adapter_id]
-        self._refused = {key: why for key, why in self._refused.items() if key[0] in wanted}
-        for adapter in wanted.values():
+        self._refused = {key: why for key, why in self._refused.items() if key[0] in announced}
+        for adapter in announced.values():
             if (adapter.id, adapter.version) not in self._refused:
                 await self._fetch(adapter)
-        self._wanted = wanted
+        self._announced = announced
 
     async def _fetch(self, adapter: Adapter) -> None:
         try:
-            await asyncio.to_thread(self._shelf.fetch, adapter)
+            await asyncio.to_thread(self._cache.fetch, adapter)
         except NotServableError as error:
             self._refuse(adapter, error)
         except FilesUrlError as error:
@@ -137,17 +137,17 @@ class Synchronizer:
             self._report(adapter.id, None)
 
     async def _publish(self) -> None:
-        """Load and unload until the host serves what is wanted and on the shelf."""
-        if self._wanted is None:
+        """Load and unload until the host serves what is announced and in the cache."""
+        if self._announced is None:
             return
-        wanted, now = self._wanted, self._clock()
+        announced, now = self._announced, self._clock()
         for adapter_id, folder in self._host.loaded().items():
-            if adapter_id not in wanted:
+            if adapter_id not in announced:
                 await self._host.unload(adapter_id)
                 self._leaving[folder] = now
                 logger.info("adapter %s is no longer announced: unloaded", adapter_id)
-        for adapter in wanted.values():
-            before, folder = self._host.loaded().get(adapter.id), self._shelf.place(adapter)
+        for adapter in announced.values():
+            before, folder = self._host.loaded().get(adapter.id), self._cache.place(adapter)
             if before == folder or self.trouble(adapter.id) is not None:
                 continue
             if before is not None:
@@ -164,7 +164,7 @@ class Synchronizer:
                 logger.info("adapter %s loaded", adapter.id)
         for folder in [folder for folder, since in self._leaving.items() if since < now - DISCARD_AFTER_S]:
             del self._leaving[folder]
-            await asyncio.to_thread(self._shelf.discard, folder)
+            await asyncio.to_thread(self._cache.discard, folder)
 
     def _former_weights_in_use(self, adapter_id: str, folder: Path) -> bool:
         # vLLM takes two adapters of one name in one batch for the same one, and its engine dies of it.
@@ -188,9 +188,9 @@ class Synchronizer:
 def over_http(
     client: httpx.AsyncClient, entity_store_url: str, base_model: str
 ) -> Callable[[], Awaitable[dict[str, Adapter]]]:
-    """`read` of the catalogue through `client`, for Synchronizer."""
+    """`read_index` through `client`, for Synchronizer."""
 
     async def read() -> dict[str, Adapter]:
-        return await catalogue.read(client, entity_store_url, base_model)
+        return await adapter_index.read_index(client, entity_store_url, base_model)
 
     return read

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pulumi
 
-from nemostack.kubectl.process import Access, NoAnswer, NotInstalled, call, gist
+from nemostack.kubectl.process import Access, NoAnswer, NotInstalled, call, summarize_stderr
 
 MISSING_PLUGIN = "getting credentials: exec: executable"
 """What kubectl says where the program that the kubeconfig names for the login is not installed."""
@@ -35,7 +35,9 @@ def is_administrator(kubeconfig: str) -> str | None:
             answer = call(Access(kubeconfig=path), arguments, request_s=REQUEST_S, within_s=CALL_S)
         except NoAnswer as error:
             return str(error)
-    return None if answer.code == 0 else gist(answer.err) or answer.out.strip() or f"exit code {answer.code}"
+    return (
+        None if answer.code == 0 else summarize_stderr(answer.err) or answer.out.strip() or f"exit code {answer.code}"
+    )
 
 
 async def wait_for_administrator(kubeconfig: str, within_s: float = WITHIN_S, pause_s: float = PAUSE_S) -> str:

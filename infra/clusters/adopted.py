@@ -17,11 +17,15 @@ from infra.clusters.capacity import GpuNode, gpu_nodes, gpu_problems, storage_pr
 from infra.clusters.cluster import Cluster, kubernetes_provider
 from infra.config.clusters import AdoptedCluster
 from infra.config.stack import ClusterStackConfig
-from nemostack.kubectl.process import Access, NoAnswer, NotInstalled, call, gist
+from nemostack.kubectl.process import Access, NoAnswer, NotInstalled, call, summarize_stderr
 
 REQUEST_S = 20.0
 READ_S = 90.0
 """A thousand nodes are read in chunks, each within REQUEST_S, all within READ_S."""
+CILIUM = "/apis/cilium.io/v2"
+ADDRESSES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+OF_API_SERVER = "labelSelector=kubernetes.io%2Fservice-name%3Dkubernetes"
+"""The Service under which the API server lists its own addresses."""
 START = {
     "minikube": "minikube start --driver=docker --container-runtime=docker --gpus=all",
     "existing": "start the cluster, or name another in existing.kubeconfig and existing.context",
@@ -104,25 +108,43 @@ def kubeconfig_path(target: str, settings: AdoptedCluster, root: Path) -> Path |
 
 def read(access: Access, kind: str) -> list[dict[str, Any]]:
     """Read all cluster-wide objects of a kind, e.g. `nodes`. Raises KubectlError."""
+    items: list[dict[str, Any]] = json.loads(get(access, kind, "-o", "json"))["items"]
+    return items
+
+
+def read_path(access: Access, path: str) -> dict[str, Any]:
+    """Read a path of the API; empty where the cluster does not have it. Raises KubectlError."""
     try:
-        answer = call(access, ["get", kind, "-o", "json"], request_s=REQUEST_S, within_s=READ_S)
+        answer: dict[str, Any] = json.loads(get(access, "--raw", path))
+    except KubectlError as error:
+        if "(NotFound)" in str(error):
+            return {}
+        raise
+    return answer
+
+
+def get(access: Access, *arguments: str) -> str:
+    """Run `kubectl get ARGUMENTS` and return its output. Raises KubectlError."""
+    try:
+        answer = call(access, ["get", *arguments], request_s=REQUEST_S, within_s=READ_S)
     except (NotInstalled, NoAnswer) as error:
         raise KubectlError(str(error)) from None
     if answer.code:
-        raise KubectlError(gist(answer.err).removeprefix("error: ") or f"kubectl ended with {answer.code}")
-    items: list[dict[str, Any]] = json.loads(answer.out)["items"]
-    return items
+        raise KubectlError(summarize_stderr(answer.err).removeprefix("error: ") or f"kubectl ended with {answer.code}")
+    return answer.out
 
 
 def verify(config: ClusterStackConfig, settings: AdoptedCluster, access: Access) -> list[GpuNode]:
     """Return the nodes with GPUs. Raises RunError with all problems of the cluster, one a line."""
     try:
-        nodes = gpu_nodes(read(access, "nodes"), settings.gpu_taints)
+        members = read(access, "nodes")
         classes = read(access, "storageclasses")
+        problems = cilium_problems(config, access, members)
     except KubectlError as error:
         message = f"{config.target}: cannot read the cluster ({access.place}): {error}: {START[config.target]}"
         raise pulumi.RunError(message) from None
-    problems = storage_problems(classes, config)
+    nodes = gpu_nodes(members, settings.gpu_taints)
+    problems += storage_problems(classes, config)
     if installs_gpu_software(config):
         pulumi.log.warn(
             f"GPUs of the cluster are not verified: prerequisites.gpu.software: {config.gpu_software} "
@@ -133,6 +155,29 @@ def verify(config: ClusterStackConfig, settings: AdoptedCluster, access: Access)
     if problems:
         raise pulumi.RunError("\n".join([f"the cluster ({access.place}) does not meet the requirements:", *problems]))
     return nodes
+
+
+def cilium_problems(config: ClusterStackConfig, access: Access, nodes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what is wrong where the API server is a node of Cilium, which the usual policies do not match.
+
+    The API server of a cloud's cluster is no node. Raises KubectlError.
+    """
+    if config.security.cilium or not config.security.network_policies:
+        return []
+    served = {resource["name"] for resource in read_path(access, CILIUM).get("resources", ())}
+    if "ciliumnetworkpolicies" not in served:
+        return []
+    slices = read_path(access, f"{ADDRESSES}?{OF_API_SERVER}").get("items", ())
+    servers = {address for part in slices for end in part["endpoints"] or () for address in end["addresses"]}
+    on_nodes = servers & {own["address"] for node in nodes for own in node["status"].get("addresses") or ()}
+    if not on_nodes:
+        return []
+    where = ", ".join(sorted(on_nodes))
+    problem = (
+        f"security.cilium: the API server is a node ({where}), which Cilium matches by no address, so that databases "
+        "and jobs could not reach it: security.cilium: true adds a policy that names it"
+    )
+    return [problem]
 
 
 def installs_gpu_software(config: ClusterStackConfig) -> bool:

@@ -1,4 +1,4 @@
-"""What storage classes can do, told from the objects of the API server. Pure."""
+"""The abilities of storage classes, read from the objects of the API server. Pure."""
 
 from collections.abc import Mapping
 from typing import Any

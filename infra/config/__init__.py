@@ -1,9 +1,11 @@
-"""The settings of a stack: typed, complete, refused with one clear line where they are wrong."""
+"""The settings of a stack: typed, complete, refused with one clear line where they are wrong.
+
+Reading and checking them needs no Pulumi; only `infra.config.secrets` does.
+"""
 
 from infra.config.load import load
 from infra.config.local import LocalSettings, LocalStackConfig
 from infra.config.rules.warnings import warnings
-from infra.config.secrets import secrets
 from infra.config.section import PROJECT
 from infra.config.stack import SECRET_KEYS, TARGETS, ClusterStackConfig
 from nemostack.errors import SettingsError
@@ -17,6 +19,5 @@ __all__ = [
     "LocalStackConfig",
     "SettingsError",
     "load",
-    "secrets",
     "warnings",
 ]

@@ -1,4 +1,4 @@
-"""Where the cluster comes from: one section per target. Cloud targets create or adopt it, the others adopt it."""
+"""The cluster of a stack: one section per target. Cloud targets create or adopt it, the others adopt it."""
 
 from typing import Annotated, Literal, Self
 

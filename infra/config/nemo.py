@@ -96,6 +96,10 @@ class NimLora(Section):
         default="entity-store",
         description="Adapter source: entity-store (NIM 1.x only), an HTTP URL, or an absolute path in the container",
     )
+    existing_claim: DnsLabel | None = Field(
+        default=None,
+        description="Existing PersistentVolumeClaim with adapters, mounted at peft_source; with deploy: chart only",
+    )
     refresh_interval_s: int = Field(default=30, ge=1, description="Seconds between checks for new adapters")
     max_gpu_loras: int = Field(default=8, ge=1, description="Maximum number of adapters in one batch")
     max_cpu_loras: int = Field(default=16, ge=1, description="Maximum number of adapters in memory")
@@ -106,6 +110,11 @@ class NimLora(Section):
     @model_validator(mode="after")
     def _fit(self) -> Self:
         self._in_order("max_gpu_loras", "max_cpu_loras")
+        if self.existing_claim and not self.peft_source.startswith("/"):
+            raise ValueError(
+                f"existing_claim is mounted as a directory, but peft_source is {self.peft_source!r}: set it to the "
+                "absolute path at which NIM shall find the adapters"
+            )
         return self
 
 
@@ -117,6 +126,21 @@ class NimCache(Section):
         default="ReadWriteOnce", description="ReadWriteMany: replicas share one volume; needs an RWX storage class"
     )
     existing_claim: DnsLabel | None = Field(default=None, description="Existing PersistentVolumeClaim to use instead")
+    engine: Literal["tensorrt_llm", "vllm"] | None = Field(
+        default=None,
+        description="With deploy: operator, download only profiles of this engine; default: of all engines",
+    )
+    profiles: tuple[str, ...] = Field(
+        default=(),
+        description="With deploy: operator, download exactly these profiles (list-model-profiles in the image shows "
+        "their IDs); default: all that match the number of GPUs, lora and engine",
+    )
+
+    @model_validator(mode="after")
+    def _selection(self) -> Self:
+        if self.engine and self.profiles:
+            raise ValueError("set either engine or profiles, not both")
+        return self
 
 
 class NimAutoscaling(Section):
@@ -197,6 +221,19 @@ class Nim(Section):
             raise ValueError(
                 f"disruption_budget ({self.disruption_budget}) must be below the replicas ({least}): "
                 "otherwise no node can be drained"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _by_one_way_only(self) -> Self:
+        if self.deploy == "operator" and self.lora and self.lora.existing_claim:
+            raise ValueError(
+                "lora.existing_claim: NIMService of the NIM operator mounts no further volume: deploy: chart"
+            )
+        if self.deploy == "chart" and (self.cache.engine or self.cache.profiles):
+            raise ValueError(
+                "cache.engine and cache.profiles select what the NIM operator downloads: deploy: operator, or set "
+                "NIM_MODEL_PROFILE in env"
             )
         return self
 

@@ -1,4 +1,4 @@
-"""How the services are reached and what may reach them: routes, policies, pod security; and what watches them."""
+"""Access to the services, and their observation: routes, network policies, pod security, Prometheus."""
 
 from typing import Literal, Self, get_args
 
@@ -99,9 +99,9 @@ class Routes(Section):
 
     def host(self, key: HostKey) -> str | None:
         """The host name of one of the four, None where no domain is set."""
-        said: str | None = getattr(self.hosts, key)
-        if said or not self.domain:
-            return said
+        chosen: str | None = getattr(self.hosts, key)
+        if chosen or not self.domain:
+            return chosen
         return f"{key.replace('_', '-')}.{self.domain}"
 
 
@@ -123,6 +123,11 @@ class Security(Section):
     api_server_cidrs: tuple[str, ...] = Field(
         default=("0.0.0.0/0",),
         description="Addresses of the API server, which some services call; network policies cannot select it by name",
+    )
+    cilium: bool = Field(
+        default=False,
+        description="Cilium of your own enforces policies (CRD ciliumnetworkpolicies.cilium.io): it selects the API "
+        "server, which is a node, by its entity only, not by an address",
     )
     node_local_dns: bool = Field(default=False, description="Also allow DNS to NodeLocal DNSCache, 169.254.20.10")
     clients: tuple[DnsLabel, ...] = Field(

@@ -1,4 +1,4 @@
-"""What the NeMo services stand on: charts, credentials, prerequisites, storage, Postgres, object store, MLflow."""
+"""The platform below the NeMo services: charts, credentials, prerequisites, storage, Postgres, object store, MLflow."""
 
 from typing import Literal, Self
 
@@ -118,7 +118,8 @@ class ExternalPostgres(Section):
     host: str = Field(min_length=1, description="Host name or address, as pods reach it")
     port: int = Field(default=5432, ge=1, le=65535, description="TCP port")
     ssl_mode: Literal["disable", "require", "verify-ca", "verify-full"] = Field(
-        default="require", description="sslmode of libpq; verify-* uses the CA certificates of the container image"
+        default="require",
+        description="sslmode of libpq; verify-* uses the CA certificates of the container image (Debian's path)",
     )
     uri_key: str | None = Field(
         default=None,
@@ -191,6 +192,12 @@ class Mlflow(Section):
 
     mode: Mode = Field(default="install", description="adopt: use the existing server at `url`; skip: no MLflow")
     url: str | None = Field(default=None, pattern=r"^https?://", description="URL of an adopted server")
+    image: str | None = Field(
+        default=None,
+        pattern=r"^[\w.-]+(:\d+)?(/[\w.-]+)+:[\w.-]+$",
+        description="Image of the server, repository:tag, in place of the chart's; object_store.kind: azure needs one "
+        "with the package azure-identity",
+    )
     replicas: int = Field(default=1, ge=1, description="Number of replicas; more than one needs an object store")
     allowed_hosts: tuple[str, ...] = Field(
         default=(), description="Additional host names to accept, besides those of the Service and the route"

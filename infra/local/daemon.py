@@ -3,7 +3,6 @@
 It restarts nothing (`autorestart=false`): what is down stays down until Pulumi is asked.
 """
 
-import fcntl
 import json
 import os
 import pwd
@@ -21,9 +20,10 @@ from typing import Any
 from supervisor.xmlrpc import SupervisorTransport
 
 from infra.local import processes
-from infra.local.folders import StackFolder, private, write
+from infra.local.folders import StackFolder, private
 from nemostack import proxies
 from nemostack.errors import LocalServiceError
+from nemostack.files import locked, write_atomically
 
 START_TIMEOUT_S = 20.0
 STOP_WAIT_S = 15
@@ -60,10 +60,7 @@ class Daemon:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Held while the set of programs changes: Pulumi creates several services at once."""
-        with open(
-            self.folder.supervisor / ".lock", "w", opener=lambda path, flags: os.open(path, flags, 0o600)
-        ) as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self.folder.supervisor / ".lock", mode=0o600):
             yield
 
     def call(self, method: str, *arguments: Any) -> Any:
@@ -87,7 +84,7 @@ class Daemon:
         processes.end(processes.session(self.session_record))
         self.folder.socket.unlink(missing_ok=True)
         config = self.folder.supervisor / "supervisord.conf"
-        write(config, self.config_text())
+        write_atomically(config, self.config_text(), mode=0o600)
         environment = dict(os.environ)  # what services inherit, less what launch.py keeps from them
         proxies.prepare(environment)
         done = subprocess.run(
@@ -107,8 +104,8 @@ class Daemon:
                 processes.record(self.session_record, int(self.call("getPID")))
                 return
             time.sleep(0.05)
-        said = (done.stdout + done.stderr).strip() or f"see {self.folder.logs / 'supervisord.log'}"
-        raise LocalServiceError(f"supervisord did not start in {self.folder.path}: {said}")
+        reason = (done.stdout + done.stderr).strip() or f"see {self.folder.logs / 'supervisord.log'}"
+        raise LocalServiceError(f"supervisord did not start in {self.folder.path}: {reason}")
 
     def config_text(self) -> str:
         """supervisord.conf."""
@@ -155,11 +152,12 @@ class Daemon:
     def start_service(self, service: str, spec: dict[str, Any]) -> None:
         """Write a service's files and start it. `spec` is what launch.py reads, and the service's `settings`."""
         private(self.folder.data / service)
-        write(self.folder.config / f"{service}.json", spec["settings"] + "\n")
+        write_atomically(self.folder.config / f"{service}.json", spec["settings"] + "\n", mode=0o600)
         launch = self.folder.programs / f"{service}.json"
-        write(launch, json.dumps(spec | {"record": str(self.record_of(service))}, indent=2) + "\n")
+        text = json.dumps(spec | {"record": str(self.record_of(service))}, indent=2) + "\n"
+        write_atomically(launch, text, mode=0o600)
         with self.lock():
-            write(self.folder.programs / f"{service}.conf", self.program_text(service, launch))
+            write_atomically(self.folder.programs / f"{service}.conf", self.program_text(service, launch), mode=0o600)
             self.call("reloadConfig")
             self.call("addProcessGroup", service)
         self.call("startProcess", service, False)

@@ -1,4 +1,4 @@
-"""Where a local stack keeps its things, and how its files are written: readable by their owner alone.
+"""The folder of a local stack, and its files, which only their owner can read.
 
 <stack folder>/supervisor/   supervisord's configuration, one file a service; gone after destroy
 <stack folder>/config/       the settings of each service as JSON; gone after destroy
@@ -90,11 +90,3 @@ def private(folder: Path) -> None:
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
         raise LocalServiceError(f"{folder} is not a folder of this user: remove it and try again")
     folder.chmod(0o700)
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file that its owner alone can read, at once."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # mkstemp makes it 0600
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    Path(name).replace(path)

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import psutil
 
-from infra.local.folders import write
+from nemostack.files import write_atomically
 
 CLOCK_SLACK_S = 5.0
 
 
 def record(path: Path, pid: int) -> None:
     """Remember a leader by its pid and start time."""
-    write(path, json.dumps({"pid": pid, "started": psutil.Process(pid).create_time()}))
+    write_atomically(path, json.dumps({"pid": pid, "started": psutil.Process(pid).create_time()}), mode=0o600)
 
 
 def members(path: Path, group_of: Callable[[int], int]) -> list[psutil.Process]:
@@ -32,14 +32,14 @@ def members(path: Path, group_of: Callable[[int], int]) -> list[psutil.Process]:
         return []
     if started < psutil.boot_time() - CLOCK_SLACK_S or not same_process_or_gone(pid, started):
         return []
-    found = []
+    members = []
     for process in psutil.process_iter():
         try:
             if group_of(process.pid) == pid and process.create_time() >= started - CLOCK_SLACK_S and is_alive(process):
-                found.append(process)
+                members.append(process)
         except (psutil.Error, OSError):
             continue
-    return found
+    return members
 
 
 def same_process_or_gone(pid: int, started: float) -> bool:

@@ -114,8 +114,8 @@ class SupervisorProvider(ResourceProvider):
         ]
         daemon = Daemon(StackFolder(Path(news["folder"])))
         own = {process.pid for process in processes.session(daemon.session_record)}
-        wanted = {service: int(port) for service, port in news["ports"].items()}
-        failures += [CheckFailure("", line) for line in ports.conflicts(wanted, own)]
+        port_of_service = {service: int(port) for service, port in news["ports"].items()}
+        failures += [CheckFailure("", line) for line in ports.conflicts(port_of_service, own)]
         return CheckResult(news, failures)
 
     def diff(self, _id: str, olds: Props, news: Props) -> DiffResult:
@@ -126,13 +126,11 @@ class SupervisorProvider(ResourceProvider):
 
     @without_traceback
     def create(self, props: Props) -> CreateResult:
-        """Start it."""
         Daemon(StackFolder(Path(props["folder"]))).start()
         return CreateResult(props["folder"], kept(props, SUPERVISOR_INPUTS))
 
     @without_traceback
     def update(self, _id: str, _olds: Props, news: Props) -> UpdateResult:
-        """Start it again."""
         Daemon(StackFolder(Path(news["folder"]))).start()
         return UpdateResult(kept(news, SUPERVISOR_INPUTS))
 

@@ -1,4 +1,4 @@
-"""What runs in a local stack: a pure function from settings to service specifications.
+"""The services of a local stack: a pure function from settings to service specifications.
 
 Ports follow each other from `base_port`. The gateway stands for the ingress of a cluster: Entity Store, Customizer
 and Evaluator share its address, while NIM and Data Store have their own (their paths collide with theirs).

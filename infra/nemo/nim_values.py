@@ -1,21 +1,26 @@
-"""What one NIM is made from, by either way: values of chart nim-llm, or specs of NIMCache and NIMService. Pure.
+"""The specification of one NIM: values of the chart nim-llm, or specs of NIMCache and NIMService. Pure.
 
 Key names were read in public copies of nim-llm 1.13.1 (the pinned version is newer: UNVERIFIED that no key changed)
 and in the NIM operator's CRDs. Both ways end in a Service called like the NIM on port 8000, with the label by which
 the NIM proxy finds it. Neither way knows topology spread constraints; a preference to be apart does the same job.
 """
 
+import hashlib
+import json
 from typing import Any
 
 from infra import names
-from infra.cluster.placement import cache_node_selector, gpu_resource, nim_selector, tolerations
+from infra.config import addresses
 from infra.config.nemo import Nim, NimAutoscaling, NimLora
 from infra.config.stack import ClusterStackConfig
 from infra.nemo.values import Surroundings
+from infra.platform.placement import cache_node_selector, gpu_resource, nim_selector, tolerations
 
 Values = dict[str, Any]
 
 PROXY_LABELS = {"app.nvidia.com/nim-type": "inference"}
+ADAPTERS = "adapters"
+"""Name of the volume with LoRA adapters."""
 PROBE_PERIOD_S = 10
 TOPOLOGY = {"zone": "topology.kubernetes.io/zone", "node": "kubernetes.io/hostname"}
 REQUESTS = {"cpu": "2", "memory": "8Gi"}
@@ -67,6 +72,9 @@ def chart_values(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> 
         "metrics": {"serviceMonitor": {"enabled": False}},  # ours is in monitoring.py: the chart's counts pods twice
         "ingress": {"enabled": False},
     }
+    if nim.lora and nim.lora.existing_claim:
+        found["extraVolumes"] = {ADAPTERS: {"persistentVolumeClaim": {"claimName": nim.lora.existing_claim}}}
+        found["extraVolumeMounts"] = {ADAPTERS: {"mountPath": nim.lora.peft_source}}
     if scaled:
         found["autoscaling"] = {
             "enabled": True,
@@ -96,17 +104,10 @@ def chart_volume(nim: Nim, around: Surroundings) -> Values:
 def cache_spec(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> Values:
     """Spec of the NIMCache, whose job fills the volume before the NIM starts.
 
-    The job stands on the same taints as the NIM. `lora` picks a profile that can load adapters.
+    The job stands on the same taints as the NIM.
     """
     cache = nim.cache
-    model: Values = {"lora": True} if nim.lora else {}
-    if nim.gpus > 1:
-        model["tensorParallelism"] = str(nim.gpus)
-    volume: Values = {
-        "create": True,
-        "size": cache.size,
-        "volumeAccessMode": cache.access_mode,
-    }
+    volume: Values = {"create": True, "size": cache.size, "volumeAccessMode": cache.access_mode}
     if storage_class := volume_class(nim, around):
         volume["storageClass"] = storage_class
     if cache.existing_claim:
@@ -117,13 +118,41 @@ def cache_spec(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> Va
         "authSecret": around.credentials.ngc,
     }
     found: Values = {
-        "source": {"ngc": source | ({"model": model} if model else {})},
+        "source": {"ngc": source | {"model": cached_profiles(nim)}},
         "storage": {"pvc": volume},
         "tolerations": tolerations(config),
     }
     if (selector := cache_node_selector(config, nim)) is not None:
         found["nodeSelector"] = selector
     return found
+
+
+def cached_profiles(nim: Nim) -> Values:
+    """Return which profiles of the image the job downloads.
+
+    The operator downloads every profile that matches, and compares the number of GPUs and the engine only where they
+    are given: with less said the engines of all GPUs and numbers of GPUs land on the volume. Its webhook takes names of
+    profiles alone.
+    """
+    if nim.cache.profiles:
+        return {"profiles": list(nim.cache.profiles)}
+    found: Values = {"tensorParallelism": str(nim.gpus)}
+    if nim.lora:
+        found["lora"] = True
+    if nim.cache.engine:
+        found["engine"] = nim.cache.engine
+    return found
+
+
+def cache_name(nim: Nim, spec: Values) -> str:
+    """Return the name of the NIMCache with this spec.
+
+    The operator refuses every change of a NIMCache. With its content in the name, a change makes another one: Pulumi
+    fills it, switches the NIMService to it and then deletes the old one with its volume. The operator appends to the
+    name where it names a job, whose names end at 63 characters.
+    """
+    digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
+    return f"{nim.name[:45]}-{digest[:8]}"
 
 
 def service_spec(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> Values:
@@ -143,7 +172,7 @@ def service_spec(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> 
             "pullSecrets": [around.credentials.pull],
         },
         "authSecret": around.credentials.ngc,
-        "storage": {"nimCache": {"name": nim.name}},
+        "storage": {"nimCache": {"name": cache_name(nim, cache_spec(config, nim, around))}},
         "env": environment(config, nim),
         "resources": resources(config, nim),
         "tolerations": tolerations(config),
@@ -177,7 +206,7 @@ def adapters(config: ClusterStackConfig, lora: NimLora) -> dict[str, str]:
     """Environment that makes a NIM load adapters: from where, how often it looks, how many at once."""
     by_service = lora.peft_source == "entity-store"
     return {
-        "NIM_PEFT_SOURCE": names.url(config, names.ENTITY_STORE) if by_service else lora.peft_source,
+        "NIM_PEFT_SOURCE": addresses.url(config, names.ENTITY_STORE) if by_service else lora.peft_source,
         "NIM_PEFT_REFRESH_INTERVAL": str(lora.refresh_interval_s),
         "NIM_MAX_GPU_LORAS": str(lora.max_gpu_loras),
         "NIM_MAX_CPU_LORAS": str(lora.max_cpu_loras),

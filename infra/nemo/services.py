@@ -6,17 +6,17 @@ use: each is generated once and kept as a Pulumi secret. NIMs are nims.py, datab
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra import names
+from infra.config import addresses
 from infra.config.stack import ClusterStackConfig
 from infra.names import Service
 from infra.nemo.values import Surroundings, UmbrellaRelease, bundled_secret, releases, values
 from infra.platform import endpoints
-from infra.platform.helm import MINUTES, ChartStore
+from infra.platform.helm import MINUTES, REVISION, ChartStore, revision
 from infra.platform.passwords import GeneratedPassword
 from infra.versions import NEMO
 
@@ -36,7 +36,6 @@ DEPLOYMENTS = {
     "customizer": ("nemo-nemo-operator-controller-manager", "nemo-customizer"),
 }
 """Deployments of services that have more than one; the others' are called like their Service."""
-REVISION = "nemostack.io/revision"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +138,7 @@ class NemoServices(pulumi.ComponentResource):
     def _secret(
         self, config: ClusterStackConfig, service: Service, name: str, data: Mapping[str, str | pulumi.Output[str]]
     ) -> kubernetes.core.v1.Secret:
-        namespace = names.namespace(config, service)
+        namespace = addresses.namespace(config, service)
         return kubernetes.core.v1.Secret(
             f"{namespace}/{name}",
             metadata={"name": name, "namespace": namespace},
@@ -151,9 +150,3 @@ class NemoServices(pulumi.ComponentResource):
 def timeout_s(config: ClusterStackConfig, services: Sequence[Service]) -> int:
     """Seconds to wait until services run."""
     return TIMEOUT_S + (PER_TARGET_S * len(config.customizer.targets) if names.CUSTOMIZER in services else 0)
-
-
-def revision(status: Any) -> str:
-    """Number of a release's revision, as text."""
-    found = status.get("revision") if isinstance(status, dict) else getattr(status, "revision", None)
-    return str(found or 0)

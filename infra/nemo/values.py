@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra import names
-from infra.cluster.placement import tolerations, training_selector
+from infra.config import addresses
 from infra.config.stack import ClusterStackConfig
 from infra.names import Service
 from infra.nemo.customization import customization
 from infra.nemo.wiring import HF_API, wiring
 from infra.platform import endpoints
 from infra.platform.credentials import CredentialNames
+from infra.platform.operators import without_cpu_limit
+from infra.platform.placement import tolerations, training_selector
 from infra.versions import KUBE_RBAC_PROXY
 
 Values = dict[str, Any]
@@ -92,8 +94,8 @@ class UmbrellaRelease:
 def releases(config: ClusterStackConfig) -> tuple[UmbrellaRelease, ...]:
     """Return the releases: one for each namespace that has services, in the order in which they need each other."""
     grouped: dict[str, list[Service]] = {}
-    for service in names.services(config):
-        grouped.setdefault(names.namespace(config, service), []).append(service)
+    for service in addresses.services(config):
+        grouped.setdefault(addresses.namespace(config, service), []).append(service)
     return tuple(UmbrellaRelease(namespace=space, services=tuple(found)) for space, found in grouped.items())
 
 
@@ -173,7 +175,7 @@ def bundled_secret(service: Service) -> str:
 def driver_env(config: ClusterStackConfig, service: Service) -> dict[str, str]:
     """Environment that makes libpq use TLS as said. That every service's driver follows it is UNVERIFIED."""
     found = endpoints.databases(config).get(service.key)
-    return {"PGSSLMODE": found.ssl_mode} if found else {}
+    return found.tls_environment if found else {}
 
 
 def data_store(config: ClusterStackConfig, around: Surroundings) -> Values:
@@ -266,7 +268,7 @@ def evaluator(config: ClusterStackConfig, _: Surroundings) -> Values:
     """Values of the Evaluator. Its service account keeps its token, by which the jobs service knows it."""
     return {
         "resources": LARGE,
-        "dbMigration": {"resources": SMALL},
+        "dbMigration": {"resources": without_cpu_limit(SMALL)},
         "env": driver_env(config, names.EVALUATOR),
         # it starts as soon as the jobs service answers, which may take longer than the chart's half minute
         "livenessProbe": {"initialDelaySeconds": 60, "failureThreshold": 30},
@@ -288,7 +290,7 @@ def core(config: ClusterStackConfig, around: Surroundings) -> Values:
     }
     # The chart tells the jobs service where the Data Store is only if both are in one release. That it reads this
     # variable, as the Evaluator does, is UNVERIFIED.
-    known = {"NEMO_MICROSERVICES_DATASTORE_URL": names.url(config, names.DATA_STORE) + HF_API}
+    known = {"NEMO_MICROSERVICES_DATASTORE_URL": addresses.url(config, names.DATA_STORE) + HF_API}
     env = [{"name": key, "value": value} for key, value in (known | driver_env(config, names.CORE)).items()]
     return {
         "config": {
@@ -328,9 +330,8 @@ def entity_database(config: ClusterStackConfig) -> Values:
 
 
 def guardrails(config: ClusterStackConfig, _: Surroundings) -> Values:
-    """Values of Guardrails."""
     found: Values = {
-        "resources": LARGE,
+        "resources": without_cpu_limit(LARGE),
         "serviceAccount": {"automount": False},
         "env": driver_env(config, names.GUARDRAILS),
     }

@@ -1,1 +1,1 @@
-"""What the NeMo services stand on: operators, Postgres, object store, MLflow, routes, policies, monitoring."""
+"""The platform below the NeMo services: operators, Postgres, object store, MLflow, routes, policies, monitoring."""

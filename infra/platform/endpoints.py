@@ -6,6 +6,7 @@ What makes them (postgres.py, object_store.py) and what uses them (values of the
 from dataclasses import dataclass
 
 from infra import names
+from infra.config import addresses
 from infra.config.platform import ExternalDatabase
 from infra.config.stack import ClusterStackConfig
 
@@ -14,10 +15,13 @@ URI_KEY = "uri"
 ACCESS_KEY = "access_key"
 SECRET_KEY = "secret_key"
 
+CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+"""The authorities that Debian and Ubuntu trust. That NVIDIA's images have the file is UNVERIFIED."""
+
 WITH_DATABASE = ("data_store", "entity_store", "customizer", "evaluator", "core", "guardrails")
 
 
-IN_CLUSTER = names.host(names.OBJECT_STORE_SERVICE, names.OBJECT_STORE_NAMESPACE)
+IN_CLUSTER = addresses.host(names.OBJECT_STORE_SERVICE, names.OBJECT_STORE_NAMESPACE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,16 @@ class Database:
     secret: str
     ssl_mode: str
     uri_key: str | None = None
+
+    @property
+    def tls_environment(self) -> dict[str, str]:
+        """Environment that tells libpq and drivers that follow it how to use TLS.
+
+        Without a file of authorities libpq looks for one in the user's home and refuses to connect.
+        """
+        if self.ssl_mode not in ("verify-ca", "verify-full"):
+            return {"PGSSLMODE": self.ssl_mode}
+        return {"PGSSLMODE": self.ssl_mode, "PGSSLROOTCERT": CA_BUNDLE}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +79,8 @@ def databases(config: ClusterStackConfig) -> dict[str, Database]:
     if config.postgres.kind == "bundled":
         return {}
     owners = [
-        (service.key, service.database, names.namespace(config, service))
-        for service in names.services(config)
+        (service.key, service.database, addresses.namespace(config, service))
+        for service in addresses.services(config)
         if service.key in WITH_DATABASE
     ]
     owners += [("mlflow", "mlflow", names.MLFLOW_NAMESPACE)] if config.mlflow.mode == "install" else []
@@ -77,7 +91,7 @@ def database(config: ClusterStackConfig, service: str, default: str, namespace: 
     """Return the database of one service; `default`: its name, its user and the beginning of its Secret's name."""
     external = config.postgres.external
     if external is None:
-        host = names.host(f"{names.POSTGRES_CLUSTER}-rw", names.POSTGRES_NAMESPACE)
+        host = addresses.host(f"{names.POSTGRES_CLUSTER}-rw", names.POSTGRES_NAMESPACE)
         return Database(
             service=service,
             namespace=namespace,
@@ -104,14 +118,14 @@ def database(config: ClusterStackConfig, service: str, default: str, namespace: 
 
 def readers(config: ClusterStackConfig, database: Database) -> tuple[str, ...]:
     """Namespaces that need the Secret of a database: its service's, and the jobs service's for the Entity Store."""
-    also = [names.namespace(config, names.CORE)] if database.service == "entity_store" else []
-    running = names.CORE in names.services(config)
+    also = [addresses.namespace(config, names.CORE)] if database.service == "entity_store" else []
+    running = names.CORE in addresses.services(config)
     return tuple(dict.fromkeys([database.namespace, *(also if running else [])]))
 
 
 def bucket_readers(config: ClusterStackConfig) -> tuple[str, ...]:
     """Namespaces that need the Secret of the bucket: Data Store's and MLflow's."""
-    found = [names.namespace(config, names.DATA_STORE)] if config.services.data_store else []
+    found = [addresses.namespace(config, names.DATA_STORE)] if config.services.data_store else []
     found += [names.MLFLOW_NAMESPACE] if config.mlflow.mode == "install" else []
     return tuple(dict.fromkeys(found))
 

@@ -5,12 +5,15 @@ from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
+import yaml
 
 from infra.config.platform import Charts
 from infra.names import NGC_USER
 from infra.versions import Chart
 
 MINUTES = 60
+REVISION = "nemostack.io/revision"
+"""Annotation of an object of a release that is patched: a new revision repeats the patch."""
 
 
 class ChartStore:
@@ -44,7 +47,11 @@ class ChartStore:
         folder = self.folder
         assert folder is not None
         packed = folder / f"{chart.name}-{version}.tgz"
-        return {"chart": str(packed if packed.is_file() else folder / chart.name), "version": version}
+        if packed.is_file():
+            return {"chart": str(packed), "version": version}
+        unpacked = folder / chart.name
+        check_version(unpacked, chart, version)
+        return {"chart": str(unpacked), "version": version}
 
     def release(
         self,
@@ -72,4 +79,26 @@ class ChartStore:
             cleanup_on_fail=True,
             opts=opts,
             **self.reference(chart),
+        )
+
+
+def revision(status: Any) -> str:
+    """Number of a release's revision, as text."""
+    found = status.get("revision") if isinstance(status, dict) else getattr(status, "revision", None)
+    return str(found or 0)
+
+
+def check_version(unpacked: Path, chart: Chart, version: str) -> None:
+    """Compare the version of a chart in a folder with the one to deploy. Raises RunError if they differ.
+
+    Pulumi deploys whatever the folder holds and ignores the version that it is asked for.
+    """
+    file = unpacked / "Chart.yaml"
+    if not file.is_file():
+        return  # Pulumi says that there is no chart
+    held = str((yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("version"))
+    if held.removeprefix("v") != version.removeprefix("v"):
+        raise pulumi.RunError(
+            f"charts.source: {unpacked} holds version {held} of {chart.name}, but {version} is to be deployed: put "
+            f"that version there, or set charts.versions: {{{chart.name}: {held}}}"
         )

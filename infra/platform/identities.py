@@ -1,4 +1,4 @@
-"""Who opens the bucket with keys, and who by an identity that the cloud gives to pods. Pure.
+"""Access to the bucket: by keys, or by an identity that the cloud gives to pods. Pure.
 
 The Data Store takes keys only. MLflow needs none on GKE and AKS, where annotations of its service account tell, and on
 EKS, where an association outside of the cluster does.

@@ -12,6 +12,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra import names
+from infra.config import addresses
 from infra.config.stack import ClusterStackConfig
 from infra.platform import endpoints, identities
 from infra.platform.helm import ChartStore
@@ -61,7 +62,12 @@ class Mlflow(pulumi.ComponentResource):
 
     def _release(self) -> pulumi.Resource:
         config, args = self.args.config, self.args
-        before: list[pulumi.Resource] = [*args.after, self._secret(FLASK_SECRET, {FLASK_KEY: self._password("flask")})]
+        # the chart gives this Secret to the migration too, whose environment has no value of its own
+        database = endpoints.databases(config).get("mlflow")
+        tls = database.tls_environment if database else {}
+        server = {key: pulumi.Output.from_input(value) for key, value in tls.items()}
+        server[FLASK_KEY] = self._password("flask")
+        before: list[pulumi.Resource] = [*args.after, self._secret(FLASK_SECRET, server)]
         if config.mlflow.basic_auth:
             login = {"username": pulumi.Output.from_input(ADMIN), "password": self._password("admin")}
             before.append(self._secret(names.MLFLOW_ADMIN_SECRET, login))
@@ -103,6 +109,11 @@ class Mlflow(pulumi.ComponentResource):
         )
 
 
+def has_metrics(config: ClusterStackConfig) -> bool:
+    """Tell whether Prometheus collects the server's metrics. They are behind the login, which the chart cannot give."""
+    return config.observability.prometheus != "skip" and not config.mlflow.basic_auth
+
+
 def needs_volume(config: ClusterStackConfig) -> bool:
     """Tell whether runs or artifacts have no other place than a volume."""
     return "mlflow" not in endpoints.databases(config) or endpoints.bucket(config) is None
@@ -124,13 +135,14 @@ def mlflow_values(config: ClusterStackConfig, annotations: Mapping[str, pulumi.I
             "runAsNonRoot": True,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
+        **({"image": image(config.mlflow.image)} if config.mlflow.image else {}),
         "resources": resources("250m", "1Gi", "2Gi"),
         "serverAllowedHosts": allowed_hosts(public, config.mlflow.allowed_hosts),
         "corsAllowedOrigins": [origin] if public else [],
         "artifactRoot": artifacts(config, annotations),
         "extraEnvVars": environment(config, annotations),
         "serviceMonitor": {
-            "enabled": watched.prometheus != "skip",
+            "enabled": has_metrics(config),
             "namespace": names.MLFLOW_NAMESPACE,
             "labels": {"release": watched.release_label},
             "useServicePort": True,  # the chart's other field compares the Service's port with the container's
@@ -140,7 +152,7 @@ def mlflow_values(config: ClusterStackConfig, annotations: Mapping[str, pulumi.I
     if "azure.workload.identity/client-id" in annotations:
         values["extraPodLabels"] = {"azure.workload.identity/use": "true"}
     volumes: dict[str, dict[str, Any]] = {}
-    if watched.prometheus != "skip":
+    if has_metrics(config):
         volumes[METRICS] = {"name": "metrics", "emptyDir": {}}  # the root file system is read-only
     if needs_volume(config):
         values["strategy"] = {"type": "Recreate"}  # a second pod would wait for the first one's volume
@@ -150,10 +162,16 @@ def mlflow_values(config: ClusterStackConfig, annotations: Mapping[str, pulumi.I
     return values
 
 
+def image(reference: str) -> dict[str, str]:
+    """Return the chart's values of an image, given as repository:tag."""
+    repository, _, tag = reference.rpartition(":")
+    return {"repository": repository, "tag": tag}
+
+
 def allowed_hosts(public: str | None, further: Sequence[str]) -> list[str]:
     """Host headers that the server answers to; it refuses all others, to keep pages of other sites out."""
     service, namespace = names.MLFLOW_SERVICE, names.MLFLOW_NAMESPACE
-    forms = [service, f"{service}.{namespace}", f"{service}.{namespace}.svc", names.host(service, namespace)]
+    forms = [service, f"{service}.{namespace}", f"{service}.{namespace}.svc", addresses.host(service, namespace)]
     hosts = [*forms, *([public] if public else []), *further]
     with_port = [f"{host}:*" for host in hosts if ":" not in host and "*" not in host]
     return list(dict.fromkeys([*hosts, *with_port, *LOCAL_HOSTS, *PRIVATE_ADDRESSES]))
@@ -210,9 +228,7 @@ def environment(config: ClusterStackConfig, annotations: Mapping[str, Any]) -> d
     database, bucket = endpoints.databases(config).get("mlflow"), endpoints.bucket(config)
     found: dict[str, str] = {}
     if database is not None:
-        found["PGSSLMODE"] = database.ssl_mode
-        if database.ssl_mode == "verify-full":
-            found["PGSSLROOTCERT"] = "system"  # libpq would look for a file, and takes `system` for no weaker mode
+        found |= database.tls_environment
     if bucket is None or bucket.kind == "azure" or (bucket.kind == "gcs" and annotations):
         return found
     if bucket.region or bucket.kind == "in-cluster":

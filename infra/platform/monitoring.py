@@ -1,4 +1,4 @@
-"""What watches the stack: monitors for what the charts leave out, a Grafana dashboard, Prometheus and Grafana on wish.
+"""Monitoring of the stack: monitors that the charts leave out, a Grafana dashboard, Prometheus and Grafana on wish.
 
 Charts make monitors of their own for the Data Store, MLflow and the GPU operator's DCGM exporter. The other services
 (Entity Store, Customizer, Evaluator, jobs, Guardrails) have no page of metrics: they can only push them by
@@ -15,6 +15,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra import names
+from infra.config import addresses
 from infra.config.clusters import CloudCluster
 from infra.config.stack import ClusterStackConfig
 from infra.platform.helm import ChartStore
@@ -121,13 +122,13 @@ def monitors(config: ClusterStackConfig) -> list[Object]:
     if config.services.nim_proxy:
         # the chart's own carries a fixed label, by which only a Prometheus called `prometheus` would find it
         labels = {"app.kubernetes.io/instance": names.RELEASE}
-        spec = where([names.namespace(config, names.NIM_PROXY)], {"matchLabels": labels})
+        spec = where([addresses.namespace(config, names.NIM_PROXY)], {"matchLabels": labels})
         endpoints = [{"port": "metrics", "path": "/v1/metrics"}]
         found.append(monitor(config, "ServiceMonitor", "nim-proxy", spec | {"endpoints": endpoints}))
     if config.postgres.kind == "cloudnative-pg":
         spec = where([names.POSTGRES_NAMESPACE], {"matchLabels": {"cnpg.io/cluster": names.POSTGRES_CLUSTER}})
         found.append(monitor(config, "PodMonitor", "postgres", spec | pods({"port": "metrics"})))
-    if names.ENVOY_NAMESPACE in names.foundation(config):
+    if names.ENVOY_NAMESPACE in addresses.foundation(config):
         labels = {"app.kubernetes.io/name": "envoy", "app.kubernetes.io/component": "proxy"}
         spec = where([names.ENVOY_NAMESPACE], {"matchLabels": labels})
         found.append(
@@ -146,7 +147,7 @@ def nims(config: ClusterStackConfig) -> Object:
         "operator": "In",
         "values": sorted(nim.name for nim in config.nims),
     }
-    spec = where(sorted({names.namespace(config, nim) for nim in config.nims}), {"matchExpressions": [named]})
+    spec = where(sorted({addresses.namespace(config, nim) for nim in config.nims}), {"matchExpressions": [named]})
     instance = {"sourceLabels": ["__meta_kubernetes_pod_label_app_kubernetes_io_instance"], "targetLabel": "nim"}
     ways = [{"port": port, "path": "/v1/metrics", "relabelings": [instance]} for port in ("http-openai", "api")]
     return monitor(config, "PodMonitor", "nims", spec | pods(*ways))
@@ -176,6 +177,8 @@ def prometheus_values(config: ClusterStackConfig, storage_class: str | None) -> 
     if storage_class:
         claim["storageClassName"] = storage_class
     ours = not isinstance(config.cluster, CloudCluster)
+    # GKE's DNS is kube-dns, which has its metrics elsewhere than CoreDNS
+    dns = {"coreDns": {"enabled": False}, "kubeDns": {"enabled": True}} if config.target == "gke" else {}
     return {
         "fullnameOverride": config.observability.release_label,
         "grafana": {
@@ -194,6 +197,7 @@ def prometheus_values(config: ClusterStackConfig, storage_class: str | None) -> 
             }
         },
         **{part: {"enabled": ours} for part in CONTROL_PLANE},
+        **dns,
     }
 
 

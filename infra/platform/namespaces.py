@@ -1,8 +1,9 @@
 """All namespaces of a stack, each with its Pod Security labels, default requests, and Secrets of credentials.
 
 Pod Security: `security.pod_security` is enforced where a chart can meet it. The NeMo services' pods cannot meet
-`restricted` (their init containers set no security context, the Evaluator's migration runs as root), so `baseline` is
-the most that is enforced there; `restricted` is warned about and audited everywhere.
+`restricted` (their init containers set no security context, the Evaluator's migration runs as root), nor can those of
+the NIM operator (version 3.1.2 sets no seccomp profile and no security context of containers), so `baseline` is the
+most that is enforced there; `restricted` is warned about and audited everywhere.
 
 Namespaces that exist before the stack (`namespaces.adopt`) are verified and given the same labels, which are taken back
 when the stack goes; the namespaces stay. A label that somebody else has set to another value stops the run.
@@ -16,6 +17,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra import names
+from infra.config import addresses
 from infra.config.stack import ClusterStackConfig
 from infra.platform.credentials import CredentialNames, credential_names, docker_config, required
 
@@ -33,13 +35,14 @@ class NamespacesArgs:
 
 def pod_security(config: ClusterStackConfig) -> dict[str, str]:
     """Namespace -> Pod Security level that is enforced there."""
-    said = config.security.pod_security
-    with_services = {names.namespace(config, service) for service in names.services(config)}
-    ours = {
-        namespace: "baseline" if said == "restricted" and namespace in with_services else said
-        for namespace in names.namespaces(config)
+    level = config.security.pod_security
+    below_restricted = {addresses.namespace(config, service) for service in addresses.services(config)}
+    below_restricted |= {addresses.namespace(config, nim) for nim in config.nims if nim.deploy == "operator"}
+    levels = {
+        namespace: "baseline" if level == "restricted" and namespace in below_restricted else level
+        for namespace in addresses.namespaces(config)
     }
-    return names.foundation(config) | ours
+    return addresses.foundation(config) | levels
 
 
 def labels(level: str) -> dict[str, str]:
@@ -84,7 +87,7 @@ class Namespaces(pulumi.ComponentResource):
         self.credentials = credential_names(config, args.secrets)
         self.of = {namespace: self._namespace(config, namespace, level) for namespace, level in levels.items()}
         self.inside = {namespace: [made] for namespace, made in self.of.items()}
-        for namespace in names.namespaces(config):
+        for namespace in addresses.namespaces(config):
             self.inside[namespace].append(
                 kubernetes.core.v1.LimitRange(
                     f"{namespace}/requests",

@@ -12,7 +12,7 @@ import pulumi_kubernetes as kubernetes
 
 from infra import names
 from infra.config.stack import ClusterStackConfig
-from infra.platform.network_edges import Edge, Peer, edges, policed
+from infra.platform.network_edges import API_SERVER_PORTS, Edge, Peer, controller_namespaces, edges, policed
 
 DNS_NAMESPACE = "kube-system"
 NODE_LOCAL_DNS = "169.254.20.10/32"
@@ -44,7 +44,30 @@ class NetworkPolicies(pulumi.ComponentResource):
                 spec=spec,
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[args.namespaces[namespace]]),
             )
+        for namespace in controller_namespaces(args.config) if enforced_by_cilium(args.config) else ():
+            kubernetes.apiextensions.CustomResource(
+                f"{namespace}/allow-api-server",
+                api_version="cilium.io/v2",
+                kind="CiliumNetworkPolicy",
+                metadata={"name": "allow-api-server", "namespace": namespace},
+                spec=to_api_server(),
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[args.namespaces[namespace]]),
+            )
         self.register_outputs({})
+
+
+def enforced_by_cilium(config: ClusterStackConfig) -> bool:
+    """Tell whether policies are made, and Cilium of the user's own enforces them."""
+    return config.security.network_policies and config.security.cilium
+
+
+def to_api_server() -> Spec:
+    """Let all pods of a namespace reach the API server.
+
+    Cilium knows it by an entity: no ipBlock of a NetworkPolicy selects a node, 0.0.0.0/0 neither.
+    """
+    ports = [{"port": str(port), "protocol": "TCP"} for port in API_SERVER_PORTS]
+    return {"endpointSelector": {}, "egress": [{"toEntities": ["kube-apiserver"], "toPorts": [{"ports": ports}]}]}
 
 
 def policies(config: ClusterStackConfig) -> dict[tuple[str, str], Spec]:

@@ -18,8 +18,12 @@ def resources(cpu: str, memory: str, limit: str) -> dict[str, dict[str, str]]:
     return {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": limit}}
 
 
+def without_cpu_limit(values: dict[str, Any]) -> dict[str, Any]:
+    """Take the limit of CPU out of a chart's default resources: Helm merges maps, and null removes a key."""
+    return values | {"limits": {**values.get("limits", {}), "cpu": None}}
+
+
 def volcano_values() -> dict[str, Any]:
-    """Values of volcano."""
     small = resources("50m", "64Mi", "512Mi")
     return {
         "basic": {"image_pull_policy": "IfNotPresent"},
@@ -30,6 +34,34 @@ def volcano_values() -> dict[str, Any]:
             "scheduler_resources": resources("100m", "128Mi", "1Gi"),
         },
     }
+
+
+VOLCANO_SCHEDULER = """\
+actions: "enqueue, allocate, backfill"
+tiers:
+- plugins:
+  - name: sla
+    arguments:
+      sla-waiting-time: 1m
+  - name: priority
+  - name: gang
+    enablePreemptable: false
+  - name: conformance
+- plugins:
+  - name: overcommit
+  - name: drf
+    enablePreemptable: false
+  - name: predicates
+  - name: proportion
+  - name: nodeorder
+  - name: binpack
+"""
+"""The chart's configuration of the scheduler (installer/helm/chart/volcano/config of v1.9.0) with plugin sla before it.
+
+Volcano makes the pods of a job only after it has let the job in, and `overcommit` lets none in whose GPUs are not in
+the cluster: on a pool of zero nodes the autoscaler would never see a pod, and the pool would stay at zero. After a
+minute `sla` lets a job in before `overcommit` is asked.
+"""
 
 
 def cert_manager_values(config: ClusterStackConfig) -> dict[str, Any]:
@@ -56,12 +88,11 @@ def nim_operator_values() -> dict[str, Any]:
     return {
         "operator": {
             "upgradeCRD": True,
-            "resources": resources("100m", "128Mi", "512Mi"),
+            "resources": without_cpu_limit(resources("100m", "128Mi", "512Mi")),
             "admissionController": {"enabled": True, "tls": {"mode": "cert-manager"}},
         }
     }
 
 
 def postgres_operator_values() -> dict[str, Any]:
-    """Values of cloudnative-pg."""
     return {"crds": {"create": True}, "resources": resources("100m", "128Mi", "512Mi")}

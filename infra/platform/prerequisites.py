@@ -12,10 +12,11 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra import names
+from infra.config import addresses
 from infra.config.platform import Mode
 from infra.config.stack import ClusterStackConfig
 from infra.platform import gpu, operators
-from infra.platform.helm import MINUTES, ChartStore
+from infra.platform.helm import MINUTES, REVISION, ChartStore, revision
 from infra.platform.manifests import Definitions, DefinitionsArgs
 from infra.versions import (
     CERT_MANAGER,
@@ -77,6 +78,8 @@ class Prerequisites(pulumi.ComponentResource):
             after=self._critical(said.volcano, names.VOLCANO_NAMESPACE),
             wait_for_jobs=True,  # volcano-admission-init makes the webhooks' certificate
         )
+        if said.volcano == "install":
+            self.volcano.append(self._scheduler(self.volcano[-1]))
         self.cert_manager = self._software(
             "cert_manager",
             said.cert_manager,
@@ -117,7 +120,7 @@ class Prerequisites(pulumi.ComponentResource):
         # Google's controller comes with definitions of its own, which the cluster keeps as they are
         google = config.routes.gateway.controller == "gke"
         manifests = list(GATEWAY_API) if mode == "install" and not google else []
-        if names.ENVOY_NAMESPACE in names.foundation(config):
+        if names.ENVOY_NAMESPACE in addresses.foundation(config):
             manifests += ENVOY_API  # whoever brought Gateway API: Envoy Gateway is ours, and so are its kinds
         made = Definitions(
             "gateway-api",
@@ -151,6 +154,24 @@ class Prerequisites(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*self.args.after, *after]),
         )
         return [release]
+
+    def _scheduler(self, release: pulumi.Resource) -> pulumi.Resource:
+        """Configure Volcano's scheduler, again after each revision of its release: chart 1.9 has no value for it.
+
+        The scheduler reads the file again when it changes.
+        """
+        assert isinstance(release, kubernetes.helm.v3.Release)
+        return kubernetes.core.v1.ConfigMapPatch(
+            "volcano-scheduler",
+            metadata={
+                "name": "volcano-scheduler-configmap",
+                "namespace": names.VOLCANO_NAMESPACE,
+                # by force: the file belongs to Helm
+                "annotations": {"pulumi.com/patchForce": "true", REVISION: release.status.apply(revision)},
+            },
+            data={"volcano-scheduler.conf": operators.VOLCANO_SCHEDULER},
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[release]),
+        )
 
     def _adopted(self, key: str) -> pulumi.Resource:
         """Read the telling kind. If it is missing, the message shows the resource's name, so that is the setting."""

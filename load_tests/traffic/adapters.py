@@ -22,9 +22,10 @@ from typing import Any, Literal
 
 import httpx
 
-from nemostack.errors import BadInput, ServiceError, Unreachable
+from nemostack.errors import BadInput, ServiceError, Unreachable, no_answer_hint
 
 MixKind = Literal["weights", "zipf", "round-robin"]
+_NO_NIM_HINT = "is NIM up, and is this its address?"
 AdapterChoice = Literal["auto", "all"] | list[str]
 """auto: those that the server lists, which may be none; all: the same, but none is refused; or ids."""
 
@@ -105,9 +106,9 @@ def discover(
             reply.raise_for_status()
             served = ModelList(reply.json()["data"])
     except httpx.TransportError as error:
-        raise Unreachable(f"GET {url} failed: {error}", hint=_remedy(error)) from error
+        raise Unreachable(f"GET {url} failed: {error}", hint=no_answer_hint(str(error), _NO_NIM_HINT)) from error
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-        raise ServiceError(f"GET {url} failed: {error}", hint=_remedy(error)) from error
+        raise ServiceError(f"GET {url} failed: {error}", hint=_NO_NIM_HINT) from error
     if base_model is None:
         bases = served.base_models()
         if len(bases) != 1:
@@ -125,15 +126,6 @@ def discover(
     if requested == "all" and not adapters:
         raise BadInput(f"--adapters all, but {url} lists no adapter of {base_model}: {no_adapters_hint(models)}")
     return models
-
-
-def _remedy(error: Exception) -> str:
-    if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return (
-            "for a private CA set SSL_CERT_FILE to a file with its certificate (and REQUESTS_CA_BUNDLE to the same "
-            "file, for the clients that read that one)"
-        )
-    return "is NIM up, and is this its address?"
 
 
 def no_adapters_hint(models: ServedModels) -> str:

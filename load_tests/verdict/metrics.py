@@ -70,7 +70,7 @@ class Latency:
 
     label: str
     definition: str
-    of: Callable[[RequestRecord], float | None] | None  # None: many samples a request
+    of: Callable[[RequestRecord], float | None] | None  # None: many samples per request
 
 
 LATENCIES: Final[dict[str, Latency]] = {

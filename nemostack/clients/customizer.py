@@ -81,8 +81,8 @@ class Customizer:
         """Find the job that this stage of this run started, should its id never have been written down."""
         with calling(_SERVICE, self._url, "listing customization jobs"):
             rows = self._sdk.customization.jobs.list(sort="-created_at", page_size=100).data
-        found = find_marked(rows, run_id, stage, _job)
-        return found if isinstance(found, CustomizationJob) else None
+        job = find_marked(rows, run_id, stage, _job)
+        return job if isinstance(job, CustomizationJob) else None
 
     def get(self, job_id: str) -> CustomizationJob:
         """NotFound when the Customizer does not know it."""

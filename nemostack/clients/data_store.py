@@ -72,8 +72,8 @@ class DataStore:
     def ping(self) -> str:
         """Ask for a repository that cannot exist: only a Data Store answers that as the Hub does."""
         with calling(_SERVICE, self._url, "asking for a repository"):
-            found = self._api.repo_exists("nemostack-doctor/no-such-repository", repo_type="dataset")
-        return "answers as the Hugging Face Hub does" if not found else "holds nemostack-doctor/no-such-repository"
+            exists = self._api.repo_exists("nemostack-doctor/no-such-repository", repo_type="dataset")
+        return "answers as the Hugging Face Hub does" if not exists else "holds nemostack-doctor/no-such-repository"
 
     def ensure_namespace(self, namespace: str) -> None:
         """Create it unless it exists. Form-encoded; an existing one is 409 or 422, a build without them says 404."""

@@ -65,10 +65,10 @@ class EntityStore:
         namespace, _, name = model.partition("/")
         try:
             with calling(_SERVICE, self._url, f"looking up model {model}"):
-                found = self._sdk.models.retrieve(name, namespace=namespace)
+                registered = self._sdk.models.retrieve(name, namespace=namespace)
         except NotFound:
             return False
-        artifact = found.artifact
+        artifact = registered.artifact
         return artifact is None or artifact.status == "upload_completed"
 
     def delete_dataset(self, namespace: str, name: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from nemostack.errors import Conflict, NemostackError, NotFound, ServiceError, Unreachable
+from nemostack.errors import Conflict, NemostackError, NotFound, ServiceError, Unreachable, no_answer_hint
 from nemostack.redact import redact
 
 # Class names, since importing three HTTP libraries just to name their errors would cost every command a second.
@@ -51,11 +51,14 @@ def translate(error: Exception, service: str, url: str, tried: str) -> ServiceEr
         text = f"{tried}: {where} answered {status}: {_detail(response, error)}"
         return kinds.get(status, ServiceError)(redact(text), status, hint=_hint(status))
     if names & _NO_ANSWER:
-        said = redact(str(error.__cause__ or error) or type(error).__name__)[:_DETAIL_CHARS]
-        return Unreachable(f"{tried}: no answer from {where} ({said})", hint="is it running? `nemostack doctor` tells")
+        problem = redact(str(error.__cause__ or error) or type(error).__name__)
+        hint = no_answer_hint(f"{problem} {error}", "is it running? `nemostack doctor` tells")
+        return Unreachable(f"{tried}: no answer from {where} ({problem[:_DETAIL_CHARS]})", hint=hint)
     if names & _NONSENSE:
-        said = redact(" ".join(str(error).split()))[:_DETAIL_CHARS]
-        return ServiceError(f"{tried}: {where} answered what the client cannot read ({said})", hint="is the URL right?")
+        detail = redact(" ".join(str(error).split()))[:_DETAIL_CHARS]
+        return ServiceError(
+            f"{tried}: {where} answered what the client cannot read ({detail})", hint="is the URL right?"
+        )
     return None
 
 

@@ -80,8 +80,8 @@ class Evaluator:
         """Find the job that this stage of this run started, should its id never have been written down."""
         with calling(_SERVICE, self._url, "listing evaluation jobs"):
             rows = self._sdk.evaluation.jobs.list(sort="-created_at", page_size=100).data
-        found = find_marked(rows, run_id, stage, _job)
-        return found if isinstance(found, EvaluationJob) else None
+        job = find_marked(rows, run_id, stage, _job)
+        return job if isinstance(job, EvaluationJob) else None
 
     def get(self, job_id: str) -> EvaluationJob:
         """NotFound when the Evaluator does not know it."""
@@ -105,8 +105,8 @@ class Evaluator:
     def scores(self, job_id: str) -> dict[str, dict[str, Score]]:
         """Task -> `metric.score` -> score, of a job that has ended."""
         with calling(_SERVICE, self._url, f"fetching the results of evaluation job {job_id}"):
-            found = self._sdk.evaluation.jobs.results(job_id)
-            result: dict[str, Any] = found.to_dict(mode="json", exclude_unset=True, warnings=False)
+            response = self._sdk.evaluation.jobs.results(job_id)
+            result: dict[str, Any] = response.to_dict(mode="json", exclude_unset=True, warnings=False)
         tasks: dict[str, dict[str, Score]] = {}
         for task, content in (result.get("tasks") or {}).items():
             tasks[task] = {}

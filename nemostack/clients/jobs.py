@@ -1,4 +1,4 @@
-"""What jobs of the Evaluator and the Customizer have in common: their statuses."""
+"""The common part of jobs of the Evaluator and the Customizer: their statuses."""
 
 from collections.abc import Callable
 from typing import Any

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from nemostack.errors import Forbidden, NotFound, ServiceError, TargetError, Unreachable
-from nemostack.kubectl.process import Access, Answer, NoAnswer, NotInstalled, call, gist
+from nemostack.kubectl.process import Access, CompletedCall, NoAnswer, NotInstalled, call, summarize_stderr
 from nemostack.outputs import StackOutputs
 from nemostack.redact import redact
 
@@ -108,17 +108,17 @@ class Kubectl:
             shown = json.loads(answer.out)
         except ValueError:
             raise failure(arguments, answer.code, answer.err or answer.out) from None
-        found = shown["items"] if shown.get("kind", "").endswith("List") else [shown]
-        return found, redact(gist(answer.err)) if answer.code else ""
+        items = shown["items"] if shown.get("kind", "").endswith("List") else [shown]
+        return items, redact(summarize_stderr(answer.err)) if answer.code else ""
 
-    def _call(self, arguments: Sequence[str], timeout_s: float) -> Answer:
+    def _call(self, arguments: Sequence[str], timeout_s: float) -> CompletedCall:
         try:
             return call(self._access, arguments, request_s=timeout_s, within_s=timeout_s + _KILL_AFTER_S)
         except NotInstalled as error:
             raise TargetError(str(error)) from error
         except NoAnswer as error:
-            said = f"`{spoken(arguments)}` did not end within {error.seconds:g} s"
-            raise Unreachable(said, hint="is the cluster reachable from here?") from error
+            message = f"`{spoken(arguments)}` did not end within {error.seconds:g} s"
+            raise Unreachable(message, hint="is the cluster reachable from here?") from error
 
 
 @contextmanager
@@ -134,7 +134,7 @@ def log_command(outputs: StackOutputs, command: Sequence[str]) -> Iterator[list[
 
 def failure(arguments: Sequence[str], code: int, said: str) -> ServiceError:
     """Return the error that kubectl's exit code and words mean."""
-    message = f"`{spoken(arguments)}` failed (exit {code}): {redact(gist(said)) or 'no message'}"
+    message = f"`{spoken(arguments)}` failed (exit {code}): {redact(summarize_stderr(said)) or 'no message'}"
     for pattern, kind, hint in _MEANINGS:
         if pattern.search(said):
             return kind(message, hint=hint)

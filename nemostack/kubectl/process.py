@@ -51,7 +51,7 @@ class Access:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class CompletedCall:
     """How a call ended."""
 
     code: int
@@ -64,12 +64,12 @@ def program() -> str:
     beside_python = Path(sys.executable).with_name("kubectl")
     if beside_python.is_file():
         return str(beside_python)
-    if found := shutil.which("kubectl"):
-        return found
+    if path := shutil.which("kubectl"):
+        return path
     raise NotInstalled("kubectl is not installed: make env")
 
 
-def call(access: Access, arguments: Sequence[str], *, request_s: float, within_s: float) -> Answer:
+def call(access: Access, arguments: Sequence[str], *, request_s: float, within_s: float) -> CompletedCall:
     """Run kubectl to its end. Each request has `request_s`; all of it, plugins for credentials included, `within_s`.
 
     Raises NotInstalled, NoAnswer.
@@ -81,10 +81,10 @@ def call(access: Access, arguments: Sequence[str], *, request_s: float, within_s
         )
     except subprocess.TimeoutExpired:
         raise NoAnswer(within_s) from None
-    return Answer(code=done.returncode, out=done.stdout, err=done.stderr)
+    return CompletedCall(code=done.returncode, out=done.stdout, err=done.stderr)
 
 
-def gist(said: str) -> str:
+def summarize_stderr(said: str) -> str:
     """What kubectl said, without the log lines of its libraries, in one line."""
     lines = [line.strip() for line in said.strip().splitlines() if line.strip()]
     lines = [line for line in lines if not _NOISE.match(line)] or lines[-1:]

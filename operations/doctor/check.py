@@ -1,4 +1,4 @@
-"""What a check of the cluster is: a symptom, what is looked at, what to do, and a pure function over a snapshot."""
+"""A check of the cluster: a symptom, the objects looked at, a remedy, and a pure function over a snapshot."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from operations.cluster_snapshot import Snapshot
 
 
 @dataclass(frozen=True)
-class Seen:
+class Evidence:
     """Evidence: where, and what is there. `fix` replaces the check's own where more is known."""
 
     where: str
@@ -26,7 +26,7 @@ class Check:
     symptom: str
     looks_at: str
     fix: str
-    look: Callable[[Snapshot], Iterable[Seen]]
+    look: Callable[[Snapshot], Iterable[Evidence]]
 
 
 def ident(thing: Object) -> str:
@@ -37,8 +37,8 @@ def ident(thing: Object) -> str:
 
 def condition(thing: Object, kind: str) -> Object:
     """Return a condition of an object, empty if it has none of this type."""
-    found: list[Object] = (thing.get("status") or {}).get("conditions") or []
-    return next((one for one in found if one["type"] == kind), {})
+    conditions: list[Object] = (thing.get("status") or {}).get("conditions") or []
+    return next((one for one in conditions if one["type"] == kind), {})
 
 
 def pending(snapshot: Snapshot) -> Iterator[tuple[Object, str]]:

@@ -12,7 +12,7 @@ from nemostack.outputs import StackOutputs
 from nemostack.service_checks import Finding
 from operations.cluster_snapshot import Snapshot, take
 from operations.doctor import containers, control_plane, inventory, network, scheduling
-from operations.doctor.check import Check, Seen
+from operations.doctor.check import Check, Evidence
 
 MAX_SHOWN = 8
 STATE: tuple[Check, ...] = inventory.CHECKS
@@ -52,7 +52,9 @@ def _findings(check: Check, snapshot: Snapshot) -> Iterator[Finding]:
     try:
         seen = list(check.look(snapshot))
     except (LookupError, TypeError, AttributeError, ValueError) as error:
-        seen = [Seen("cluster", f"could not be judged: {type(error).__name__}: {error}", "warn", "please report this")]
+        seen = [
+            Evidence("cluster", f"could not be judged: {type(error).__name__}: {error}", "warn", "please report this")
+        ]
     wrong = [one for one in seen if one.level != "ok"]
     for one in [*(one for one in seen if one.level == "ok"), *wrong[:MAX_SHOWN]]:
         fix = "" if one.level == "ok" else one.fix or check.fix

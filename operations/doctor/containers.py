@@ -1,4 +1,4 @@
-"""Why containers do not run: images, memory, crashes that their log explains, probes.
+"""Checks of containers that do not run: images, memory, crashes that their log explains, probes.
 
 The patterns for logs are those of CUDA, PyTorch, the kernel and Hugging Face; what NIM and the Customizer themselves
 write in these cases was not seen.
@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from infra.names import NGC_REGISTRY, NGC_USER, PULL_SECRET
 from nemostack.kubectl.client import Object
 from operations.cluster_snapshot import Snapshot, Tail, containers, ending
-from operations.doctor.check import Check, Seen, brief, ident, is_training
+from operations.doctor.check import Check, Evidence, brief, ident, is_training
+from operations.doctor.withdrawn_images import withdrawn
 
 _PULLING = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
 _REFUSED = re.compile(r"\b40[13]\b|unauthorized|authorization failed|access denied|forbidden", re.IGNORECASE)
-_BITNAMI = re.compile(r"(?:^|/)bitnami/")
 KILLED = 137
 
 
@@ -26,8 +26,8 @@ def unpulled(snapshot: Snapshot) -> Iterator[tuple[Object, str, str]]:
             if waiting.get("reason") not in _PULLING:
                 continue
             failed = [e["message"] for e in snapshot.events(pod) if e["reason"] == "Failed" and "pull" in e["message"]]
-            said = [*failed[-1:], waiting.get("message", "")] if failed else [waiting.get("message", "")]
-            yield pod, container["image"], brief(" ".join(said)) or waiting["reason"]
+            messages = [*failed[-1:], waiting.get("message", "")] if failed else [waiting.get("message", "")]
+            yield pod, container["image"], brief(" ".join(messages)) or waiting["reason"]
 
 
 def _pull_secret(snapshot: Snapshot, pod: Object) -> str:
@@ -49,22 +49,24 @@ def _pull_secret(snapshot: Snapshot, pod: Object) -> str:
     return f"pull secret {', '.join(names)}"
 
 
-def _refused(snapshot: Snapshot) -> Iterator[Seen]:
-    for pod, image, said in unpulled(snapshot):
-        if _REFUSED.search(said) and not _BITNAMI.search(image):
-            yield Seen(ident(pod), f"{image}: {_pull_secret(snapshot, pod)}. {said}")
+def _refused(snapshot: Snapshot) -> Iterator[Evidence]:
+    for pod, image, message in unpulled(snapshot):
+        if _REFUSED.search(message) and withdrawn(image) is None:
+            yield Evidence(ident(pod), f"{image}: {_pull_secret(snapshot, pod)}. {message}")
 
 
-def _bitnami(snapshot: Snapshot) -> Iterator[Seen]:
-    for pod, image, said in unpulled(snapshot):
-        if _BITNAMI.search(image):
-            yield Seen(ident(pod), f"{image}: {said}")
+def _withdrawn(snapshot: Snapshot) -> Iterator[Evidence]:
+    for pod, image, message in unpulled(snapshot):
+        if gone := withdrawn(image):
+            yield Evidence(
+                ident(pod), f"{image}: {message}; gone since {gone.since} ({gone.source})", fix=gone.successor
+            )
 
 
-def _no_image(snapshot: Snapshot) -> Iterator[Seen]:
-    for pod, image, said in unpulled(snapshot):
-        if not _REFUSED.search(said) and not _BITNAMI.search(image):
-            yield Seen(ident(pod), f"{image}: {said}")
+def _no_image(snapshot: Snapshot) -> Iterator[Evidence]:
+    for pod, image, message in unpulled(snapshot):
+        if not _REFUSED.search(message) and withdrawn(image) is None:
+            yield Evidence(ident(pod), f"{image}: {message}")
 
 
 def killed_for_memory(pod: Object, ended: Object) -> bool:
@@ -72,7 +74,7 @@ def killed_for_memory(pod: Object, ended: Object) -> bool:
     return ended.get("reason") == "OOMKilled" or (is_training(pod) and ended["exitCode"] == KILLED)
 
 
-def _out_of_memory(snapshot: Snapshot) -> Iterator[Seen]:
+def _out_of_memory(snapshot: Snapshot) -> Iterator[Evidence]:
     for pod in snapshot.ours("Pod"):
         for container in containers(pod):
             ended = ending(container)
@@ -80,17 +82,19 @@ def _out_of_memory(snapshot: Snapshot) -> Iterator[Seen]:
                 continue
             if is_training(pod):
                 fix = "micro_batch_size 1, a smaller batch or max_seq_length; more memory for job pods"
-                yield Seen(ident(pod), f"training container {container['name']} was killed (exit {KILLED})", fix=fix)
+                yield Evidence(
+                    ident(pod), f"training container {container['name']} was killed (exit {KILLED})", fix=fix
+                )
             else:
-                yield Seen(ident(pod), f"container {container['name']} went over its memory limit and was killed")
+                yield Evidence(ident(pod), f"container {container['name']} went over its memory limit and was killed")
 
 
-def _probe(snapshot: Snapshot) -> Iterator[Seen]:
+def _probe(snapshot: Snapshot) -> Iterator[Evidence]:
     for pod in snapshot.ours("Pod"):
         killed = [e for e in snapshot.events(pod) if "failed startup probe" in e.get("message", "")]
         if killed:
             times = sum(e.get("count") or 1 for e in killed)
-            yield Seen(ident(pod), f"killed {times} times before it was ready: {brief(killed[-1]['message'])}")
+            yield Evidence(ident(pod), f"killed {times} times before it was ready: {brief(killed[-1]['message'])}")
 
 
 def _tails_of_failed(snapshot: Snapshot) -> Iterator[tuple[Object, Tail]]:
@@ -100,15 +104,15 @@ def _tails_of_failed(snapshot: Snapshot) -> Iterator[tuple[Object, Tail]]:
             yield pod, tail
 
 
-def in_log(pattern: str, *, training: bool = False) -> Callable[[Snapshot], Iterable[Seen]]:
+def in_log(pattern: str, *, training: bool = False) -> Callable[[Snapshot], Iterable[Evidence]]:
     """Look for a line in the logs of containers that failed; with `training` only in those of training jobs."""
     expression = re.compile(pattern, re.IGNORECASE)
 
-    def look(snapshot: Snapshot) -> Iterator[Seen]:
+    def look(snapshot: Snapshot) -> Iterator[Evidence]:
         for pod, tail in _tails_of_failed(snapshot):
             line = next((line for line in reversed(tail.text.splitlines()) if expression.search(line)), None)
             if line is not None and (is_training(pod) or not training):
-                yield Seen(f"{ident(pod)} {tail.container}", brief(line))
+                yield Evidence(f"{ident(pod)} {tail.container}", brief(line))
 
     return look
 
@@ -122,7 +126,7 @@ ROWS = r"JSONDecodeError|KeyError: .(prompt|completion|messages)\b"
 _EXPLAINED = re.compile(f"{GPU_MEMORY}|{DRIVER}|{DISK}|{GATED}|{POD_GROUP}|{ROWS}", re.IGNORECASE)
 
 
-def _crash(snapshot: Snapshot) -> Iterator[Seen]:
+def _crash(snapshot: Snapshot) -> Iterator[Evidence]:
     """Crashes that no other check explains."""
     logs = {(tail.namespace, tail.pod, tail.container): tail.text for tail in snapshot.tails}
     for pod in snapshot.ours("Pod"):
@@ -137,26 +141,26 @@ def _crash(snapshot: Snapshot) -> Iterator[Seen]:
             last = next((line for line in reversed(text.splitlines()) if line.strip()), "") or ended.get("message", "")
             times = f", {container.get('restartCount', 0)} restarts" if container.get("restartCount") else ""
             what = f"{container['name']} ended with {ended['exitCode']}{times}: {brief(last) or 'no log'}"
-            yield Seen(ident(pod), what)
+            yield Evidence(ident(pod), what)
 
 
-def _evicted(snapshot: Snapshot) -> Iterator[Seen]:
+def _evicted(snapshot: Snapshot) -> Iterator[Evidence]:
     yield from in_log(DISK)(snapshot)
     for pod in snapshot.ours("Pod"):
         if pod.get("status", {}).get("reason") == "Evicted":
-            yield Seen(ident(pod), f"evicted: {brief(pod['status'].get('message', ''))}")
+            yield Evidence(ident(pod), f"evicted: {brief(pod['status'].get('message', ''))}")
 
 
-def _mounts(snapshot: Snapshot) -> Iterator[Seen]:
+def _mounts(snapshot: Snapshot) -> Iterator[Evidence]:
     for pod in snapshot.ours("Pod"):
         if pod.get("status", {}).get("phase") == "Pending":
             failed = [e for e in snapshot.events(pod) if e["reason"] in {"FailedMount", "FailedAttachVolume"}]
             if failed:
-                yield Seen(ident(pod), brief(failed[-1]["message"]))
+                yield Evidence(ident(pod), brief(failed[-1]["message"]))
             for container in containers(pod):
                 waiting = container.get("state", {}).get("waiting") or {}
                 if waiting.get("reason") == "CreateContainerConfigError":
-                    yield Seen(ident(pod), brief(waiting.get("message", "")))
+                    yield Evidence(ident(pod), brief(waiting.get("message", "")))
 
 
 CHECKS = (
@@ -168,11 +172,11 @@ CHECKS = (
         fix="set a valid NGC key with access to this image and run `pulumi up`; accept the model's licence on NGC",
     ),
     Check(
-        name="Bitnami image",
-        symptom="image bitnami/... not found",
-        look=_bitnami,
-        looks_at="image references of pods that cannot pull",
-        fix="the free Bitnami images were withdrawn: use CloudNativePG, an external database, or bitnamilegacy/*",
+        name="withdrawn image",
+        symptom="image bitnami/..., gcr.io/kubebuilder/... or k8s.gcr.io/... not found",
+        look=_withdrawn,
+        looks_at="image references of pods that cannot pull, and the registries known to be closed",
+        fix="take the image from its new registry",
     ),
     Check(
         name="image missing",

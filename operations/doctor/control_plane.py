@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from nemostack.kubectl.client import Object
 from operations.cluster_snapshot import Snapshot
-from operations.doctor.check import Check, Seen, brief, condition, ident
+from operations.doctor.check import Check, Evidence, brief, condition, ident
 from operations.doctor.containers import POD_GROUP, in_log
 
 POD_GROUPS = "podgroups.scheduling.volcano.sh"
@@ -13,10 +13,10 @@ STUCK_AFTER_S = 300.0
 _WEBHOOK = re.compile(r"failed calling webhook \"?([\w.-]+)")
 
 
-def _pod_group(snapshot: Snapshot) -> Iterator[Seen]:
+def _pod_group(snapshot: Snapshot) -> Iterator[Evidence]:
     trains = snapshot.service("customizer") is not None
     if trains and snapshot.served and not snapshot.serves(POD_GROUPS):
-        yield Seen("cluster", f"the API has no {POD_GROUPS}, which the Customizer's operator needs")
+        yield Evidence("cluster", f"the API has no {POD_GROUPS}, which the Customizer's operator needs")
     yield from in_log(POD_GROUP)(snapshot)
 
 
@@ -32,7 +32,7 @@ def _refused_pods(snapshot: Snapshot) -> Iterator[tuple[Object, str]]:
                 yield event, message
 
 
-def _calling_webhook(snapshot: Snapshot) -> Iterator[Seen]:
+def _calling_webhook(snapshot: Snapshot) -> Iterator[Evidence]:
     for event, message in _refused_pods(snapshot):
         if match := _WEBHOOK.search(message):
             about = event["involvedObject"]
@@ -42,7 +42,7 @@ def _calling_webhook(snapshot: Snapshot) -> Iterator[Seen]:
                     "wait for the Job volcano-admission-init and Deployment volcano-admission, or run the Job again; "
                     "if Volcano is gone, delete its webhook configurations"
                 )
-            yield Seen(f"{event['metadata']['namespace']}/{about['name']}", brief(message), fix=fix)
+            yield Evidence(f"{event['metadata']['namespace']}/{about['name']}", brief(message), fix=fix)
 
 
 def hooks(snapshot: Snapshot) -> Iterator[tuple[Object, Object]]:
@@ -54,7 +54,7 @@ def hooks(snapshot: Snapshot) -> Iterator[tuple[Object, Object]]:
                     yield configuration, hook
 
 
-def _dead_webhooks(snapshot: Snapshot) -> Iterator[Seen]:
+def _dead_webhooks(snapshot: Snapshot) -> Iterator[Evidence]:
     for configuration, hook in hooks(snapshot):
         if hook.get("failurePolicy", "Fail") != "Fail":
             continue
@@ -65,20 +65,20 @@ def _dead_webhooks(snapshot: Snapshot) -> Iterator[Seen]:
             fix = (
                 f"if its owner is gone for good: kubectl delete {configuration['kind'].lower()} {ident(configuration)}"
             )
-            yield Seen(at, f"its Service {name} does not exist, and everything it watches is refused", fix=fix)
+            yield Evidence(at, f"its Service {name} does not exist, and everything it watches is refused", fix=fix)
         elif not snapshot.ready_addresses(where["namespace"], where["name"]):
-            yield Seen(at, f"no ready pod behind its Service {name}, and everything it watches is refused")
+            yield Evidence(at, f"no ready pod behind its Service {name}, and everything it watches is refused")
         elif not hook["clientConfig"].get("caBundle"):
             fix = "its certificate was not put in: look at cert-manager's cainjector, or at the operator's init job"
-            yield Seen(at, "has no caBundle: the API server will not trust it (x509)", fix=fix)
+            yield Evidence(at, "has no caBundle: the API server will not trust it (x509)", fix=fix)
 
 
-def _forbidden_pods(snapshot: Snapshot) -> Iterator[Seen]:
+def _forbidden_pods(snapshot: Snapshot) -> Iterator[Evidence]:
     for event, message in _refused_pods(snapshot):
         if "violates PodSecurity" in message or "exceeded quota" in message or "forbidden" in message:
             if _WEBHOOK.search(message):
                 continue
-            yield Seen(f"{event['metadata']['namespace']}/{event['involvedObject']['name']}", brief(message))
+            yield Evidence(f"{event['metadata']['namespace']}/{event['involvedObject']['name']}", brief(message))
 
 
 def stuck(snapshot: Snapshot, things: list[Object], after_s: float = STUCK_AFTER_S) -> Iterator[tuple[Object, str]]:
@@ -89,12 +89,12 @@ def stuck(snapshot: Snapshot, things: list[Object], after_s: float = STUCK_AFTER
             continue
         holders = ", ".join([*(meta.get("finalizers") or []), *((thing.get("spec") or {}).get("finalizers") or [])])
         kinds = ("NamespaceFinalizersRemaining", "NamespaceContentRemaining", "NamespaceDeletionDiscoveryFailure")
-        said = [condition(thing, kind) for kind in kinds]
-        words = "; ".join(brief(one["message"]) for one in said if one.get("status") == "True")
+        conditions = [condition(thing, kind) for kind in kinds]
+        words = "; ".join(brief(one["message"]) for one in conditions if one.get("status") == "True")
         yield thing, words or f"finalizers: {holders or 'none'}"
 
 
-def _stuck(snapshot: Snapshot) -> Iterator[Seen]:
+def _stuck(snapshot: Snapshot) -> Iterator[Evidence]:
     names = set(snapshot.cluster.namespaces)
     things = [
         thing
@@ -104,7 +104,7 @@ def _stuck(snapshot: Snapshot) -> Iterator[Seen]:
     ]
     for thing, why in stuck(snapshot, things):
         minutes = snapshot.age_s(thing["metadata"]["deletionTimestamp"]) / 60
-        yield Seen(ident(thing), f"{thing['kind']} is being deleted for {minutes:.0f} minutes; {why}")
+        yield Evidence(ident(thing), f"{thing['kind']} is being deleted for {minutes:.0f} minutes; {why}")
 
 
 CHECKS = (

@@ -16,7 +16,7 @@ from infra.names import (
 )
 from nemostack.kubectl.client import Object
 from operations.cluster_snapshot import Snapshot, parse_address
-from operations.doctor.check import Check, Seen, brief, condition, finished, ident
+from operations.doctor.check import Check, Evidence, brief, condition, finished, ident
 
 # What the stack's well-known Secrets must look like; of others only that they are there.
 DOCKER_CONFIG = "kubernetes.io/dockerconfigjson"
@@ -27,25 +27,25 @@ EXPECTED = {
 }
 
 
-def _version(snapshot: Snapshot) -> Iterator[Seen]:
-    yield Seen("cluster", f"Kubernetes {snapshot.version}", "ok")
+def _version(snapshot: Snapshot) -> Iterator[Evidence]:
+    yield Evidence("cluster", f"Kubernetes {snapshot.version}", "ok")
     for gap in snapshot.gaps:
-        yield Seen("cluster", brief(gap), "warn", "checks that need this say nothing; ask for the right to list it")
+        yield Evidence("cluster", brief(gap), "warn", "checks that need this say nothing; ask for the right to list it")
 
 
-def _nodes(snapshot: Snapshot) -> Iterator[Seen]:
+def _nodes(snapshot: Snapshot) -> Iterator[Evidence]:
     nodes = snapshot.all("Node")
     ready = 0
     for node in nodes:
         state = condition(node, "Ready")
         ready += state.get("status") == "True"
         if state.get("status") != "True":
-            yield Seen(ident(node), f"not Ready: {brief(state.get('message', 'no word from its kubelet'))}")
+            yield Evidence(ident(node), f"not Ready: {brief(state.get('message', 'no word from its kubelet'))}")
         for kind in ("DiskPressure", "MemoryPressure", "PIDPressure"):
             if condition(node, kind).get("status") == "True":
-                yield Seen(ident(node), f"{kind}: {brief(condition(node, kind).get('message', ''))}", "warn")
+                yield Evidence(ident(node), f"{kind}: {brief(condition(node, kind).get('message', ''))}", "warn")
     if nodes:
-        yield Seen("cluster", f"{ready} of {len(nodes)} nodes ready", "ok" if ready == len(nodes) else "warn")
+        yield Evidence("cluster", f"{ready} of {len(nodes)} nodes ready", "ok" if ready == len(nodes) else "warn")
 
 
 def gpus(resources: dict[str, str] | None) -> int:
@@ -62,17 +62,17 @@ def wanted_gpus(pod: Object) -> int:
     return sum(gpus(container.get("resources", {}).get("limits")) for container in pod["spec"]["containers"])
 
 
-def _gpus(snapshot: Snapshot) -> Iterator[Seen]:
+def _gpus(snapshot: Snapshot) -> Iterator[Evidence]:
     with_gpus = [node for node in snapshot.all("Node") if gpus(node["status"].get("allocatable"))]
     total = sum(gpus(node["status"].get("allocatable")) for node in with_gpus)
     used = sum(wanted_gpus(pod) for pod in snapshot.all("Pod") if pod["spec"].get("nodeName") and not finished(pod))
     text = f"{total} allocatable on {len(with_gpus)} nodes, {used} taken"
     needed = any(wanted_gpus(pod) for pod in snapshot.ours("Pod"))
     if snapshot.all("Node"):
-        yield Seen("cluster", text, "ok" if total else "bad" if needed else "warn")
+        yield Evidence("cluster", text, "ok" if total else "bad" if needed else "warn")
 
 
-def _secrets(snapshot: Snapshot) -> Iterator[Seen]:
+def _secrets(snapshot: Snapshot) -> Iterator[Evidence]:
     known = {(secret.namespace, secret.name): secret for secret in snapshot.secrets}
     good = 0
     for namespace, names in snapshot.cluster.secrets.items():
@@ -80,60 +80,62 @@ def _secrets(snapshot: Snapshot) -> Iterator[Seen]:
             where, secret = f"{namespace}/{name}", known.get((namespace, name))
             kind, key = EXPECTED.get(name, ("", ""))
             if secret is None:
-                yield Seen(where, "no such Secret in this namespace")
+                yield Evidence(where, "no such Secret in this namespace")
             elif kind and secret.kind != kind:
-                yield Seen(where, f"is of type {secret.kind}, expected {kind}")
+                yield Evidence(where, f"is of type {secret.kind}, expected {kind}")
             elif key and key not in secret.keys:
-                yield Seen(where, f"has keys {', '.join(sorted(secret.keys)) or 'none'}, expected {key}")
+                yield Evidence(where, f"has keys {', '.join(sorted(secret.keys)) or 'none'}, expected {key}")
             elif name == PULL_SECRET and NGC_REGISTRY not in secret.logins:
-                yield Seen(where, f"logs in to {', '.join(secret.logins) or 'no registry'}, expected {NGC_REGISTRY}")
+                yield Evidence(
+                    where, f"logs in to {', '.join(secret.logins) or 'no registry'}, expected {NGC_REGISTRY}"
+                )
             elif name == PULL_SECRET and secret.logins[NGC_REGISTRY] != NGC_USER:
                 user = secret.logins[NGC_REGISTRY] or "nobody"
-                yield Seen(where, f"logs in to {NGC_REGISTRY} as {user}, expected the literal {NGC_USER}")
+                yield Evidence(where, f"logs in to {NGC_REGISTRY} as {user}, expected the literal {NGC_USER}")
             else:
                 good += 1
     if good:
-        yield Seen("cluster", f"{good} Secrets present, of the right type and with their key", "ok")
+        yield Evidence("cluster", f"{good} Secrets present, of the right type and with their key", "ok")
 
 
-def _volumes(snapshot: Snapshot) -> Iterator[Seen]:
+def _volumes(snapshot: Snapshot) -> Iterator[Evidence]:
     claims = snapshot.ours("PersistentVolumeClaim")
     bound = [claim for claim in claims if claim["status"].get("phase") == "Bound"]
     for claim in claims:
         if claim["status"].get("phase") == "Lost":
-            yield Seen(ident(claim), f"lost its volume {claim['spec'].get('volumeName', '')}")
+            yield Evidence(ident(claim), f"lost its volume {claim['spec'].get('volumeName', '')}")
     if claims:
-        yield Seen(
+        yield Evidence(
             "cluster", f"{len(bound)} of {len(claims)} claims bound", "ok" if len(bound) == len(claims) else "warn"
         )
 
 
-def _services(snapshot: Snapshot) -> Iterator[Seen]:
+def _services(snapshot: Snapshot) -> Iterator[Evidence]:
     good = 0
     for key, address in snapshot.cluster.services.items():
         namespace, name, port = parse_address(address)
         service = snapshot.find("Service", namespace, name)
         if service is None:
-            yield Seen(f"{namespace}/{name}", f"no such Service, which the outputs name for {key}")
+            yield Evidence(f"{namespace}/{name}", f"no such Service, which the outputs name for {key}")
         elif port not in {one["port"] for one in service["spec"].get("ports") or []}:
-            yield Seen(f"{namespace}/{name}", f"has no port {port}, which the outputs name for {key}")
+            yield Evidence(f"{namespace}/{name}", f"has no port {port}, which the outputs name for {key}")
         elif service["spec"].get("type") != "ExternalName" and not snapshot.ready_addresses(namespace, name):
-            yield Seen(f"{namespace}/{name}", f"no ready pod behind the Service ({key})")
+            yield Evidence(f"{namespace}/{name}", f"no ready pod behind the Service ({key})")
         else:
             good += 1
     if good:
-        yield Seen("cluster", f"{good} of {len(snapshot.cluster.services)} Services have ready pods", "ok")
+        yield Evidence("cluster", f"{good} of {len(snapshot.cluster.services)} Services have ready pods", "ok")
 
 
-def _routes(snapshot: Snapshot) -> Iterator[Seen]:
+def _routes(snapshot: Snapshot) -> Iterator[Evidence]:
     good = 0
     for gateway in snapshot.ours("Gateway"):
         missing = [kind for kind in ("Accepted", "Programmed") if condition(gateway, kind).get("status") != "True"]
         if missing:
             state = condition(gateway, missing[0])
-            yield Seen(ident(gateway), f"not {missing[0]}: {brief(state.get('message', 'no controller took it'))}")
+            yield Evidence(ident(gateway), f"not {missing[0]}: {brief(state.get('message', 'no controller took it'))}")
         elif not gateway["status"].get("addresses"):
-            yield Seen(ident(gateway), "has no address yet: the load balancer is not there")
+            yield Evidence(ident(gateway), "has no address yet: the load balancer is not there")
         else:
             good += 1
     for route in snapshot.ours("HTTPRoute"):
@@ -145,9 +147,9 @@ def _routes(snapshot: Snapshot) -> Iterator[Seen]:
             if one["type"] in {"Accepted", "ResolvedRefs"} and one["status"] != "True"
         ]
         if refused:
-            yield Seen(ident(route), f"{refused[0]['reason']}: {brief(refused[0].get('message', ''))}")
+            yield Evidence(ident(route), f"{refused[0]['reason']}: {brief(refused[0].get('message', ''))}")
         elif not parents:
-            yield Seen(ident(route), "no Gateway took it: parentRefs, and allowedRoutes of the listener")
+            yield Evidence(ident(route), "no Gateway took it: parentRefs, and allowedRoutes of the listener")
         else:
             good += 1
     for ingress in snapshot.ours("Ingress"):
@@ -155,38 +157,38 @@ def _routes(snapshot: Snapshot) -> Iterator[Seen]:
             good += 1
         else:
             name = ingress["spec"].get("ingressClassName") or "none"
-            yield Seen(ident(ingress), f"has no address: no controller took it (ingressClassName {name})")
+            yield Evidence(ident(ingress), f"has no address: no controller took it (ingressClassName {name})")
     if good:
-        yield Seen("cluster", f"{good} routes accepted and addressed", "ok")
+        yield Evidence("cluster", f"{good} routes accepted and addressed", "ok")
 
 
-def _releases(snapshot: Snapshot) -> Iterator[Seen]:
-    ours = [release for release in snapshot.releases if release.namespace in snapshot.cluster.namespaces]
-    good = [release for release in ours if release.status == "deployed"]
-    for release in ours:
+def _releases(snapshot: Snapshot) -> Iterator[Evidence]:
+    releases = [release for release in snapshot.releases if release.namespace in snapshot.cluster.namespaces]
+    good = [release for release in releases if release.status == "deployed"]
+    for release in releases:
         if release not in good:
             where = f"{release.namespace}/{release.name}"
-            yield Seen(where, f"Helm release is {release.status} (revision {release.revision})")
+            yield Evidence(where, f"Helm release is {release.status} (revision {release.revision})")
     if good:
-        yield Seen("cluster", f"{len(good)} Helm releases deployed", "ok")
+        yield Evidence("cluster", f"{len(good)} Helm releases deployed", "ok")
 
 
-def _workloads(snapshot: Snapshot) -> Iterator[Seen]:
+def _workloads(snapshot: Snapshot) -> Iterator[Evidence]:
     good, total = 0, 0
     for kind in ("Deployment", "StatefulSet", "DaemonSet"):
         for thing in snapshot.ours(kind):
             status, total = thing.get("status") or {}, total + 1
             daemons = kind == "DaemonSet"
-            wanted = status.get("desiredNumberScheduled", 0) if daemons else thing["spec"].get("replicas", 1)
+            desired = status.get("desiredNumberScheduled", 0) if daemons else thing["spec"].get("replicas", 1)
             ready = status.get("numberReady" if daemons else "readyReplicas", 0)
-            good += ready >= wanted
-            if ready < wanted:
-                yield Seen(ident(thing), f"{kind}: {ready} of {wanted} pods ready")
+            good += ready >= desired
+            if ready < desired:
+                yield Evidence(ident(thing), f"{kind}: {ready} of {desired} pods ready")
     if total:
-        yield Seen("cluster", f"{good} of {total} workloads ready", "ok" if good == total else "warn")
+        yield Evidence("cluster", f"{good} of {total} workloads ready", "ok" if good == total else "warn")
 
 
-def _nims(snapshot: Snapshot) -> Iterator[Seen]:
+def _nims(snapshot: Snapshot) -> Iterator[Evidence]:
     good = 0
     for kind in ("NIMService", "NIMCache"):
         for thing in snapshot.ours(kind):
@@ -194,27 +196,29 @@ def _nims(snapshot: Snapshot) -> Iterator[Seen]:
             if state.lower() == "ready":
                 good += 1
                 continue
-            said = condition(thing, "Failed") or condition(thing, "Ready")
-            yield Seen(ident(thing), f"{kind} is {state or 'not looked at yet'}: {brief(said.get('message', ''))}")
+            failure = condition(thing, "Failed") or condition(thing, "Ready")
+            yield Evidence(
+                ident(thing), f"{kind} is {state or 'not looked at yet'}: {brief(failure.get('message', ''))}"
+            )
     for name, namespace in snapshot.cluster.nims.items():
         ready = snapshot.ready_addresses(namespace, name)
         if ready:
             good += 1
         else:
-            yield Seen(f"{namespace}/{name}", "no pod of this NIM is ready")
+            yield Evidence(f"{namespace}/{name}", "no pod of this NIM is ready")
     if good:
-        yield Seen("cluster", f"{good} NIM objects ready", "ok")
+        yield Evidence("cluster", f"{good} NIM objects ready", "ok")
 
 
-def _internal_url(snapshot: Snapshot) -> Iterator[Seen]:
+def _internal_url(snapshot: Snapshot) -> Iterator[Evidence]:
     """The Evaluator runs in the cluster: the public host may not be reachable from there."""
     url = snapshot.outputs.nim_internal_url
     host = urlsplit(url).hostname or ""
     parts = host.split(".")
     if len(parts) < 3 or parts[2] != "svc":
-        yield Seen("nim_internal_url", f"{url} is no Service of this cluster", "warn")
+        yield Evidence("nim_internal_url", f"{url} is no Service of this cluster", "warn")
     elif snapshot.find("Service", parts[1], parts[0]) is None and snapshot.all("Service"):
-        yield Seen("nim_internal_url", f"{url}: there is no Service {parts[1]}/{parts[0]}")
+        yield Evidence("nim_internal_url", f"{url}: there is no Service {parts[1]}/{parts[0]}")
 
 
 CHECKS = (
@@ -259,7 +263,8 @@ CHECKS = (
         symptom="connection refused, HTTP 502 or 503",
         look=_services,
         looks_at="every Service in the outputs: whether it exists, has its port, has ready pods",
-        fix="see the findings about its pods; `pulumi up` recreates a missing Service",
+        fix="see the findings about its pods; a missing Service of a Helm release: `helm rollback` to the current "
+        "revision makes it again, Pulumi does not see it (docs/operations.md)",
     ),
     Check(
         name="routes",
@@ -273,7 +278,8 @@ CHECKS = (
         symptom="an upgrade hangs or is rejected",
         look=_releases,
         looks_at="status of the latest revision of each Helm release",
-        fix="fix what its pods report, then `pulumi up`; if it stays pending-*, it was interrupted: `helm rollback`",
+        fix="failed: fix what its pods report, then `pulumi up`; pending-install: `helm uninstall`; pending-upgrade: "
+        "`helm rollback` to the last deployed revision; then `pulumi refresh` and `pulumi up` (docs/operations.md)",
     ),
     Check(
         name="workloads",

@@ -1,4 +1,4 @@
-"""What keeps services from each other: network policies, host checks, adapters' source, limits of routes.
+"""Checks of the network between services: network policies, host checks, adapters' source, limits of routes.
 
 Policies are judged by their rules alone: whether the network plugin enforces them is not asked.
 """
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from nemostack.kubectl.client import Object
 from operations.cluster_snapshot import Snapshot
-from operations.doctor.check import Check, Seen, brief, ident
+from operations.doctor.check import Check, Evidence, brief, ident
 
 ALLOWED_HOSTS = "MLFLOW_SERVER_ALLOWED_HOSTS"
 PEFT_SOURCE = "NIM_PEFT_SOURCE"
@@ -45,15 +45,15 @@ def selects(selector: Object | None, labels: dict[str, str]) -> bool:
 
 def rules(snapshot: Snapshot, namespace: str, labels: dict[str, str], way: str) -> list[Object] | None:
     """Rules (`ingress` or `egress`) for a pod; None when no policy restricts it."""
-    found: list[Object] | None = None
+    rules: list[Object] | None = None
     for policy in snapshot.all("NetworkPolicy"):
         spec = policy["spec"]
         kinds = spec.get("policyTypes") or ["Ingress", *(["Egress"] if "egress" in spec else [])]
         if policy["metadata"]["namespace"] != namespace or way.capitalize() not in kinds:
             continue
         if selects(spec.get("podSelector", {}), labels):
-            found = (found or []) + (spec.get(way) or [])
-    return found
+            rules = (rules or []) + (spec.get(way) or [])
+    return rules
 
 
 def has_port(rule: Object, ports: set[Any], protocol: str) -> bool:
@@ -74,8 +74,8 @@ def has_peer(rule: Object, side: str, snapshot: Snapshot, namespace: str, addres
     peers = rule.get(side)
     if not peers:
         return True
-    found = next((n for n in snapshot.all("Namespace") if n["metadata"]["name"] == namespace), None)
-    labels = {"kubernetes.io/metadata.name": namespace, **((found or {}).get("metadata", {}).get("labels") or {})}
+    match = next((n for n in snapshot.all("Namespace") if n["metadata"]["name"] == namespace), None)
+    labels = {"kubernetes.io/metadata.name": namespace, **((match or {}).get("metadata", {}).get("labels") or {})}
     for peer in peers:
         if "namespaceSelector" in peer and selects(peer["namespaceSelector"], labels):
             return True
@@ -96,7 +96,7 @@ def _pods(snapshot: Snapshot, namespace: str) -> Iterator[tuple[str, dict[str, s
             yield ident(pod), pod["metadata"].get("labels") or {}
 
 
-def _dns(snapshot: Snapshot) -> Iterator[Seen]:
+def _dns(snapshot: Snapshot) -> Iterator[Evidence]:
     servers = [(one["metadata"]["namespace"], one["spec"].get("clusterIP")) for one in _dns_services(snapshot)]
     servers += [(DNS_NAMESPACE, NODE_LOCAL_DNS)]
     for namespace in snapshot.cluster.namespaces:
@@ -108,7 +108,7 @@ def _dns(snapshot: Snapshot) -> Iterator[Seen]:
                 if has_port(rule, {53}, "UDP") and any(has_peer(rule, "to", snapshot, *server) for server in servers)
             ]
             if allowed is not None and not fits:
-                yield Seen(where, "its policies allow no DNS (UDP 53): names will not resolve")
+                yield Evidence(where, "its policies allow no DNS (UDP 53): names will not resolve")
                 break  # one is enough to know
 
 
@@ -118,7 +118,7 @@ def _dns_services(snapshot: Snapshot) -> Iterator[Object]:
             yield service
 
 
-def _mlflow_way(snapshot: Snapshot) -> Iterator[Seen]:
+def _mlflow_way(snapshot: Snapshot) -> Iterator[Evidence]:
     target = snapshot.service("mlflow")
     if target is None:
         return
@@ -145,11 +145,11 @@ def _mlflow_way(snapshot: Snapshot) -> Iterator[Seen]:
                 if has_port(rule, ports, "TCP") and has_peer(rule, "to", snapshot, namespace, address)
             ]
             if outward is not None and not fits:
-                yield Seen(where, f"its policies allow no way out to MLflow ({namespace}/{name}:{port})")
+                yield Evidence(where, f"its policies allow no way out to MLflow ({namespace}/{name}:{port})")
                 break
         into = [r for r in inward or [] if has_port(r, ports, "TCP") and has_peer(r, "from", snapshot, source[0], None)]
         if inward is not None and not into:
-            yield Seen(f"{namespace}/{name}", f"policies of {namespace} let nothing in from {source[0]} ({key})")
+            yield Evidence(f"{namespace}/{name}", f"policies of {namespace} let nothing in from {source[0]} ({key})")
 
 
 def variable(pod: Object, name: str) -> str | None:
@@ -161,7 +161,7 @@ def variable(pod: Object, name: str) -> str | None:
     return None
 
 
-def _hosts(snapshot: Snapshot) -> Iterator[Seen]:
+def _hosts(snapshot: Snapshot) -> Iterator[Evidence]:
     target = snapshot.service("mlflow")
     if target is None:
         return
@@ -171,16 +171,16 @@ def _hosts(snapshot: Snapshot) -> Iterator[Seen]:
         arguments = [
             str(a) for c in pod["spec"]["containers"] for a in (c.get("args") or []) + (c.get("command") or [])
         ]
-        said = [value for flag, value in pairwise(arguments) if flag == "--allowed-hosts"]
-        said += [a.partition("=")[2] for a in arguments if a.startswith("--allowed-hosts=")]
-        stated = variable(pod, ALLOWED_HOSTS) or ",".join(said)
+        flags = [value for flag, value in pairwise(arguments) if flag == "--allowed-hosts"]
+        flags += [a.partition("=")[2] for a in arguments if a.startswith("--allowed-hosts=")]
+        stated = variable(pod, ALLOWED_HOSTS) or ",".join(flags)
         patterns = [one.strip() for one in stated.split(",") if one.strip()]
         if patterns and not any(fnmatch.fnmatch(host, p.partition(":")[0]) for host in names for p in patterns):
-            yield Seen(ident(pod), f"allowed hosts are {stated}: pods that ask for {names[0]} get 403")
+            yield Evidence(ident(pod), f"allowed hosts are {stated}: pods that ask for {names[0]} get 403")
         tail = next((t for t in snapshot.tails if (t.namespace, t.pod) == (namespace, pod["metadata"]["name"])), None)
         line = next((x for x in reversed(tail.text.splitlines()) if _HOST_REFUSED.search(x)), "") if tail else ""
         if line:
-            yield Seen(ident(pod), brief(line))
+            yield Evidence(ident(pod), brief(line))
 
 
 def _major(image: str) -> int | None:
@@ -189,7 +189,7 @@ def _major(image: str) -> int | None:
     return int(match[1]) if match and "/" not in tag else None
 
 
-def _adapters(snapshot: Snapshot) -> Iterator[Seen]:
+def _adapters(snapshot: Snapshot) -> Iterator[Evidence]:
     names = set(snapshot.cluster.nims.values())
     for pod in snapshot.ours("Pod"):
         source = variable(pod, PEFT_SOURCE)
@@ -200,34 +200,34 @@ def _adapters(snapshot: Snapshot) -> Iterator[Seen]:
         )
         if (_major(image) or 1) >= 2:
             fix = "pin NIM 1.x, or mount a folder with the adapters and set it as peft_source"
-            yield Seen(ident(pod), f"{image} takes adapters from a folder only, {PEFT_SOURCE} is {source}", fix=fix)
+            yield Evidence(ident(pod), f"{image} takes adapters from a folder only, {PEFT_SOURCE} is {source}", fix=fix)
         host = (urlsplit(source).hostname or "").split(".")
         service, namespace = host[0], host[1] if len(host) > 1 else pod["metadata"]["namespace"]
         inside = len(host) < 3 or host[2] == "svc"
         if inside and snapshot.find("Service", namespace, service) is None:
-            yield Seen(ident(pod), f"{PEFT_SOURCE} is {source}, and there is no Service {namespace}/{service}")
+            yield Evidence(ident(pod), f"{PEFT_SOURCE} is {source}, and there is no Service {namespace}/{service}")
         elif inside and not snapshot.ready_addresses(namespace, service):
-            yield Seen(ident(pod), f"{PEFT_SOURCE} is {source}, and no pod behind {namespace}/{service} is ready")
+            yield Evidence(ident(pod), f"{PEFT_SOURCE} is {source}, and no pod behind {namespace}/{service} is ready")
 
 
 def _backends(thing: Object) -> set[tuple[str, str]]:
     """Namespaces and names of the Services that an Ingress or HTTPRoute leads to."""
-    here, found = thing["metadata"]["namespace"], set()
+    here, services = thing["metadata"]["namespace"], set()
     for rule in thing["spec"].get("rules") or []:
         for ref in rule.get("backendRefs") or []:
-            found.add((ref.get("namespace", here), ref["name"]))
+            services.add((ref.get("namespace", here), ref["name"]))
         for path in (rule.get("http") or {}).get("paths") or []:
             if service := path["backend"].get("service"):
-                found.add((here, service["name"]))
-    return found
+                services.add((here, service["name"]))
+    return services
 
 
 def _named(snapshot: Snapshot, keys: tuple[str, ...]) -> set[tuple[str, str]]:
-    found = (snapshot.service(key) for key in keys)
-    return {address[:2] for address in found if address is not None}
+    addresses = (snapshot.service(key) for key in keys)
+    return {address[:2] for address in addresses if address is not None}
 
 
-def _ingress_limits(snapshot: Snapshot) -> Iterator[Seen]:
+def _ingress_limits(snapshot: Snapshot) -> Iterator[Evidence]:
     uploads, quick = _named(snapshot, UPLOADS), _named(snapshot, QUICK)
     for ingress in snapshot.ours("Ingress"):
         notes, backends = ingress["metadata"].get("annotations") or {}, _backends(ingress)
@@ -236,15 +236,15 @@ def _ingress_limits(snapshot: Snapshot) -> Iterator[Seen]:
             f5 = any(note.startswith("nginx.org/") for note in notes)
             key = "nginx.org/client-max-body-size" if f5 else "nginx.ingress.kubernetes.io/proxy-body-size"
             if notes.get(key) not in {"0", "0m"} and not str(notes.get(key, "")).endswith("g"):
-                yield Seen(ident(ingress), f"{key} is {notes.get(key, 'not set')}: larger uploads get 413", "warn")
+                yield Evidence(ident(ingress), f"{key} is {notes.get(key, 'not set')}: larger uploads get 413", "warn")
         attributes = notes.get("alb.ingress.kubernetes.io/load-balancer-attributes", "")
         if name == "alb" and backends - quick and "idle_timeout" not in attributes:
-            yield Seen(
+            yield Evidence(
                 ident(ingress), "no idle_timeout in load-balancer-attributes: silent streams end at 60 s", "warn"
             )
 
 
-def _limits(snapshot: Snapshot) -> Iterator[Seen]:
+def _limits(snapshot: Snapshot) -> Iterator[Evidence]:
     yield from _ingress_limits(snapshot)
     quick = _named(snapshot, QUICK)
     classes = {c["metadata"]["name"] for c in snapshot.all("GatewayClass") if c["spec"]["controllerName"] == ENVOY}
@@ -266,7 +266,7 @@ def _limits(snapshot: Snapshot) -> Iterator[Seen]:
         policy = policy or any(("Gateway", *parent) in covered for parent in parents)
         bare = [rule for rule in route["spec"].get("rules") or [] if "request" not in (rule.get("timeouts") or {})]
         if parents and bare and not policy and _backends(route) - quick:
-            yield Seen(ident(route), "no timeout is set: Envoy ends streams and slow requests at 15 s", "warn")
+            yield Evidence(ident(route), "no timeout is set: Envoy ends streams and slow requests at 15 s", "warn")
 
 
 CHECKS = (
@@ -275,14 +275,14 @@ CHECKS = (
         symptom="name resolution fails",
         look=_dns,
         looks_at="egress rules of the NetworkPolicies that select a pod: UDP 53",
-        fix="allow UDP and TCP 53 to kube-dns in this namespace; `pulumi up` restores the stack's policies",
+        fix="allow UDP and TCP 53 to kube-dns in this namespace; `pulumi up --refresh` restores the stack's policies",
     ),
     Check(
         name="MLflow policy",
         symptom="MLflow shows no runs",
         look=_mlflow_way,
         looks_at="egress rules of the Customizer's and the Evaluator's namespaces; ingress rules of MLflow's",
-        fix="allow TCP to MLflow on both sides; `pulumi up` restores the stack's policies",
+        fix="allow TCP to MLflow on both sides; `pulumi up --refresh` restores the stack's policies",
     ),
     Check(
         name="MLflow hosts",
@@ -303,6 +303,6 @@ CHECKS = (
         symptom="HTTP 413 on upload, streams cut at 15 or 60 s",
         look=_limits,
         looks_at="annotations of Ingresses (nginx, ALB); timeouts in HTTPRoutes and policies of Envoy Gateway",
-        fix="set no body limit and long timeouts on this route; `pulumi up` restores the stack's settings",
+        fix="set no body limit and long timeouts on this route; `pulumi up --refresh` restores the stack's settings",
     ),
 )

@@ -1,4 +1,4 @@
-"""Why pods find no node: GPUs, taints, labels, groups that wait, volumes that are not made."""
+"""Checks of pods that find no node: GPUs, taints, labels, groups that wait, volumes that are not made."""
 
 import re
 from collections.abc import Iterator
@@ -7,15 +7,17 @@ from infra.clusters.storage_classes import ONE_NODE_ONLY, is_default
 from infra.names import GPU_RESOURCE, NFD_LABEL
 from nemostack.kubectl.client import Object
 from operations.cluster_snapshot import Snapshot
-from operations.doctor.check import Check, Seen, brief, condition, ident, pending
+from operations.doctor.check import Check, Evidence, brief, condition, ident, pending
 from operations.doctor.inventory import gpus, wanted_gpus
 
 MAX_PENDING_VARIABLE, MAX_PENDING_DEFAULT = "MAX_PENDING_JOB_MINUTES", 30
+ADMISSION_MINUTES = 3
+"""Minutes within which a scheduler with plugin sla (sla-waiting-time: 1m) has let a job in."""
 _INSUFFICIENT = re.compile(r"Insufficient (nvidia\.com/[\w.-]*\w)")
 _SELECTOR = re.compile(r"didn't match (?:Pod's )?node (?:affinity/)?selector")
 
 
-def _too_few_gpus(snapshot: Snapshot) -> Iterator[Seen]:
+def _too_few_gpus(snapshot: Snapshot) -> Iterator[Evidence]:
     total = sum(gpus(node["status"].get("allocatable")) for node in snapshot.all("Node"))
     largest = max((gpus(node["status"].get("allocatable")) for node in snapshot.all("Node")), default=0)
     for pod, message in pending(snapshot):
@@ -25,21 +27,21 @@ def _too_few_gpus(snapshot: Snapshot) -> Iterator[Seen]:
             fix = (
                 "no node is that large: choose a larger machine, or fewer GPUs a replica" if want > largest > 0 else ""
             )
-            yield Seen(ident(pod), f"{note}. {brief(message)}", fix=fix)
+            yield Evidence(ident(pod), f"{note}. {brief(message)}", fix=fix)
 
 
-def _no_plugin(snapshot: Snapshot) -> Iterator[Seen]:
+def _no_plugin(snapshot: Snapshot) -> Iterator[Evidence]:
     for node in snapshot.all("Node"):
         labels = node["metadata"].get("labels", {})
         marked = labels.get("nvidia.com/gpu.present") == "true" or labels.get(NFD_LABEL) == "true"
         marked = marked or "cloud.google.com/gke-accelerator" in labels or "k8s.amazonaws.com/accelerator" in labels
         if marked and not gpus(node["status"].get("allocatable")):
-            yield Seen(ident(node), f"has a GPU by its labels, but no allocatable {GPU_RESOURCE}")
+            yield Evidence(ident(node), f"has a GPU by its labels, but no allocatable {GPU_RESOURCE}")
     for thing in snapshot.all("DaemonSet"):
         status = thing.get("status") or {}
-        wanted, ready = status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
-        if "nvidia" in thing["metadata"]["name"] and ready < wanted:
-            yield Seen(ident(thing), f"{ready} of {wanted} pods ready")
+        desired, ready = status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
+        if "nvidia" in thing["metadata"]["name"] and ready < desired:
+            yield Evidence(ident(thing), f"{ready} of {desired} pods ready")
 
 
 def tolerates(pod: Object, taint: Object) -> bool:
@@ -52,7 +54,7 @@ def tolerates(pod: Object, taint: Object) -> bool:
     return False
 
 
-def _taints(snapshot: Snapshot) -> Iterator[Seen]:
+def _taints(snapshot: Snapshot) -> Iterator[Evidence]:
     for pod, message in pending(snapshot):
         if "untolerated taint" not in message:
             continue
@@ -62,15 +64,15 @@ def _taints(snapshot: Snapshot) -> Iterator[Seen]:
             if gpus(node["status"].get("allocatable")) < want:
                 continue  # it could not run there anyway
             for taint in node["spec"].get("taints") or []:
-                ours = not taint["key"].startswith(("node-role.kubernetes.io/", "node.kubernetes.io/"))
-                if ours and taint["effect"] != "PreferNoSchedule" and not tolerates(pod, taint):
+                lasting = not taint["key"].startswith(("node-role.kubernetes.io/", "node.kubernetes.io/"))
+                if lasting and taint["effect"] != "PreferNoSchedule" and not tolerates(pod, taint):
                     text = f"{taint['key']}={taint.get('value', '')}:{taint['effect']}"
                     held[text] = held.get(text, 0) + 1
         for taint, nodes in held.items():
-            yield Seen(ident(pod), f"does not tolerate {taint} of {nodes} nodes. {brief(message)}")
+            yield Evidence(ident(pod), f"does not tolerate {taint} of {nodes} nodes. {brief(message)}")
 
 
-def _labels(snapshot: Snapshot) -> Iterator[Seen]:
+def _labels(snapshot: Snapshot) -> Iterator[Evidence]:
     marked = [node for node in snapshot.all("Node") if node["metadata"].get("labels", {}).get(NFD_LABEL) == "true"]
     for pod, message in pending(snapshot):
         if not _SELECTOR.search(message):
@@ -82,15 +84,15 @@ def _labels(snapshot: Snapshot) -> Iterator[Seen]:
             fix = (
                 "no node has this label: install node feature discovery (GPU operator), or set nodeSelector of NIMCache"
             )
-        yield Seen(ident(pod), f"no free node has {text}. {brief(message)}", fix=fix)
+        yield Evidence(ident(pod), f"no free node has {text}. {brief(message)}", fix=fix)
 
 
-def _elsewhere(snapshot: Snapshot) -> Iterator[Seen]:
+def _elsewhere(snapshot: Snapshot) -> Iterator[Evidence]:
     """What no other check explains."""
     for pod, message in pending(snapshot):
         known = "untolerated taint" in message and any(seen.where == ident(pod) for seen in _taints(snapshot))
         if not (known or _INSUFFICIENT.search(message) or _SELECTOR.search(message) or "PersistentVolume" in message):
-            yield Seen(ident(pod), f"no node for it: {brief(message)}")
+            yield Evidence(ident(pod), f"no node for it: {brief(message)}")
 
 
 def pending_limit(snapshot: Snapshot) -> int:
@@ -103,7 +105,7 @@ def pending_limit(snapshot: Snapshot) -> int:
     return MAX_PENDING_DEFAULT
 
 
-def _groups(snapshot: Snapshot) -> Iterator[Seen]:
+def _groups(snapshot: Snapshot) -> Iterator[Evidence]:
     limit = pending_limit(snapshot)
     for group in snapshot.ours("PodGroup"):
         if (group.get("status") or {}).get("phase", "Pending") not in {"Pending", "Inqueue"}:
@@ -111,10 +113,17 @@ def _groups(snapshot: Snapshot) -> Iterator[Seen]:
         minutes = snapshot.age_s(group["metadata"]["creationTimestamp"]) / 60
         why = condition(group, "Unschedulable").get("message", "")
         text = f"waits for {minutes:.0f} of at most {limit} minutes ({MAX_PENDING_VARIABLE}). {brief(why)}".rstrip()
-        yield Seen(ident(group), text, "bad" if minutes >= limit / 2 else "warn")
+        fix = ""
+        if (group.get("status") or {}).get("phase", "Pending") == "Pending" and minutes >= ADMISSION_MINUTES:
+            text += " Volcano has not let it in, so it has no pods and no autoscaler adds a node"
+            fix = (
+                "put plugin sla with sla-waiting-time: 1m into the first tier of Volcano's scheduler (with "
+                "prerequisites.volcano: install `pulumi up` does), or keep a node in the training pool (min: 1)"
+            )
+        yield Evidence(ident(group), text, "bad" if minutes >= limit / 2 else "warn", fix)
 
 
-def _claims(snapshot: Snapshot) -> Iterator[Seen]:
+def _claims(snapshot: Snapshot) -> Iterator[Evidence]:
     classes = {storage["metadata"]["name"]: storage for storage in snapshot.all("StorageClass")}
     some = ", ".join(sorted(classes)) or "none"
     for claim in snapshot.ours("PersistentVolumeClaim"):
@@ -123,22 +132,28 @@ def _claims(snapshot: Snapshot) -> Iterator[Seen]:
         name, modes = claim["spec"].get("storageClassName"), claim["spec"].get("accessModes") or []
         storage = classes.get(name or "")
         events = snapshot.events(claim)
-        said = brief(next((e["message"] for e in reversed(events) if e.get("type") == "Warning"), ""))
+        warning = brief(next((e["message"] for e in reversed(events) if e.get("type") == "Warning"), ""))
         if not name and not any(map(is_default, classes.values())):
             fix = "set the class of this volume in the stack's settings, or mark one as default"
-            yield Seen(ident(claim), f"names no class, and there is no default StorageClass; classes: {some}", fix=fix)
+            yield Evidence(
+                ident(claim), f"names no class, and there is no default StorageClass; classes: {some}", fix=fix
+            )
         elif name and storage is None:
-            yield Seen(ident(claim), f"StorageClass {name} does not exist; classes: {some}")
+            yield Evidence(ident(claim), f"StorageClass {name} does not exist; classes: {some}")
         elif storage and "ReadWriteMany" in modes and storage["provisioner"] in ONE_NODE_ONLY:
             fix = "use an RWX class for this volume: Filestore (GKE), EFS (EKS), Azure Files (AKS), NFS"
             what = (
                 f"wants ReadWriteMany of {name}, whose volumes ({storage['provisioner']}) one node at a time can mount"
             )
-            yield Seen(ident(claim), what, fix=fix)
-        elif not said and any(e["reason"] == "WaitForFirstConsumer" for e in events):
-            yield Seen(ident(claim), "is made when its first pod is scheduled", "warn", "nothing, if its pod waits too")
+            yield Evidence(ident(claim), what, fix=fix)
+        elif not warning and any(e["reason"] == "WaitForFirstConsumer" for e in events):
+            yield Evidence(
+                ident(claim), "is made when its first pod is scheduled", "warn", "nothing, if its pod waits too"
+            )
         else:
-            yield Seen(ident(claim), f"{'/'.join(modes)} of class {name}: {said or 'its provisioner says nothing'}")
+            yield Evidence(
+                ident(claim), f"{'/'.join(modes)} of class {name}: {warning or 'its provisioner says nothing'}"
+            )
 
 
 CHECKS = (

@@ -39,7 +39,6 @@ class Forward:
 
     @property
     def line(self) -> str:
-        """For people."""
         return f"{self.name}: http://{HOST}:{self.local_port} -> {self.namespace}/{self.service}:{self.port}"
 
 
@@ -66,7 +65,6 @@ class Forwarder:
         return self.last or f"no pod of {self.forward.namespace}/{self.forward.service} runs yet"
 
     def start(self) -> None:
-        """Return at once."""
         for thread in self._threads:
             thread.start()
 
@@ -118,7 +116,7 @@ class Forwarder:
             )
         self._arguments = arguments
         assert process.stdout is not None
-        said = False
+        reported = False
         for line in process.stdout:
             text = line.strip()
             if text.startswith(f"Forwarding from {HOST}:"):
@@ -126,10 +124,10 @@ class Forwarder:
                 if again:
                     self._say(f"{it.name}: forwarded again")
             elif text and not text.startswith(("Handling connection", "Forwarding from")):
-                self.last, said = text, True
+                self.last, reported = text, True
         process.stdout.close()
         code = process.wait()
-        if not said:  # not the words of an earlier attempt
+        if not reported:  # not the words of an earlier attempt
             self.last = f"`{spoken(arguments)}` ended with {code}"
         return code
 

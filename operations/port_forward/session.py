@@ -192,10 +192,10 @@ def signals_interrupt() -> Iterator[None]:
 
 def serve(outputs: StackOutputs, command: Sequence[str], timeout_s: float, say: Callable[[str], None]) -> int:
     """Forward everything while `command` runs (its exit code), or until Ctrl-C (0)."""
-    wanted = plan(outputs)
+    forwards = plan(outputs)
     interrupted = False
-    with signals_interrupt(), Kubectl.opened(outputs) as kubectl, forwarding(kubectl, wanted, say) as forwarders:
-        for line in wanted.lines():
+    with signals_interrupt(), Kubectl.opened(outputs) as kubectl, forwarding(kubectl, forwards, say) as forwarders:
+        for line in forwards.lines():
             say(line)
         try:
             if command:

@@ -73,6 +73,11 @@ def missing_passphrase() -> str | None:
 
 def variables() -> dict[str, str]:
     """Return the variables to set, without those that the user set himself. Installs the toolchain if need be."""
+    if not (ROOT / "Pulumi.yaml").exists():
+        raise ToolchainError(
+            "this command works on the stacks of a clone of the repository, and nemostack runs from an installed "
+            "package here: run it in a clone, or name the services of a deployment with --outputs FILE or --*-url"
+        )
     python = VENV / "bin" / "python"
     if not python.exists():
         raise ToolchainError(f"{VENV} is missing: run `make env` first")

@@ -61,8 +61,8 @@ class Stack:
         """What the stack's file says; empty when it has none."""
         file = self.settings_file
         read = yaml.safe_load(file.read_text()) if file.exists() else None
-        found = read.get("config") if isinstance(read, dict) else None
-        return found if isinstance(found, dict) else {}
+        settings = read.get("config") if isinstance(read, dict) else None
+        return settings if isinstance(settings, dict) else {}
 
     @property
     def target(self) -> str | None:
@@ -148,8 +148,10 @@ class Stack:
             command = " ".join(["pulumi", "refresh", "-s", self.name, *self.file_arguments()])
             raise ToolchainError(
                 f"an earlier command on stack {self.name} was interrupted during these operations:\n{listed}\n"
-                "Pulumi does not know their outcome, so nothing was done. Check whether these resources exist, then "
-                "run the following command, which asks about each of them, and try again:\n"
+                "Pulumi does not know their outcome, so nothing was done. If there is a Release among them, look at "
+                "`helm list -A --pending` first: pending-install wants `helm uninstall`, pending-upgrade "
+                "`helm rollback` to the last deployed revision (docs/operations.md). Check whether the "
+                "other resources exist, then run the following command, which asks about each of them, and try again:\n"
                 f"  nemostack toolchain run -- {command}"
             )
         print(f"==> stack {self.name} was interrupted: checking what exists", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What is left of a stack on its cluster, told from the objects that are still there. Pure.
+"""Leftovers of a stack on its cluster, found among the objects that still exist. Pure.
 
 Left on purpose, and no reason for an exit code: CustomResourceDefinitions. Helm never removes them, and with a kind go
 all its objects, other people's included. Everything else that is found should be gone, or costs money.
@@ -48,7 +48,7 @@ class Leftover(Model):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Remains:
+class ClusterInventory:
     """What a look at the cluster showed. `definitions`: names of CustomResourceDefinitions, plural.group."""
 
     seen: datetime
@@ -61,21 +61,21 @@ class Remains:
         return (thing for thing in self.objects if thing["kind"] == kind)
 
 
-def left(remains: Remains, cluster: ClusterOutputs) -> list[Leftover]:
+def find_leftovers(remains: ClusterInventory, cluster: ClusterOutputs) -> list[Leftover]:
     """List what is left of a stack, data first."""
-    ours = frozenset(cluster.namespaces)
+    namespaces = frozenset(cluster.namespaces)
     return [
         *_volumes(remains, cluster),
         *_claims(remains, cluster),
-        *_load_balancers(remains, ours),
-        *_webhooks(remains, ours),
-        *_releases(remains, ours),
+        *_load_balancers(remains, namespaces),
+        *_webhooks(remains, namespaces),
+        *_releases(remains, namespaces),
         *_namespaces(remains, cluster),
         *_definitions(remains.definitions),
     ]
 
 
-def volumes(remains: Remains, cluster: ClusterOutputs) -> Iterator[Object]:
+def volumes(remains: ClusterInventory, cluster: ClusterOutputs) -> Iterator[Object]:
     """PersistentVolumes that were made for claims of the stack, none of a claim that the user brought."""
     for volume in remains.all("PersistentVolume"):
         claimed = volume["spec"].get("claimRef", {}).get("namespace") in cluster.namespaces
@@ -94,9 +94,9 @@ def handle(volume: Object) -> str:
     spec = volume["spec"]
     for source in ("csi", "gcePersistentDisk", "awsElasticBlockStore", "azureDisk", "nfs", "hostPath"):
         if source in spec:
-            found = spec[source]
+            details = spec[source]
             names = ("volumeHandle", "pdName", "volumeID", "diskURI", "path")
-            return next((str(found[name]) for name in names if name in found), source)
+            return next((str(details[name]) for name in names if name in details), source)
     return "unknown"
 
 
@@ -105,7 +105,7 @@ def is_kept(claim: Object) -> bool:
     return bool((claim["metadata"].get("annotations") or {}).get(KEEP[0]) == KEEP[1])
 
 
-def _volumes(remains: Remains, cluster: ClusterOutputs) -> Iterator[Leftover]:
+def _volumes(remains: ClusterInventory, cluster: ClusterOutputs) -> Iterator[Leftover]:
     for volume in volumes(remains, cluster):
         spec = volume["spec"]
         size = (spec.get("capacity") or {}).get("storage", "?")
@@ -120,7 +120,7 @@ def _volumes(remains: Remains, cluster: ClusterOutputs) -> Iterator[Leftover]:
         )
 
 
-def _claims(remains: Remains, cluster: ClusterOutputs) -> Iterator[Leftover]:
+def _claims(remains: ClusterInventory, cluster: ClusterOutputs) -> Iterator[Leftover]:
     for claim in remains.all("PersistentVolumeClaim"):
         meta = claim["metadata"]
         brought = f"{meta['namespace']}/{meta['name']}" in cluster.existing_claims
@@ -136,7 +136,7 @@ def _claims(remains: Remains, cluster: ClusterOutputs) -> Iterator[Leftover]:
             )
 
 
-def _load_balancers(remains: Remains, ours: frozenset[str]) -> Iterator[Leftover]:
+def _load_balancers(remains: ClusterInventory, ours: frozenset[str]) -> Iterator[Leftover]:
     for service in remains.all("Service"):
         meta = service["metadata"]
         if service["spec"].get("type") == "LoadBalancer" and meta["namespace"] in ours:
@@ -151,7 +151,7 @@ def _load_balancers(remains: Remains, ours: frozenset[str]) -> Iterator[Leftover
             )
 
 
-def _webhooks(remains: Remains, ours: frozenset[str]) -> Iterator[Leftover]:
+def _webhooks(remains: ClusterInventory, ours: frozenset[str]) -> Iterator[Leftover]:
     for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
         for configuration in remains.all(kind):
             hooks = configuration.get("webhooks") or []
@@ -166,7 +166,7 @@ def _webhooks(remains: Remains, ours: frozenset[str]) -> Iterator[Leftover]:
                 )
 
 
-def _releases(remains: Remains, ours: frozenset[str]) -> Iterator[Leftover]:
+def _releases(remains: ClusterInventory, ours: frozenset[str]) -> Iterator[Leftover]:
     for release in remains.releases:
         if release.namespace in ours:
             yield Leftover(
@@ -178,13 +178,13 @@ def _releases(remains: Remains, ours: frozenset[str]) -> Iterator[Leftover]:
             )
 
 
-def _namespaces(remains: Remains, cluster: ClusterOutputs) -> Iterator[Leftover]:
+def _namespaces(remains: ClusterInventory, cluster: ClusterOutputs) -> Iterator[Leftover]:
     for namespace in remains.all("Namespace"):
         if ident(namespace) not in cluster.namespaces or ident(namespace) in cluster.adopted_namespaces:
             continue
         phase = (namespace.get("status") or {}).get("phase", "?")
-        said = (condition(namespace, kind) for kind in _HOLDING)
-        words = "; ".join(brief(one["message"]) for one in said if one.get("status") == "True")
+        conditions = (condition(namespace, kind) for kind in _HOLDING)
+        words = "; ".join(brief(one["message"]) for one in conditions if one.get("status") == "True")
         terminating = phase == "Terminating"
         remove = (
             "bring the controller that owns the finalizers up again; it lets go (docs/kubernetes/teardown.md)"
@@ -212,20 +212,20 @@ def _definitions(names: Iterable[str]) -> Iterator[Leftover]:
         )
 
 
-def gone_with_the_cluster(before: Remains, cluster: ClusterOutputs, retained: Iterable[str]) -> list[Leftover]:
+def gone_with_the_cluster(before: ClusterInventory, cluster: ClusterOutputs, retained: Iterable[str]) -> list[Leftover]:
     """What may be left in the cloud of a cluster that is gone itself: disks, load balancers of Services.
 
     The storage deletes a disk after its claim, which may take longer than the cluster lives, and nobody sees whether
     it was done.
     """
-    ours, kept = frozenset(cluster.namespaces), set(retained)
-    found = []
+    namespaces, kept = frozenset(cluster.namespaces), set(retained)
+    disks = []
     for volume in volumes(before, cluster):
         policy = volume["spec"].get("persistentVolumeReclaimPolicy")
         stays = policy == "Retain" or ident(volume) in kept
         fate = "kept" if stays else "deletion not confirmed"
         remove = "look for it in the cloud's console, and delete it there"
-        found.append(
+        disks.append(
             Leftover(
                 kind="Disk",
                 name=handle(volume),
@@ -234,8 +234,8 @@ def gone_with_the_cluster(before: Remains, cluster: ClusterOutputs, retained: It
                 data=True,
             )
         )
-    for balancer in _load_balancers(before, ours):
+    for balancer in _load_balancers(before, namespaces):
         text = f"{balancer.detail}; was there before, cannot be seen any more"
         remove = "look for it in the cloud's console"
-        found.append(balancer.model_copy(update={"detail": text, "remove": remove}))
-    return found
+        disks.append(balancer.model_copy(update={"detail": text, "remove": remove}))
+    return disks

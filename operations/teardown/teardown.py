@@ -23,7 +23,15 @@ from nemostack.models import Model
 from nemostack.outputs import ClusterOutputs, StackOutputs
 from operations.cluster_snapshot import parse_releases, release_table
 from operations.doctor.check import ident
-from operations.teardown.leftovers import Leftover, Remains, claim_of, gone_with_the_cluster, is_kept, left, volumes
+from operations.teardown.leftovers import (
+    ClusterInventory,
+    Leftover,
+    claim_of,
+    find_leftovers,
+    gone_with_the_cluster,
+    is_kept,
+    volumes,
+)
 
 KINDS = (
     *("namespaces", "persistentvolumes", "persistentvolumeclaims", "services"),
@@ -70,13 +78,13 @@ class Plan:
     deletes: list[str]
 
 
-def observe(kubectl: Kubectl) -> Remains:
+def observe(kubectl: Kubectl) -> ClusterInventory:
     """Look at what a stack can leave behind. Raises ServiceError."""
     objects, refused = kubectl.objects(KINDS, "--all-namespaces")
     if refused:
         raise ServiceError(f"the cluster does not show everything that may be left: {refused}")
     names = kubectl.run("get", "customresourcedefinitions.apiextensions.k8s.io", "-o", "name")
-    return Remains(
+    return ClusterInventory(
         seen=datetime.now(UTC),
         objects=objects,
         releases=parse_releases(release_table(kubectl)),
@@ -84,16 +92,16 @@ def observe(kubectl: Kubectl) -> Remains:
     )
 
 
-def run_time(kubectl: Kubectl, cluster: ClusterOutputs, before: Remains) -> list[Object]:
+def run_time(kubectl: Kubectl, cluster: ClusterOutputs, before: ClusterInventory) -> list[Object]:
     """Jobs and NIMs in the stack's namespaces."""
     kinds = [name for name in RUN_TIME if name in set(before.definitions)]
     if not kinds:
         return []
-    found, _refused = kubectl.objects(kinds, "--all-namespaces")
-    return [thing for thing in found if thing["metadata"]["namespace"] in cluster.namespaces]
+    objects, _refused = kubectl.objects(kinds, "--all-namespaces")
+    return [thing for thing in objects if thing["metadata"]["namespace"] in cluster.namespaces]
 
 
-def split(before: Remains, cluster: ClusterOutputs, *, delete_data: bool) -> tuple[list[Object], list[Object]]:
+def split(before: ClusterInventory, cluster: ClusterOutputs, *, delete_data: bool) -> tuple[list[Object], list[Object]]:
     """Volumes of the stack that outlive it (a chart wants the claim kept, or Retain), and those that go with it."""
     kept = {ident(claim) for claim in before.all("PersistentVolumeClaim") if is_kept(claim)}
     stay: list[Object] = []
@@ -138,10 +146,10 @@ def teardown(stack: str, outputs: StackOutputs, destroy: Callable[[], int], say:
         code = destroy()
         try:
             remains, seen = _settled(kubectl, cluster, delete_data, say) if code == 0 else observe(kubectl), True
-            found = left(remains, cluster)
+            leftovers = find_leftovers(remains, cluster)
         except Unreachable as error:
             say(f"the cluster does not answer any more: {error.args[0]}")
-            seen, found = False, gone_with_the_cluster(before, cluster, retained)
+            seen, leftovers = False, gone_with_the_cluster(before, cluster, retained)
     return Report(
         stack=stack,
         target=outputs.target,
@@ -150,7 +158,7 @@ def teardown(stack: str, outputs: StackOutputs, destroy: Callable[[], int], say:
         cluster_seen=seen,
         cluster=cluster,
         retained=retained,
-        left=found,
+        left=leftovers,
     )
 
 
@@ -186,7 +194,7 @@ def _reclaim(kubectl: Kubectl, volume: str, policy: str) -> None:
     kubectl.run("patch", "persistentvolume", volume, "--type=merge", f"--patch={patch}")
 
 
-def _settled(kubectl: Kubectl, cluster: ClusterOutputs, delete_data: bool, say: Say) -> Remains:
+def _settled(kubectl: Kubectl, cluster: ClusterOutputs, delete_data: bool, say: Say) -> ClusterInventory:
     """Look until only what stays is left, or for SETTLE_S: deleting goes on after `destroy` has ended."""
     deadline = time.monotonic() + SETTLE_S
     asked: set[str] = set()
@@ -194,16 +202,20 @@ def _settled(kubectl: Kubectl, cluster: ClusterOutputs, delete_data: bool, say: 
         remains = observe(kubectl)
         if delete_data:
             _delete_data(kubectl, remains, cluster, asked, say)
-        going = [one for one in left(remains, cluster) if not one.on_purpose and (delete_data or not one.data)]
+        going = [
+            one for one in find_leftovers(remains, cluster) if not one.on_purpose and (delete_data or not one.data)
+        ]
         if not going or time.monotonic() > deadline:
             return remains
         say(f"waiting for {len(going)} to go: {', '.join(f'{one.kind} {one.where}' for one in going[:3])}")
         time.sleep(_POLL_S)
 
 
-def _delete_data(kubectl: Kubectl, remains: Remains, cluster: ClusterOutputs, asked: set[str], say: Say) -> None:
+def _delete_data(
+    kubectl: Kubectl, remains: ClusterInventory, cluster: ClusterOutputs, asked: set[str], say: Say
+) -> None:
     """Delete claims; let the storage delete volumes that nobody claims any more, disk included."""
-    for one in left(remains, cluster):
+    for one in find_leftovers(remains, cluster):
         if one.kind == "PersistentVolumeClaim" and one.where not in asked:
             asked.add(one.where)
             say(f"Deleting {one.kind} {one.where}")
@@ -222,8 +234,8 @@ def look_again(report: Report, outputs: StackOutputs, say: Say, *, delete_data: 
     """Look at what is left now of what an earlier teardown left, and delete the data if asked to."""
     with Kubectl.opened(outputs) as kubectl:
         remains = _settled(kubectl, report.cluster, delete_data, say)
-    found = left(remains, report.cluster)
-    return report.model_copy(update={"left": found, "finished": datetime.now(UTC), "destroyed": True})
+    leftovers = find_leftovers(remains, report.cluster)
+    return report.model_copy(update={"left": leftovers, "finished": datetime.now(UTC), "destroyed": True})
 
 
 def write(report: Report, path: Path) -> None:

@@ -4,14 +4,15 @@ A folder in it is either complete or absent: it is filled under another name and
 processes from installing at once; the second waits and then finds the work done.
 """
 
-import fcntl
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from nemostack.files import locked
 
 
 def cache_dir() -> Path:
@@ -27,12 +28,12 @@ def install_lock() -> Iterator[None]:
     """Held while something is installed. Says so once when another process holds it."""
     folder = cache_dir()
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            stack.enter_context(locked(folder / ".lock", wait_s=0))
+        except TimeoutError:
             print("==> waiting for another process that installs the toolchain", file=sys.stderr, flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            stack.enter_context(locked(folder / ".lock"))
         yield
 
 

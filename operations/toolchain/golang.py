@@ -28,8 +28,8 @@ def go_version(program: str) -> tuple[int, int] | None:
         done = subprocess.run([program, "version"], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    found = re.search(r"go(\d+)\.(\d+)", done.stdout)
-    return (int(found[1]), int(found[2])) if found else None
+    version = re.search(r"go(\d+)\.(\d+)", done.stdout)
+    return (int(version[1]), int(version[2])) if version else None
 
 
 def find_go() -> str:

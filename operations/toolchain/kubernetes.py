@@ -31,8 +31,8 @@ COMPONENT_VERSION = "k8s.io/component-base/version"
 
 def same_minor(version: str, *arguments: str) -> Callable[[str], bool]:
     """Make the check that a program says, when called with `arguments`, the major and minor number of `version`."""
-    wanted = tuple(int(part) for part in version.split(".")[:2])
-    return lambda program: version_of([program, *arguments]) == wanted
+    pinned = tuple(int(part) for part in version.split(".")[:2])
+    return lambda program: version_of([program, *arguments]) == pinned
 
 
 def build_kubernetes(folder: Path) -> None:

@@ -11,19 +11,20 @@ from pathlib import Path
 
 from operations.toolchain.environments import CLOUDS, ROOT, VENV
 
-GROUPS: dict[str, tuple[str, ...]] = {
-    "requirements.txt": ("--group", "stack", "--group", "dev", "--group", "docs"),
+SOURCES: dict[str, tuple[str, ...]] = {
+    "requirements.txt": ("pyproject.toml", "--extra", "provision", "--group", "dev", "--group", "docs"),
     "embedded/requirements.txt": ("--group", "embedded", "--group", "dev"),
     **{f"infra/clusters/requirements/{cloud}.txt": ("--group", cloud, "-c", "requirements.txt") for cloud in CLOUDS},
 }
+"""Lock file -> what it is compiled from."""
 
 
-def compile_lock(arguments: tuple[str, ...], output: Path) -> None:
+def compile_lock(sources: tuple[str, ...], output: Path) -> None:
     """Compile one lock file into `output`, which keeps the versions that are in it and still fit."""
     subprocess.run(
         [
-            *(str(VENV / "bin" / "uv"), "pip", "compile", "pyproject.toml", "--universal", "--python-version", "3.11"),
-            *("--generate-hashes", "--no-emit-index-url", "--no-header", "--quiet", *arguments, "-o", str(output)),
+            *(str(VENV / "bin" / "uv"), "pip", "compile", *sources, "--universal", "--python-version", "3.11"),
+            *("--generate-hashes", "--no-emit-index-url", "--no-header", "--quiet", "-o", str(output)),
         ],
         check=True,
         cwd=ROOT,
@@ -35,10 +36,10 @@ def drifted() -> list[str]:
     """Return the lock files that are not what pyproject.toml asks for."""
     names = []
     with tempfile.TemporaryDirectory() as folder:
-        for name, arguments in GROUPS.items():
+        for name, sources in SOURCES.items():
             copy = Path(folder) / "lock.txt"
             shutil.copy(ROOT / name, copy)
-            compile_lock(arguments, copy)
+            compile_lock(sources, copy)
             if copy.read_bytes() != (ROOT / name).read_bytes():
                 names.append(name)
     return names
@@ -47,8 +48,8 @@ def drifted() -> list[str]:
 def main(arguments: list[str]) -> int:
     """Write or check; return the exit code."""
     if arguments != ["--check"]:
-        for name, groups in GROUPS.items():
-            compile_lock(groups, ROOT / name)
+        for name, sources in SOURCES.items():
+            compile_lock(sources, ROOT / name)
         return 0
     names = drifted()
     for name in names:

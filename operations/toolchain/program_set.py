@@ -41,22 +41,22 @@ class ProgramSet:
 
     def ensure(self) -> dict[str, str]:
         """Path of each program, installed if need be. Raises one ToolchainError that names every way tried."""
-        if found := self.find():
-            return found
+        if paths := self.find():
+            return paths
         others = f" with {', '.join(self.programs[1:])}" if self.programs[1:] else ""
         refusals = [f"on PATH: {self.wanted}{others} is not there"]
         with install_lock():
             for folder, way, fill in self.ways:
-                if found := self.find():  # another process was faster, or the way before this one worked
-                    return found
+                if paths := self.find():  # another process was faster, or the way before this one worked
+                    return paths
                 try:
                     install(folder, fill)
                 except ToolchainError as error:
                     refusals.append(f"{way}: {error}")
                     if way != self.ways[-1][1]:
                         print(f"==> {self.programs[0]}: no {way} here, trying the next way", file=sys.stderr)
-        if found := self.find():
-            return found
+        if paths := self.find():
+            return paths
         raise ToolchainError(
             f"cannot get {self.programs[0]}:\n" + "\n".join(f"  {line}" for line in refusals) + f"\n{self.remedy}"
         )
@@ -76,5 +76,5 @@ def version_of(command: list[str], variables: dict[str, str] | None = None) -> t
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=env)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    found = re.search(r"(?<![\d.])v?(\d+)\.(\d+)", done.stdout)
-    return (int(found[1]), int(found[2])) if found else None
+    version = re.search(r"(?<![\d.])v?(\d+)\.(\d+)", done.stdout)
+    return (int(version[1]), int(version[2])) if version else None

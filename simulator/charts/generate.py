@@ -6,6 +6,7 @@ Beside them the manifests of infra/versions.py, as definitions that take anythin
 """
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -20,10 +21,36 @@ from simulator.charts import shapes
 HERE = Path(__file__).parent
 CATALOG: dict[str, Any] = yaml.safe_load((HERE / "catalog.yaml").read_text())
 KIND = re.compile(r"(\w+)(!?)(?: \((\w+)\))?")
+ANYTHING: dict[str, Any] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+
+
+def _with(**properties: Any) -> dict[str, Any]:
+    return ANYTHING | {"properties": properties}
+
+
+# The rule of the real definition of NIMCache that a change of a stack meets.
+IMMUTABLE_PULLER = {
+    "type": "string",
+    "x-kubernetes-validations": [{"rule": "self == oldSelf", "message": "modelPuller is an immutable field"}],
+}
+RULES = {
+    "nimcaches.apps.nvidia.com": _with(spec=_with(source=_with(ngc=_with(modelPuller=IMMUTABLE_PULLER)))),
+}
 ABOUT = (
     "A stand-in for the chart {name}, made by simulator/charts: it takes the same values and starts nothing real. "
     "What is proven with it is our program, not the chart's own templates.\n"
 )
+
+
+def nim_definitions() -> Path | None:
+    """Return the folder with the NIM operator's own definitions, None if there is none.
+
+    They are NVIDIA's and not kept here: NEMOSTACK_NIM_CRDS names the folder (`config/crd/bases` of the operator's
+    sources); without it, `shared/contract/crds` beside this repository counts.
+    """
+    named = os.environ.get("NEMOSTACK_NIM_CRDS")
+    folder = Path(named) if named else HERE.parents[2] / "shared" / "contract" / "crds"
+    return folder if any(folder.glob("apps.nvidia.com_*.yaml")) else None
 
 
 def write(folder: Path) -> None:
@@ -49,7 +76,9 @@ def _write(folder: Path, name: str, version: str, *, alias: bool = False) -> Non
     if template.is_file():
         shutil.copy(template, templates)
     (folder / "README.md").write_text(ABOUT.format(name=name))
-    if not alias:
+    if alias:
+        (folder / "values.yaml").write_text(yaml.safe_dump(known.get("defaults", {})))
+    else:
         shutil.copy(HERE / "values.yaml", templates)
         shape = shapes.load(name)
         (folder / "values.schema.json").write_text(json.dumps(shapes.schema(shape)))
@@ -94,13 +123,20 @@ def _write_definitions(folder: Path, known: dict[str, Any]) -> None:
 
 
 def definition(group_versions: str, kind: str) -> dict[str, Any]:
-    """Make a CRD that takes anything, with a status: the real schemas are not ours to ship."""
+    """Return the operator's own CRD if it is there (`nim_definitions`), else one that takes anything, with a status.
+
+    The real schemas are not ours to ship. What the API server refuses by them, and a stack has to know, is kept.
+    """
     group, _, versions = group_versions.partition("/")
     match = KIND.fullmatch(kind)
     assert match, kind
     name, cluster_wide, plural = match.groups()
     plural = plural or f"{name.lower()}s"
-    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    own = nim_definitions()
+    if own and (file := own / f"{group}_{plural}.yaml").is_file():
+        original: dict[str, Any] = yaml.safe_load(file.read_text())
+        return original
+    anything = RULES.get(f"{plural}.{group}", ANYTHING)
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",

@@ -10,9 +10,10 @@ an empty map and a null stay a difference for ever.
 import base64
 import re
 from collections.abc import Iterator
-from decimal import Decimal
 from enum import Enum
 from typing import Any
+
+from simulator import quantities
 
 Json = dict[str, Any]
 Path = tuple[str | int, ...]
@@ -78,10 +79,6 @@ BUILT_IN_GROUPS = frozenset(
 QUANTITIES = frozenset(
     {"requests", "limits", "capacity", "hard", "sizeLimit", "min", "max", "default", "defaultRequest"}
 )
-QUANTITY = re.compile(r"([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|)")
-UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18} | {
-    f"{unit}i": 1024 ** (power + 1) for power, unit in enumerate("KMGTPE")
-}
 SEGMENT = re.compile(r'\["((?:[^"\\]|\\.)*)"\]|\[(\d+|\*)\]|([^.\[\]]+)')
 
 
@@ -167,16 +164,8 @@ def compare(old: Any, new: Any, path: Path = (), *, as_written: bool = False) ->
 def _same_quantity(old: Any, new: Any, path: Path) -> bool:
     if not QUANTITIES.intersection(path):
         return False
-    first, second = _quantity(old), _quantity(new)
+    first, second = quantities.parse(old), quantities.parse(new)
     return first is not None and first == second
-
-
-def _quantity(value: Any) -> Decimal | None:
-    match = QUANTITY.fullmatch(str(value))
-    if not match:
-        return None
-    factor = Decimal("0.001") if match[2] == "m" else Decimal(UNITS[match[2]])
-    return Decimal(match[1]) * factor
 
 
 def needs_replacement(obj: Json, path: Path, mutable: frozenset[str] = frozenset()) -> bool:

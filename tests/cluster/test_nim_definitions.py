@@ -4,7 +4,6 @@ The definitions are NVIDIA's and not kept here: the tests read them from the fol
 (`config/crd/bases` of the operator's sources), and are skipped where it names none.
 """
 
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,11 @@ from infra.nemo.nim_values import cache_spec, service_spec
 from infra.nemo.values import Surroundings
 from infra.platform.credentials import CredentialNames
 from simulator.api import DEFINITIONS, STRICT, ApiError, wait
+from simulator.charts import generate
 from simulator.control_plane import ControlPlane
 from tests.unit.infra.cluster_support import config_for
 
-FOLDER = os.environ.get("NEMOSTACK_NIM_CRDS", "")
+FOLDER = generate.nim_definitions() or Path()
 GROUP = "/apis/apps.nvidia.com/v1alpha1/namespaces/default"
 AROUND = Surroundings(credentials=CredentialNames(ngc="ngc-api", pull="pull", hf=None), rwx_storage_class="shared")
 KINDS = {"NIMCache": ("nimcaches", cache_spec), "NIMService": ("nimservices", service_spec)}
@@ -30,7 +30,9 @@ NIM = {
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not FOLDER, reason="NEMOSTACK_NIM_CRDS names no folder with definitions of the NIM operator"),
+    pytest.mark.skipif(
+        not generate.nim_definitions(), reason="NEMOSTACK_NIM_CRDS names no folder with definitions of the NIM operator"
+    ),
 ]
 
 

@@ -37,9 +37,13 @@ def service(
     """Start the Evaluator, beside the session's stores and a real judge."""
     judge = start_service("judge")
     return start_service(
-        "evaluator", data_store_url=data_store_url, entity_store_url=entity_store_url, nim_url=model[1],
-        judge_url=judge.url, judge_model=JUDGE,
-    )  # fmt: skip
+        "evaluator",
+        data_store_url=data_store_url,
+        entity_store_url=entity_store_url,
+        nim_url=model[1],
+        judge_url=judge.url,
+        judge_model=JUDGE,
+    )
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from nemo_microservices import NeMoMicroservices
 
 from embedded.base_model import MODEL_ID as BASE
 from embedded.base_model import WEIGHTS as MODEL
-from embedded.nim.shelf import CONFIG, WEIGHTS
+from embedded.nim.adapter_cache import CONFIG, WEIGHTS
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 

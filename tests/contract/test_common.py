@@ -185,9 +185,17 @@ def test_an_empty_list_sorts_by_anything() -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["sort=colour", "page=0", "page=\u0661", "page_size=1001", "filter=x", "search[created_at][end]=x",
-              "filter[colour]=red"],
-)  # fmt: skip
+    "query",
+    [
+        "sort=colour",
+        "page=0",
+        "page=\u0661",
+        "page_size=1001",
+        "filter=x",
+        "search[created_at][end]=x",
+        "filter[colour]=red",
+    ],
+)
 def test_bad_lists(query: str) -> None:
     with pytest.raises(errors.Unprocessable):
         listing.page(ITEMS, QueryParams(query), filter_fields=["name"] if "colour]" in query else None)
@@ -202,8 +210,13 @@ def skeleton(start_app) -> str:
 
     @app.get("/raise/{kind}")
     def raise_it(kind: str) -> None:
-        raise {"409": errors.Conflict("taken"), "404": errors.NotFound("none"), "bug": ZeroDivisionError(),
-               "full": OSError(errno.ENOSPC, "full"), "os": OSError(errno.EIO, "io")}[kind]  # fmt: skip
+        raise {
+            "409": errors.Conflict("taken"),
+            "404": errors.NotFound("none"),
+            "bug": ZeroDivisionError(),
+            "full": OSError(errno.ENOSPC, "full"),
+            "os": OSError(errno.EIO, "io"),
+        }[kind]
 
     @app.post("/echo")
     def echo(body: Annotated[dict[str, Any], Body()]) -> dict[str, Any]:
@@ -219,10 +232,16 @@ def test_health(skeleton: str, path: str) -> None:
 
 @pytest.mark.parametrize(
     ("path", "status", "says"),
-    [("raise/404", 404, "none"), ("raise/409", 409, "taken"), ("raise/full", 507, "no space left"),
-     ("nowhere", 404, "GET /nowhere"), ("echo", 405, "GET /echo"),
-     ("raise/bug", 500, "ZeroDivisionError"), ("raise/os", 500, "OSError")],
-)  # fmt: skip
+    [
+        ("raise/404", 404, "none"),
+        ("raise/409", 409, "taken"),
+        ("raise/full", 507, "no space left"),
+        ("nowhere", 404, "GET /nowhere"),
+        ("echo", 405, "GET /echo"),
+        ("raise/bug", 500, "ZeroDivisionError"),
+        ("raise/os", 500, "OSError"),
+    ],
+)
 def test_errors_are_json(skeleton: str, path: str, status: int, says: str) -> None:
     answer = httpx.get(f"{skeleton}/{path}")
     assert answer.status_code == status
@@ -253,9 +272,13 @@ def test_settings_refuse_unknown_keys_and_bad_ports(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("no json", "cannot be read as JSON"), ('{"port": 1}', "data_dir: field required"),
-     ('{"port": 1, "data_dir": "x", "password": "s3cret"}', "password: extra inputs"), ("[]", ": input should be")],
-)  # fmt: skip
+    [
+        ("no json", "cannot be read as JSON"),
+        ('{"port": 1}', "data_dir: field required"),
+        ('{"port": 1, "data_dir": "x", "password": "s3cret"}', "password: extra inputs"),
+        ("[]", ": input should be"),
+    ],
+)
 def test_a_bad_config_is_told_in_lines(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, says: str
 ) -> None:

@@ -58,10 +58,14 @@ def done(client, dataset):
         project="legal",
         description="what colour things are",
         hyperparameters={
-            **LORA, "epochs": 3, "batch_size": 16, "learning_rate": 5e-3, "seed": 11,
+            **LORA,
+            "epochs": 3,
+            "batch_size": 16,
+            "learning_rate": 5e-3,
+            "seed": 11,
             "lora": {"adapter_dim": 8, "adapter_dropout": 0.1},
         },
-    )  # fmt: skip
+    )
     assert job.status == "created"
     assert job.id.startswith("cust-")
     assert job.output_model == f"default/colours@{job.id}"
@@ -100,8 +104,12 @@ def test_a_job_shows_what_was_asked_and_what_was_measured(done, dataset):
     assert details.error_message is None
     messages = [entry.message for entry in details.status_logs]
     assert [m for m in messages if m in {"created", "running", "training", "uploading", "completed"}] == [
-        "created", "running", "training", "uploading", "completed",
-    ]  # fmt: skip
+        "created",
+        "running",
+        "training",
+        "uploading",
+        "completed",
+    ]
 
 
 def test_status_is_the_details_alone(client, done):
@@ -164,10 +172,14 @@ def test_the_guides_requests_work_as_they_stand(service, hub):
         "config": MODEL_ID,
         "dataset": {"name": "legal_dataset"},
         "hyperparameters": {
-            "training_type": "sft", "finetuning_type": "lora", "epochs": 1, "batch_size": 32, "learning_rate": 1e-4,
+            "training_type": "sft",
+            "finetuning_type": "lora",
+            "epochs": 1,
+            "batch_size": 32,
+            "learning_rate": 1e-4,
             "lora": {"adapter_dim": 8, "adapter_dropout": 0.1},
         },
-    }  # fmt: skip
+    }
     jobs = f"{service.url}/v1/customization/jobs"
     job = httpx.post(jobs, json=body, timeout=30).json()
     status = "running"
@@ -236,10 +248,12 @@ def test_configs_and_targets_can_be_made_changed_listed_and_deleted(client, uniq
         f"{unique}@v1"
     ]
     changed = client.customization.configs.update(
-        config.name, namespace="team", max_seq_length=256,
+        config.name,
+        namespace="team",
+        max_seq_length=256,
         add_training_options=[{**LORA, "finetuning_type": "all_weights", "num_gpus": 0, "micro_batch_size": 1}],
         remove_training_options=[LORA],
-    )  # fmt: skip
+    )
     assert changed.max_seq_length == 256
     assert [option.finetuning_type for option in changed.training_options] == ["all_weights"]
     with pytest.raises(nemo_microservices.ConflictError, match="is used by config"):
@@ -373,11 +387,14 @@ def test_creations_answer_200_as_nvidias_clients_demand(service, dataset, unique
     }
     url = f"{service.url}/v1/customization"
     assert {kind: httpx.post(f"{url}/{kind}", json=body).status_code for kind, body in bodies.items()} == {
-        "targets": 200, "configs": 200, "jobs": 200,
-    }  # fmt: skip
+        "targets": 200,
+        "configs": 200,
+        "jobs": 200,
+    }
     assert {kind: httpx.post(f"{url}/{kind}", json=bodies[kind]).status_code for kind in ("targets", "configs")} == {
-        "targets": 409, "configs": 409,
-    }  # fmt: skip
+        "targets": 409,
+        "configs": 409,
+    }
 
 
 def test_the_older_address_cancels_too(service, client, dataset):
@@ -407,9 +424,12 @@ def test_values_of_nvidias_example_job_are_taken_with_warnings(service, dataset)
         lora={"adapter_dim": 8, "adapter_dropout": 1},
     )
     assert said == [
-        "val_check_interval 0.01 is raised to 0.1", "lora.adapter_dropout 1 is ignored",
-        "sft.hidden_dropout 1 is ignored", "sft.attention_dropout 1 is ignored", "sft.ffn_dropout 1 is ignored",
-    ]  # fmt: skip
+        "val_check_interval 0.01 is raised to 0.1",
+        "lora.adapter_dropout 1 is ignored",
+        "sft.hidden_dropout 1 is ignored",
+        "sft.attention_dropout 1 is ignored",
+        "sft.ffn_dropout 1 is ignored",
+    ]
     assert (hyper["val_check_interval"], hyper["lora"]["adapter_dropout"]) == (0.1, 0.0)
 
 

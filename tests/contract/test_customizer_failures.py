@@ -19,11 +19,12 @@ import pytest
 from huggingface_hub import HfApi
 from nemo_microservices import NeMoMicroservices
 
+from embedded.common.documents import Documents
+from embedded.common.job_queue import ENDED, JobQueue
 from embedded.customizer import stores, worker
-from embedded.customizer.jobs import TERMINAL, Jobs
+from embedded.customizer.jobs import Jobs
 from embedded.customizer.runner import Runner
 from embedded.customizer.spec import JobFolder
-from embedded.customizer.state import State
 from tests.contract.conftest import ROOT, STOPPED_S, free_port, wait_until
 from tests.contract.customizer_support import MODEL_ID, finished, job_spec, jsonl, make_model, pairs, put_dataset
 
@@ -145,9 +146,9 @@ def test_cancel_ends_a_running_job_at_once_and_one_in_the_queue_never_starts(
 
 
 def test_a_cancellation_that_comes_as_the_worker_ends_leaves_no_job_cancelling(tmp_path):
-    state = State(tmp_path / "state.sqlite")
-    state.open()
-    jobs = Jobs(state, tmp_path / "jobs")
+    documents = Documents(tmp_path / "customizer.sqlite")
+    documents.open()
+    jobs = Jobs(documents, tmp_path / "jobs")
     model = {"namespace": "default", "name": "m", "artifact": {}}
     jobs.add({"id": "cust-x", "warnings": None}, model, "hf://datasets/default/x")
 
@@ -164,19 +165,20 @@ def test_a_cancellation_that_comes_as_the_worker_ends_leaves_no_job_cancelling(t
             folder_of = jobs.folder
 
             def folder(job_id):
-                runner.cancel(job_id)
+                jobs.folder = folder_of
+                queue.cancel(job_id)
                 return folder_of(job_id)
 
             jobs.folder = folder
 
     processes, entities = SimpleNamespace(start=lambda _: Ended()), SimpleNamespace(update=lambda *_: None)
-    runner = Runner(jobs, processes, entities, at_once=1)
-    runner.submit("cust-x")
-    wait_until(lambda: jobs.status("cust-x") in TERMINAL, "the job's end", seconds=60)
+    queue = JobQueue(jobs, Runner(jobs, processes, entities), at_once=1)
+    queue.start()  # takes up the job that waits
+    wait_until(lambda: jobs.status("cust-x") in ENDED, "the job's end", seconds=60)
     assert jobs.status("cust-x") == "failed"
-    assert "cancelling" in {entry["message"] for entry in jobs.document("cust-x")["logs"]}, "the cancellation was late"
-    runner.stop()
-    state.close()
+    assert "cancelling" in {entry["message"] for entry in jobs.find("cust-x")["logs"]}, "the cancellation was late"
+    queue.stop()
+    documents.close()
 
 
 def _worker_pid(running, job_id) -> int:
@@ -370,8 +372,12 @@ def test_a_wrong_config_file_is_one_line_and_exit_code_2(tmp_path):
     config.write_text(json.dumps({"port": 23090, "data_dir": str(tmp_path), "base_models": {}}))
     ended = subprocess.run(
         [sys.executable, "-m", "embedded.serve", "customizer", str(config)],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert ended.returncode == 2
     assert "entity_store_url" in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from embedded.customizer.batches import epoch_batches, passes
-from embedded.customizer.failures import JobError
-from embedded.customizer.rows import Template, parse_row, read_rows
+from embedded.customizer.spec import JobError
 from embedded.customizer.tokens import encode
+from embedded.customizer.training_rows import Template, parse_row, read_rows
 from tests.contract.customizer_support import jsonl, make_tokenizer, pairs
 
 TEMPLATE = Template.parse("{prompt} {completion}")

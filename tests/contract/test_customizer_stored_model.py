@@ -10,10 +10,9 @@ from huggingface_hub import HfApi
 from nemo_microservices import NeMoMicroservices
 
 from embedded.customizer import stored_model
-from embedded.customizer.failures import JobError
 from embedded.customizer.model import TunedModel
 from embedded.customizer.progress import Reporter
-from embedded.customizer.spec import JobFolder, JobSpec
+from embedded.customizer.spec import JobError, JobFolder, JobSpec
 from tests.contract.customizer_support import MODEL_ID, finished, job_spec, jsonl, make_model, pairs, put_dataset
 
 LORA = {"finetuning_type": "lora", "training_type": "sft", "epochs": 1, "batch_size": 16, "seed": 3}
@@ -134,10 +133,14 @@ def fetch(spec_of, tmp_path):
 
 
 def test_pickles_code_and_folders_below_are_left_behind(fetch, put_model, hub, model_folder):
-    repo = put_model({
-        "pytorch_model.bin": b"pickle", "modeling_x.py": b"import os", "adapter_config.json": b"{}",
-        "original/model.safetensors": b"x",
-    })  # fmt: skip
+    repo = put_model(
+        {
+            "pytorch_model.bin": b"pickle",
+            "modeling_x.py": b"import os",
+            "adapter_config.json": b"{}",
+            "original/model.safetensors": b"x",
+        }
+    )
     found = fetch(f"hf://models/{repo}")
     fetched = {
         str(path.relative_to(found)) for path in found.rglob("*") if path.is_file() and ".cache" not in path.parts

@@ -78,8 +78,9 @@ def test_life_of_a_repository(hub: HfApi, unique: str, repo_type: str, tmp_path:
     assert not hub.file_exists(repo, "c.txt", repo_type=repo_type)
     hub.delete_file("b.txt", repo, repo_type=repo_type)
     assert hub.list_repo_files(repo, repo_type=repo_type) == ["training/a.bin"]
-    assert hub.file_exists(repo, "b.txt", repo_type=repo_type, revision=hub.list_repo_commits(
-        repo, repo_type=repo_type)[1].commit_id)  # fmt: skip
+    assert hub.file_exists(
+        repo, "b.txt", repo_type=repo_type, revision=hub.list_repo_commits(repo, repo_type=repo_type)[1].commit_id
+    )
     hub.delete_repo(repo, repo_type=repo_type)
     assert not hub.repo_exists(repo, repo_type=repo_type)
 
@@ -201,8 +202,10 @@ def test_tags_and_commits(hub: HfApi, repo: str) -> None:
     hub.create_tag(repo, tag="v2", revision=second.oid)
     assert {t.name: t.target_commit for t in hub.list_repo_refs(repo).tags} == {"v1": first.oid, "v2": second.oid}
     assert [(c.title, c.message) for c in hub.list_repo_commits(repo)] == [
-        ("two", "more"), ("one", ""), ("initial commit", ""),
-    ]  # fmt: skip
+        ("two", "more"),
+        ("one", ""),
+        ("initial commit", ""),
+    ]
     assert hub.repo_info(repo, revision="v1").sha == first.oid
     assert hub.repo_info(repo, revision=first.oid[:8]).sha == first.oid
     hub.delete_tag(repo, tag="v1")
@@ -284,8 +287,24 @@ def test_ranges(hub: HfApi, repo: str) -> None:
     assert httpx.get(url, headers={"range": "bytes=1-2", "if-range": '"old"'}).status_code == 200
 
 
-EVIL_PATHS = ["../x", "/etc/passwd", "a/../../x", "a//b", "./a", "a/.", "a/", "", "a\\..\\b", "a\x00b", "a\nb",
-              ".git/config", "a/.git/hooks/x", "x" * 300, "/".join(["abc"] * 300), "\ud800"]  # fmt: skip
+EVIL_PATHS = [
+    "../x",
+    "/etc/passwd",
+    "a/../../x",
+    "a//b",
+    "./a",
+    "a/.",
+    "a/",
+    "",
+    "a\\..\\b",
+    "a\x00b",
+    "a\nb",
+    ".git/config",
+    "a/.git/hooks/x",
+    "x" * 300,
+    "/".join(["abc"] * 300),
+    "\ud800",
+]
 
 
 @pytest.mark.parametrize("path", EVIL_PATHS)
@@ -300,9 +319,15 @@ def test_evil_paths_are_refused(hub: HfApi, repo: str, commit_url: str, path: st
 
 @pytest.mark.parametrize(
     "path",
-    ["api/models/%2e%2e/%2e%2e", "api/models/..%2f..%2f/x", "api/datasets/%2e/tmp", "%2e%2e/%2e%2e/resolve/main/x",
-     "api/models/%00/x", "api/models/.hidden/x/refs"],
-)  # fmt: skip
+    [
+        "api/models/%2e%2e/%2e%2e",
+        "api/models/..%2f..%2f/x",
+        "api/datasets/%2e/tmp",
+        "%2e%2e/%2e%2e/resolve/main/x",
+        "api/models/%00/x",
+        "api/models/.hidden/x/refs",
+    ],
+)
 def test_evil_repository_names_are_not_found(hub: HfApi, path: str) -> None:
     answer = httpx.get(f"{hub.endpoint}/{path}")
     assert answer.status_code == 404
@@ -450,8 +475,14 @@ def test_namespaces(data_store_url: str, hub: HfApi, unique: str) -> None:
     assert httpx.get(f"{url}/{unique}").status_code == 200, "creating a repository makes its namespace"
 
 
-BAD_NAMESPACES = [{"json": {}}, {"json": {"namespace": "../x"}}, {"data": {"namespace": "api"}}, {"data": {}},
-                  {"json": {"namespace": 5}}, {"json": []}]  # fmt: skip
+BAD_NAMESPACES = [
+    {"json": {}},
+    {"json": {"namespace": "../x"}},
+    {"data": {"namespace": "api"}},
+    {"data": {}},
+    {"json": {"namespace": 5}},
+    {"json": []},
+]
 
 
 @pytest.mark.parametrize("body", BAD_NAMESPACES)

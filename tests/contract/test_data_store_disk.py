@@ -249,8 +249,10 @@ def test_large_files_do_not_need_memory(start_process, way: str) -> None:
         else:
             oid, base = sha256.hexdigest(), f"{running.url}/ns/r.git/info/lfs/objects"
             httpx.put(f"{base}/{oid}", content=(piece for _ in range(pieces)), timeout=120).raise_for_status()
-            lines = [{"key": "header", "value": {"summary": "m"}},
-                     {"key": "lfsFile", "value": {"path": "big", "algo": "sha256", "oid": oid}}]  # fmt: skip
+            lines = [
+                {"key": "header", "value": {"summary": "m"}},
+                {"key": "lfsFile", "value": {"path": "big", "algo": "sha256", "oid": oid}},
+            ]
             body = "\n".join(map(json.dumps, lines))
             httpx.post(f"{running.url}/api/models/ns/r/commit/main", content=body, timeout=60).raise_for_status()
         got = hashlib.sha256()

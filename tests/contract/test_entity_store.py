@@ -250,8 +250,12 @@ def test_pages(sdk: NeMoMicroservices, entity_store_url: str, models: str) -> No
     assert first["sort"] == "name"
     assert first["filter"] == {"namespace": models}
     assert first["pagination"] == {
-        "page": 1, "page_size": 2, "current_page_size": 2, "total_pages": 3, "total_results": 5,
-    }  # fmt: skip
+        "page": 1,
+        "page_size": 2,
+        "current_page_size": 2,
+        "total_pages": 3,
+        "total_results": 5,
+    }
     last = httpx.get(f"{entity_store_url}/v1/models", params=query | {"page": "3"}).json()
     assert [m["name"] for m in last["data"]] == ["icl"]
     beyond = httpx.get(f"{entity_store_url}/v1/models", params=query | {"page": "4"})
@@ -262,9 +266,19 @@ def test_pages(sdk: NeMoMicroservices, entity_store_url: str, models: str) -> No
 
 @pytest.mark.parametrize(
     "query",
-    ["page=0", "page=x", "page_size=1001", "sort=colour", "filter[colour]=red", "filter=x", "filter[a", "page=-1",
-     "filter[created_at][gte]=soon", "filter[created_at][near]=2020-01-01"],
-)  # fmt: skip
+    [
+        "page=0",
+        "page=x",
+        "page_size=1001",
+        "sort=colour",
+        "filter[colour]=red",
+        "filter=x",
+        "filter[a",
+        "page=-1",
+        "filter[created_at][gte]=soon",
+        "filter[created_at][near]=2020-01-01",
+    ],
+)
 def test_bad_queries_are_422(sdk: NeMoMicroservices, models: str, entity_store_url: str, query: str) -> None:
     answer = httpx.get(f"{entity_store_url}/v1/models?{query}")
     assert answer.status_code == 422

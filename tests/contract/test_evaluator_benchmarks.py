@@ -49,9 +49,14 @@ def client(
     start_service: Callable[..., Running], data_store_url: str, entity_store_url: str, tokenizer_folder: str
 ) -> Any:
     service = start_service(
-        "evaluator", data_store_url=data_store_url, entity_store_url=entity_store_url, nim_url="http://127.0.0.1:9",
-        judge_url="http://127.0.0.1:9", judge_model="none", tokenizers={"scripted/model": tokenizer_folder},
-    )  # fmt: skip
+        "evaluator",
+        data_store_url=data_store_url,
+        entity_store_url=entity_store_url,
+        nim_url="http://127.0.0.1:9",
+        judge_url="http://127.0.0.1:9",
+        judge_model="none",
+        tokenizers={"scripted/model": tokenizer_folder},
+    )
     return NeMoMicroservices(base_url=service.url, timeout=60, max_retries=0)
 
 
@@ -158,8 +163,6 @@ def test_hub_out_of_reach_says_how_to_supply_the_data(
 def test_wrong_benchmark_names_and_extras(client: Any, start_app: Callable[..., str]) -> None:
     url = start_app(ScriptedModel(solve).app())
     assert "no task 'gsm9k'" in run(client, url, {"type": "gsm9k"}, "failed").status_details.message
-    wrong = {"type": "gsm8k", "params": {"extra": {"hf_token": "x"}}}
-    assert "set HF_TOKEN for the service" in run(client, url, wrong, "failed").status_details.message
     path = {"type": "gsm8k", "params": {"extra": {"tokenizer": "/etc"}}}
     assert "no path" in run(client, url, path, "failed").status_details.message
     with pytest.raises(UnprocessableEntityError, match="needs a model"):
@@ -171,11 +174,14 @@ def test_too_few_rows_for_the_examples_say_so(
 ) -> None:
     """GSM8K shows five examples before each question unless told otherwise."""
     task = {"type": "gsm8k", "dataset": {"files_url": upload(hub, unique[-40:].strip("-"), GSM8K[:4])}}
-    config = {"type": "gsm8k", "params": {"extra": {"fewshots": 3}}, "tasks": {"gsm8k": task}}
+    config = {"type": "gsm8k", "params": {"extra": {"fewshots": 3, "hf_token": "hf_secret"}}, "tasks": {"gsm8k": task}}
     job = run(client, start_app(ScriptedModel(solve).app()), config, "failed")
     assert "too few rows for the examples before each question (gsm8k has 5)" in job.status_details.message
     assert "params.extra.num_fewshot" in job.status_details.message
-    assert "params.extra: fewshots is ignored" in client.evaluation.jobs.download_logs(job.id)["logs"]
+    log = client.evaluation.jobs.download_logs(job.id)["logs"]
+    assert "params.extra: fewshots is ignored" in log
+    assert "hf_token is ignored: set HF_TOKEN" in log
+    assert "hf_secret" not in log + job.to_json()
 
 
 @pytest.mark.parametrize("kind", ["humaneval", "humaneval_instruct", "mbpp", "mbpp_plus"])

@@ -160,10 +160,10 @@ def test_answers_cut_by_their_limit_are_counted(
 
 
 CALLS = [{"type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Ulm"}'}}]
-ANSWER = {
+ANSWER: Any = {
     "choices": [{"message": {"role": "assistant", "content": None, "tool_calls": CALLS}, "finish_reason": "stop"}]
 }
-TOOL_METRIC = {"t": {"type": "tool-calling", "params": {"tool_calls_ground_truth": "{{ item.truth | tojson }}"}}}
+TOOL_METRIC: Any = {"t": {"type": "tool-calling", "params": {"tool_calls_ground_truth": "{{ item.truth | tojson }}"}}}
 
 
 def _tool_scores(client: Any, target: dict[str, Any], **task: Any) -> tuple[float, float]:

@@ -122,10 +122,15 @@ def test_bertscore_against_its_definition() -> None:
 @pytest.mark.parametrize(
     ("operator", "left", "right", "holds"),
     [
-        ("equals", " yes\n", "yes", 1), ("==", "yes", "Yes", 0), ("!=", "a", "b", 1), ("contains", "abc", "b", 1),
-        ("not contains", "abc", "b", 0), ("startswith", "abc", "ab", 1), ("endswith", "abc", "ab", 0),
+        ("equals", " yes\n", "yes", 1),
+        ("==", "yes", "Yes", 0),
+        ("!=", "a", "b", 1),
+        ("contains", "abc", "b", 1),
+        ("not contains", "abc", "b", 0),
+        ("startswith", "abc", "ab", 1),
+        ("endswith", "abc", "ab", 0),
     ],
-)  # fmt: skip
+)
 def test_string_check(operator: str, left: str, right: str, holds: int) -> None:
     found = rate("string-check", [(left, right)], check=["{{sample.output_text}}", operator, "{{item.reference}}"])
     assert found == {"string-check": [holds]}
@@ -134,10 +139,14 @@ def test_string_check(operator: str, left: str, right: str, holds: int) -> None:
 @pytest.mark.parametrize(
     ("check", "left", "right", "holds"),
     [
-        (["==", 0.1], "3.05", "3", 1), (["=="], "3.05", "3", 0), ([">="], "1,200", "1200", 1), (["<"], "2", "10", 1),
-        (["=="], "about three", "3", 0), (["absolute difference", 2], "8", "10", 1),
+        (["==", 0.1], "3.05", "3", 1),
+        (["=="], "3.05", "3", 0),
+        ([">="], "1,200", "1200", 1),
+        (["<"], "2", "10", 1),
+        (["=="], "about three", "3", 0),
+        (["absolute difference", 2], "8", "10", 1),
     ],
-)  # fmt: skip
+)
 def test_number_check(check: list[Any], left: str, right: str, holds: int) -> None:
     whole = ["{{sample.output_text}}", check[0], "{{item.reference}}", *check[1:]]
     assert rate("number-check", [(left, right)], check=whole) == {"number-check": [holds]}

@@ -75,7 +75,7 @@ def test_streams(client: Any) -> None:
     messages = [{"role": "user", "content": "Reference: a\nResponse: a"}]
     stream = client.chat.completions.create(
         model=MODEL, messages=messages, stream=True, stream_options={"include_usage": True}
-    )  # fmt: skip
+    )
     chunks = list(stream)
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     assert text.endswith("RATING: 5")

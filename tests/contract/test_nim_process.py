@@ -77,7 +77,7 @@ def test_killed_and_started_again(
     tmp_path: Path,
     unique: str,
 ) -> None:
-    # stores of its own: every folder on the shelf is looked at
+    # stores of its own: every folder in the cache is looked at
     data_store_url, entity_store_url = start_service("data_store").url, start_service("entity_store").url
     with NeMoMicroservices(base_url=entity_store_url) as sdk:
         stores = Stores(HfApi(endpoint=f"{data_store_url}/v1/hf", token=False), sdk)
@@ -94,17 +94,17 @@ def test_killed_and_started_again(
         nim.process.wait()
         wait_until(lambda: all_gone(processes), "the engine's end after SIGKILL of its parent")
         stores.sdk.models.delete("gone@cust-2", namespace=unique)
-        shelf = tmp_path / "data" / "adapters"
-        (shelf / "partial-of-a-download").mkdir()
-        kept_files = {path: path.stat().st_mtime_ns for path in shelf.glob("*/adapter_model.safetensors")}
+        cache = tmp_path / "data" / "adapters"
+        (cache / "partial-of-a-download").mkdir()
+        kept_files = {path: path.stat().st_mtime_ns for path in cache.glob("*/adapter_model.safetensors")}
 
         again = start_process("nim", wait_s=180, data_dir=tmp_path / "data", **own)
         wait_until(lambda: kept in listed(again.url), "the adapter after the restart")
         assert gone not in listed(again.url)
         assert answer(again.url, kept) == before
-        files = {path: path.stat().st_mtime_ns for path in shelf.glob("*/adapter_model.safetensors")}
+        files = {path: path.stat().st_mtime_ns for path in cache.glob("*/adapter_model.safetensors")}
         assert len(files) == len(listed(again.url)) - 1, "one folder for each adapter that is served"
-        assert len(list(shelf.iterdir())) == len(files), "and nothing else"
+        assert len(list(cache.iterdir())) == len(files), "and nothing else"
         assert files.items() < kept_files.items(), "fetched once, kept over the restart"
         again.stop()
 

@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from embedded.nim import catalogue
-from embedded.nim.catalogue import Adapter, CatalogueError
-from embedded.nim.shelf import FilesUrlError, NotServableError, Shelf
+from embedded.nim import adapter_index
+from embedded.nim.adapter_cache import AdapterCache, FilesUrlError, NotServableError
+from embedded.nim.adapter_index import Adapter, AdapterIndexError
 from embedded.nim.synchronizer import DISCARD_AFTER_S, MISS_GAP_S, Synchronizer, over_http
 
 BASE = "nemostack/tiny-instruct"
@@ -45,7 +45,7 @@ class EntityStore:
         return httpx.Response(self.status, json={"object": "list", "data": rows})
 
 
-class ShelfWithoutFiles(Shelf):
+class ShelfWithoutFiles(AdapterCache):
     """Fetching always works, unless `problems` says otherwise."""
 
     problems: dict[str, Exception]
@@ -94,10 +94,10 @@ class World:
 
     def __init__(self, folder: Path, client: httpx.AsyncClient, store: EntityStore) -> None:
         self.store, self.server, self.now = store, ServerInMemory(), 1000.0
-        self.shelf = ShelfWithoutFiles(folder, "http://data-store.test", 32, ("q_proj",))
-        vars(self.shelf).update(problems={}, fetched=[], discarded=[])
+        self.cache = ShelfWithoutFiles(folder, "http://data-store.test", 32, ("q_proj",))
+        vars(self.cache).update(problems={}, fetched=[], discarded=[])
         read = over_http(client, URL, BASE)
-        self.sync = Synchronizer(self.shelf, self.server, read, interval_s=0.01, clock=lambda: self.now)
+        self.sync = Synchronizer(self.cache, self.server, read, interval_s=0.01, clock=lambda: self.now)
 
 
 Play = Callable[[World], Coroutine[Any, Any, None]]
@@ -147,7 +147,7 @@ def test_which_entities_are_adapters(play: Callable[[Play], None], change: dict[
 
 
 def test_reads_all_pages(play: Callable[[Play], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "PAGE_SIZE", 3)
+    monkeypatch.setattr(adapter_index, "PAGE_SIZE", 3)
 
     async def story(world: World) -> None:
         world.store.entities = [entity(f"a{number}") for number in range(6)]
@@ -181,10 +181,10 @@ def test_files_outlive_the_requests_that_use_them(play: Callable[[Play], None]) 
         await world.sync.refresh()
         world.now += DISCARD_AFTER_S - 1
         await world.sync.refresh()
-        assert world.shelf.discarded == []
+        assert world.cache.discarded == []
         world.now += 2
         await world.sync.refresh()
-        assert world.shelf.discarded == [folder]
+        assert world.cache.discarded == [folder]
 
     play(story)
 
@@ -242,13 +242,13 @@ def test_entity_store_away(play: Callable[[Play], None], caplog: pytest.LogCaptu
 
 def test_an_entity_store_that_is_away_at_the_start_removes_nothing(play: Callable[[Play], None]) -> None:
     async def story(world: World) -> None:
-        (world.shelf.folder / "kept").mkdir()
+        (world.cache.folder / "kept").mkdir()
         world.store.status = 0
         await world.sync.refresh()
-        assert (world.shelf.folder / "kept").is_dir()
+        assert (world.cache.folder / "kept").is_dir()
         world.store.status = 200
         await world.sync.refresh()
-        assert not (world.shelf.folder / "kept").exists()
+        assert not (world.cache.folder / "kept").exists()
 
     play(story)
 
@@ -257,50 +257,50 @@ def test_answer_that_is_no_list() -> None:
     async def read() -> None:
         transport = httpx.MockTransport(lambda _: httpx.Response(200, text="<html>"))
         async with httpx.AsyncClient(transport=transport) as client:
-            await catalogue.read(client, URL, BASE)
+            await adapter_index.read_index(client, URL, BASE)
 
-    with pytest.raises(CatalogueError, match="did not answer with a list"):
+    with pytest.raises(AdapterIndexError, match="did not answer with a list"):
         asyncio.run(read())
 
 
 def test_data_store_away_is_tried_again(play: Callable[[Play], None], caplog: pytest.LogCaptureFixture) -> None:
     async def story(world: World) -> None:
         world.store.entities = [entity("a"), entity("b")]
-        world.shelf.problems["default/a"] = FilesUrlError("no answer")
+        world.cache.problems["default/a"] = FilesUrlError("no answer")
         for _ in range(3):
             await world.sync.refresh()
         assert set(world.server.served) == {"default/b"}
-        assert world.shelf.fetched.count("default/a") == 3
+        assert world.cache.fetched.count("default/a") == 3
         assert caplog.text.count("no answer") == 1
         world.now += 1
         with pytest.raises(NotServableError, match="no answer"):
             await world.sync.seek("default/a")
-        world.shelf.problems.clear()
+        world.cache.problems.clear()
         await world.sync.refresh()
         assert set(world.server.served) == {"default/a", "default/b"}
 
     play(story)
 
 
-@pytest.mark.parametrize("found_by", ["shelf", "vllm"])
+@pytest.mark.parametrize("found_by", ["cache", "vllm"])
 def test_what_cannot_be_served_is_refused_once(
     play: Callable[[Play], None], caplog: pytest.LogCaptureFixture, found_by: str
 ) -> None:
     async def story(world: World) -> None:
         world.store.entities = [entity("a"), entity("b")]
-        if found_by == "shelf":
-            world.shelf.problems["default/a"] = NotServableError("rank 64 is above")
+        if found_by == "cache":
+            world.cache.problems["default/a"] = NotServableError("rank 64 is above")
         else:
             world.server.unfit = {"default/a"}
         for _ in range(3):
             await world.sync.refresh()
         assert set(world.server.served) == {"default/b"}
-        assert world.shelf.fetched.count("default/a") == 1
+        assert world.cache.fetched.count("default/a") == 1
         assert sum("default/a is not served" in record.message for record in caplog.records) == 1
         with pytest.raises(NotServableError, match=r"rank 64|vLLM cannot"):
             await world.sync.seek("default/a")
         assert world.sync.trouble("default/a")
-        world.shelf.problems.clear()
+        world.cache.problems.clear()
         world.server.unfit = set()
         world.store.entities[0] = entity("a", updated_at="2026-02-02")
         await world.sync.refresh()
@@ -315,7 +315,7 @@ def test_a_request_finds_what_was_just_announced(play: Callable[[Play], None]) -
         world.store.entities = [entity("a")]
         world.now += 0.01
         adapter = Adapter("default/a", "hf://models/default/a", "hf://models/default/a 2026-01-01 2026-01-01")
-        assert await world.sync.seek("default/a") == world.shelf.place(adapter)
+        assert await world.sync.seek("default/a") == world.cache.place(adapter)
         assert world.server.events == [], "vLLM loads what it asked for itself"
 
     play(story)
@@ -343,7 +343,7 @@ def test_many_misses_are_one_look(play: Callable[[Play], None]) -> None:
 def test_a_defect_in_one_adapter_spares_the_others(play: Callable[[Play], None]) -> None:
     async def story(world: World) -> None:
         world.store.entities = [entity("a"), entity("b")]
-        world.shelf.problems["default/a"] = RuntimeError("a defect")
+        world.cache.problems["default/a"] = RuntimeError("a defect")
         await world.sync.refresh()
         assert set(world.server.served) == {"default/b"}
         assert "a defect" in (world.sync.trouble("default/a") or "")

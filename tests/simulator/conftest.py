@@ -1,9 +1,12 @@
 """A Pulumi stack with a small program, for what a provider owes the engine."""
 
 import textwrap
+from typing import Any
 
 import pytest
 
+from simulator.api import DEFINITIONS
+from simulator.charts import generate
 from simulator.control_plane import ControlPlane
 from simulator.pulumi_stack import PulumiStack, begun
 from tests.simulator.support import IMPORTS
@@ -27,3 +30,18 @@ def mutable(stack: PulumiStack):
 def write(stack: PulumiStack, namespace):
     """Write the program; NAMESPACE in it is the test's namespace."""
     return lambda text: stack.program(IMPORTS + textwrap.dedent(text).replace("NAMESPACE", namespace))
+
+
+@pytest.fixture
+def define(control_plane: ControlPlane) -> Any:
+    """Define kinds as the stand-in charts do: `define(group/version, *kinds)`. They go after the test."""
+    made = []
+
+    def define(group_version: str, *kinds: str) -> None:
+        for kind in kinds:
+            crd = control_plane.api.create(DEFINITIONS, generate.definition(group_version, kind))
+            made.append(f"{DEFINITIONS}/{crd['metadata']['name']}")
+
+    yield define
+    for path in made:
+        control_plane.api.delete(path)

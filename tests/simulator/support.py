@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from simulator.api import Api, Object
+from simulator.api import Api, ApiError, Object, wait
+from simulator.control_plane import ControlPlane
 
 IMPORTS = "import pulumi\nimport pulumi_kubernetes as k8s\nfrom pathlib import Path\n"
 TOLERATES_GPU = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
@@ -34,3 +35,27 @@ def claims(api: Api, namespace: str) -> dict[str, str]:
 def config_map(api: Api, namespace: str, name: str = "settings") -> Object:
     """Return a ConfigMap."""
     return api.get(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+
+
+def create_resource(control_plane: ControlPlane, collection: str, kind: str, name: str, spec: Object) -> str:
+    """Create a custom resource in a collection of a namespace, as soon as its kind is served; return its path."""
+    path = collection
+    version = "/".join(collection.split("/")[2:4])
+    body = {"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+    def created() -> bool:
+        try:
+            control_plane.api.create(path, body)
+        except ApiError as error:
+            if error.code == 404:  # a new kind is not served at once
+                return False
+            raise
+        return True
+
+    wait(f"{kind} is made", created)
+    return f"{path}/{name}"
+
+
+def state(control_plane: ControlPlane, path: str) -> Any:
+    """Return `status.state` of the resource at `path`."""
+    return control_plane.api.get(path).get("status", {}).get("state")

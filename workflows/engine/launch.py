@@ -108,8 +108,10 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """Commit of this clone, with `-dirty` when files differ from it; None without git."""
-    root = Path(__file__).resolve().parent.parent
+    """Return the commit of this clone, with `-dirty` when files differ from it; None without git or a clone."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():  # an installed package: a clone around it would be of something else
+        return None
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],

@@ -9,12 +9,9 @@ Files are replaced atomically, so a killed process leaves the old or the new one
 process out. Refuses directories that hold no run.
 """
 
-import fcntl
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -22,6 +19,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nemostack.errors import BadInput, RunLocked
+from nemostack.files import locked, write_atomically
 from nemostack.models import Model
 from nemostack.validation import validation_lines
 from workflows.settings import Kind, Settings
@@ -31,7 +29,6 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def now() -> datetime:
-    """UTC."""
     return datetime.now(UTC)
 
 
@@ -140,10 +137,10 @@ class RunDirectory:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run; RunLocked when another process does. A killed process holds nothing."""
-        with (self.path / ".lock").open("a") as file:
+        with ExitStack() as stack:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+                stack.enter_context(locked(self.path / ".lock", wait_s=0))
+            except TimeoutError as error:
                 raise RunLocked(
                     f"run {self.path} is being worked on by another process; wait for it, or start another with --new"
                 ) from error
@@ -160,21 +157,6 @@ class RunDirectory:
             raise BadInput(
                 f"{file} was not written by this version of nemostack: {'; '.join(validation_lines(error))}"
             ) from error
-
-
-def write_atomically(file: Path, text: str) -> None:
-    """Replace `file` as a whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def new_id(root: Path, identity: str, at: datetime) -> str:

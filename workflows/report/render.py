@@ -8,10 +8,11 @@ from markupsafe import Markup
 from pydantic import BaseModel, ValidationError
 
 from nemostack.errors import BadInput
+from nemostack.files import write_atomically
 from nemostack.report import page
 from nemostack.report.svg import Bar, Group, Series, bars, lines
 from nemostack.validation import validation_lines
-from workflows.engine.run_directory import RunDirectory, write_atomically
+from workflows.engine.run_directory import RunDirectory
 from workflows.report.caveats import list_caveats
 from workflows.results.approach import Approach, ItemResult
 from workflows.results.comparison import Comparison, interval_text

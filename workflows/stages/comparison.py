@@ -1,7 +1,7 @@
 """All approaches side by side, in the run directory and in MLflow."""
 
+from nemostack.files import write_atomically
 from nemostack.models import Model
-from workflows.engine.run_directory import write_atomically
 from workflows.engine.stage import Context, Stage
 from workflows.results import comparison
 from workflows.results.approach import Approach, ItemResult

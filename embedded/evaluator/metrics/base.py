@@ -1,4 +1,4 @@
-"""What a metric is: rendered inputs in, one or more scores for each item out."""
+"""The base of all metrics: rendered inputs in, one or more scores for each item out."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -85,7 +85,6 @@ class ReferenceMetric(Metric):
         return candidates, references
 
     def rehearse(self, context: Context) -> None:
-        """Render everything once."""
         self.texts([context])
 
     def score_items(self, contexts: Sequence[Context]) -> Scores:

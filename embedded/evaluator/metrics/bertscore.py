@@ -47,7 +47,7 @@ class BertScore(ReferenceMetric):
         best = [(0.0, 0.0, 0.0)] * len(candidates)
         if pairs:
             with _LOCK:
-                found = _scorer().score([pair[1] for pair in pairs], [pair[2] for pair in pairs], batch_size=64)
-            for (item, _, _), *values in zip(pairs, *(column.tolist() for column in found), strict=True):
+                scored = _scorer().score([pair[1] for pair in pairs], [pair[2] for pair in pairs], batch_size=64)
+            for (item, _, _), *values in zip(pairs, *(column.tolist() for column in scored), strict=True):
                 best[item] = max(best[item], (values[0], values[1], values[2]), key=lambda scores: scores[2])
         return {name: [scores[column] for scores in best] for column, name in enumerate(self.NAMES)}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from embedded.common.unknown_keys import Tolerant
 from embedded.evaluator.errors import DataError
@@ -36,7 +36,19 @@ _NUMBER: dict[str, Callable[[float, float, float], bool]] = {
 
 
 class _CheckParams(Tolerant):
-    check: list[str | float] = Field(min_length=3, max_length=4)
+    check: list[str | float] = Field(min_length=3, max_length=5)
+
+    @field_validator("check")
+    @classmethod
+    def _operator_second(cls, check: list[str | float]) -> list[str | float]:
+        """Bring `[operator, left, right, "epsilon", number]` of NVIDIA's notebooks into the usual order."""
+        if len(check) == 5:
+            if check[3] != "epsilon":
+                raise ValueError("expected [left, operator, right, tolerance] or [..., 'epsilon', tolerance]")
+            check = [*check[:3], check[4]]
+        if str(check[0]) in _NUMBER and str(check[1]) not in {*_NUMBER, *_TEXT}:
+            check = [check[1], check[0], *check[2:]]
+        return check
 
 
 class _Check(Metric):
@@ -107,10 +119,10 @@ class NumberCheck(_Check):
 
     def holds(self, left: str, right: str) -> bool:
         """Whether the check holds; DataError if the right side is no number."""
-        ours, theirs = self._number(left), self._number(right)
-        if math.isnan(theirs):
+        actual, expected = self._number(left), self._number(right)
+        if math.isnan(expected):
             raise DataError(f"{self.where}: right side {right[:100]!r} is no number")
-        return not math.isnan(ours) and bool(self.operator(ours, theirs, self.tolerance))
+        return not math.isnan(actual) and bool(self.operator(actual, expected, self.tolerance))
 
 
 class _ToolParams(Tolerant):
@@ -134,24 +146,24 @@ class ToolCalling(Metric):
         names, calls = [], []
         for context in contexts:
             choices = (context["sample"].get("response") or {}).get("choices") or [{}]
-            ours = self._calls((choices[0].get("message") or {}).get("tool_calls") or [])
+            actual = self._calls((choices[0].get("message") or {}).get("tool_calls") or [])
             try:
-                theirs = self._calls(json.loads(render(self.truth, context, self.where)))
+                expected = self._calls(json.loads(render(self.truth, context, self.where)))
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise DataError(f"{self.where}: tool_calls_ground_truth is no list of tool calls: {error}") from error
-            names.append(float(sorted(name for name, _ in ours) == sorted(name for name, _ in theirs)))
-            calls.append(float(sorted(ours) == sorted(theirs)))
+            names.append(float(sorted(name for name, _ in actual) == sorted(name for name, _ in expected)))
+            calls.append(float(sorted(actual) == sorted(expected)))
         return {"function_name_accuracy": names, "function_name_and_args_accuracy": calls}
 
     @staticmethod
     def _calls(calls: list[dict[str, Any]]) -> list[tuple[str, str]]:
         """(name, arguments in canonical JSON); arguments that are no JSON stay as they are."""
-        found = []
+        pairs = []
         for call in calls:
             function = call.get("function", call)
             arguments = function.get("arguments") or {}
             if isinstance(arguments, str):
                 with contextlib.suppress(ValueError):
                     arguments = json.loads(arguments)
-            found.append((str(function["name"]), json.dumps(arguments, sort_keys=True, ensure_ascii=False)))
-        return found
+            pairs.append((str(function["name"]), json.dumps(arguments, sort_keys=True, ensure_ascii=False)))
+        return pairs

@@ -12,10 +12,10 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from embedded.common.unknown_keys import Tolerant
-from embedded.evaluator.documents import Model
 from embedded.evaluator.errors import DataError, EvaluationError
 from embedded.evaluator.metrics.base import Context, Metric, Scores
 from embedded.evaluator.patterns import PatternError, check_pattern, find_last
+from embedded.evaluator.request_models import Model
 from embedded.evaluator.templates import check
 
 

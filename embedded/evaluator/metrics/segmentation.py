@@ -25,8 +25,8 @@ def compose(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """Lower-case words, without punctuation. For ASCII these are the words of rouge-score."""
-    found: list[str] = _WORD.findall(compose(text).lower())
-    return found
+    tokens: list[str] = _WORD.findall(compose(text).lower())
+    return tokens
 
 
 def space_out(text: str) -> str:

@@ -16,7 +16,6 @@ class Bleu(ReferenceMetric):
     """
 
     def warm(self) -> None:
-        """Load the library."""
         from sacrebleu.metrics.bleu import BLEU  # noqa: F401
 
     def compare(self, candidates: list[str], references: list[list[str]]) -> Scores:
@@ -41,7 +40,6 @@ class Rouge(ReferenceMetric):
     NAMES = {"rouge1": "rouge_1_score", "rouge2": "rouge_2_score", "rouge3": "rouge_3_score", "rougeL": "rouge_L_score"}  # noqa: RUF012
 
     def warm(self) -> None:
-        """Load the library."""
         from rouge_score.rouge_scorer import RougeScorer  # noqa: F401
 
     def compare(self, candidates: list[str], references: list[list[str]]) -> Scores:
@@ -72,11 +70,11 @@ def normalised(text: str) -> list[str]:
 
 def token_f1(candidate: str, truth: str) -> float:
     """Harmonic mean of the share of candidate tokens that are right and of truth tokens that are found."""
-    ours, theirs = normalised(candidate), normalised(truth)
-    if not ours or not theirs:
-        return float(ours == theirs)
-    common = (Counter(ours) & Counter(theirs)).total()
-    return 2 * common / (len(ours) + len(theirs))
+    candidate_words, truth_words = normalised(candidate), normalised(truth)
+    if not candidate_words or not truth_words:
+        return float(candidate_words == truth_words)
+    common = (Counter(candidate_words) & Counter(truth_words)).total()
+    return 2 * common / (len(candidate_words) + len(truth_words))
 
 
 def exact_match(candidate: str, truth: str) -> float:
@@ -94,9 +92,9 @@ class _Pairwise(ReferenceMetric):
 
     def compare(self, candidates: list[str], references: list[list[str]]) -> Scores:
         """One score, the best over the references."""
-        of = self.pairwise()
+        score_pair = self.pairwise()
         pairs = zip(candidates, references, strict=True)
-        return {self.NAME: [max(of(candidate, truth) for truth in truths) for candidate, truths in pairs]}
+        return {self.NAME: [max(score_pair(candidate, truth) for truth in truths) for candidate, truths in pairs]}
 
 
 class F1(_Pairwise):
@@ -132,7 +130,6 @@ class Meteor(_Pairwise):
     NAME = "meteor_score"
 
     def warm(self) -> None:
-        """Load the library."""
         from nltk.translate.meteor_score import single_meteor_score  # noqa: F401
 
     def pairwise(self) -> Callable[[str, str], float]:
@@ -142,7 +139,11 @@ class Meteor(_Pairwise):
         none: Any = _NoSynonyms()
 
         def meteor(candidate: str, truth: str) -> float:
-            ours, theirs = words(candidate), words(truth)
-            return float(single_meteor_score(theirs, ours, wordnet=none)) if ours and theirs else 0.0
+            candidate_words, truth_words = words(candidate), words(truth)
+            return (
+                float(single_meteor_score(truth_words, candidate_words, wordnet=none))
+                if candidate_words and truth_words
+                else 0.0
+            )
 
         return meteor

@@ -11,7 +11,7 @@ from typing import TypeVar
 import pulumi
 from pulumi_azure_native import authorization, containerservice
 
-Answer = TypeVar("Answer")
+CompletedCall = TypeVar("CompletedCall")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ def principal_of(role_assignment: str, scope: str, invoke: pulumi.InvokeOptions)
     return (assignment.principal_id, assignment.principal_type) if assignment else None
 
 
-def if_found(read: Callable[[], Answer]) -> Answer | None:
+def if_found(read: Callable[[], CompletedCall]) -> CompletedCall | None:
     """Return what is read, None where Azure says that there is no such thing (`ResourceNotFound` and its kind)."""
     try:
         return read()

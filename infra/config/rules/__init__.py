@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from datetime import date
 
 from infra import names
-from infra.config import kubernetes_versions
-from infra.config.clusters import AksSettings, CloudCluster, EksSettings, GkeSettings
+from infra.config import addresses, kubernetes_versions
+from infra.config.clusters import AksSettings, CloudCluster, GkeSettings
 from infra.config.rules.capacity import gpus
 from infra.config.rules.gpu import pools
 from infra.config.rules.routes import route_rules
@@ -105,7 +105,7 @@ def adopted_namespaces(config: ClusterStackConfig) -> Iterator[str]:
     adopted = config.namespaces.adopt
     for name in repeated(adopted):
         yield f"namespaces.adopt: {name!r} is listed twice: list it once"
-    own = {*names.namespaces(config), *names.foundation(config)}
+    own = {*addresses.namespaces(config), *addresses.foundation(config)}
     for index, name in enumerate(adopted):
         if name not in own:
             known = ", ".join(sorted(own))
@@ -269,8 +269,13 @@ def object_store(config: ClusterStackConfig, secrets: set[str]) -> Iterator[str]
         )
     if store.kind == "azure" and config.mlflow.mode == "install":
         cluster = config.cluster
-        if isinstance(cluster, GkeSettings | EksSettings):
+        if not isinstance(cluster, AksSettings):
             yield "object_store.kind: azure needs the workload identity of an AKS cluster: s3, or in-cluster"
+        elif config.mlflow.image is None:
+            yield (
+                "mlflow.image: the chart's image lacks azure-identity, without which MLflow cannot open a container of "
+                "Azure: build one as docs/kubernetes/mlflow.md says and name it, or object_store.kind: in-cluster"
+            )
         if isinstance(cluster, AksSettings) and cluster.create and store.resource_group is None:
             yield "object_store.resource_group: missing: the account is not in a new cluster's group: set the account's"
     if store.kind == "none" and config.mlflow.mode == "install" and config.mlflow.replicas > 1:

@@ -8,6 +8,7 @@ from datetime import date
 
 from infra.config import kubernetes_versions
 from infra.config.clusters import CloudCluster, EksSettings, GkeSettings
+from infra.config.fit import training_pool
 from infra.config.stack import ClusterStackConfig
 
 
@@ -21,6 +22,20 @@ def warnings(config: ClusterStackConfig, today: date | None = None) -> Iterator[
             config.target, cluster.kubernetes_version, today or kubernetes_versions.current_date()
         )
     yield from partitions_from_zero(config, cluster)
+    yield from training_from_zero(config, cluster)
+
+
+def training_from_zero(config: ClusterStackConfig, cluster: CloudCluster) -> Iterator[str]:
+    """Yield the training pool if a Volcano that this stack does not configure may never wake it (docs/adr/0009)."""
+    pool = training_pool(config) if config.services.customizer else None
+    if config.prerequisites.volcano != "adopt" or pool is None or pool.min > 0:
+        return
+    index = cluster.gpu_pools.index(pool)
+    yield (
+        f"{config.target}.gpu_pools.{index}.min: with its default configuration the adopted Volcano makes no pod of a "
+        "training job while the pool has no node, so the autoscaler adds none: min: 1, or put plugin sla with "
+        "sla-waiting-time: 1m into the first tier of its scheduler"
+    )
 
 
 def partitions_from_zero(config: ClusterStackConfig, cluster: CloudCluster) -> Iterator[str]:

@@ -7,6 +7,7 @@ Names a host once in each certificate; Let's Encrypt's limit of 100 names and of
 from infra import names
 from infra.config.stack import ClusterStackConfig
 from infra.platform.routing.gateway import CERTIFICATE, GROUP, Object, made
+from infra.platform.routing.ingress import MERGEABLE
 from infra.platform.routing.route_table import hosts, route_table
 
 API = "cert-manager.io/v1"
@@ -22,7 +23,7 @@ def certificate_namespaces(config: ClusterStackConfig) -> list[str]:
     routes = config.routes
     if routes.kind == "gateway":
         return [] if routes.gateway.existing else [names.GATEWAY_NAMESPACE]
-    if routes.kind == "ingress" and routes.ingress.controller == "nginx-f5":
+    if merges_by_master(config):
         return [names.GATEWAY_NAMESPACE]
     return sorted({route.namespace for route in route_table(config)})
 
@@ -44,7 +45,11 @@ def certificate_objects(config: ClusterStackConfig, ingress_class: str | None) -
                 ]
             }
         }
-        by_ingress = {"ingress": {"ingressClassName": ingress_class}}
+        answer: Object = {"ingressClassName": ingress_class}
+        if merges_by_master(config):
+            # the host belongs to its master Ingress, so the one that answers the challenge must be a minion of it
+            answer["ingressTemplate"] = {"metadata": {"annotations": {MERGEABLE: "minion"}}}
+        by_ingress = {"ingress": answer}
         acme = {
             "server": LETS_ENCRYPT,
             "email": tls.email,
@@ -59,8 +64,17 @@ def certificate_objects(config: ClusterStackConfig, ingress_class: str | None) -
             "dnsNames": hosts(config, None if namespace == names.GATEWAY_NAMESPACE else namespace),
             "issuerRef": {"group": "cert-manager.io", "kind": "ClusterIssuer", "name": issuer},
         }
-        found.append(made(API, "Certificate", CERTIFICATE, namespace, spec))
+        certificate = made(API, "Certificate", CERTIFICATE, namespace, spec)
+        if tls.kind == "letsencrypt" and merges_by_master(config):
+            # the master redirects the challenge to https, which the controller refuses while there is no certificate
+            certificate["metadata"]["annotations"] = {"cert-manager.io/issue-temporary-certificate": "true"}
+        found.append(certificate)
     return found
+
+
+def merges_by_master(config: ClusterStackConfig) -> bool:
+    """Tell whether a master Ingress owns each host, which other Ingresses join as minions."""
+    return config.routes.kind == "ingress" and config.routes.ingress.controller == "nginx-f5"
 
 
 def authority() -> list[Object]:

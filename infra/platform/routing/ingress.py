@@ -14,6 +14,8 @@ from infra.platform.routing.route_table import Route, hosts, route_table
 API = "networking.k8s.io/v1"
 CLASSES = {"traefik": "traefik", "alb": "alb", "nginx-f5": "nginx", "nginx": "nginx"}
 TO_HTTPS = "to-https"
+MERGEABLE = "nginx.org/mergeable-ingress-type"
+"""Annotation of F5's controller: the part of an Ingress in a host that several share, master or minion."""
 
 
 def class_name(config: ClusterStackConfig) -> str:
@@ -117,7 +119,7 @@ def alb(config: ClusterStackConfig, route: Route) -> dict[str, str]:
 def nginx_f5(route: Route, seconds: int) -> dict[str, str]:
     """F5's NGINX Ingress Controller, as a minion below the master of its host."""
     prefix = "nginx.org"
-    found = {f"{prefix}/mergeable-ingress-type": "minion"}
+    found = {MERGEABLE: "minion"}
     if route.long:
         found |= {f"{prefix}/proxy-read-timeout": f"{seconds}s", f"{prefix}/proxy-send-timeout": f"{seconds}s"}
     if route.streams:
@@ -131,7 +133,7 @@ def master(config: ClusterStackConfig, host: str) -> Object:
     """The Ingress that owns a host, its certificate and the redirect to https."""
     name = f"host-{host}".replace(".", "-")
     spec: Object = {"ingressClassName": class_name(config), "rules": [{"host": host}]}
-    notes = {"pulumi.com/skipAwait": "true", "nginx.org/mergeable-ingress-type": "master"}
+    notes = {"pulumi.com/skipAwait": "true", MERGEABLE: "master"}
     if config.routes.tls.kind != "none":
         spec["tls"] = [secured(config, host)]
         notes["nginx.org/redirect-to-https"] = "true"

@@ -1,4 +1,4 @@
-"""What a Service of type LoadBalancer must say to each cloud, for a private address and for quiet streams. Pure.
+"""Annotations of Services of type LoadBalancer, for each cloud: private addresses, quiet streams. Pure.
 
 A cloud reads its own annotations only, so a cluster of unknown origin gets all of them.
 """

@@ -12,7 +12,7 @@ from typing import Any
 from embedded.base_model.lexicon import FUNCTION_WORDS
 
 ROOT = Path(__file__).resolve().parents[3]
-LEGAL = ROOT / "examples" / "legal"
+LEGAL = ROOT / "nemostack" / "sample_dataset"
 
 _SLOT = re.compile(r"\{\w+\}")
 _NUMBER = re.compile(r"\d[\d,.]*")
@@ -21,7 +21,7 @@ Shingle = tuple[str, ...]
 
 
 def load_generator() -> ModuleType:
-    """Import examples/legal/generate.py, which is a script and in no package."""
+    """Import nemostack/sample_dataset/generate.py, which is a script and in no package."""
     name = "nemostack_examples_legal_generate"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, LEGAL / "generate.py")

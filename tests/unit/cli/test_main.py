@@ -1,6 +1,7 @@
 """The command line: exit codes, where things are printed, and what a failure looks like."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -218,8 +219,22 @@ def test_help_needs_no_heavy_library() -> None:
     script = (
         "import sys\nfrom cli import main\n"
         "try:\n    main.main(['--help'])\nexcept SystemExit:\n    pass\n"
-        "heavy = ('mlflow', 'openai', 'nemo_microservices', 'huggingface_hub', 'numpy', 'httpx')\n"
+        "heavy = ('pydantic', 'mlflow', 'openai', 'nemo_microservices', 'huggingface_hub', 'numpy', 'httpx')\n"
         "print([m for m in heavy if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_every_command_of_the_list_can_be_loaded() -> None:
+    for name, command in main.Commands.table.items():
+        loaded = command.load(name)
+        assert loaded.name == name
+        assert loaded.help, name
+
+
+def test_completion_knows_the_commands() -> None:
+    completion = {"_NEMOSTACK_COMPLETE": "complete_bash", "COMP_WORDS": "nemostack te", "COMP_CWORD": "1"}
+    command = [sys.executable, "-m", "cli"]
+    done = subprocess.run(command, env={**os.environ, **completion}, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["teardown"]

@@ -56,7 +56,7 @@ def config_for(target: str, *, secrets: Mapping[str, str] = SECRETS, **sections:
 
 
 def secret_outputs(values: Mapping[str, str] = SECRETS) -> dict[str, pulumi.Output[str]]:
-    """What `config.secrets()` would return."""
+    """What `infra.config.secrets.secrets()` would return."""
     return {key: pulumi.Output.secret(value) for key, value in values.items()}
 
 

@@ -7,7 +7,7 @@ import pulumi
 import pytest
 
 from infra.clusters import access
-from nemostack.kubectl.process import Access, Answer, NoAnswer, NotInstalled
+from nemostack.kubectl.process import Access, CompletedCall, NoAnswer, NotInstalled
 
 KUBECONFIG = "{}"
 
@@ -67,19 +67,19 @@ def test_without_kubectl_nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("answer", "refusal"),
     [
-        (Answer(code=0, out="yes\n", err=""), None),
-        (Answer(code=1, out="no\n", err=""), "no"),
+        (CompletedCall(code=0, out="yes\n", err=""), None),
+        (CompletedCall(code=1, out="no\n", err=""), "no"),
         (
-            Answer(code=1, out="", err="Error from server (Forbidden): no access\n"),
+            CompletedCall(code=1, out="", err="Error from server (Forbidden): no access\n"),
             "Error from server (Forbidden): no access",
         ),
         (NoAnswer(60), "no answer within 60 s"),
     ],
 )
-def test_the_question(answer: Answer | NoAnswer, refusal: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_question(answer: CompletedCall | NoAnswer, refusal: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[str]] = []
 
-    def call(access: Access, arguments: list[str], **_: float) -> Answer:
+    def call(access: Access, arguments: list[str], **_: float) -> CompletedCall:
         assert isinstance(access.kubeconfig, Path)
         assert access.kubeconfig.read_text() == KUBECONFIG
         asked.append(arguments)

@@ -1,7 +1,9 @@
 """An adopted cluster is judged before anything is made in it, and its nodes keep what is theirs."""
 
+import http.server
 import json
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from infra import clusters
 from infra.clusters import adopted, capacity
 from infra.config.pools import Taint
+from nemostack.kubectl.process import Access
 from tests.unit.infra.cluster_support import ROOT, Registrations, config_for, of_type, run
 
 NVIDIA = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
@@ -37,6 +40,7 @@ def there(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
     """What the API server returns, to be changed by a test."""
     objects: dict[str, list[Any]] = {"nodes": [node("a", 2, memory_mib=81920)], "storageclasses": list(CLASSES)}
     monkeypatch.setattr(adopted, "read", lambda _access, kind: objects[kind])
+    monkeypatch.setattr(adopted, "read_path", lambda _access, _path: {})
     return objects
 
 
@@ -204,6 +208,46 @@ def test_a_taint_equals_what_the_settings_say() -> None:
     assert capacity.obstacle(node("a", taints=[{"key": "team", "value": "x", "effect": "NoSchedule"}]), (said,)) is None
 
 
+@pytest.fixture
+def cilium(there: dict[str, list[Any]], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A cluster of kubeadm with Cilium: path of the API -> answer, to be changed by a test."""
+    addresses = [{"type": "InternalIP", "address": "10.0.0.7"}, {"type": "Hostname", "address": "control"}]
+    there["nodes"].append({"metadata": {"name": "control"}, "spec": {}, "status": {"addresses": addresses}})
+    answers: dict[str, Any] = {
+        "/apis/cilium.io/v2": {"resources": [{"name": "ciliumnodes"}, {"name": "ciliumnetworkpolicies"}]},
+        "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+        "?labelSelector=kubernetes.io%2Fservice-name%3Dkubernetes": {
+            "items": [{"endpoints": [{"addresses": ["10.0.0.7"]}], "ports": [{"port": 6443}]}]
+        },
+    }
+    monkeypatch.setattr(adopted, "read_path", lambda _access, path: answers[path])
+    return answers
+
+
+@pytest.mark.usefixtures("cilium")
+def test_an_api_server_that_the_policies_would_cut_off() -> None:
+    lines = refused()
+    assert len(lines) == 2
+    assert lines[1].startswith(
+        "security.cilium: the API server is a node (10.0.0.7), which Cilium matches by no address"
+    )
+    for harmless in ({"cilium": True}, {"network_policies": False}):
+        connect(security=harmless)
+
+
+@pytest.mark.parametrize("slices", [[], [{"endpoints": None}], [{"endpoints": [{"addresses": ["172.30.1.1"]}]}]])
+def test_an_api_server_outside_of_the_nodes_is_matched_by_its_address(cilium: dict[str, Any], slices: Any) -> None:
+    *_, last = cilium
+    cilium[last] = {"items": slices}
+    connect()
+
+
+@pytest.mark.parametrize("answer", [{}, {"resources": [{"name": "ciliumnodes"}]}])
+def test_another_network_plugin_is_not_asked_for_cilium(cilium: dict[str, Any], answer: Any) -> None:
+    cilium["/apis/cilium.io/v2"] = answer
+    connect()
+
+
 def kubeconfig(folder: Path, server: str) -> Path:
     path = folder / "kubeconfig"
     content = {
@@ -215,6 +259,45 @@ def kubeconfig(folder: Path, server: str) -> Path:
     }
     path.write_text(json.dumps(content))
     return path
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "answer"),
+    [
+        (200, '{"kind": "APIResourceList", "resources": []}', {"kind": "APIResourceList", "resources": []}),
+        (404, "404 page not found", {}),  # so the API server answers for a group that it does not serve
+        (
+            403,
+            '{"kind": "Status", "status": "Failure", "reason": "Forbidden", "message": "not you", "code": 403}',
+            None,
+        ),
+    ],
+)
+def test_a_path_of_the_api(tmp_path: Path, status: int, body: str, answer: Any) -> None:
+    """The real kubectl, against a server that gives one answer."""
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json" if body.startswith("{") else "text/plain")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        access = Access(kubeconfig=kubeconfig(tmp_path, f"http://127.0.0.1:{server.server_port}"), context="here")
+        try:
+            if answer is None:
+                with pytest.raises(adopted.KubectlError, match="not you"):
+                    adopted.read_path(access, "/apis/cilium.io/v2")
+            else:
+                assert adopted.read_path(access, "/apis/cilium.io/v2") == answer
+        finally:
+            server.shutdown()
 
 
 def test_an_unreachable_api_server_is_one_line(tmp_path: Path) -> None:

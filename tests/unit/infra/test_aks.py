@@ -253,7 +253,7 @@ def test_the_kubeconfig_is_secret_and_holds_no_credential() -> None:
 
 def test_mlflow_gets_into_the_storage_account_by_its_identity() -> None:
     store = {"kind": "azure", "account": "blobs", "resource_group": "data"}
-    cluster, registered = connect(object_store=store)
+    cluster, registered = connect(object_store=store, mlflow={"image": "registry.example.com/mlflow:1"})
     assert set(cluster.object_store_annotations) == {"azure.workload.identity/client-id"}
     trust = registered["azure-native:managedidentity:FederatedIdentityCredential", "mlflow"].inputs
     assert trust["issuer"] == "https://issuer"
@@ -264,7 +264,10 @@ def test_mlflow_gets_into_the_storage_account_by_its_identity() -> None:
 
 
 def test_what_names_the_cluster_waits_for_it() -> None:
-    _, registered = connect(object_store={"kind": "azure", "account": "blobs", "resource_group": "data"})
+    _, registered = connect(
+        object_store={"kind": "azure", "account": "blobs", "resource_group": "data"},
+        mlflow={"image": "registry.example.com/mlflow:1"},
+    )
     naming = {
         key: one
         for key, one in registered.items()

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from infra import config, names
+from infra.config import addresses
 from infra.config.nemo import LLAMA_3_2_3B
 from infra.platform.endpoints import bucket, databases
 
@@ -71,6 +72,28 @@ def test_least_settings_work(target: str, layout: str) -> None:
             "prerequisites.nim_operator_namespace", "nim-operator: leave it out",
         ),
         ("gke", {"gke": {"location": "us-central1"}}, "gke.gpu_pools.0.zones", "--filter=name=nvidia-a100-80gb"),
+        (
+            "existing", {"object_store": {"kind": "azure", "account": "blobs"}},
+            "object_store.kind", "workload identity of an AKS cluster",
+        ),
+        (
+            "aks", {"object_store": {"kind": "azure", "account": "blobs", "resource_group": "data"}},
+            "mlflow.image", "azure-identity",
+        ),
+        (
+            "gke", {"nims": [NIM | {"tag": "1.8.3", "lora": {"existing_claim": "tuned"}}]},
+            "nims.0.lora", "absolute path",
+        ),
+        (
+            "gke", {"nims": [NIM | {"tag": "1.8.3", "deploy": "operator",
+                                    "lora": {"existing_claim": "tuned", "peft_source": "/adapters"}}]},
+            "nims.0", "deploy: chart",
+        ),
+        ("gke", {"nims": [NIM | {"tag": "1.8.3", "cache": {"engine": "vllm"}}]}, "nims.0", "deploy: operator"),
+        (
+            "gke", {"nims": [NIM | {"tag": "1.8.3", "cache": {"engine": "vllm", "profiles": ["a"]}}]},
+            "nims.0.cache", "either engine or profiles",
+        ),
         ("gke", {"gke": {"gpu_pools": [A100 | {"zones": ["us-east5-b"]}]}}, "gke.gpu_pools.0.zones", "us-central1"),
         ("gke", {"gke": {"gpu_pools": [{"name": "x", "machine": "g9-new-8"}]}}, "gke.gpu_pools.0", "gpu and count"),
         (
@@ -424,7 +447,7 @@ def test_existing_clusters_may_have_a_plugin_of_their_own() -> None:
 
 
 def test_namespaces_of_the_guide() -> None:
-    assert set(names.namespaces(load("existing"))) == {
+    assert set(addresses.namespaces(load("existing"))) == {
         "nemo-datastore",
         "nemo-entity-store",
         "nemo-evaluator",
@@ -432,7 +455,7 @@ def test_namespaces_of_the_guide() -> None:
         "llama3-2-3b-instruct",
         "mlflow",
     }
-    assert names.namespaces(load("existing", layout="single")) == ("nemo", "mlflow")
+    assert addresses.namespaces(load("existing", layout="single")) == ("nemo", "mlflow")
 
 
 def test_databases_and_bucket() -> None:
@@ -445,6 +468,6 @@ def test_databases_and_bucket() -> None:
         "external": {"host": "pg.acme.example", "databases": {"mlflow": {"secret": "tracking-db"}}},
     }
     assert databases(load("existing", postgres=external))["mlflow"].secret == "tracking-db"
-    azure = bucket(load("existing", object_store={"kind": "azure", "account": "acme"}))
+    azure = bucket(load("existing", object_store={"kind": "azure", "account": "acme"}, mlflow={"mode": "skip"}))
     assert azure is not None
     assert not azure.s3

@@ -91,6 +91,7 @@ Made = tuple[Registrations, dict[str, Any], Any]
 def cluster_is_there() -> Iterator[None]:
     patch = pytest.MonkeyPatch()
     patch.setattr(adopted, "read", lambda _access, kind: {"nodes": [NODE], "storageclasses": CLASSES}[kind])
+    patch.setattr(adopted, "read_path", lambda _access, _path: {})
     patch.setattr(manifests, "read", lambda manifest, _folder: (DEFINITION % manifest.file).encode())
     yield
     patch.undo()
@@ -171,7 +172,7 @@ def test_everything_goes_to_the_cluster_of_the_stack(made: Made) -> None:
             assert "$pulumi:providers:kubernetes::" in one.provider, one.name  # not the default provider
 
 
-MEANT_EMPTY = ("podSelector", "selfSigned")
+MEANT_EMPTY = ("podSelector", "selfSigned", "endpointSelector")
 """Fields in which an empty map has a meaning: every pod, an issuer that signs itself."""
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from infra import names
+from infra.config import addresses
 from infra.platform import endpoints, mlflow, object_store, postgres
 from infra.platform.mlflow import Mlflow, MlflowArgs
 from infra.platform.object_store import ObjectStore, ObjectStoreArgs
@@ -197,7 +197,7 @@ def test_keys_of_the_settings():
     ],
 )
 def test_buckets_of_others_need_nothing(target, said):
-    found, ready = built(target, object_store=said)
+    found, ready = built(target, object_store=said, mlflow={"image": "registry.example.com/mlflow:1"})
     assert ready["object_store"] == []
     assert not [name for _, name in secrets_in(found) if "object-store" in name]
 
@@ -211,7 +211,7 @@ def test_mlflow_is_where_everybody_looks_for_it():
     release = of_type(found, ":Release")["mlflow"]
     made = release.inputs["values"]
     where = release.inputs["namespace"]
-    assert names.mlflow_url(config_for("gke")) == (
+    assert addresses.mlflow_url(config_for("gke")) == (
         f"http://{made['fullnameOverride']}.{where}.svc.cluster.local:{made['service']['port']}"
     )
 
@@ -258,7 +258,12 @@ def test_google_s_bucket_by_workload_identity_else_by_keys():
 
 def test_azure_s_container_by_workload_identity():
     said: Any = {"kind": "azure", "account": "account1", "bucket": "mine", "resource_group": "group1"}
-    made = values({"azure.workload.identity/client-id": "id"}, target="aks", object_store=said)
+    made = values(
+        {"azure.workload.identity/client-id": "id"},
+        target="aks",
+        object_store=said,
+        mlflow={"image": "registry.example.com/mlflow:1"},
+    )
     assert made["artifactRoot"]["azureBlob"] == {
         "enabled": True,
         "container": "mine",
@@ -362,7 +367,17 @@ def test_an_external_server_s_secret_is_used():
     assert made["backendStore"]["postgres"]["database"] == "tracking"
     assert made["backendStore"]["existingDatabaseSecret"]["name"] == "theirs"
     assert made["extraEnvVars"]["PGSSLMODE"] == "verify-full"
-    assert made["extraEnvVars"]["PGSSLROOTCERT"] == "system"
+    assert made["extraEnvVars"]["PGSSLROOTCERT"] == "/etc/ssl/certs/ca-certificates.crt"
+
+
+@pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
+def test_mlflow_s_migration_verifies_the_server_too(mode):
+    """Its container takes no environment from values, but all keys of the Secret with the key of sessions."""
+    found, _ = built(postgres=EXTERNAL | {"external": EXTERNAL["external"] | {"ssl_mode": mode}})
+    secret = secrets_in(found)["mlflow", "mlflow-tracking-flask-server-secret-key"].inputs["stringData"]
+    assert secret["PGSSLMODE"] == mode
+    assert secret["PGSSLROOTCERT"] == "/etc/ssl/certs/ca-certificates.crt"
+    assert len(secret) == 3
 
 
 def test_metrics_are_collected_only_by_a_prometheus():
@@ -388,6 +403,26 @@ def test_nothing_is_installed_where_mlflow_is_of_others(said):
     assert ready["mlflow"] == []
     assert "mlflow" not in of_type(found, ":Release")
     assert not [where for where, _ in secrets_in(found) if where == "mlflow"]
+
+
+def test_metrics_behind_a_login_are_not_collected():
+    """The chart's monitor has no place for a password: Prometheus would count a target that refuses it as down."""
+    made = values(observability={"prometheus": "adopt"}, mlflow={"basic_auth": True})
+    assert made["serviceMonitor"]["enabled"] is False
+    assert made["extraVolumes"] == []
+
+
+def test_an_image_of_ones_own():
+    assert values(mlflow={"image": "registry.example.com:5000/mlflow:3.15.1"})["image"] == {
+        "repository": "registry.example.com:5000/mlflow",
+        "tag": "3.15.1",
+    }
+    assert "image" not in values()
+
+
+def test_cpu_of_the_store_is_not_limited():
+    """Helm merges maps, so the chart's own limit stays unless a null takes it out."""
+    assert object_store.seaweedfs_values(config_for("gke"), None)["allInOne"]["resources"]["limits"]["cpu"] is None
 
 
 def test_pods_have_requests_and_no_token_and_no_root():

@@ -251,3 +251,9 @@ def test_control_planes_of_clouds_are_not_watched(target: str, watched: bool) ->
         assert values[part] == {"enabled": watched}
     claim = values["prometheus"]["prometheusSpec"]["storageSpec"]["volumeClaimTemplate"]["spec"]
     assert claim["storageClassName"] == "fast"
+
+
+def test_dns_of_gke_is_watched_where_it_is() -> None:
+    on_gke = prometheus_values(config_for("gke", observability=ON), "fast")
+    assert (on_gke["coreDns"], on_gke["kubeDns"]) == ({"enabled": False}, {"enabled": True})
+    assert "kubeDns" not in prometheus_values(config_for("eks", observability=ON), "fast")

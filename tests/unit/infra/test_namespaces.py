@@ -82,6 +82,17 @@ def test_charts_that_cannot_be_restricted_stay_at_baseline() -> None:
     assert levels["llama3-2-3b-instruct"] == levels["mlflow"] == "restricted"
 
 
+def test_nims_of_the_operator_stay_at_baseline() -> None:
+    nim = {"model": "meta/llama-3.2-3b-instruct", "image": "nvcr.io/nim/meta/llama-3.2-3b-instruct", "tag": "1.8.3"}
+    nims = [nim | {"name": "by-chart"}, nim | {"name": "by-operator", "deploy": "operator"}]
+    sections = {"nims": nims, "prerequisites": {"nim_operator": "install"}}
+    levels = pod_security(config_for("gke", security={"pod_security": "restricted"}, **sections))
+    assert (levels["by-chart"], levels["by-operator"]) == ("restricted", "baseline")
+    assert pod_security(config_for("gke", security={"pod_security": "privileged"}, **sections))["by-operator"] == (
+        "privileged"
+    )
+
+
 def test_every_namespace_that_pulls_from_nvidia_has_the_pull_secret() -> None:
     made = namespaces(services={"guardrails": True})
     pull = {

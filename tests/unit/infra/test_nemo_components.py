@@ -179,6 +179,8 @@ def test_operator_way_waits_until_the_nim_answers() -> None:
     made = nims({"name": "llama", "deploy": "operator", "startup_minutes": 40})
     found = made["kubernetes:apps.nvidia.com/v1alpha1:NIMService", "llama/llama"]
     assert found.dependencies >= {"llama/llama-cache"}
+    cache = made["kubernetes:apps.nvidia.com/v1alpha1:NIMCache", "llama/llama-cache"]
+    assert found.inputs["spec"]["storage"]["nimCache"] == {"name": cache.inputs["metadata"]["name"]}
     annotations = found.inputs["metadata"]["annotations"]
     assert annotations["pulumi.com/waitFor"] == "jsonpath={.status.state}=Ready"
     assert annotations["pulumi.com/deletionPropagationPolicy"] == "background"

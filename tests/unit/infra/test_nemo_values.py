@@ -476,6 +476,25 @@ def test_pending_jobs_outlast_a_cold_start() -> None:
     assert at(found, "customizer.env.MAX_PENDING_JOB_MINUTES") == "90"
 
 
+def test_limits_of_cpu_of_the_chart_are_taken_out() -> None:
+    config = config_for("gke", services={"guardrails": True})
+    found = {release.namespace: values(config, release, AROUND) for release in releases(config)}
+    assert found["nemo-guardrails"]["guardrails"]["resources"]["limits"] == {"cpu": None}
+    assert found["nemo-evaluator"]["evaluator"]["dbMigration"]["resources"]["limits"] == {"cpu": None}
+
+
+@pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
+def test_a_server_is_verified_by_the_authorities_of_the_image(mode: str) -> None:
+    """Without a file of authorities libpq looks for one in the user's home, and refuses to connect."""
+    config = config_for("gke", postgres={"kind": "external", "external": {"host": "db.example.com", "ssl_mode": mode}})
+    found = {release.namespace: values(config, release, AROUND) for release in releases(config)}
+    tls = {"PGSSLMODE": mode, "PGSSLROOTCERT": "/etc/ssl/certs/ca-certificates.crt"}
+    assert found["nemo-customizer"]["customizer"]["env"].items() >= tls.items()
+    assert found["nemo-entity-store"]["entity-store"]["env"] == tls
+    jobs = {variable["name"]: variable["value"] for variable in found["nemo-evaluator"]["core"]["api"]["env"]}
+    assert jobs.items() >= tls.items()
+
+
 def test_every_service_requests_something(apart: Any, whole: Any) -> None:
     for alias in ("data-store", "entity-store", "evaluator", "guardrails", "deployment-management", "nim-proxy"):
         assert set(whole[alias]["resources"]["requests"]) == {"cpu", "memory"}

@@ -1,11 +1,12 @@
 """One NIM by either way, against facts written down by hand. Names of keys are those of nim-llm and of the CRDs."""
 
+import re
 from typing import Any
 
 import pytest
 
 from infra.config import ClusterStackConfig
-from infra.nemo.nim_values import cache_spec, chart_values, pod_labels, service_spec
+from infra.nemo.nim_values import cache_name, cache_spec, chart_values, pod_labels, service_spec
 from infra.nemo.values import Surroundings
 from infra.platform.credentials import CredentialNames
 from simulator.charts import shapes
@@ -69,7 +70,7 @@ def test_operator() -> None:
             "modelPuller": f"{IMAGE}:1.8.3",
             "pullSecret": "nvcrimagepullsecret",
             "authSecret": "ngc-api",
-            "model": {"lora": True},
+            "model": {"lora": True, "tensorParallelism": "1"},
         },
     }
     found = service(config)
@@ -80,9 +81,56 @@ def test_operator() -> None:
         "pullSecrets": ["nvcrimagepullsecret"],
     }
     assert found["authSecret"] == "ngc-api"
-    assert found["storage"] == {"nimCache": {"name": "llama"}}
     assert found["replicas"] == 1
     assert "scale" not in found
+
+
+@pytest.mark.parametrize(
+    ("settings", "model"),
+    [
+        ({}, {"lora": True, "tensorParallelism": "1"}),
+        ({"lora": None}, {"tensorParallelism": "1"}),
+        ({"lora": None, "gpus": 8, "cache": {"engine": "vllm"}}, {"tensorParallelism": "8", "engine": "vllm"}),
+        # the operator's webhook takes no further field beside profiles
+        ({"gpus": 8, "cache": {"profiles": ["0a1b", "2c3d"]}}, {"profiles": ["0a1b", "2c3d"]}),
+    ],
+)
+def test_the_operator_downloads_profiles_for_this_number_of_gpus(settings: Any, model: Any) -> None:
+    assert cache(config_with("eks", deploy="operator", **settings))["source"]["ngc"]["model"] == model
+
+
+def test_a_changed_cache_is_another_cache() -> None:
+    """The operator refuses a change of a NIMCache; a name by content lets Pulumi fill a second one first."""
+    names: dict[str, str] = {}
+    cases: dict[str, dict[str, Any]] = {
+        "first": {},
+        "again": {},
+        "tag": {"tag": "1.8.4"},
+        "size": {"cache": {"size": "80Gi"}},
+        "lora": {"lora": None},
+        "other": {"env": {"NIM_LOG_LEVEL": "INFO"}},
+    }
+    for case, settings in cases.items():
+        config = config_with(deploy="operator", **settings)
+        names[case] = service(config)["storage"]["nimCache"]["name"]
+        assert names[case] == cache_name(config.nims[0], cache(config))
+    assert names["first"] == names["again"] == names["other"]
+    assert len({names["first"], names["tag"], names["size"], names["lora"]}) == 4
+    assert all(re.fullmatch("llama-[0-9a-f]{8}", name) for name in names.values())
+
+
+def test_the_cache_s_name_leaves_room_for_the_operator() -> None:
+    config = config_with(deploy="operator", name="n" * 60)
+    assert len(f"{cache_name(config.nims[0], cache(config))}-job") <= 63
+
+
+def test_adapters_from_a_volume() -> None:
+    lora = {"peft_source": "/adapters", "existing_claim": "tuned"}
+    found = chart(config_with(lora=lora))
+    assert found["extraVolumes"] == {"adapters": {"persistentVolumeClaim": {"claimName": "tuned"}}}
+    assert found["extraVolumeMounts"] == {"adapters": {"mountPath": "/adapters"}}
+    assert {"name": "NIM_PEFT_SOURCE", "value": "/adapters"} in found["env"]
+    assert "extraVolumes" not in chart(config_with())
 
 
 def test_service_is_called_like_the_nim_either_way() -> None:
@@ -130,7 +178,7 @@ def test_adapters_from_a_folder_and_further_environment(way: Any) -> None:
 @WAYS
 def test_without_adapters(way: Any) -> None:
     assert environment(way(config_with(lora=None))) == {}
-    assert "model" not in cache(config_with(lora=None))["source"]["ngc"]
+    assert "lora" not in cache(config_with(lora=None))["source"]["ngc"]["model"]
 
 
 TAINTED: Any = {

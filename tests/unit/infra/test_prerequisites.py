@@ -6,7 +6,9 @@ from typing import Any
 
 import pulumi
 import pytest
+import yaml
 
+from infra.config.rules.warnings import warnings
 from infra.platform import gpu, manifests, operators
 from infra.platform.prerequisites import Prerequisites, PrerequisitesArgs
 from tests.unit.infra.cluster_support import A100, CLOUDS, L4, chart_store, cluster, config_for, of_type, run
@@ -248,3 +250,33 @@ def test_gpu_metrics_are_collected_only_by_a_prometheus():
     assert monitor == {"enabled": True, "honorLabels": True, "additionalLabels": {"release": "mine"}}
     unwatched = gpu.gpu_operator_values(config_for("existing", **OPERATOR))
     assert unwatched["dcgmExporter"]["serviceMonitor"]["enabled"] is False
+
+
+def test_volcano_lets_a_job_in_before_its_gpus_are_there():
+    """Read as YAML, not as text: the plugin that lets a job in must be asked before those that count GPUs."""
+    found, ready = registered("gke")
+    patch = found["kubernetes:core/v1:ConfigMapPatch", "volcano-scheduler"]
+    assert "volcano-scheduler" in ready["volcano"]
+    assert patch.inputs["metadata"]["namespace"] == "volcano-system"
+    assert patch.inputs["metadata"]["name"] == "volcano-scheduler-configmap"
+    assert patch.inputs["metadata"]["annotations"]["pulumi.com/patchForce"] == "true"
+    assert "nemostack.io/revision" in patch.inputs["metadata"]["annotations"]
+    scheduler = yaml.safe_load(patch.inputs["data"]["volcano-scheduler.conf"])
+    first, second = scheduler["tiers"]
+    assert {"name": "sla", "arguments": {"sla-waiting-time": "1m"}} in first["plugins"]
+    assert {"overcommit", "proportion"} <= {plugin["name"] for plugin in second["plugins"]}
+    assert "enqueue" in scheduler["actions"]
+
+
+def test_a_volcano_of_others_is_not_configured():
+    found, _ = registered("gke", prerequisites={"volcano": "adopt"})
+    assert not of_type(found, ":ConfigMapPatch")
+
+
+def test_an_adopted_volcano_is_warned_about_where_training_starts_at_zero():
+    zero = config_for("gke", prerequisites={"volcano": "adopt"})
+    lines = [line for line in warnings(zero) if "sla" in line]
+    assert [line.split(":")[0] for line in lines] == ["gke.gpu_pools.1.min"]
+    kept = CLOUDS["gke"] | {"gpu_pools": [L4, A100 | {"min": 1}]}
+    for sections in ({"prerequisites": {"volcano": "adopt"}, "gke": kept}, {}):
+        assert not [line for line in warnings(config_for("gke", **sections)) if "sla" in line]

@@ -39,10 +39,10 @@ def test_who_is_loaded_is_said_and_how_to_get_adapters() -> None:
     assert "`nemostack customize` trains one" in no_adapters_hint(alone)
     # a server that does not say whose adapters they are
     silent = _nim(("m/base", None), ("b@2", None), ("a@1", None))
-    found = discover("http://nim", base_model="m/base", requested="auto", transport=silent)
-    assert found.adapters == ()
-    assert "no model names m/base as its parent or root" in no_adapters_hint(found)
-    assert "--adapters a@1,b@2" in no_adapters_hint(found)
+    models = discover("http://nim", base_model="m/base", requested="auto", transport=silent)
+    assert models.adapters == ()
+    assert "no model names m/base as its parent or root" in no_adapters_hint(models)
+    assert "--adapters a@1,b@2" in no_adapters_hint(models)
 
 
 # As NIM 1.x lists them, and vLLM before 0.5.4: the root of each row is the served name of the base model.
@@ -102,7 +102,7 @@ def test_a_private_ca_is_named_with_its_remedy() -> None:
     def refuse(_: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: no local issuer")
 
-    with pytest.raises(Unreachable, match=r"set SSL_CERT_FILE .* REQUESTS_CA_BUNDLE"):
+    with pytest.raises(Unreachable, match=r"set SSL_CERT_FILE and REQUESTS_CA_BUNDLE"):
         discover("https://nim", base_model=None, requested="auto", transport=httpx.MockTransport(refuse))
 
 
@@ -222,7 +222,7 @@ def test_prompts_may_have_another_column(tmp_path: Path) -> None:
 
 
 def test_unique_prefixes_never_repeat() -> None:
-    made = [
+    prompts = [
         body["prompt"]
         for worker in range(2)
         for body, _ in zip(
@@ -231,7 +231,7 @@ def test_unique_prefixes_never_repeat() -> None:
             strict=False,
         )
     ]
-    assert len(set(made)) == 100
+    assert len(set(prompts)) == 100
     [chat] = [
         b
         for b, _ in zip(

@@ -1,4 +1,4 @@
-"""Whole runs against the mock server, as a user starts them."""
+"""Complete runs against the mock server, started as a user starts them."""
 
 import os
 import signal
@@ -236,12 +236,12 @@ def test_interrupted_is_invalid_and_still_reported(mock_nim: Start, tmp_path: Pa
         str(folder),
     ]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 180
     samples = folder / "raw" / "requests-0.jsonl"
     while not (samples.exists() and samples.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does
-    out, _ = process.communicate(timeout=90)
+    out, _ = process.communicate(timeout=180)
     assert process.returncode == 22, out
     assert "ran to the end" in out
     assert (folder / "report.html").exists()

@@ -10,6 +10,7 @@ import httpx2
 import huggingface_hub.errors
 import openai
 import pytest
+import requests
 
 from nemostack.clients import Clients, Timeouts
 from nemostack.clients.error_mapping import calling, translate
@@ -85,6 +86,15 @@ def test_gateway_that_has_no_upstream_gives_a_hint(stack: FakeStack) -> None:
 )
 def test_no_answer_of_the_other_libraries(error: Exception) -> None:
     assert isinstance(translate(error, "S", "http://s", "trying"), Unreachable)
+
+
+@pytest.mark.parametrize("connect_error", [httpx.ConnectError, httpx2.ConnectError, requests.exceptions.SSLError])
+def test_a_private_ca_has_its_remedy(connect_error: type[Exception]) -> None:
+    error = connect_error(
+        "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate in chain"
+    )
+    assert "set SSL_CERT_FILE and REQUESTS_CA_BUNDLE" in str(translate(error, "S", "https://s", "trying"))
+    assert "SSL_CERT_FILE" not in str(translate(connect_error("refused"), "S", "https://s", "trying"))
 
 
 def test_offline_mode_of_the_hub_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

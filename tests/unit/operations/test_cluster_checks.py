@@ -198,6 +198,10 @@ def pull_user_eaten_by_shell(b: Broken) -> None:
     )
 
 
+def kubebuilder(b: Broken) -> None:
+    unpulled(b, "gcr.io/kubebuilder/kube-rbac-proxy:v0.15.0", "manifest unknown: not found")
+
+
 def bitnami(b: Broken) -> None:
     unpulled(b, "docker.io/bitnami/postgresql:16.1.0", "manifest unknown: not found")
 
@@ -425,7 +429,8 @@ CASES: list[tuple[Callable[[Broken], None], str, str, str]] = [
     (shared_on_a_node, "volume pending", "(rancher.io/local-path) one node at a time can mount", "RWX class"),
     (quota_of_disks, "volume pending", "SSD_TOTAL_GB", ""),
     (key_is_wrong, "image refused", "logs in as $oauthtoken: its key is wrong", "NGC key"),
-    (bitnami, "Bitnami image", "bitnami/postgresql:16.1.0", "CloudNativePG"),
+    (bitnami, "withdrawn image", "bitnami/postgresql:16.1.0", "CloudNativePG"),
+    (kubebuilder, "withdrawn image", "kube-rbac-proxy:v0.15.0", "registry.k8s.io/kubebuilder"),
     (no_such_tag, "image missing", "desc = not found", "repository and tag"),
     (training_killed, "killed for memory", "training container main was killed (exit 137)", "micro_batch_size 1"),
     (over_its_limit, "killed for memory", "went over its memory limit", "raise the memory limit"),
@@ -537,6 +542,20 @@ def test_a_job_may_wait_half_its_time(minutes: float, level: str) -> None:
     job_waits(broken)  # of at most 60 minutes
     broken.get("PodGroup", "job-2")["metadata"]["creationTimestamp"] = h.stamp(minutes)
     assert [(f.check, f.level) for f in wrong(broken.snapshot())] == [("job waits", level)]
+
+
+@pytest.mark.parametrize(
+    ("phase", "minutes", "named"), [("Pending", 5, True), ("Pending", 1, False), ("Inqueue", 5, False)]
+)
+def test_a_job_that_volcano_does_not_let_in(phase: str, minutes: float, named: bool) -> None:
+    broken = Broken()
+    job_waits(broken)
+    group = broken.get("PodGroup", "job-2")
+    group["status"]["phase"] = phase
+    group["metadata"]["creationTimestamp"] = h.stamp(minutes)
+    (found,) = wrong(broken.snapshot())
+    assert ("has no pods" in found.evidence) is named
+    assert ("plugin sla" in found.fix) is named
 
 
 def test_many_places_are_counted() -> None:

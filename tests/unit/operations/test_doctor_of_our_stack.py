@@ -15,7 +15,7 @@ from infra.platform.namespaces import pod_security
 from infra.platform.routing import gateway, ingress
 from operations.cluster_snapshot import Snapshot
 from operations.doctor import network
-from operations.doctor.check import Seen
+from operations.doctor.check import Evidence
 from operations.port_forward.session import KEYS, plan
 from tests.unit.infra.cluster_support import SECRETS, config_for
 from tests.unit.operations import healthy_cluster as h
@@ -41,7 +41,7 @@ def snapshot(config: ClusterStackConfig, *more: dict[str, Any]) -> Snapshot:
     return h.snapshot([*found, *copy.deepcopy(more)], outputs=stack_outputs, tails=())
 
 
-def seen(found: Snapshot, name: str) -> list[Seen]:
+def seen(found: Snapshot, name: str) -> list[Evidence]:
     return list(next(check for check in network.CHECKS if check.name == name).look(found))
 
 

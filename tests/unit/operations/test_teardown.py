@@ -14,7 +14,7 @@ from nemostack.outputs import StackOutputs
 from operations.cluster_snapshot import Release
 from operations.stacks import stacks
 from operations.teardown import teardown
-from operations.teardown.leftovers import Leftover, Remains, gone_with_the_cluster, left
+from operations.teardown.leftovers import ClusterInventory, Leftover, find_leftovers, gone_with_the_cluster
 from tests.unit.fake_kubectl import FakeKubectl
 from tests.unit.fake_stack import FakeStack
 from tests.unit.nemostack.test_kubectl import KINDS
@@ -34,12 +34,14 @@ def volume(name: str, namespace: str, policy: str = "Delete", **source: Any) -> 
     return h.thing("PersistentVolume", f"pv-{name}", spec=spec, status={"phase": "Released"})
 
 
-def remains(*objects: Object, releases: tuple[Release, ...] = (), definitions: tuple[str, ...] = ()) -> Remains:
-    return Remains(seen=h.NOW, objects=objects, releases=releases, definitions=definitions)
+def remains(
+    *objects: Object, releases: tuple[Release, ...] = (), definitions: tuple[str, ...] = ()
+) -> ClusterInventory:
+    return ClusterInventory(seen=h.NOW, objects=objects, releases=releases, definitions=definitions)
 
 
 def found(*objects: Object, **more: Any) -> list[Leftover]:
-    return left(remains(*objects, **more), h.cluster_outputs())
+    return find_leftovers(remains(*objects, **more), h.cluster_outputs())
 
 
 def test_nothing_left() -> None:
@@ -136,7 +138,7 @@ def test_what_the_user_brought_is_no_leftover_and_never_deleted() -> None:
         h.claim("cache", "llama"),
         volume("cache", "llama"),
     )
-    assert [(one.kind, one.where) for one in left(there, cluster)] == [
+    assert [(one.kind, one.where) for one in find_leftovers(there, cluster)] == [
         ("PersistentVolume", "pv-cache"),
         ("PersistentVolumeClaim", "llama/cache"),
         ("Namespace", "mlflow"),

@@ -1,9 +1,10 @@
 """CHANGELOG.md against the version of the package."""
 
 import re
-import tomllib
 from datetime import date
 from pathlib import Path
+
+from nemostack.version import VERSION
 
 ROOT = Path(__file__).parents[3]
 HEADINGS = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
@@ -15,8 +16,7 @@ def test_changes_since_the_last_release_come_first():
 
 def test_the_top_release_is_the_version_of_the_package():
     version, day = HEADINGS[1].split(" - ")
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert version == project["version"]
+    assert version == VERSION
     assert date.fromisoformat(day)
 
 

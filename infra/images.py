@@ -1,0 +1,113 @@
+"""Every image that a stack would pull: of charts with the stack's values, and of objects of the program itself.
+
+Charts are rendered by the caller; here is what to render, and rendered_images.py reads the result. What is built into
+an operator (Envoy's proxies) or chosen at run time (NIMs of Deployment Management) is in no chart's objects.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from infra import names, versions
+from infra.config import addresses
+from infra.config.clusters import EksSettings
+from infra.config.stack import ClusterStackConfig
+from infra.nemo.nim_values import chart_values
+from infra.nemo.values import Surroundings, releases, values
+from infra.platform import gpu, mlflow, monitoring, object_store, operators
+from infra.platform.credentials import credential_names
+from infra.platform.routing.component import ENVOY_VALUES
+from infra.versions import Chart
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChartUse:
+    """A release of a stack: its name and namespace, its chart, the values that decide which images it pulls."""
+
+    name: str
+    namespace: str
+    chart: Chart
+    values: dict[str, Any]
+
+
+def chart_uses(config: ClusterStackConfig) -> list[ChartUse]:
+    """Return the releases of a stack, without what only the running cluster tells."""
+    around = Surroundings(
+        credentials=credential_names(config, ["ngc_api_key"]),
+        storage_class=config.storage.class_name,
+        rwx_storage_class=config.storage.rwx_class_name,
+    )
+    uses = [*software(config)]
+    for release in releases(config):
+        filled = values(config, release, around)
+        uses.append(ChartUse(name=names.RELEASE, namespace=release.namespace, chart=versions.NEMO, values=filled))
+    for nim in config.nims:
+        if nim.deploy == "chart":
+            namespace, filled = addresses.namespace(config, nim), chart_values(config, nim, around)
+            uses.append(ChartUse(name=nim.name, namespace=namespace, chart=versions.NIM_LLM, values=filled))
+    return uses
+
+
+def software(config: ClusterStackConfig) -> Iterator[ChartUse]:
+    """Yield the releases beneath the NeMo services."""
+    wanted, storage, watched = config.prerequisites, config.storage.class_name, config.observability
+    table: list[tuple[bool, Chart, str, dict[str, Any]]] = [
+        (wanted.volcano == "install", versions.VOLCANO, names.VOLCANO_NAMESPACE, operators.volcano_values()),
+        (
+            wanted.cert_manager == "install",
+            versions.CERT_MANAGER,
+            names.CERT_MANAGER_NAMESPACE,
+            operators.cert_manager_values(config),
+        ),
+        (
+            wanted.nim_operator == "install",
+            versions.NIM_OPERATOR,
+            names.NIM_OPERATOR_NAMESPACE,
+            operators.nim_operator_values(),
+        ),
+        (
+            config.postgres.kind == "cloudnative-pg" and config.postgres.operator == "install",
+            versions.CLOUDNATIVE_PG,
+            names.POSTGRES_OPERATOR_NAMESPACE,
+            operators.postgres_operator_values(),
+        ),
+        (
+            config.object_store.kind == "in-cluster",
+            versions.SEAWEEDFS,
+            names.OBJECT_STORE_NAMESPACE,
+            object_store.seaweedfs_values(config, storage),
+        ),
+        (config.mlflow.mode == "install", versions.MLFLOW, names.MLFLOW_NAMESPACE, mlflow.mlflow_values(config, {})),
+        (
+            watched.prometheus == "install",
+            versions.PROMETHEUS,
+            watched.namespace,
+            monitoring.prometheus_values(config, storage),
+        ),
+        (
+            names.ENVOY_NAMESPACE in addresses.foundation(config),
+            versions.ENVOY_GATEWAY,
+            names.ENVOY_NAMESPACE,
+            ENVOY_VALUES,
+        ),
+    ]
+    if isinstance(config.cluster, EksSettings) and config.cluster.create:
+        minor = ".".join(config.cluster.kubernetes_version.split(".")[:2])  # the autoscaler follows the cluster
+        # without the name of a cluster the chart makes no Deployment
+        filled = {"autoDiscovery": {"clusterName": names.RELEASE}, "image": {"tag": f"v{minor}.0"}}
+        table.append((True, versions.CLUSTER_AUTOSCALER, "kube-system", filled))
+    if wanted.gpu.mode == "install" and config.gpu_software == "gpu-operator":
+        table.append((True, versions.GPU_OPERATOR, names.GPU_NAMESPACE, gpu.gpu_operator_values(config)))
+    if wanted.gpu.mode == "install" and config.gpu_software == "device-plugin":
+        table.append((True, versions.DEVICE_PLUGIN, names.GPU_NAMESPACE, gpu.device_plugin_values(config)))
+    for installed, chart, namespace, filled in table:
+        if installed:
+            yield ChartUse(name=chart.name, namespace=namespace, chart=chart, values=filled)
+
+
+def own_images(config: ClusterStackConfig) -> dict[str, str]:
+    """Return the images that the program names in its own objects -> what they are for."""
+    found = {f"{nim.image}:{nim.tag}": f"NIM {nim.name}" for nim in config.nims}
+    if config.postgres.kind == "cloudnative-pg":
+        found[versions.POSTGRES_IMAGE] = "Postgres"
+    return found

@@ -1,0 +1,121 @@
+"""One look of the simulated operators at the cluster, and the parts of the objects that they make."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from simulator.api import Api, Object
+
+MANAGER = "simulated-operators"
+GENERATION = "simulated.nemostack.dev/generation"
+CLAIMS = "/api/v1/persistentvolumeclaims"
+CONFIG_MAPS = "/api/v1/configmaps"
+NODES = "/api/v1/nodes"
+PODS = "/api/v1/pods"
+SERVICES = "/api/v1/services"
+JOBS = "/apis/batch/v1/jobs"
+DEPLOYMENTS = "/apis/apps/v1/deployments"
+STATEFUL_SETS = "/apis/apps/v1/statefulsets"
+
+
+@dataclass
+class Round:
+    """What is there in one look of the operators: each collection is read once."""
+
+    api: Api
+    groups: set[str]
+    changed: bool = False
+    _read: dict[str, dict[tuple[str, str], Object]] = field(default_factory=dict)
+
+    def collection(self, path: str) -> dict[tuple[str, str], Object]:
+        """Return the objects of a collection by namespace and name; none if the API does not know it."""
+        if path not in self._read:
+            group = path.split("/")[2]
+            items = self.api.items(path) if group in self.groups or path.startswith("/api/") else []
+            self._read[path] = {(it["metadata"].get("namespace", ""), it["metadata"]["name"]): it for it in items}
+        return self._read[path]
+
+    def child(
+        self, owner: Object, path: str, kind: str, name: str, body: Object, *, notes: dict[str, str] | None = None
+    ) -> Object:
+        """Return the child `name` of `owner`, made or changed first if it is not of the owner's present generation."""
+        namespace, metadata = owner["metadata"]["namespace"], owner["metadata"]
+        generation = str(metadata.get("generation", 1))
+        found = self.collection(path).get((namespace, name))
+        if found and found["metadata"].get("annotations", {}).get(GENERATION) == generation:
+            return found
+        version = path.removeprefix("/apis/").removeprefix("/api/").rsplit("/", 1)
+        reference = {
+            "apiVersion": owner["apiVersion"],
+            "kind": owner["kind"],
+            "name": metadata["name"],
+            "uid": metadata["uid"],
+            "controller": True,
+        }
+        whole = body | {
+            "apiVersion": version[0],
+            "kind": kind,
+            "metadata": {
+                "name": name,
+                "namespace": namespace,
+                "annotations": {**(notes or {}), GENERATION: generation},
+                "ownerReferences": [reference],
+            },
+        }
+        self.changed = True
+        return self.api.apply(f"{at(path, namespace)}/{name}", whole, MANAGER)
+
+    def status(self, path: str, thing: Object, status: Object) -> None:
+        """Give `thing` a status, if it has another."""
+        now = thing.get("status", {})
+        if all(now.get(key) == value for key, value in status.items()):
+            return
+        metadata = thing["metadata"]
+        self.api.patch(f"{at(path, metadata.get('namespace'))}/{metadata['name']}/status", {"status": status})
+        thing["status"] = now | status  # what comes later in this round has to see it
+        self.changed = True
+
+
+def at(collection: str, namespace: str | None) -> str:
+    """Path of a collection in one namespace."""
+    head, plural = collection.rsplit("/", 1)
+    return f"{head}/namespaces/{namespace}/{plural}" if namespace else collection
+
+
+def condition(kind: str, true: bool = True) -> Object:
+    """Return a condition as every operator writes it. Its time stands still, so that it changes only once."""
+    return {
+        "type": kind,
+        "status": str(true),
+        "reason": "Simulated",
+        "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+
+
+def container(image: str, resources: Object | None = None, **more: Any) -> Object:
+    """Return the one container of a pod."""
+    return {"name": "main", "image": image, "resources": resources or {}, **more}
+
+
+RESTRICTED_POD: Object = {
+    "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+}
+RESTRICTED_CONTAINER: Object = {
+    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+}
+
+
+def claim(size: str, mode: str, storage_class: str | None) -> Object:
+    """Return the spec of a PersistentVolumeClaim."""
+    chosen = {"storageClassName": storage_class} if storage_class else {}
+    return {"accessModes": [mode], "resources": {"requests": {"storage": size}}, **chosen}
+
+
+def rolled_out(workload: Object, counter: str, wanted: int) -> bool:
+    """Whether a workload's controller has seen its spec, and all replicas are of that spec and ready."""
+    status = workload.get("status", {})
+    return bool(
+        status.get("observedGeneration") == workload["metadata"]["generation"]
+        and status.get(counter, 0) == wanted
+        and status.get("readyReplicas", 0) >= wanted
+    )
