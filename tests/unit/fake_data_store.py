@@ -1,9 +1,8 @@
 """The Data Store of the fake stack: namespaces, and the part of the Hugging Face API that the official client uses.
 
 Commits take files by their content, and delete them; files by LFS are refused, and so is everything that the harness
-does not use. `tests/contract/test_fake_stack.py` holds it to what the embedded Data Store answers.
+does not use.
 """
-# ruff: noqa: D102 - routes are named for what they answer
 
 import base64
 import hashlib
