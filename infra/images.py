@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra import names, versions
+from infra.config import addresses
 from infra.config.clusters import EksSettings
 from infra.config.stack import ClusterStackConfig
 from infra.nemo.nim_values import chart_values
@@ -42,7 +43,7 @@ def chart_uses(config: ClusterStackConfig) -> list[ChartUse]:
         uses.append(ChartUse(name=names.RELEASE, namespace=release.namespace, chart=versions.NEMO, values=filled))
     for nim in config.nims:
         if nim.deploy == "chart":
-            namespace, filled = names.namespace(config, nim), chart_values(config, nim, around)
+            namespace, filled = addresses.namespace(config, nim), chart_values(config, nim, around)
             uses.append(ChartUse(name=nim.name, namespace=namespace, chart=versions.NIM_LLM, values=filled))
     return uses
 
@@ -84,7 +85,7 @@ def software(config: ClusterStackConfig) -> Iterator[ChartUse]:
             monitoring.prometheus_values(config, storage),
         ),
         (
-            names.ENVOY_NAMESPACE in names.foundation(config),
+            names.ENVOY_NAMESPACE in addresses.foundation(config),
             versions.ENVOY_GATEWAY,
             names.ENVOY_NAMESPACE,
             ENVOY_VALUES,

@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from infra import names
+from infra.config import addresses
 from infra.platform import endpoints, mlflow, object_store, postgres
 from infra.platform.mlflow import Mlflow, MlflowArgs
 from infra.platform.object_store import ObjectStore, ObjectStoreArgs
@@ -211,7 +211,7 @@ def test_mlflow_is_where_everybody_looks_for_it():
     release = of_type(found, ":Release")["mlflow"]
     made = release.inputs["values"]
     where = release.inputs["namespace"]
-    assert names.mlflow_url(config_for("gke")) == (
+    assert addresses.mlflow_url(config_for("gke")) == (
         f"http://{made['fullnameOverride']}.{where}.svc.cluster.local:{made['service']['port']}"
     )
 
