@@ -224,7 +224,6 @@ RATIOS = (
 
 
 def main() -> None:
-    """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=int, default=1000, help="GPU nodes, with 4 GPUs each")
     parser.add_argument("--nims", type=int, default=200)

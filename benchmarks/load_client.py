@@ -143,7 +143,6 @@ def paced(*, streams: int, rounds: int, tokens: int) -> tuple[np.ndarray, float,
 
 
 def main() -> None:
-    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--streams", type=int, default=100)
     parser.add_argument("--tokens", type=int, default=2000, help="events per stream, flood")

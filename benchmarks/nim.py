@@ -182,7 +182,6 @@ def measure(urls: dict[str, str], load: Load, rounds: int) -> dict[str, dict[str
 
 
 def main() -> None:
-    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=48)
     parser.add_argument("--concurrency", type=int, default=32)

@@ -27,6 +27,7 @@ def images(
     """
     from infra import config, images
     from infra.config import stack_file
+    from infra.rendered_images import images_in
     from operations.doctor.withdrawn_images import withdrawn
     from operations.stacks import stacks
     from operations.toolchain import programs
@@ -43,7 +44,7 @@ def images(
         except Unhealthy as error:
             problems.append(str(error))
             continue
-        for image in images.images_in(rendered):
+        for image in images_in(rendered):
             found.setdefault(image, f"chart {use.chart.name}, release {use.namespace}/{use.name}")
     for image, purpose in sorted(found.items()):
         typer.echo(f"{image}\t{purpose}")

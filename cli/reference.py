@@ -27,7 +27,6 @@ Commands that run another program to its end (`smoke`, `toolchain run`, `port-fo
 
 
 def reference() -> str:
-    """Build the page."""
     codes = "".join(f"| {code:d} | {meaning} |\n" for code, meaning in MEANINGS.items())
     parts = [_HEAD + codes]
     for name, command in _commands(typer.main.get_command(main.app), "nemostack"):

@@ -139,7 +139,6 @@ def comparison_table(console: Console, comparison: Comparison) -> None:
 
 
 def comparison_json(console: Console, comparison: Comparison) -> None:
-    """All of it."""
     console.file.write(comparison.model_dump_json(indent=2) + "\n")
 
 

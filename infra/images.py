@@ -1,16 +1,15 @@
 """Every image that a stack would pull: of charts with the stack's values, and of objects of the program itself.
 
-Charts are rendered by the caller; here is what to render and how to read the result. Images that operators choose at
-run time (Envoy's proxies, drivers of the GPU operator, training jobs) are in no chart's objects, so not in the list.
+Charts are rendered by the caller; here is what to render, and rendered_images.py reads the result. What is built into
+an operator (Envoy's proxies) or chosen at run time (NIMs of Deployment Management) is in no chart's objects.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from infra import names, versions
+from infra.config import addresses
 from infra.config.clusters import EksSettings
 from infra.config.stack import ClusterStackConfig
 from infra.nemo.nim_values import chart_values
@@ -44,7 +43,7 @@ def chart_uses(config: ClusterStackConfig) -> list[ChartUse]:
         uses.append(ChartUse(name=names.RELEASE, namespace=release.namespace, chart=versions.NEMO, values=filled))
     for nim in config.nims:
         if nim.deploy == "chart":
-            namespace, filled = names.namespace(config, nim), chart_values(config, nim, around)
+            namespace, filled = addresses.namespace(config, nim), chart_values(config, nim, around)
             uses.append(ChartUse(name=nim.name, namespace=namespace, chart=versions.NIM_LLM, values=filled))
     return uses
 
@@ -86,7 +85,7 @@ def software(config: ClusterStackConfig) -> Iterator[ChartUse]:
             monitoring.prometheus_values(config, storage),
         ),
         (
-            names.ENVOY_NAMESPACE in names.foundation(config),
+            names.ENVOY_NAMESPACE in addresses.foundation(config),
             versions.ENVOY_GATEWAY,
             names.ENVOY_NAMESPACE,
             ENVOY_VALUES,
@@ -112,21 +111,3 @@ def own_images(config: ClusterStackConfig) -> dict[str, str]:
     if config.postgres.kind == "cloudnative-pg":
         found[versions.POSTGRES_IMAGE] = "Postgres"
     return found
-
-
-def images_in(manifests: str) -> set[str]:
-    """Return the images of all containers in rendered manifests, wherever in an object they stand."""
-    return {image for document in yaml.safe_load_all(manifests) for image in _containers(document)}
-
-
-def _containers(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key in ("containers", "initContainers") and isinstance(inner, list):
-                yield from (
-                    one["image"] for one in inner if isinstance(one, dict) and isinstance(one.get("image"), str)
-                )
-            yield from _containers(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _containers(inner)

@@ -1,16 +1,9 @@
-"""Names, ports and paths of the services: the one place that knows how they are called and reached.
+"""Names, ports and paths of the services and of what they stand on. Constants only: nothing here knows the settings.
 
-Pure: everything here follows from the settings, so that URLs can be wired across namespaces before anything exists.
+Which of them a stack uses, and in which namespace, follows from its settings: `infra/config/addresses.py`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:  # the rules of the settings ask for names, so names know the settings by type only
-    from infra.config.nemo import Nim
-    from infra.config.stack import ClusterStackConfig
 
 RELEASE = "nemo"
 """Helm release of the umbrella chart in layout single, and the prefix of its Services in any layout."""
@@ -190,75 +183,3 @@ OBJECT_STORE_SECRET = "object-store"
 DATA_STORE_ADMIN_SECRET = "data-store-admin"
 LFS_SECRET, LFS_KEY = "data-store-lfs", "jwtSecret"
 WANDB_SECRET, WANDB_KEY = "customizer-wandb", "encryption_key"
-
-
-def services(config: ClusterStackConfig) -> tuple[Service, ...]:
-    """Return the services that run. The Evaluator brings the jobs service (core) along."""
-    on = {key for key in type(config.services).model_fields if getattr(config.services, key)}
-    on |= {"core"} if "evaluator" in on else set()
-    return tuple(service for service in PLATFORM if service.key in on)
-
-
-def namespace(config: ClusterStackConfig, service: Service | Nim) -> str:
-    """Namespace of a service or NIM."""
-    if config.layout == "single":
-        return RELEASE
-    return service.namespace if isinstance(service, Service) else service.name
-
-
-def namespaces(config: ClusterStackConfig) -> tuple[str, ...]:
-    """Namespaces of the NeMo services, NIMs and MLflow, each once, in order of appearance."""
-    found = [namespace(config, service) for service in services(config)]
-    found += [namespace(config, nim) for nim in config.nims]
-    found += [MLFLOW_NAMESPACE] if config.mlflow.mode == "install" else []
-    return tuple(dict.fromkeys(found))
-
-
-def foundation(config: ClusterStackConfig) -> dict[str, str]:
-    """Namespaces of operators, databases and the object store -> Pod Security level to enforce there.
-
-    Device plugins, Volcano's scheduler and the node exporter mount host paths, which only `privileged` admits.
-    The pods of gateways are made by their controllers, for which `baseline` is safe to assume; all others are
-    restricted.
-    """
-    said, postgres, routes = config.prerequisites, config.postgres, config.routes
-    gateway = routes.kind == "gateway" and routes.gateway.existing is None
-    master = routes.kind == "ingress" and routes.ingress.controller == "nginx-f5"
-    wanted = {
-        GPU_NAMESPACE: ("privileged", said.gpu.mode == "install" and config.gpu_software != "provided"),
-        VOLCANO_NAMESPACE: ("privileged", said.volcano == "install"),
-        CERT_MANAGER_NAMESPACE: ("restricted", said.cert_manager == "install"),
-        NIM_OPERATOR_NAMESPACE: ("restricted", said.nim_operator == "install"),
-        POSTGRES_OPERATOR_NAMESPACE: (
-            "restricted",
-            postgres.kind == "cloudnative-pg" and postgres.operator == "install",
-        ),
-        POSTGRES_NAMESPACE: ("restricted", postgres.kind == "cloudnative-pg"),
-        OBJECT_STORE_NAMESPACE: ("restricted", config.object_store.kind == "in-cluster"),
-        ENVOY_NAMESPACE: ("baseline", gateway and routes.gateway.controller == "envoy" and routes.gateway.install),
-        GATEWAY_NAMESPACE: ("baseline", gateway or master),
-        config.observability.namespace: ("privileged", config.observability.prometheus == "install"),
-    }
-    return {namespace: level for namespace, (level, needed) in wanted.items() if needed}
-
-
-def host(name: str, where: str) -> str:
-    """DNS name of a Service that is valid in every namespace."""
-    return f"{name}.{where}.svc.cluster.local"
-
-
-def url(config: ClusterStackConfig, service: Service) -> str:
-    """In-cluster URL of a service, without path."""
-    return f"http://{host(service.name, namespace(config, service))}:{service.port}"
-
-
-def nim_url(config: ClusterStackConfig, nim: Nim) -> str:
-    """In-cluster URL of a NIM, without path. Its Service is called like the NIM, whichever way it is deployed."""
-    return f"http://{host(nim.name, namespace(config, nim))}:{NIM_PORT}"
-
-
-def mlflow_url(config: ClusterStackConfig) -> str | None:
-    """In-cluster URL of MLflow, None without one."""
-    if config.mlflow.mode == "adopt":
-        return config.mlflow.url
-    return f"http://{host(MLFLOW_SERVICE, MLFLOW_NAMESPACE)}:{MLFLOW_PORT}" if config.mlflow.mode == "install" else None

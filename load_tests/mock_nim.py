@@ -62,7 +62,6 @@ class Listing:
     style: ListingStyle = "parent"
 
     def reply(self) -> dict[str, Any]:
-        """Build the list."""
         by_parent = self.style == "parent"
         rows = [{"id": BASE, "root": "/models/mock-base" if by_parent else BASE, "parent": None, "max_model_len": 4096}]
         rows += [

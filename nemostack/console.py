@@ -64,7 +64,6 @@ class Progress:
             self._said, self._said_at = text, time.monotonic()
 
     def line(self, text: str) -> None:
-        """Something worth keeping."""
         LOG.info("%s", redact(text))
         self.console.print(_plain(text), soft_wrap=True)
 

@@ -115,7 +115,6 @@ class Snapshot:
         return resource in self.served
 
     def find(self, kind: str, namespace: str, name: str) -> Object | None:
-        """Return one object."""
         address = (namespace, name)
         return next(
             (o for o in self.all(kind) if (o["metadata"].get("namespace"), o["metadata"]["name"]) == address), None

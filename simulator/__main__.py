@@ -14,7 +14,6 @@ from simulator.control_plane import ControlPlane, ControlPlaneError
 
 
 def main() -> int:
-    """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m simulator", description=__doc__)
     parser.add_argument("--gpu-nodes", type=int, default=2, help="nodes with GPUs; default: 2")
     parser.add_argument("--gpus", type=int, default=4, help="GPUs of each, 80 GB; default: 4")

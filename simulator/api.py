@@ -39,7 +39,6 @@ class Api:
         self._client = httpx.Client(base_url=url, verify=context, timeout=TIMEOUT_S, trust_env=False)
 
     def close(self) -> None:
-        """Close the connections."""
         self._client.close()
 
     def request(

@@ -28,7 +28,6 @@ class Loop:
         """Why the last round failed, empty if it did not."""
 
     def start(self) -> None:
-        """Begin."""
         self._thread.start()
 
     def stop(self) -> None:

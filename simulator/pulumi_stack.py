@@ -103,7 +103,6 @@ class PulumiStack:
         (self.folder / "__main__.py").write_text(source)
 
     def init(self) -> None:
-        """Make the stack."""
         self.run("stack", "init", NAME)
 
     def run(self, *command: str, code: int = 0) -> str:
@@ -153,7 +152,6 @@ class PulumiStack:
         return self._update("refresh", "--yes", "--skip-preview", *more, fails=fails)
 
     def destroy(self, *more: str, fails: bool = False) -> Update:
-        """Remove everything."""
         return self._update("destroy", "--yes", "--skip-preview", *more, fails=fails)
 
     def outputs(self) -> dict[str, Any]:

@@ -122,6 +122,5 @@ class BatchSource:
             self.counts.fresh += piece[1][:, 1:].size
 
     def close(self) -> None:
-        """Stop the workers."""
         for worker in self._workers:
             worker.terminate()

@@ -232,7 +232,6 @@ def _grouped(lengths: Sequence[int], size: int, rng: random.Random) -> list[list
 
 
 def main() -> None:
-    """Print one table."""
     parser = argparse.ArgumentParser(description="Measure the base model on held-out items.")
     parser.add_argument("--model", type=Path, default=WEIGHTS)
     parser.add_argument("--data", type=Path, default=Path("nemostack/sample_dataset"))

@@ -120,7 +120,6 @@ class Trainer:
 
 
 def main() -> None:
-    """Train and export."""
     parser = argparse.ArgumentParser(description="Train the base model from scratch.")
     parser.add_argument("--out", type=Path, required=True, help="folder that holds the tokenizer and gets the weights")
     parser.add_argument("--record", type=Path, help="file for the training record (JSON)")

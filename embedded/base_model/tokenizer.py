@@ -63,7 +63,6 @@ def save(tokenizer: Tokenizer, folder: Path) -> None:
 
 
 def main() -> None:
-    """Train and save."""
     parser = argparse.ArgumentParser(description="Train the tokenizer of the base model.")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sessions", type=int, default=6000)

@@ -90,7 +90,6 @@ def quantity(rng: random.Random, _: Scene) -> str:
 
 
 def percent(rng: random.Random, _: Scene) -> str:
-    """Make a percentage."""
     whole = str(rng.randint(1, 99))
     return rng.choice(
         (f"{whole}%", f"{rng.randint(0, 30)}.{rng.randint(0, 9)}%", f"{rng.randint(0, 9)}.{rng.randint(1, 99):02d}%")
@@ -126,7 +125,6 @@ def place(rng: random.Random, _: Scene) -> str:
 
 
 def code(rng: random.Random, _: Scene) -> str:
-    """Make an identifier."""
     letters = lexicon.spell(rng, 4).upper() if rng.random() < 0.8 else rng.choice(string.ascii_uppercase)
     return rng.choice(
         (f"{letters}-{rng.randint(10, 9999)}", str(rng.randint(1000, 999_999)), f"the {letters}", letters)

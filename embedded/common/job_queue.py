@@ -52,7 +52,6 @@ class JobRecords:
         self._documents, self.title = documents, title
 
     def status_of(self, document: Document) -> str:
-        """Read the status."""
         return str(document["status"])
 
     def with_status(self, document: Document, ending: Ending) -> Document:
@@ -80,7 +79,6 @@ class JobRecords:
         return {self.id_of(document): document for document in self._documents.all(self.kind)}
 
     def id_of(self, document: Document) -> str:
-        """Read the id."""
         return str(document["id"])
 
     def move(self, job_id: str, ending: Ending, *, when: Collection[str]) -> bool:
@@ -107,7 +105,6 @@ class JobRecords:
         return int(self.find(job_id).get(_ATTEMPTS, 0))
 
     def remove(self, job_id: str) -> None:
-        """Delete the document."""
         self._documents.delete(self.kind, job_id)
 
 

@@ -15,7 +15,6 @@ from embedded.customizer.settings import Settings
 
 
 def run(settings: Settings) -> None:
-    """Serve until stopped."""
     from embedded.common.service import serve
     from embedded.customizer.app import create_app
 

@@ -25,7 +25,6 @@ class Settings(ServiceSettings):
 
 
 def run(settings: Settings) -> None:
-    """Serve until stopped."""
     from embedded.data_store.app import create_app
 
     serve(create_app(settings), settings)

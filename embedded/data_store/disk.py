@@ -42,7 +42,6 @@ class Receiver:
         return self
 
     def write(self, data: bytes) -> None:
-        """Append."""
         self._file.write(data)
         self._sha256.update(data)
         if self._sha1:

@@ -19,7 +19,6 @@ class Settings(ServiceSettings):
 
 
 def run(settings: Settings) -> None:
-    """Serve until stopped."""
     from embedded.entity_store.app import create_app
 
     serve(create_app(settings), settings)

@@ -76,7 +76,6 @@ class Api:
         return masked(self.queue.get(job_id))  # type: ignore[no-any-return]
 
     def jobs(self) -> list[dict[str, Any]]:
-        """All jobs now."""
         return [self.job(job["id"]) for job in self.store.all("job")]
 
     def result(self, job_id: str) -> dict[str, Any]:

@@ -59,7 +59,6 @@ class Evaluation:
         }
 
     def close(self) -> None:
-        """Close the log."""
         self._log.close()
 
     def run(self) -> dict[str, Any]:

@@ -27,7 +27,6 @@ class Settings(ServiceSettings):
 
 
 def run(settings: Settings) -> None:
-    """Serve until stopped."""
     from embedded.gateway.app import create_app
 
     serve(create_app(settings), settings)

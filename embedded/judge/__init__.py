@@ -20,7 +20,6 @@ class Settings(ServiceSettings):
 
 
 def run(settings: Settings) -> None:
-    """Serve until stopped."""
     from embedded.common.service import serve
     from embedded.judge.app import create_app
 

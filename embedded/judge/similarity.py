@@ -24,7 +24,6 @@ class Embedder:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to load."""
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="embedder", daemon=True)

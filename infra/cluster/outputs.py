@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from infra import names
+from infra.config import addresses
 from infra.config.stack import ClusterStackConfig
 from infra.nemo.wiring import nim_entry
 from infra.platform import endpoints, identities
@@ -41,24 +42,26 @@ def outputs(
             namespaces=sorted(pod_security(config)),
             adopted_namespaces=sorted(config.namespaces.adopt),
             existing_claims=[
-                f"{names.namespace(config, nim)}/{nim.cache.existing_claim}"
+                f"{addresses.namespace(config, nim)}/{nim.cache.existing_claim}"
                 for nim in config.nims
                 if nim.cache.existing_claim
             ],
             services={key: f"{namespace}/{service}:{port}" for key, (namespace, service, port) in there.items()},
-            prefixes={prefix: s.key for s in names.services(config) for prefix in s.prefixes},
+            prefixes={prefix: s.key for s in addresses.services(config) for prefix in s.prefixes},
             secrets=expected_secrets(config, secrets),
-            nims={nim.name: names.namespace(config, nim) for nim in config.nims},
+            nims={nim.name: addresses.namespace(config, nim) for nim in config.nims},
         ),
     )
 
 
 def services(config: ClusterStackConfig) -> dict[str, tuple[str, str, int]]:
     """Service -> namespace, Service, port. `nim` is what nim_url leads to."""
-    found = {s.key: (names.namespace(config, s), s.name, s.port) for s in names.services(config)}
+    found = {s.key: (addresses.namespace(config, s), s.name, s.port) for s in addresses.services(config)}
     first = config.nims[0]
-    found["nim"] = found.get(names.NIM_PROXY.key, (names.namespace(config, first), first.name, names.NIM_PORT))
-    found |= {f"nim-{nim.name}": (names.namespace(config, nim), nim.name, names.NIM_PORT) for nim in config.nims[1:]}
+    found["nim"] = found.get(names.NIM_PROXY.key, (addresses.namespace(config, first), first.name, names.NIM_PORT))
+    found |= {
+        f"nim-{nim.name}": (addresses.namespace(config, nim), nim.name, names.NIM_PORT) for nim in config.nims[1:]
+    }
     if config.mlflow.mode == "install":
         found["mlflow"] = (names.MLFLOW_NAMESPACE, names.MLFLOW_SERVICE, names.MLFLOW_PORT)
     return found
@@ -74,5 +77,5 @@ def expected_secrets(config: ClusterStackConfig, secrets: Collection[str]) -> di
         for where in identities.key_holders(config):
             found.setdefault(where, []).append(bucket.secret)
     if (hosted := config.guardrails.nvidia_api_secret) and config.services.guardrails:
-        found.setdefault(names.namespace(config, names.GUARDRAILS), []).append(hosted)
+        found.setdefault(addresses.namespace(config, names.GUARDRAILS), []).append(hosted)
     return {where: sorted(set(wanted)) for where, wanted in found.items()}

@@ -10,7 +10,7 @@ import pulumi
 from infra import names
 from infra.cluster.outputs import outputs
 from infra.clusters import connect
-from infra.config import ClusterStackConfig
+from infra.config import ClusterStackConfig, addresses
 from infra.nemo.nims import Nims, NimsArgs
 from infra.nemo.services import NemoServices, NemoServicesArgs
 from infra.nemo.values import Surroundings
@@ -119,6 +119,6 @@ class ClusterStack(pulumi.ComponentResource):
 
 def shared(config: ClusterStackConfig, namespaces: Collection[str]) -> list[str]:
     """Namespaces of everything but those that hold a NIM alone."""
-    others = {names.namespace(config, service) for service in names.services(config)}
-    alone = {names.namespace(config, nim) for nim in config.nims} - others
+    others = {addresses.namespace(config, service) for service in addresses.services(config)}
+    alone = {addresses.namespace(config, nim) for nim in config.nims} - others
     return [namespace for namespace in namespaces if namespace not in alone]

@@ -47,7 +47,6 @@ Set with `pulumi config set --secret {PROJECT}:<key>`. Plain-text values are rej
 
 
 def page() -> str:
-    """Build the page."""
     secrets = "\n".join(f"| `{key}` | {escape(text)} |" for key, text in SECRET_KEYS.items())
     targets = ", ".join(f"`{target}`" for target in TARGETS)
     parts = [

@@ -85,7 +85,6 @@ class GkeStackConfig(ClusterStackConfig):
 
     @property
     def cluster(self) -> GkeSettings:
-        """The section `gke`."""
         return self.gke
 
 
@@ -97,7 +96,6 @@ class EksStackConfig(ClusterStackConfig):
 
     @property
     def cluster(self) -> EksSettings:
-        """The section `eks`."""
         return self.eks
 
 
@@ -109,7 +107,6 @@ class AksStackConfig(ClusterStackConfig):
 
     @property
     def cluster(self) -> AksSettings:
-        """The section `aks`."""
         return self.aks
 
 
@@ -121,7 +118,6 @@ class ExistingStackConfig(ClusterStackConfig):
 
     @property
     def cluster(self) -> ExistingSettings:
-        """The section `existing`."""
         return self.existing
 
 
@@ -133,7 +129,6 @@ class MinikubeStackConfig(ClusterStackConfig):
 
     @property
     def cluster(self) -> MinikubeSettings:
-        """The section `minikube`."""
         return self.minikube
 
 

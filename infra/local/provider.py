@@ -126,13 +126,11 @@ class SupervisorProvider(ResourceProvider):
 
     @without_traceback
     def create(self, props: Props) -> CreateResult:
-        """Start it."""
         Daemon(StackFolder(Path(props["folder"]))).start()
         return CreateResult(props["folder"], kept(props, SUPERVISOR_INPUTS))
 
     @without_traceback
     def update(self, _id: str, _olds: Props, news: Props) -> UpdateResult:
-        """Start it again."""
         Daemon(StackFolder(Path(news["folder"]))).start()
         return UpdateResult(kept(news, SUPERVISOR_INPUTS))
 

@@ -31,7 +31,6 @@ def customization(config: ClusterStackConfig, *, hugging_face: bool) -> dict[str
 
 
 def target(said: CustomizationTarget) -> dict[str, Any]:
-    """Return one target."""
     namespace, name = said.name.split("/")
     return {
         "enabled": True,

@@ -10,10 +10,11 @@ import json
 from typing import Any
 
 from infra import names
-from infra.cluster.placement import cache_node_selector, gpu_resource, nim_selector, tolerations
+from infra.config import addresses
 from infra.config.nemo import Nim, NimAutoscaling, NimLora
 from infra.config.stack import ClusterStackConfig
 from infra.nemo.values import Surroundings
+from infra.platform.placement import cache_node_selector, gpu_resource, nim_selector, tolerations
 
 Values = dict[str, Any]
 
@@ -205,7 +206,7 @@ def adapters(config: ClusterStackConfig, lora: NimLora) -> dict[str, str]:
     """Environment that makes a NIM load adapters: from where, how often it looks, how many at once."""
     by_service = lora.peft_source == "entity-store"
     return {
-        "NIM_PEFT_SOURCE": names.url(config, names.ENTITY_STORE) if by_service else lora.peft_source,
+        "NIM_PEFT_SOURCE": addresses.url(config, names.ENTITY_STORE) if by_service else lora.peft_source,
         "NIM_PEFT_REFRESH_INTERVAL": str(lora.refresh_interval_s),
         "NIM_MAX_GPU_LORAS": str(lora.max_gpu_loras),
         "NIM_MAX_CPU_LORAS": str(lora.max_cpu_loras),

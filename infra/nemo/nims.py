@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from infra import names
+from infra.config import addresses
 from infra.config.nemo import Nim
 from infra.config.stack import ClusterStackConfig
 from infra.nemo.nim_values import cache_name, cache_spec, chart_values, pod_labels, service_spec
@@ -62,11 +62,11 @@ class Nims(pulumi.ComponentResource):
         self.register_outputs({"nims": sorted(self.of)})
 
     def _metadata(self, nim: Nim, annotations: dict[str, str] | None = None) -> kubernetes.meta.v1.ObjectMetaArgs:
-        namespace = names.namespace(self._args.config, nim)
+        namespace = addresses.namespace(self._args.config, nim)
         return kubernetes.meta.v1.ObjectMetaArgs(name=nim.name, namespace=namespace, annotations=annotations)
 
     def _first(self, nim: Nim) -> list[pulumi.Resource]:
-        return [*self._args.after, *self._args.inside.get(names.namespace(self._args.config, nim), ())]
+        return [*self._args.after, *self._args.inside.get(addresses.namespace(self._args.config, nim), ())]
 
     def _options(self, nim: Nim, after: Sequence[pulumi.Resource] = ()) -> pulumi.ResourceOptions:
         seconds = f"{wait_s(nim)}s"
@@ -77,7 +77,7 @@ class Nims(pulumi.ComponentResource):
         )
 
     def _by_chart(self, nim: Nim) -> pulumi.Resource:
-        args, namespace = self._args, names.namespace(self._args.config, nim)
+        args, namespace = self._args, addresses.namespace(self._args.config, nim)
         account = kubernetes.core.v1.ServiceAccount(
             f"{namespace}/{nim.name}",
             metadata=self._metadata(nim),
@@ -95,7 +95,7 @@ class Nims(pulumi.ComponentResource):
         )
 
     def _by_operator(self, nim: Nim) -> pulumi.Resource:
-        args, namespace = self._args, names.namespace(self._args.config, nim)
+        args, namespace = self._args, addresses.namespace(self._args.config, nim)
         cached = cache_spec(args.config, nim, args.around)
         cache = kubernetes.apiextensions.CustomResource(
             f"{namespace}/{nim.name}-cache",
@@ -117,7 +117,7 @@ class Nims(pulumi.ComponentResource):
         )
 
     def _budget(self, nim: Nim, least: int) -> None:
-        namespace = names.namespace(self._args.config, nim)
+        namespace = addresses.namespace(self._args.config, nim)
         kubernetes.policy.v1.PodDisruptionBudget(
             f"{namespace}/{nim.name}",
             metadata=self._metadata(nim),

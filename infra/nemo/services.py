@@ -11,6 +11,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra import names
+from infra.config import addresses
 from infra.config.stack import ClusterStackConfig
 from infra.names import Service
 from infra.nemo.values import Surroundings, UmbrellaRelease, bundled_secret, releases, values
@@ -137,7 +138,7 @@ class NemoServices(pulumi.ComponentResource):
     def _secret(
         self, config: ClusterStackConfig, service: Service, name: str, data: Mapping[str, str | pulumi.Output[str]]
     ) -> kubernetes.core.v1.Secret:
-        namespace = names.namespace(config, service)
+        namespace = addresses.namespace(config, service)
         return kubernetes.core.v1.Secret(
             f"{namespace}/{name}",
             metadata={"name": name, "namespace": namespace},

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra import names
-from infra.cluster.placement import tolerations, training_selector
+from infra.config import addresses
 from infra.config.stack import ClusterStackConfig
 from infra.names import Service
 from infra.nemo.customization import customization
 from infra.nemo.wiring import HF_API, wiring
 from infra.platform import endpoints
 from infra.platform.credentials import CredentialNames
+from infra.platform.placement import tolerations, training_selector
 from infra.versions import KUBE_RBAC_PROXY
 
 Values = dict[str, Any]
@@ -92,8 +93,8 @@ class UmbrellaRelease:
 def releases(config: ClusterStackConfig) -> tuple[UmbrellaRelease, ...]:
     """Return the releases: one for each namespace that has services, in the order in which they need each other."""
     grouped: dict[str, list[Service]] = {}
-    for service in names.services(config):
-        grouped.setdefault(names.namespace(config, service), []).append(service)
+    for service in addresses.services(config):
+        grouped.setdefault(addresses.namespace(config, service), []).append(service)
     return tuple(UmbrellaRelease(namespace=space, services=tuple(found)) for space, found in grouped.items())
 
 
@@ -288,7 +289,7 @@ def core(config: ClusterStackConfig, around: Surroundings) -> Values:
     }
     # The chart tells the jobs service where the Data Store is only if both are in one release. That it reads this
     # variable, as the Evaluator does, is UNVERIFIED.
-    known = {"NEMO_MICROSERVICES_DATASTORE_URL": names.url(config, names.DATA_STORE) + HF_API}
+    known = {"NEMO_MICROSERVICES_DATASTORE_URL": addresses.url(config, names.DATA_STORE) + HF_API}
     env = [{"name": key, "value": value} for key, value in (known | driver_env(config, names.CORE)).items()]
     return {
         "config": {
@@ -328,7 +329,6 @@ def entity_database(config: ClusterStackConfig) -> Values:
 
 
 def guardrails(config: ClusterStackConfig, _: Surroundings) -> Values:
-    """Values of Guardrails."""
     found: Values = {
         "resources": LARGE,
         "serviceAccount": {"automount": False},

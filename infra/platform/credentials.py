@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from infra import names
+from infra.config import addresses
 from infra.config.stack import ClusterStackConfig
 
 
@@ -36,8 +37,8 @@ def required(config: ClusterStackConfig, found: CredentialNames) -> dict[str, tu
     """Secrets with credentials that must be in each namespace: all pull from NGC, some models and data are gated."""
     needed: dict[str, dict[str, None]] = {}
     gated = {"customizer", "evaluator"}
-    users = [(names.namespace(config, service), service.key in gated) for service in names.services(config)]
-    users += [(names.namespace(config, nim), True) for nim in config.nims]
+    users = [(addresses.namespace(config, service), service.key in gated) for service in addresses.services(config)]
+    users += [(addresses.namespace(config, nim), True) for nim in config.nims]
     for namespace, hugging_face in users:
         mine = needed.setdefault(namespace, {})
         mine.update(dict.fromkeys([found.pull, found.ngc]))

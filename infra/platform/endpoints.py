@@ -6,6 +6,7 @@ What makes them (postgres.py, object_store.py) and what uses them (values of the
 from dataclasses import dataclass
 
 from infra import names
+from infra.config import addresses
 from infra.config.platform import ExternalDatabase
 from infra.config.stack import ClusterStackConfig
 
@@ -20,7 +21,7 @@ CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 WITH_DATABASE = ("data_store", "entity_store", "customizer", "evaluator", "core", "guardrails")
 
 
-IN_CLUSTER = names.host(names.OBJECT_STORE_SERVICE, names.OBJECT_STORE_NAMESPACE)
+IN_CLUSTER = addresses.host(names.OBJECT_STORE_SERVICE, names.OBJECT_STORE_NAMESPACE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +79,8 @@ def databases(config: ClusterStackConfig) -> dict[str, Database]:
     if config.postgres.kind == "bundled":
         return {}
     owners = [
-        (service.key, service.database, names.namespace(config, service))
-        for service in names.services(config)
+        (service.key, service.database, addresses.namespace(config, service))
+        for service in addresses.services(config)
         if service.key in WITH_DATABASE
     ]
     owners += [("mlflow", "mlflow", names.MLFLOW_NAMESPACE)] if config.mlflow.mode == "install" else []
@@ -90,7 +91,7 @@ def database(config: ClusterStackConfig, service: str, default: str, namespace: 
     """Return the database of one service; `default`: its name, its user and the beginning of its Secret's name."""
     external = config.postgres.external
     if external is None:
-        host = names.host(f"{names.POSTGRES_CLUSTER}-rw", names.POSTGRES_NAMESPACE)
+        host = addresses.host(f"{names.POSTGRES_CLUSTER}-rw", names.POSTGRES_NAMESPACE)
         return Database(
             service=service,
             namespace=namespace,
@@ -117,14 +118,14 @@ def database(config: ClusterStackConfig, service: str, default: str, namespace: 
 
 def readers(config: ClusterStackConfig, database: Database) -> tuple[str, ...]:
     """Namespaces that need the Secret of a database: its service's, and the jobs service's for the Entity Store."""
-    also = [names.namespace(config, names.CORE)] if database.service == "entity_store" else []
-    running = names.CORE in names.services(config)
+    also = [addresses.namespace(config, names.CORE)] if database.service == "entity_store" else []
+    running = names.CORE in addresses.services(config)
     return tuple(dict.fromkeys([database.namespace, *(also if running else [])]))
 
 
 def bucket_readers(config: ClusterStackConfig) -> tuple[str, ...]:
     """Namespaces that need the Secret of the bucket: Data Store's and MLflow's."""
-    found = [names.namespace(config, names.DATA_STORE)] if config.services.data_store else []
+    found = [addresses.namespace(config, names.DATA_STORE)] if config.services.data_store else []
     found += [names.MLFLOW_NAMESPACE] if config.mlflow.mode == "install" else []
     return tuple(dict.fromkeys(found))
 

@@ -6,11 +6,11 @@ MIG and time slicing are set per pool: a node's label names the entry of the plu
 import json
 from typing import Any
 
-from infra.cluster.placement import tolerations
 from infra.config.clusters import AksSettings, EksSettings, GkeSettings
 from infra.config.pools import GpuPool
 from infra.config.stack import ClusterStackConfig
 from infra.names import GPU_RESOURCE
+from infra.platform.placement import tolerations
 
 PLUGIN_CONFIG_LABEL = "nvidia.com/device-plugin.config"
 MIG_CONFIG_LABEL = "nvidia.com/mig.config"

@@ -12,6 +12,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra import names
+from infra.config import addresses
 from infra.config.stack import ClusterStackConfig
 from infra.platform import endpoints, identities
 from infra.platform.helm import ChartStore
@@ -170,7 +171,7 @@ def image(reference: str) -> dict[str, str]:
 def allowed_hosts(public: str | None, further: Sequence[str]) -> list[str]:
     """Host headers that the server answers to; it refuses all others, to keep pages of other sites out."""
     service, namespace = names.MLFLOW_SERVICE, names.MLFLOW_NAMESPACE
-    forms = [service, f"{service}.{namespace}", f"{service}.{namespace}.svc", names.host(service, namespace)]
+    forms = [service, f"{service}.{namespace}", f"{service}.{namespace}.svc", addresses.host(service, namespace)]
     hosts = [*forms, *([public] if public else []), *further]
     with_port = [f"{host}:*" for host in hosts if ":" not in host and "*" not in host]
     return list(dict.fromkeys([*hosts, *with_port, *LOCAL_HOSTS, *PRIVATE_ADDRESSES]))

@@ -15,6 +15,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra import names
+from infra.config import addresses
 from infra.config.clusters import CloudCluster
 from infra.config.stack import ClusterStackConfig
 from infra.platform.helm import ChartStore
@@ -121,13 +122,13 @@ def monitors(config: ClusterStackConfig) -> list[Object]:
     if config.services.nim_proxy:
         # the chart's own carries a fixed label, by which only a Prometheus called `prometheus` would find it
         labels = {"app.kubernetes.io/instance": names.RELEASE}
-        spec = where([names.namespace(config, names.NIM_PROXY)], {"matchLabels": labels})
+        spec = where([addresses.namespace(config, names.NIM_PROXY)], {"matchLabels": labels})
         endpoints = [{"port": "metrics", "path": "/v1/metrics"}]
         found.append(monitor(config, "ServiceMonitor", "nim-proxy", spec | {"endpoints": endpoints}))
     if config.postgres.kind == "cloudnative-pg":
         spec = where([names.POSTGRES_NAMESPACE], {"matchLabels": {"cnpg.io/cluster": names.POSTGRES_CLUSTER}})
         found.append(monitor(config, "PodMonitor", "postgres", spec | pods({"port": "metrics"})))
-    if names.ENVOY_NAMESPACE in names.foundation(config):
+    if names.ENVOY_NAMESPACE in addresses.foundation(config):
         labels = {"app.kubernetes.io/name": "envoy", "app.kubernetes.io/component": "proxy"}
         spec = where([names.ENVOY_NAMESPACE], {"matchLabels": labels})
         found.append(
@@ -146,7 +147,7 @@ def nims(config: ClusterStackConfig) -> Object:
         "operator": "In",
         "values": sorted(nim.name for nim in config.nims),
     }
-    spec = where(sorted({names.namespace(config, nim) for nim in config.nims}), {"matchExpressions": [named]})
+    spec = where(sorted({addresses.namespace(config, nim) for nim in config.nims}), {"matchExpressions": [named]})
     instance = {"sourceLabels": ["__meta_kubernetes_pod_label_app_kubernetes_io_instance"], "targetLabel": "nim"}
     ways = [{"port": port, "path": "/v1/metrics", "relabelings": [instance]} for port in ("http-openai", "api")]
     return monitor(config, "PodMonitor", "nims", spec | pods(*ways))

@@ -17,6 +17,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra import names
+from infra.config import addresses
 from infra.config.stack import ClusterStackConfig
 from infra.platform.credentials import CredentialNames, credential_names, docker_config, required
 
@@ -35,13 +36,13 @@ class NamespacesArgs:
 def pod_security(config: ClusterStackConfig) -> dict[str, str]:
     """Namespace -> Pod Security level that is enforced there."""
     level = config.security.pod_security
-    below_restricted = {names.namespace(config, service) for service in names.services(config)}
-    below_restricted |= {names.namespace(config, nim) for nim in config.nims if nim.deploy == "operator"}
+    below_restricted = {addresses.namespace(config, service) for service in addresses.services(config)}
+    below_restricted |= {addresses.namespace(config, nim) for nim in config.nims if nim.deploy == "operator"}
     levels = {
         namespace: "baseline" if level == "restricted" and namespace in below_restricted else level
-        for namespace in names.namespaces(config)
+        for namespace in addresses.namespaces(config)
     }
-    return names.foundation(config) | levels
+    return addresses.foundation(config) | levels
 
 
 def labels(level: str) -> dict[str, str]:
@@ -86,7 +87,7 @@ class Namespaces(pulumi.ComponentResource):
         self.credentials = credential_names(config, args.secrets)
         self.of = {namespace: self._namespace(config, namespace, level) for namespace, level in levels.items()}
         self.inside = {namespace: [made] for namespace, made in self.of.items()}
-        for namespace in names.namespaces(config):
+        for namespace in addresses.namespaces(config):
             self.inside[namespace].append(
                 kubernetes.core.v1.LimitRange(
                     f"{namespace}/requests",

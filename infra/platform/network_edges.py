@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from infra import names
+from infra.config import addresses
 from infra.config.clusters import EksSettings
 from infra.config.stack import ClusterStackConfig
 from infra.platform import endpoints, identities
@@ -83,7 +84,7 @@ class Edge:
 
 def policed(config: ClusterStackConfig) -> tuple[str, ...]:
     """Namespaces that are closed: services, NIMs, MLflow, databases, object store."""
-    found = list(names.namespaces(config))
+    found = list(addresses.namespaces(config))
     found += [names.POSTGRES_NAMESPACE] if config.postgres.kind == "cloudnative-pg" else []
     found += [names.OBJECT_STORE_NAMESPACE] if config.object_store.kind == "in-cluster" else []
     return tuple(found)
@@ -124,19 +125,19 @@ def edge(consumer: str | Peer, provider: str | Peer, ports: tuple[int, ...], why
 
 def between_services(config: ClusterStackConfig) -> Iterator[Edge]:
     """Calls by the wiring."""
-    running = {service.key: service for service in names.services(config)}
+    running = {service.key: service for service in addresses.services(config)}
     for key, called in CALLS.items():
         if key not in running:
             continue
-        consumer = names.namespace(config, running[key])
+        consumer = addresses.namespace(config, running[key])
         for other in called:
             if other == "nims" or (other == "nim_entry" and "nim_proxy" not in running):
                 for nim in config.nims if other == "nims" else config.nims[:1]:
-                    yield edge(consumer, names.namespace(config, nim), (names.NIM_PORT,), "models")
+                    yield edge(consumer, addresses.namespace(config, nim), (names.NIM_PORT,), "models")
             elif other == "mlflow":
                 yield from to_mlflow(config, consumer)
             elif provider := running.get("nim_proxy" if other == "nim_entry" else other):
-                yield edge(consumer, names.namespace(config, provider), (provider.port,), f"{provider.alias} API")
+                yield edge(consumer, addresses.namespace(config, provider), (provider.port,), f"{provider.alias} API")
 
 
 def to_mlflow(config: ClusterStackConfig, consumer: str) -> Iterator[Edge]:
@@ -149,13 +150,13 @@ def to_mlflow(config: ClusterStackConfig, consumer: str) -> Iterator[Edge]:
 
 def of_nims(config: ClusterStackConfig) -> Iterator[Edge]:
     """Adapters: the list from the Entity Store, the files from the Data Store or through it (UNVERIFIED which)."""
-    running = names.services(config)
+    running = addresses.services(config)
     for nim in config.nims:
-        namespace, source = names.namespace(config, nim), nim.lora.peft_source if nim.lora else "/"
+        namespace, source = addresses.namespace(config, nim), nim.lora.peft_source if nim.lora else "/"
         if source == "entity-store":
             for provider in (names.ENTITY_STORE, names.DATA_STORE):
                 if provider in running:
-                    yield edge(namespace, names.namespace(config, provider), (provider.port,), "adapters")
+                    yield edge(namespace, addresses.namespace(config, provider), (provider.port,), "adapters")
         elif not source.startswith("/"):
             yield edge(namespace, *destination(source), "adapters")
 
@@ -178,8 +179,8 @@ def to_stores(config: ClusterStackConfig) -> Iterator[Edge]:
 
 def to_the_outside(config: ClusterStackConfig) -> Iterator[Edge]:
     """Downloads, the judge, and the Data Store's public links, which lead through the gateway."""
-    running = {service.key: names.namespace(config, service) for service in names.services(config)}
-    downloaders = [names.namespace(config, nim) for nim in config.nims]
+    running = {service.key: addresses.namespace(config, service) for service in addresses.services(config)}
+    downloaders = [addresses.namespace(config, nim) for nim in config.nims]
     downloaders += [running[key] for key in DOWNLOADERS if key in running]
     why = [(consumer, "downloads") for consumer in downloaders]
     if config.guardrails.nvidia_api_secret and "guardrails" in running:
@@ -221,7 +222,7 @@ def to_identities(config: ClusterStackConfig) -> Iterator[Edge]:
 
 def controller_namespaces(config: ClusterStackConfig) -> list[str]:
     """Return the namespaces whose pods ask the API server, each once."""
-    services = [names.namespace(config, one) for one in names.services(config) if one.key in CONTROLLERS]
+    services = [addresses.namespace(config, one) for one in addresses.services(config) if one.key in CONTROLLERS]
     databases = [names.POSTGRES_NAMESPACE] if config.postgres.kind == "cloudnative-pg" else []
     return list(dict.fromkeys([*services, *databases]))
 
@@ -236,9 +237,9 @@ def of_operators(config: ClusterStackConfig) -> Iterator[Edge]:
         operator = config.postgres.operator_namespace or names.POSTGRES_OPERATOR_NAMESPACE
         yield edge(operator, names.POSTGRES_NAMESPACE, ports, "server status")
     if config.prerequisites.nim_operator != "skip":
-        watched = [names.namespace(config, nim) for nim in config.nims if nim.deploy == "operator"]
+        watched = [addresses.namespace(config, nim) for nim in config.nims if nim.deploy == "operator"]
         if config.services.deployment_management:
-            watched.append(names.namespace(config, names.DEPLOYMENT_MANAGEMENT))
+            watched.append(addresses.namespace(config, names.DEPLOYMENT_MANAGEMENT))
         operator = config.prerequisites.nim_operator_namespace or names.NIM_OPERATOR_NAMESPACE
         for namespace in watched:
             yield edge(operator, namespace, (names.NIM_PORT,), "models of a NIM")
@@ -258,19 +259,21 @@ def from_clients(config: ClusterStackConfig) -> Iterator[Edge]:
             yield edge(client, namespace, (port,), "your clients")
     if config.observability.prometheus == "skip":
         return
-    metrics = [(names.namespace(config, nim), names.NIM_PORT) for nim in config.nims]
+    metrics = [(addresses.namespace(config, nim), names.NIM_PORT) for nim in config.nims]
     metrics += [(names.MLFLOW_NAMESPACE, names.MLFLOW_POD_PORT)] if config.mlflow.mode == "install" else []
     metrics += [(names.POSTGRES_NAMESPACE, POSTGRES_METRICS)] if config.postgres.kind == "cloudnative-pg" else []
     own = {"data_store": names.DATA_STORE.port, "nim_proxy": NIM_PROXY_METRICS}
-    metrics += [(names.namespace(config, one), own[one.key]) for one in names.services(config) if one.key in own]
+    metrics += [
+        (addresses.namespace(config, one), own[one.key]) for one in addresses.services(config) if one.key in own
+    ]
     for namespace, port in metrics:
         yield edge(config.observability.namespace, namespace, (port,), "metrics")
 
 
 def public_ports(config: ClusterStackConfig) -> list[tuple[str, int]]:
     """Namespace and pod port of everything that clients may call."""
-    found = [(names.namespace(config, service), service.port) for service in names.services(config)]
-    found += [(names.namespace(config, nim), names.NIM_PORT) for nim in config.nims]
+    found = [(addresses.namespace(config, service), service.port) for service in addresses.services(config)]
+    found += [(addresses.namespace(config, nim), names.NIM_PORT) for nim in config.nims]
     found += [(names.MLFLOW_NAMESPACE, names.MLFLOW_POD_PORT)] if config.mlflow.mode == "install" else []
     return found
 

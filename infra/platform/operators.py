@@ -16,13 +16,12 @@ no pod anywhere can start. All they do is refuse pods whose queue is closed; lat
 def resources(cpu: str, memory: str, limit: str) -> dict[str, dict[str, str]]:
     """Requests, and a limit of memory; no limit of CPU, because idle CPU is for whoever needs it.
 
-    A limit of CPU that a chart has by itself stays: seaweedfs 2, k8s-nim-operator 1, Guardrails 8, Evaluator's migration 1.
+    A limit of CPU that a chart has by itself stays: seaweedfs, k8s-nim-operator, Guardrails.
     """
     return {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": limit}}
 
 
 def volcano_values() -> dict[str, Any]:
-    """Values of volcano."""
     small = resources("50m", "64Mi", "512Mi")
     return {
         "basic": {"image_pull_policy": "IfNotPresent"},
@@ -94,5 +93,4 @@ def nim_operator_values() -> dict[str, Any]:
 
 
 def postgres_operator_values() -> dict[str, Any]:
-    """Values of cloudnative-pg."""
     return {"crds": {"create": True}, "resources": resources("100m", "128Mi", "512Mi")}

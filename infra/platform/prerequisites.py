@@ -12,6 +12,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra import names
+from infra.config import addresses
 from infra.config.platform import Mode
 from infra.config.stack import ClusterStackConfig
 from infra.platform import gpu, operators
@@ -119,7 +120,7 @@ class Prerequisites(pulumi.ComponentResource):
         # Google's controller comes with definitions of its own, which the cluster keeps as they are
         google = config.routes.gateway.controller == "gke"
         manifests = list(GATEWAY_API) if mode == "install" and not google else []
-        if names.ENVOY_NAMESPACE in names.foundation(config):
+        if names.ENVOY_NAMESPACE in addresses.foundation(config):
             manifests += ENVOY_API  # whoever brought Gateway API: Envoy Gateway is ours, and so are its kinds
         made = Definitions(
             "gateway-api",

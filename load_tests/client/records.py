@@ -62,11 +62,9 @@ class RecordWriter:
         self._file: TextIO = path.open("x", buffering=1, encoding="utf-8")
 
     def write(self, record: RequestRecord) -> None:
-        """Append one record."""
         self._file.write(json.dumps(asdict(record), separators=(",", ":")) + "\n")
 
     def close(self) -> None:
-        """Flush and close."""
         self._file.close()
 
 

@@ -100,7 +100,6 @@ class StreamingClient:
         )
 
     def close(self) -> None:
-        """Close idle connections."""
         self._http.close()
 
     def stream(self, path: str, body: bytes, *, request_id: str) -> Exchange:

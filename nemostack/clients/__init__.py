@@ -69,14 +69,12 @@ class Clients:
 
     @cached_property
     def customizer(self) -> "Customizer":
-        """Training jobs."""
         from nemostack.clients.customizer import Customizer
 
         return Customizer(self.sdk, self.outputs.nemo_url)
 
     @cached_property
     def evaluator(self) -> "Evaluator":
-        """Evaluation jobs."""
         from nemostack.clients.evaluator import Evaluator
 
         return Evaluator(self.sdk, self.outputs.nemo_url)
@@ -92,7 +90,6 @@ class Clients:
 
     @cached_property
     def nim(self) -> "Nim":
-        """Inference."""
         from nemostack.clients.nim import Nim
 
         nim = Nim(self.outputs.nim_url, self.timeouts, max_retries=self.max_retries)

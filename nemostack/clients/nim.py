@@ -22,7 +22,6 @@ class Nim:
         )
 
     def close(self) -> None:
-        """Close the connections."""
         self._http.close()
 
     def ready(self) -> None:
@@ -41,7 +40,6 @@ class Nim:
             self._api.models.retrieve(model)
 
     def chat(self, model: str, text: str, *, max_tokens: int = 8) -> str:
-        """One answer."""
         with calling(_SERVICE, self._url, f"asking {model} something"):
             answer = self._api.chat.completions.create(
                 model=model, messages=[{"role": "user", "content": text}], max_tokens=max_tokens, temperature=0

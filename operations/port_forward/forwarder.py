@@ -39,7 +39,6 @@ class Forward:
 
     @property
     def line(self) -> str:
-        """For people."""
         return f"{self.name}: http://{HOST}:{self.local_port} -> {self.namespace}/{self.service}:{self.port}"
 
 
@@ -66,7 +65,6 @@ class Forwarder:
         return self.last or f"no pod of {self.forward.namespace}/{self.forward.service} runs yet"
 
     def start(self) -> None:
-        """Return at once."""
         for thread in self._threads:
             thread.start()
 

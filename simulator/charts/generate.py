@@ -76,7 +76,9 @@ def _write(folder: Path, name: str, version: str, *, alias: bool = False) -> Non
     if template.is_file():
         shutil.copy(template, templates)
     (folder / "README.md").write_text(ABOUT.format(name=name))
-    if not alias:
+    if alias:
+        (folder / "values.yaml").write_text(yaml.safe_dump(known.get("defaults", {})))
+    else:
         shutil.copy(HERE / "values.yaml", templates)
         shape = shapes.load(name)
         (folder / "values.schema.json").write_text(json.dumps(shapes.schema(shape)))

@@ -14,7 +14,7 @@ from simulator.operators.rounds import CLAIMS, DEPLOYMENTS, JOBS, SERVICES, Roun
 NIM_CACHES = "/apis/apps.nvidia.com/v1alpha1/nimcaches"
 NIM_SERVICES = "/apis/apps.nvidia.com/v1alpha1/nimservices"
 
-PROFILE_BYTES = Decimal(53 * 10**8)
+PROFILE_BYTES = Decimal(65 * 10**8)
 """Size of each simulated profile, that of a model with 3 billion parameters."""
 
 

@@ -34,7 +34,9 @@ class Round:
             self._read[path] = {(it["metadata"].get("namespace", ""), it["metadata"]["name"]): it for it in items}
         return self._read[path]
 
-    def child(self, owner: Object, path: str, kind: str, name: str, body: Object) -> Object:
+    def child(
+        self, owner: Object, path: str, kind: str, name: str, body: Object, *, notes: dict[str, str] | None = None
+    ) -> Object:
         """Return the child `name` of `owner`, made or changed first if it is not of the owner's present generation."""
         namespace, metadata = owner["metadata"]["namespace"], owner["metadata"]
         generation = str(metadata.get("generation", 1))
@@ -55,7 +57,7 @@ class Round:
             "metadata": {
                 "name": name,
                 "namespace": namespace,
-                "annotations": {GENERATION: generation},
+                "annotations": {**(notes or {}), GENERATION: generation},
                 "ownerReferences": [reference],
             },
         }

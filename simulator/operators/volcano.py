@@ -56,6 +56,7 @@ def volcano_job(seen: Round, job: Object) -> Object:
                 "queue": spec.get("queue", "default"),
             }
         },
+        notes={key: text for key, text in metadata.get("annotations", {}).items() if key == WAITING_TIME},
     )
     if group.get("status", {}).get("phase", "Pending") == "Pending":
         return {"state": {"phase": "Pending"}, "pending": 0, "running": 0}

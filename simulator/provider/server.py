@@ -4,7 +4,7 @@ Errors go back as the engine wants them.
 
 Unary calls run in threads, so thousands of objects need neither processes nor an event loop.
 """
-# ruff: noqa: N802, D102 - the protocol gives the methods their names and meaning
+# ruff: noqa: N802 - the protocol gives the methods their names and meaning
 
 import contextlib
 import functools

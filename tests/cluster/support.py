@@ -1,5 +1,6 @@
 """The whole program as a stack on the simulated cluster, alone or shared by several tests."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,16 @@ from typing import Any
 import yaml
 
 from simulator import inventory
-from simulator.api import DEFINITIONS
+from simulator.api import DEFINITIONS, Object
 from simulator.control_plane import ControlPlane
 from simulator.pulumi_stack import NAME, ROOT, PulumiStack, Update
 
 KEY = "nvapi-only-for-tests"
+LLAMA = "llama3-2-3b-instruct"
+NIM = {
+    "name": LLAMA, "model": "meta/llama-3.2-3b-instruct", "image": "nvcr.io/nim/meta/llama-3.2-3b-instruct",
+    "tag": "1.8.3",
+}  # fmt: skip
 
 
 class NemoStack(PulumiStack):
@@ -87,3 +93,73 @@ class Shared:
 def forget_definitions(plane: ControlPlane) -> None:
     """Remove the kinds that stacks keep on purpose when they go."""
     inventory.remove(plane.api, {f"{DEFINITIONS}/{it['metadata']['name']}" for it in plane.api.items(DEFINITIONS)})
+
+
+def namespaces(control_plane: ControlPlane) -> set[str]:
+    """Return the names of all namespaces."""
+    return {thing["metadata"]["name"] for thing in control_plane.api.items("/api/v1/namespaces")}
+
+
+def values(control_plane: ControlPlane, namespace: str, release: str) -> Any:
+    """What a stand-in chart got."""
+    shown = control_plane.api.get(f"/api/v1/namespaces/{namespace}/configmaps/{release}-values")
+    return yaml.safe_load(shown["data"]["values.yaml"])
+
+
+def pods(control_plane: ControlPlane, namespace: str | None = None) -> list[Object]:
+    """Return all pods, or those of a namespace."""
+    found = control_plane.api.items("/api/v1/pods")
+    return [pod for pod in found if namespace in (None, pod["metadata"]["namespace"])]
+
+
+def missing_secrets(control_plane: ControlPlane) -> set[str]:
+    """Secrets, or keys in them, that running pods read and that are not there: no kubelet would start these."""
+    there = {
+        (secret["metadata"]["namespace"], secret["metadata"]["name"]): set(secret.get("data") or {})
+        for secret in control_plane.api.items("/api/v1/secrets")
+    }
+    missing = set()
+    for pod in pods(control_plane):
+        namespace, spec = pod["metadata"]["namespace"], pod["spec"]
+        for pull in spec.get("imagePullSecrets") or []:
+            if (namespace, pull["name"]) not in there:
+                missing.add(f"{namespace}/{pull['name']}")
+        for variable in (variable for container in spec["containers"] for variable in container.get("env") or []):
+            wanted = (variable.get("valueFrom") or {}).get("secretKeyRef")
+            if wanted and wanted["key"] not in there.get((namespace, wanted["name"]), set()):
+                missing.add(f"{namespace}/{wanted['name']}:{wanted['key']}")
+    return missing
+
+
+def dead_urls(control_plane: ControlPlane) -> set[str]:
+    """In-cluster URLs in the values of any release that lead to no Service, or to a port that it does not have."""
+    services = {
+        (service["metadata"]["name"], service["metadata"]["namespace"]): {
+            port["port"] for port in service["spec"]["ports"]
+        }
+        for service in control_plane.api.items("/api/v1/services")
+    }
+    found, dead = 0, set()
+    for shown in control_plane.api.items("/api/v1/configmaps"):
+        if "nemostack.dev/stand-in" not in (shown["metadata"].get("labels") or {}):
+            continue
+        for text in shown["data"]["values.yaml"].replace('"', " ").split():
+            if text.startswith("http://") and ".svc" in text:
+                found += 1
+                host, _, port = text.removeprefix("http://").split("/")[0].partition(":")
+                name, namespace = host.split(".")[:2]
+                if int(port or 80) not in services.get((name, namespace), set()):
+                    dead.add(text)
+    assert found > 5, "the values hold URLs"
+    return dead
+
+
+def assert_healthy(control_plane: ControlPlane) -> None:
+    """Every pod runs on a node, every claim has a volume, what pods read is there, URLs lead somewhere."""
+    phases = Counter(pod["status"]["phase"] for pod in pods(control_plane))
+    assert phases["Running"] > 10
+    assert phases.keys() <= {"Running", "Succeeded"}, phases
+    claims = control_plane.api.items("/api/v1/persistentvolumeclaims")
+    assert {claim["status"]["phase"] for claim in claims} == {"Bound"}
+    assert missing_secrets(control_plane) == set()
+    assert dead_urls(control_plane) == set()

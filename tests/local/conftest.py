@@ -44,8 +44,13 @@ class Clone:
         env |= dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), DEAD_PROXY)
         return subprocess.Popen(
             [str(self.path / ".venv" / "bin" / "python"), "-m", "cli", *command],
-            cwd=self.path, env=env, text=True, start_new_session=True, stdin=subprocess.DEVNULL, **options,
-        )  # fmt: skip
+            cwd=self.path,
+            env=env,
+            text=True,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            **options,
+        )
 
     def nemostack(self, *command: str, code: int = 0) -> Any:
         """Run a command to its end, and return its output. Fails unless it ends with `code`."""
@@ -87,8 +92,10 @@ class Clone:
         return json.loads((self.stack / "supervisor" / "programs" / f"{service}.pid.json").read_text())["pid"]
 
     def pids(self) -> Any:
-        return {path.name.split(".")[0]: json.loads(path.read_text())["pid"]
-                for path in (self.stack / "supervisor" / "programs").glob("*.pid.json")}  # fmt: skip
+        return {
+            path.name.split(".")[0]: json.loads(path.read_text())["pid"]
+            for path in (self.stack / "supervisor" / "programs").glob("*.pid.json")
+        }
 
     def processes(self) -> Any:
         """Everything that runs from this clone: services, workers, supervisord, plugins, pulumi.

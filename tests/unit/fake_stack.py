@@ -4,7 +4,6 @@ Real sockets, so the official clients run unchanged. Scores follow from the job'
 examples scores about 0.3, with examples 0.5, a tuned model 0.7. Tests look at `requests`, change the state between
 requests, and hang `hooks` on them: a hook is called once, before the first matching request is answered.
 """
-# ruff: noqa: D102 - routes are named for what they answer
 
 import base64
 import hashlib

@@ -29,7 +29,6 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def now() -> datetime:
-    """UTC."""
     return datetime.now(UTC)
 
 

@@ -85,7 +85,6 @@ class ReferenceMetric(Metric):
         return candidates, references
 
     def rehearse(self, context: Context) -> None:
-        """Render everything once."""
         self.texts([context])
 
     def score_items(self, contexts: Sequence[Context]) -> Scores:

@@ -16,7 +16,6 @@ class Bleu(ReferenceMetric):
     """
 
     def warm(self) -> None:
-        """Load the library."""
         from sacrebleu.metrics.bleu import BLEU  # noqa: F401
 
     def compare(self, candidates: list[str], references: list[list[str]]) -> Scores:
@@ -41,7 +40,6 @@ class Rouge(ReferenceMetric):
     NAMES = {"rouge1": "rouge_1_score", "rouge2": "rouge_2_score", "rouge3": "rouge_3_score", "rougeL": "rouge_L_score"}  # noqa: RUF012
 
     def warm(self) -> None:
-        """Load the library."""
         from rouge_score.rouge_scorer import RougeScorer  # noqa: F401
 
     def compare(self, candidates: list[str], references: list[list[str]]) -> Scores:
@@ -132,7 +130,6 @@ class Meteor(_Pairwise):
     NAME = "meteor_score"
 
     def warm(self) -> None:
-        """Load the library."""
         from nltk.translate.meteor_score import single_meteor_score  # noqa: F401
 
     def pairwise(self) -> Callable[[str, str], float]:

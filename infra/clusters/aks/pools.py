@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_azure_native import containerservice
 
-from infra.cluster.placement import AKS_SPOT
 from infra.clusters import node_pools
 from infra.clusters.aks.state import ClusterState
 from infra.config.pools import GpuPool, SystemPool
 from infra.config.stack import ClusterStackConfig
+from infra.platform.placement import AKS_SPOT
 
 SYSTEM = "system"
 

@@ -13,6 +13,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra import names, versions
+from infra.config import addresses
 from infra.config.stack import ClusterStackConfig
 from infra.platform.helm import ChartStore
 from infra.platform.routing import ingress
@@ -42,7 +43,7 @@ class Routes(pulumi.ComponentResource):
         controller: list[pulumi.Resource] = []
         objects: list[Object] = []
         if config.routes.kind == "gateway":
-            own = names.ENVOY_NAMESPACE in names.foundation(config)
+            own = names.ENVOY_NAMESPACE in addresses.foundation(config)
             controller = [self._envoy(args)] if own else self._gateway_of_others(config)
             objects = [*certificate_objects(config, None), *gateway_objects(config)]
         elif config.routes.kind == "ingress":

@@ -222,6 +222,5 @@ def aws_targets(route: Route) -> Object:
 
 
 def made(api: str, kind: str, name: str, namespace: str | None, spec: Object) -> Object:
-    """One object."""
     metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
     return {"apiVersion": api, "kind": kind, "metadata": metadata, "spec": spec}

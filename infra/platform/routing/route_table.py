@@ -7,6 +7,7 @@ NIMs are in no route.
 from dataclasses import dataclass
 
 from infra import names
+from infra.config import addresses
 from infra.config.network import HOSTS
 from infra.config.stack import ClusterStackConfig
 
@@ -45,7 +46,7 @@ def route_table(config: ClusterStackConfig) -> tuple[Route, ...]:
     nemo, nim, data_store, mlflow = (said.host(key) for key in HOSTS)
     if said.kind == "none" or nemo is None or nim is None or data_store is None or mlflow is None:
         return ()
-    on = names.services(config)
+    on = addresses.services(config)
     found = [of_service(config, service, service.name, nemo, service.prefixes) for service in on if service.prefixes]
     if names.NIM_PROXY in on:
         found.append(of_service(config, names.NIM_PROXY, "host-nim", nim, names.NIM_PREFIXES))
@@ -83,7 +84,7 @@ def of_service(
         name=name,
         host=host,
         prefixes=prefixes,
-        namespace=names.namespace(config, service),
+        namespace=addresses.namespace(config, service),
         service=service.name,
         port=service.port,
         pod_port=service.port,
@@ -100,7 +101,7 @@ def of_nim(config: ClusterStackConfig, index: int, name: str, host: str) -> Rout
         name=name,
         host=host,
         prefixes=names.NIM_PREFIXES,
-        namespace=names.namespace(config, nim),
+        namespace=addresses.namespace(config, nim),
         service=nim.name,
         port=names.NIM_PORT,
         pod_port=names.NIM_PORT,

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from infra import config, names
+from infra.config import addresses
 from infra.config.nemo import LLAMA_3_2_3B
 from infra.platform.endpoints import bucket, databases
 
@@ -446,7 +447,7 @@ def test_existing_clusters_may_have_a_plugin_of_their_own() -> None:
 
 
 def test_namespaces_of_the_guide() -> None:
-    assert set(names.namespaces(load("existing"))) == {
+    assert set(addresses.namespaces(load("existing"))) == {
         "nemo-datastore",
         "nemo-entity-store",
         "nemo-evaluator",
@@ -454,7 +455,7 @@ def test_namespaces_of_the_guide() -> None:
         "llama3-2-3b-instruct",
         "mlflow",
     }
-    assert names.namespaces(load("existing", layout="single")) == ("nemo", "mlflow")
+    assert addresses.namespaces(load("existing", layout="single")) == ("nemo", "mlflow")
 
 
 def test_databases_and_bucket() -> None:

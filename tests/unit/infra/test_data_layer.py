@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from infra import names
+from infra.config import addresses
 from infra.platform import endpoints, mlflow, object_store, postgres
 from infra.platform.mlflow import Mlflow, MlflowArgs
 from infra.platform.object_store import ObjectStore, ObjectStoreArgs
@@ -211,7 +211,7 @@ def test_mlflow_is_where_everybody_looks_for_it():
     release = of_type(found, ":Release")["mlflow"]
     made = release.inputs["values"]
     where = release.inputs["namespace"]
-    assert names.mlflow_url(config_for("gke")) == (
+    assert addresses.mlflow_url(config_for("gke")) == (
         f"http://{made['fullnameOverride']}.{where}.svc.cluster.local:{made['service']['port']}"
     )
 
@@ -414,8 +414,9 @@ def test_metrics_behind_a_login_are_not_collected():
 
 def test_an_image_of_ones_own():
     assert values(mlflow={"image": "registry.example.com:5000/mlflow:3.15.1"})["image"] == {
-        "repository": "registry.example.com:5000/mlflow", "tag": "3.15.1",
-    }  # fmt: skip
+        "repository": "registry.example.com:5000/mlflow",
+        "tag": "3.15.1",
+    }
     assert "image" not in values()
 
 

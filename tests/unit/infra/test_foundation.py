@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from infra import names
+from infra.config import addresses
 from infra.platform import gpu, mlflow, object_store, operators
 from simulator.charts import shapes
 from tests.unit.infra.cluster_support import A100, CLOUDS, L4, config_for, unknown
@@ -28,7 +28,7 @@ def test_gpu_software_follows_the_nodes(target, sections, software):
 
 def test_everything_installed_has_a_namespace():
     config = config_for("eks", prerequisites={"nim_operator": "install"})
-    assert names.foundation(config) == {
+    assert addresses.foundation(config) == {
         "gpu-operator": "privileged",
         "volcano-system": "privileged",
         "cert-manager": "restricted",
@@ -46,7 +46,7 @@ def test_what_is_adopted_or_skipped_has_none():
         postgres={"operator": "adopt"},
         object_store={"kind": "none"},
     )
-    assert names.foundation(config) == {"postgres": "restricted"}
+    assert addresses.foundation(config) == {"postgres": "restricted"}
 
 
 OPERATOR: dict[str, Any] = {"prerequisites": {"gpu": {"software": "gpu-operator"}}}

@@ -1,38 +1,19 @@
-"""The list of images: the same releases as the program makes, and images wherever a manifest names one."""
+"""The list of images: the same releases as the program makes, and what it names itself."""
 
 from typing import Any
 
 import pytest
 
-from infra.images import chart_uses, images_in, own_images
+from infra.images import chart_uses, own_images
 from operations.doctor.withdrawn_images import withdrawn
 from tests.unit.infra.cluster_support import config_for
 from tests.unit.infra.test_cluster_program import Made, cluster_is_there, made, releases  # noqa: F401
-
-POD = """
-kind: Deployment
-spec:
-  template:
-    spec:
-      initContainers: [{name: a, image: "one:1"}]
-      containers: [{name: b, image: "two:2"}, {name: c}]
----
-kind: CronJob
-spec: {jobTemplate: {spec: {template: {spec: {containers: [{image: three@sha256:0}]}}}}}
----
-kind: ConfigMap
-data: {image: "no-image:1"}
-"""
 
 
 def test_the_releases_are_those_of_the_program(made: Made) -> None:  # noqa: F811
     found, _, config = made
     by_program = {(one.inputs["namespace"], one.inputs["chart"].split("/")[-1]) for one in releases(found)}
     assert {(use.namespace, use.chart.name) for use in chart_uses(config)} == by_program
-
-
-def test_images_of_containers_anywhere() -> None:
-    assert images_in(POD) == {"one:1", "two:2", "three@sha256:0"}
 
 
 @pytest.mark.parametrize("target", ["gke", "eks", "aks", "existing", "minikube"])

@@ -103,9 +103,13 @@ def test_a_changed_cache_is_another_cache() -> None:
     """The operator refuses a change of a NIMCache; a name by content lets Pulumi fill a second one first."""
     names: dict[str, str] = {}
     cases: dict[str, dict[str, Any]] = {
-        "first": {}, "again": {}, "tag": {"tag": "1.8.4"}, "size": {"cache": {"size": "80Gi"}}, "lora": {"lora": None},
+        "first": {},
+        "again": {},
+        "tag": {"tag": "1.8.4"},
+        "size": {"cache": {"size": "80Gi"}},
+        "lora": {"lora": None},
         "other": {"env": {"NIM_LOG_LEVEL": "INFO"}},
-    }  # fmt: skip
+    }
     for case, settings in cases.items():
         config = config_with(deploy="operator", **settings)
         names[case] = service(config)["storage"]["nimCache"]["name"]

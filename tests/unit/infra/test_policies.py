@@ -15,6 +15,7 @@ import pulumi
 import pytest
 
 from infra import names
+from infra.config import addresses
 from infra.nemo.nim_values import chart_values
 from infra.nemo.values import Surroundings, releases, values
 from infra.nemo.wiring import wiring
@@ -105,7 +106,7 @@ def allowed(found: Policies, consumer: str, provider: str, port: int, protocol: 
 
 def owners(config: Any) -> dict[str, str]:
     """Alias in the chart -> namespace."""
-    return {service.alias: names.namespace(config, service) for service in names.services(config)}
+    return {service.alias: addresses.namespace(config, service) for service in addresses.services(config)}
 
 
 def inside(url: str) -> tuple[str, int] | None:
@@ -138,9 +139,9 @@ def test_every_address_in_the_values_can_be_reached(layout: str, proxy: bool) ->
     assert bucket is not None
     for consumer in endpoints.bucket_readers(config):
         assert allowed(found, consumer, *bucket)
-    peft = inside(names.url(config, names.ENTITY_STORE))
+    peft = inside(addresses.url(config, names.ENTITY_STORE))
     assert peft is not None
-    assert allowed(found, names.namespace(config, config.nims[0]), *peft)
+    assert allowed(found, addresses.namespace(config, config.nims[0]), *peft)
 
 
 ADDRESS = re.compile(r"([a-z0-9-]+)\.([a-z0-9-]+)\.svc\.cluster\.local(?::(\d+))?")
@@ -165,7 +166,7 @@ def test_every_address_in_any_value_of_any_release_can_be_reached(layout: str, p
     given: list[tuple[str, Any]] = [
         (release.namespace, values(config, release, AROUND)) for release in releases(config)
     ]
-    given += [(names.namespace(config, nim), chart_values(config, nim, AROUND)) for nim in config.nims]
+    given += [(addresses.namespace(config, nim), chart_values(config, nim, AROUND)) for nim in config.nims]
     given.append(("mlflow", mlflow_values(config, {}) | {"serverAllowedHosts": []}))
     found, seen = policies(config), set()
     for consumer, said in given:

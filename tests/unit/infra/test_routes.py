@@ -6,8 +6,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from infra import names
-from infra.config import SettingsError
+from infra.config import SettingsError, addresses
 from infra.platform.routing import gateway, ingress
 from infra.platform.routing.certificates import certificate_objects
 from infra.platform.routing.component import Routes, RoutesArgs
@@ -155,10 +154,10 @@ def test_routes_are_where_their_services_are_and_the_gateway_admits_no_others() 
     config = routed(services=ALL)
     objects = gateway.gateway_objects(config)
     routes = by_kind(objects, "HTTPRoute")
-    assert {found["metadata"]["namespace"] for found in routes.values()} == set(names.namespaces(config))
+    assert {found["metadata"]["namespace"] for found in routes.values()} == set(addresses.namespaces(config))
     (listener,) = by_kind(objects, "Gateway")["nemo"]["spec"]["listeners"]
     (admitted,) = listener["allowedRoutes"]["namespaces"]["selector"]["matchExpressions"]
-    assert set(admitted["values"]) == set(names.namespaces(config)) | {"nemo-gateway"}
+    assert set(admitted["values"]) == set(addresses.namespaces(config)) | {"nemo-gateway"}
     one = routes["nemo-evaluator"]
     assert one["metadata"]["namespace"] == "nemo-evaluator"
     assert one["spec"]["parentRefs"] == [{"namespace": "nemo-gateway", "name": "nemo", "sectionName": "http"}]
@@ -305,7 +304,7 @@ def test_existing_gateway_gets_routes_only() -> None:
     assert {made["kind"] for made in objects} == {"HTTPRoute", "BackendTrafficPolicy"}
     for route in by_kind(objects, "HTTPRoute").values():
         assert route["spec"]["parentRefs"] == [{"namespace": "infra", "name": "shared"}]
-    assert not {"nemo-gateway", "envoy-gateway-system"} & set(names.foundation(config))
+    assert not {"nemo-gateway", "envoy-gateway-system"} & set(addresses.foundation(config))
 
 
 def test_https_and_the_redirect_to_it() -> None:
@@ -379,7 +378,7 @@ def test_traefik_redirects() -> None:
     }
     assert "tls" not in plain["spec"]
     middlewares = [made for made in objects if made["kind"] == "Middleware"]
-    assert {made["metadata"]["namespace"] for made in middlewares} == set(names.namespaces(config))
+    assert {made["metadata"]["namespace"] for made in middlewares} == set(addresses.namespaces(config))
 
 
 def test_alb() -> None:
@@ -467,7 +466,7 @@ def test_own_authority_signs_all_hosts() -> None:
 def test_ingress_has_a_certificate_in_each_namespace() -> None:
     config = routed(kind="ingress", tls={"kind": "issuer", "name": "corporate"})
     certificates = [made for made in certificate_objects(config, "traefik") if made["kind"] == "Certificate"]
-    assert {made["metadata"]["namespace"] for made in certificates} == set(names.namespaces(config))
+    assert {made["metadata"]["namespace"] for made in certificates} == set(addresses.namespaces(config))
     assert {made["spec"]["issuerRef"]["name"] for made in certificates} == {"corporate"}
     of_mlflow = next(made for made in certificates if made["metadata"]["namespace"] == "mlflow")
     assert of_mlflow["spec"]["dnsNames"] == ["mlflow.ai.example.com"]
@@ -494,9 +493,11 @@ def test_lets_encrypt_is_answered_by_what_is_there(kind: str) -> None:
 def test_lets_encrypt_gets_through_to_f5s_controller() -> None:
     """The host belongs to its master Ingress, which redirects to https even while there is no certificate."""
     config = routed(
-        kind="ingress", internal=False, ingress={"controller": "nginx-f5"},
+        kind="ingress",
+        internal=False,
+        ingress={"controller": "nginx-f5"},
         tls={"kind": "letsencrypt", "email": "ops@example.com"},
-    )  # fmt: skip
+    )
     objects = certificate_objects(config, "nginx")
     (issuer,) = by_kind(objects, "ClusterIssuer").values()
     solver = issuer["spec"]["acme"]["solvers"][0]["http01"]["ingress"]

@@ -243,7 +243,6 @@ def gateway() -> Object:
 
 
 def objects() -> list[Object]:
-    """All of it."""
     found = [node("n0", 0), node("g0", 2), node("g1", 2)]
     found += [
         thing("Namespace", n, spec={"finalizers": ["kubernetes"]}, status={"phase": "Active"}) for n in NAMESPACES

@@ -36,7 +36,6 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def serve(name: str, port: int) -> None:
-    """Serve until stopped."""
     orders = Path("orders")
     if (orders / f"{name}.fail").exists():
         sys.exit(f"{name} was told to fail")
