@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,16 @@ import pytest
 
 from nemostack import proxies, stack_outputs
 from nemostack.clients import Clients
+from nemostack.clients.evaluator import EvaluationJob
 from nemostack.errors import ServiceError, TargetError
 from nemostack.kubectl.client import log_command
 from nemostack.outputs import StackOutputs
 from smoke_tests.journal import Journal, Kind, Made, Stack
-from smoke_tests.shared import JOB_TIMEOUT_S, Shared
+from smoke_tests.shared import EVALUATED_ITEMS, JOB_TIMEOUT_S, Shared
+from workflows.data.dataset import Row
+from workflows.results import approach
+from workflows.results.approach import judge_key
+from workflows.settings import Settings
 
 HOW = (
     f"no stack to test: give --stack NAME or --outputs FILE (or set {stack_outputs.ENV_OUTPUTS}); "
@@ -189,6 +194,32 @@ def made(request: pytest.FixtureRequest, smoke: Session, stack: Stack) -> Iterat
     if not smoke.keep:
         for entry in reversed(mine):
             stack.remove(entry)
+
+
+@pytest.fixture
+def evaluate(
+    clients: Clients, outputs: StackOutputs, smoke: Session, name: str, made: Callable[[Kind, str], str]
+) -> Callable[..., EvaluationJob]:
+    """Start an evaluation of test items; the job goes away with the test."""
+
+    def start(
+        test_url: str, *, model: str | None = None, judge: bool = False, shots: Sequence[Row] = ()
+    ) -> EvaluationJob:
+        settings = Settings(limit=EVALUATED_ITEMS, judge=judge, parallelism=4, namespace=smoke.namespace)
+        config = approach.config(
+            settings, outputs, name=name, test_url=test_url, max_tokens=32, examples=shots, judge_key=judge_key()
+        )
+        job = clients.evaluator.start(
+            config=config,
+            target=approach.target(outputs, model or outputs.base_model),
+            namespace=smoke.namespace,
+            run_id=smoke.namespace,
+            stage=name,
+        )
+        made("evaluation", job.id)
+        return job
+
+    return start
 
 
 # --- failures -----------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from workflows.data import dataset
 from workflows.settings import Settings
 
 TRAIN_ROWS, VALIDATION_ROWS, TEST_ROWS = 128, 16, 16
+EVALUATED_ITEMS = 8
 JOB_TIMEOUT_S = 900.0  # on a cluster a job waits for a node and downloads its model: --job-timeout
 OUTAGE_S = 60.0
 PACE = Pace(first=0.5, longest=3.0)

@@ -15,7 +15,6 @@ from nemostack.outputs import StackOutputs
 from smoke_tests.conftest import Session
 from smoke_tests.journal import Kind
 from smoke_tests.shared import OUTAGE_S, PACE, TRAIN_ROWS, Shared, small_dataset
-from smoke_tests.test_evaluation import evaluate  # noqa: F401 - a fixture
 from workflows.data import dataset
 from workflows.results import approach
 from workflows.settings import Settings
@@ -62,7 +61,7 @@ def test_nim_serves_the_adapter(outputs: StackOutputs, shared: Shared) -> None:
 def test_the_tuned_model_is_evaluated(
     clients: Clients,
     shared: Shared,
-    evaluate: Callable[..., EvaluationJob],  # noqa: F811
+    evaluate: Callable[..., EvaluationJob],
 ) -> None:
     url = f"hf://datasets/{shared.dataset()}/testing/test.jsonl"
     job = evaluate(url, model=shared.adapter())

@@ -2,51 +2,21 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
 
 from nemostack.clients import Clients
 from nemostack.clients.evaluator import EvaluationJob, Sample
-from nemostack.outputs import StackOutputs
 from smoke_tests.conftest import Session
 from smoke_tests.journal import Kind
-from smoke_tests.shared import TEST_ROWS, Shared
+from smoke_tests.shared import EVALUATED_ITEMS, TEST_ROWS, Shared
 from workflows.data import dataset, in_context
-from workflows.data.dataset import Row
 from workflows.results import approach
-from workflows.results.approach import judge_key
 from workflows.settings import Settings
 
 Make = Callable[[Kind, str], str]
 pytestmark = pytest.mark.services("evaluator", "nim")
-ITEMS = 8
-
-
-@pytest.fixture
-def evaluate(
-    clients: Clients, outputs: StackOutputs, smoke: Session, name: str, made: Make
-) -> Callable[..., EvaluationJob]:
-    """Start an evaluation of test items; the job goes away with the test."""
-
-    def start(
-        test_url: str, *, model: str | None = None, judge: bool = False, shots: Sequence[Row] = ()
-    ) -> EvaluationJob:
-        settings = Settings(limit=ITEMS, judge=judge, parallelism=4, namespace=smoke.namespace)
-        config = approach.config(
-            settings, outputs, name=name, test_url=test_url, max_tokens=32, examples=shots, judge_key=judge_key()
-        )
-        job = clients.evaluator.start(
-            config=config,
-            target=approach.target(outputs, model or outputs.base_model),
-            namespace=smoke.namespace,
-            run_id=smoke.namespace,
-            stage=name,
-        )
-        made("evaluation", job.id)
-        return job
-
-    return start
 
 
 def _test_url(repo: str) -> str:
@@ -84,10 +54,10 @@ def test_zero_shot(clients: Clients, shared: Shared, evaluate: Callable[..., Eva
     scores = clients.evaluator.scores(job.id)[approach.TASK]
     samples = _samples(clients, job)
     rows = clients.data_store.read(repo, "testing/test.jsonl").decode().strip("\n").split("\n")
-    assert len(samples) == ITEMS < len(rows) == TEST_ROWS
+    assert len(samples) == EVALUATED_ITEMS < len(rows) == TEST_ROWS
     expected = [_rouge_l(s.output, s.item["completion"]) for s in samples]
-    assert scores["rouge.rouge_L_score"].mean == pytest.approx(sum(expected) / ITEMS, abs=0.02)
-    exact = sum(s.output.strip() == s.item["completion"].strip() for s in samples) / ITEMS
+    assert scores["rouge.rouge_L_score"].mean == pytest.approx(sum(expected) / EVALUATED_ITEMS, abs=0.02)
+    exact = sum(s.output.strip() == s.item["completion"].strip() for s in samples) / EVALUATED_ITEMS
     assert scores["em.em_score"].mean == pytest.approx(exact, abs=0.13)  # services normalise before they compare
 
 
@@ -114,7 +84,7 @@ def test_judge_rates_every_item(clients: Clients, shared: Shared, evaluate: Call
     samples = _samples(clients, job)
     ratings = Counter(s.scores.get("judge.rating") for s in samples)
     assert set(ratings) <= {1.0, 2.0, 3.0, 4.0, 5.0}
-    assert rating.mean == pytest.approx(sum(value * n for value, n in ratings.items() if value) / ITEMS)
+    assert rating.mean == pytest.approx(sum(value * n for value, n in ratings.items() if value) / EVALUATED_ITEMS)
 
 
 def test_a_bad_dataset_fails_with_the_line(

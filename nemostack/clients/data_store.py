@@ -8,6 +8,8 @@ is its name inside the cluster, which does not resolve here, so requests to such
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from nemostack.clients.error_mapping import calling
@@ -19,6 +21,19 @@ if TYPE_CHECKING:
 _SERVICE = "Data Store"
 _IN_CLUSTER = ".svc.cluster.local"
 RepoType = Literal["dataset", "model"]
+
+
+@contextmanager
+def accepting_empty_commit_url() -> Iterator[None]:
+    """Accept a commit that the Data Store answers with an empty commitUrl, as NVIDIA's does.
+
+    `huggingface_hub` 2.x raises HfUriError for it, but only after the commit has been made. Every write through `HfApi`
+    (create_commit, upload_file, upload_folder, delete_file) belongs inside; look afterwards at what it changed.
+    """
+    from huggingface_hub.errors import HfUriError
+
+    with suppress(HfUriError):
+        yield
 
 
 class DataStore:
@@ -70,22 +85,20 @@ class DataStore:
     def upload(self, repo: str, files: dict[str, bytes], *, message: str) -> None:
         """Create dataset repository `repo` unless it exists and put `files` (path -> content) there in one commit."""
         from huggingface_hub import CommitOperationAdd
-        from huggingface_hub.errors import HfUriError
 
         with calling(_SERVICE, self._url, f"creating repository {repo}"):
             self._api.create_repo(repo, repo_type="dataset", exist_ok=True)
         operations = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=data) for path, data in files.items()]
-        with calling(_SERVICE, self._url, f"uploading {len(files)} file(s) to {repo}"):
-            try:
-                self._api.create_commit(repo, operations, commit_message=message, repo_type="dataset")
-            except HfUriError:
-                # Real Data Stores answer a commit with an empty commitUrl, which the library only refuses after the
-                # commit has been made. What counts is what is there now.
-                missing = sorted(set(files) - set(self.files(repo)))
-                if missing:
-                    raise ServiceError(
-                        f"uploading to {repo}: {_SERVICE} at {self._url} took the commit but lacks {', '.join(missing)}"
-                    ) from None
+        doing = f"uploading {len(files)} file(s) to {repo}"
+        with calling(_SERVICE, self._url, doing), accepting_empty_commit_url():
+            self._api.create_commit(repo, operations, commit_message=message, repo_type="dataset")
+            return
+        missing = sorted(set(files) - set(self.files(repo)))
+        if missing:
+            raise ServiceError(
+                f"uploading to {repo}: {_SERVICE} at {self._url} took the commit but lacks {', '.join(missing)}; "
+                "see the Data Store's log, then run again"
+            )
 
     def files(self, repo: str) -> list[str]:
         """Paths in dataset repository `repo`. NotFound when there is none."""

@@ -5,8 +5,6 @@ examples scores about 0.3, with examples 0.5, a tuned model 0.7. Tests look at `
 requests, and hang `hooks` on them: a hook is called once, before the first matching request is answered.
 """
 
-import base64
-import hashlib
 import io
 import json
 import os
@@ -17,38 +15,30 @@ import zipfile
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from nemostack.outputs import StackOutputs
+from tests.unit.fake_data_store import DATA_STORE_ROUTES, Answer, FakeDataStore
 
 BASE = "base/model"
 CONFIG = "base/model@v1"
-SHA = "a" * 40
 
 
-class Answer(Exception):  # noqa: N818
-    """Leaves a route with a status."""
-
-    def __init__(self, status: int, body: Any = None, headers: dict[str, str] | None = None) -> None:
-        super().__init__(status)
-        self.status, self.body, self.headers = status, body, headers or {}
-
-
-class FakeStack:
+class FakeStack(FakeDataStore):
     """The services' state, and routes over it."""
 
     def __init__(self) -> None:
         self.requests: list[str] = []
         self.hooks: list[tuple[re.Pattern[str], Callable[[], object]]] = []
         self.namespaces: set[str] = {"default"}
+        self.query: dict[str, str] = {}
         self.datasets: dict[str, dict[str, Any]] = {}
         self.models: dict[str, dict[str, Any]] = {}
-        self.repos: dict[tuple[str, str], dict[str, bytes]] = {}
+        super().__init__()
         self.evaluations: dict[str, dict[str, Any]] = {}
         self.customizations: dict[str, dict[str, Any]] = {}
         self.looks_needed = 1
         self.samples = True
-        self.empty_commit_url = False
         self.down: set[str] = set()
         self.target = "fake"
         self.base_model = BASE
@@ -105,6 +95,7 @@ class FakeStack:
     def answer(self, method: str, target: str, body: bytes) -> Any:
         parts = urlsplit(target)
         path = unquote(parts.path)
+        self.query = dict(parse_qsl(parts.query))
         line = f"{method} {path}"
         self.requests.append(line)
         for hook in [hook for hook in self.hooks if hook[0].search(line)]:
@@ -124,7 +115,17 @@ class FakeStack:
         if name in self.namespaces:
             raise Answer(409, {"detail": "exists"}, {"x-should-retry": "false"})
         self.namespaces.add(name)
+        raise Answer(201, {"id": name})
+
+    def namespace(self, name: str) -> Any:
+        if name not in self.namespaces:
+            raise Answer(404, {"detail": f"namespace {name} not found"})
         return {"id": name}
+
+    def drop_namespace(self, name: str) -> Any:
+        self.namespace(name)
+        self.namespaces.remove(name)
+        return {"id": name, "message": "gone"}
 
     def add_dataset(self, body: bytes) -> Any:
         raw = json.loads(body)
@@ -132,10 +133,25 @@ class FakeStack:
         if name in self.datasets:
             raise Answer(409, {"detail": "exists"}, {"x-should-retry": "false"})
         self.datasets[name] = raw
-        return raw
+        raise Answer(201, raw)
 
     def entity(self, kind: str, name: str) -> Any:
         return _found(getattr(self, kind), name)
+
+    def entities(self, kind: str) -> Any:
+        """List a page, of one namespace where the query asks for it."""
+        namespace = self.query.get("filter[namespace]")
+        rows = []
+        for full_name, entity in getattr(self, kind).items():
+            own, _, name = full_name.partition("/")
+            if namespace in {None, own}:
+                rows.append({**entity, "namespace": own, "name": name})
+        # one page holds them all, and the SDK asks for pages until one is empty
+        return _page(rows if self.query.get("page", "1") == "1" else [])
+
+    def change_dataset(self, body: bytes, name: str) -> Any:
+        _found(self.datasets, name).update(json.loads(body))
+        return self.datasets[name]
 
     def drop_entity(self, kind: str, name: str) -> Any:
         _found(getattr(self, kind), name)
@@ -248,55 +264,6 @@ class FakeStack:
         score = {"rouge_L_score": {"value": mean, "stats": stats}}
         return {"tasks": {"answers": {"metrics": {"rouge": {"scores": score}}}}}
 
-    def create_repo(self, body: bytes) -> Any:
-        raw = json.loads(body)
-        key = (raw["type"], f"{raw['organization']}/{raw['name']}")
-        url = {"url": f"{self.url}/ds/v1/hf/datasets/{key[1]}"}
-        if key in self.repos:
-            raise Answer(409, url)
-        self.repos[key] = {}
-        return url
-
-    def delete_repo(self, body: bytes) -> Any:
-        raw = json.loads(body)
-        self._repo(raw["type"], f"{raw['organization']}/{raw['name']}")
-        del self.repos[raw["type"], f"{raw['organization']}/{raw['name']}"]
-        return {}
-
-    def _repo(self, kind: str, name: str) -> dict[str, bytes]:
-        if (kind, name) not in self.repos:
-            raise Answer(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
-        return self.repos[kind, name]
-
-    def repo_info(self, name: str) -> Any:
-        return {"id": name, "sha": SHA, "siblings": [{"rfilename": path} for path in self._repo("dataset", name)]}
-
-    def preupload(self, body: bytes, name: str) -> Any:
-        self._repo("dataset", name)
-        files = json.loads(body)["files"]
-        return {"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]}
-
-    def commit(self, body: bytes, name: str) -> Any:
-        repo = self._repo("dataset", name)
-        for line in body.decode().splitlines():
-            entry = json.loads(line)
-            if entry["key"] == "file":
-                repo[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
-        url = "" if self.empty_commit_url else f"{self.url}/ds/v1/hf/datasets/{name}/commit/{SHA}"
-        return {"success": True, "commitOid": SHA, "commitUrl": url, "hookOutput": ""}
-
-    def tree(self, name: str) -> Any:
-        return [
-            {"type": "file", "path": path, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}  # noqa: S324
-            for path, data in self._repo("dataset", name).items()
-        ]
-
-    def resolve(self, name: str, path: str) -> Any:
-        repo = self._repo("dataset", name)
-        if path not in repo:
-            raise Answer(404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound"})
-        return repo[path]
-
     def nim_model(self, name: str) -> Any:
         if name in self.served():
             return {"id": name, "object": "model", "created": 1, "owned_by": "x"}
@@ -327,12 +294,14 @@ def _model_list(stack: FakeStack, _body: bytes) -> Any:
     }
 
 
-_HF = "/ds/v1/hf"
 _ROUTES: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("GET /v1/namespaces", lambda s, _b: _page([{"id": n} for n in s.namespaces])),
     ("POST /v1/namespaces", FakeStack.add_namespace),
-    ("GET /v1/namespaces/(.+)", lambda _s, _b, name: {"id": name}),
+    ("GET /v1/namespaces/(.+)", lambda s, _b, name: s.namespace(name)),
+    ("DELETE /v1/namespaces/(.+)", lambda s, _b, name: s.drop_namespace(name)),
     ("POST /v1/datasets", FakeStack.add_dataset),
+    ("GET /v1/(datasets|models)", lambda s, _b, kind: s.entities(kind)),
+    ("PATCH /v1/datasets/(.+)", FakeStack.change_dataset),
     ("GET /v1/(datasets|models)/(.+)", lambda s, _b, kind, name: s.entity(kind, name)),
     ("DELETE /v1/(datasets|models)/(.+)", lambda s, _b, kind, name: s.drop_entity(kind, name)),
     ("GET /v1/customization/configs", lambda _s, _b: _page([{"namespace": "base", "name": "model@v1"}])),
@@ -344,14 +313,7 @@ _ROUTES: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("DELETE /v1/evaluation/jobs/([^/]+)", lambda s, _b, job: s.drop_evaluation(job)),
     ("GET /v1/evaluation/jobs/([^/]+)/results", lambda s, _b, job: s.results(job)),
     ("GET /v1/evaluation/jobs/([^/]+)/download-results", lambda s, _b, job: s.download(job)),
-    ("POST /ds/v1/datastore/namespaces", lambda _s, _b: {"namespace": "x"}),
-    (f"POST {_HF}/api/repos/create", FakeStack.create_repo),
-    (f"DELETE {_HF}/api/repos/delete", FakeStack.delete_repo),
-    (f"GET {_HF}/api/datasets/([^/]+/[^/]+)(?:/revision/main)?", lambda s, _b, name: s.repo_info(name)),
-    (f"POST {_HF}/api/datasets/([^/]+/[^/]+)/preupload/main", FakeStack.preupload),
-    (f"POST {_HF}/api/datasets/([^/]+/[^/]+)/commit/main", FakeStack.commit),
-    (f"GET {_HF}/api/datasets/([^/]+/[^/]+)/tree/main", lambda s, _b, name: s.tree(name)),
-    (f"GET {_HF}/datasets/([^/]+/[^/]+)/resolve/main/(.+)", lambda s, _b, name, path: s.resolve(name, path)),
+    *DATA_STORE_ROUTES,
     ("GET /nim/v1/models", _model_list),
     ("GET /nim/v1/models/(.+)", lambda s, _b, name: s.nim_model(name)),
     ("GET /nim/v1/health/ready", lambda _s, _b: {"message": "ready"}),
@@ -386,7 +348,8 @@ def _handler(stack: FakeStack) -> type[BaseHTTPRequestHandler]:
                 for key, value in {"Content-Type": kind, "Content-Length": str(len(data)), **headers}.items():
                     self.send_header(key, value)
                 self.end_headers()
-                self.wfile.write(data)
+                if self.command != "HEAD":
+                    self.wfile.write(data)
                 self.wfile.flush()
             except OSError:
                 self.close_connection = True  # the client was interrupted
