@@ -1,7 +1,7 @@
 """Every image that a stack would pull: of charts with the stack's values, and of objects of the program itself.
 
-Charts are rendered by the caller; here is what to render, and rendered_images.py reads the result. What is built into
-an operator (Envoy's proxies) or chosen at run time (NIMs of Deployment Management) is in no chart's objects.
+Charts are rendered by the caller; here is what to render, and rendered_images.py reads the result. What is chosen at
+run time (NIMs of Deployment Management) is in no chart's objects.
 """
 
 from collections.abc import Iterator
@@ -106,8 +106,12 @@ def software(config: ClusterStackConfig) -> Iterator[ChartUse]:
 
 
 def own_images(config: ClusterStackConfig) -> dict[str, str]:
-    """Return the images that the program names in its own objects -> what they are for."""
+    """Return the images that the program names in its own objects, or an operator has built in -> what they are for."""
     found = {f"{nim.image}:{nim.tag}": f"NIM {nim.name}" for nim in config.nims}
     if config.postgres.kind == "cloudnative-pg":
         found[versions.POSTGRES_IMAGE] = "Postgres"
+    envoy = versions.ENVOY_GATEWAY
+    pinned = config.charts.versions.get(envoy.name, envoy.version) == envoy.version
+    if names.ENVOY_NAMESPACE in addresses.foundation(config) and pinned:
+        found[versions.ENVOY_PROXY_IMAGE] = "proxies of Envoy Gateway"
     return found

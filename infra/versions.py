@@ -70,6 +70,10 @@ KUBE_RBAC_PROXY = "registry.k8s.io/kubebuilder/kube-rbac-proxy"
 """Repository that replaces gcr.io/kubebuilder/kube-rbac-proxy in the umbrella chart; the chart's tag is the same."""
 
 
+ENVOY_PROXY_IMAGE = "docker.io/envoyproxy/envoy:distroless-v1.39.0"
+"""Built into Envoy Gateway of the version above (DefaultEnvoyProxyImage in api/v1alpha1/shared_types.go)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
     """A file of Kubernetes objects, pinned by its digest. A mirror keeps it under `file`."""

@@ -17,7 +17,6 @@ from infra.nemo.customization import customization
 from infra.nemo.wiring import HF_API, wiring
 from infra.platform import endpoints
 from infra.platform.credentials import CredentialNames
-from infra.platform.operators import without_cpu_limit
 from infra.platform.placement import tolerations, training_selector
 from infra.versions import KUBE_RBAC_PROXY
 
@@ -268,7 +267,7 @@ def evaluator(config: ClusterStackConfig, _: Surroundings) -> Values:
     """Values of the Evaluator. Its service account keeps its token, by which the jobs service knows it."""
     return {
         "resources": LARGE,
-        "dbMigration": {"resources": without_cpu_limit(SMALL)},
+        "dbMigration": {"resources": SMALL},
         "env": driver_env(config, names.EVALUATOR),
         # it starts as soon as the jobs service answers, which may take longer than the chart's half minute
         "livenessProbe": {"initialDelaySeconds": 60, "failureThreshold": 30},
@@ -331,7 +330,7 @@ def entity_database(config: ClusterStackConfig) -> Values:
 
 def guardrails(config: ClusterStackConfig, _: Surroundings) -> Values:
     found: Values = {
-        "resources": without_cpu_limit(LARGE),
+        "resources": LARGE,
         "serviceAccount": {"automount": False},
         "env": driver_env(config, names.GUARDRAILS),
     }

@@ -18,7 +18,7 @@ from infra import names
 from infra.config.stack import ClusterStackConfig
 from infra.platform import endpoints, identities
 from infra.platform.helm import ChartStore
-from infra.platform.operators import resources, without_cpu_limit
+from infra.platform.operators import resources
 from infra.platform.passwords import GeneratedPassword
 from infra.versions import SEAWEEDFS
 
@@ -131,7 +131,7 @@ def seaweedfs_values(config: ClusterStackConfig, storage_class: str | None) -> d
                 "createBuckets": [{"name": config.object_store.bucket}],
                 "createBucketsHook": {"resources": resources("50m", "64Mi", "256Mi")},
             },
-            "resources": without_cpu_limit(resources("250m", "512Mi", "2Gi")),
+            "resources": resources("250m", "512Mi", "2Gi"),
             "podSecurityContext": pod,
             "containerSecurityContext": container,
         },

@@ -14,13 +14,11 @@ no pod anywhere can start. All they do is refuse pods whose queue is closed; lat
 
 
 def resources(cpu: str, memory: str, limit: str) -> dict[str, dict[str, str]]:
-    """Requests, and a limit of memory; CPU is not limited, because idle CPU is for whoever needs it."""
+    """Requests, and a limit of memory; no limit of CPU, because idle CPU is for whoever needs it.
+
+    A limit of CPU that a chart has by itself stays: seaweedfs, k8s-nim-operator, Guardrails.
+    """
     return {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": limit}}
-
-
-def without_cpu_limit(values: dict[str, Any]) -> dict[str, Any]:
-    """Take the limit of CPU out of a chart's default resources: Helm merges maps, and null removes a key."""
-    return values | {"limits": {**values.get("limits", {}), "cpu": None}}
 
 
 def volcano_values() -> dict[str, Any]:
@@ -88,7 +86,7 @@ def nim_operator_values() -> dict[str, Any]:
     return {
         "operator": {
             "upgradeCRD": True,
-            "resources": without_cpu_limit(resources("100m", "128Mi", "512Mi")),
+            "resources": resources("100m", "128Mi", "512Mi"),
             "admissionController": {"enabled": True, "tls": {"mode": "cert-manager"}},
         }
     }

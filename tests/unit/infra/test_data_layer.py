@@ -420,11 +420,6 @@ def test_an_image_of_ones_own():
     assert "image" not in values()
 
 
-def test_cpu_of_the_store_is_not_limited():
-    """Helm merges maps, so the chart's own limit stays unless a null takes it out."""
-    assert object_store.seaweedfs_values(config_for("gke"), None)["allInOne"]["resources"]["limits"]["cpu"] is None
-
-
 def test_pods_have_requests_and_no_token_and_no_root():
     config = config_for("gke")
     server = object_store.seaweedfs_values(config, None)

@@ -24,3 +24,12 @@ def test_no_image_of_the_program_is_withdrawn(target: str) -> None:
     assert withdrawn("gcr.io/kubebuilder/kube-rbac-proxy:v0.15.0")
     assert withdrawn("docker.io/bitnami/postgresql:16")
     assert not withdrawn("docker.io/bitnamilegacy/postgresql:16")
+
+
+def test_proxies_of_envoy_are_known_for_the_pinned_version_only() -> None:
+    """Envoy Gateway 1.9 has its proxies' image built in, so that no chart shows it."""
+    proxies = "docker.io/envoyproxy/envoy:distroless-v1.39.0"
+    routes = {"routes": {"kind": "gateway", "domain": "ai.example.com"}}
+    assert proxies in own_images(config_for("existing", **routes))
+    assert proxies not in own_images(config_for("existing"))
+    assert proxies not in own_images(config_for("existing", **routes, charts={"versions": {"gateway-helm": "v1.8.0"}}))

@@ -476,13 +476,6 @@ def test_pending_jobs_outlast_a_cold_start() -> None:
     assert at(found, "customizer.env.MAX_PENDING_JOB_MINUTES") == "90"
 
 
-def test_limits_of_cpu_of_the_chart_are_taken_out() -> None:
-    config = config_for("gke", services={"guardrails": True})
-    found = {release.namespace: values(config, release, AROUND) for release in releases(config)}
-    assert found["nemo-guardrails"]["guardrails"]["resources"]["limits"] == {"cpu": None}
-    assert found["nemo-evaluator"]["evaluator"]["dbMigration"]["resources"]["limits"] == {"cpu": None}
-
-
 @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
 def test_a_server_is_verified_by_the_authorities_of_the_image(mode: str) -> None:
     """Without a file of authorities libpq looks for one in the user's home, and refuses to connect."""
