@@ -172,6 +172,22 @@ def test_state_in_a_backend_of_the_user(clone: Path, pulumi: Pulumi, monkeypatch
     assert pulumi.verbs[-1] == "up"
 
 
+def test_an_interrupted_release_sends_to_helm_first(
+    clone: Path, pulumi: Pulumi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A refresh alone makes Pulumi believe that an upgrade was done which Helm calls pending."""
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://states")
+    pulumi.answers["stack ls"] = (0, json.dumps([{"name": "org/nemostack/cloud"}]))
+    urn = "urn:pulumi:cloud::nemostack::kubernetes:helm.sh/v3:Release::nemo-customizer/nemo"
+    exported = {"deployment": {"pending_operations": [{"type": "updating", "resource": {"urn": urn}}]}}
+    pulumi.answers["stack export"] = (0, json.dumps(exported))
+    assert run_command("up", "--stack", "cloud", "--yes") == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "updating kubernetes:helm.sh/v3:Release::nemo-customizer/nemo" in told
+    assert told.index("helm list -A --pending") < told.index("pulumi refresh")
+    assert "pending-install wants `helm uninstall`, pending-upgrade `helm rollback`" in told
+
+
 # --- what is removed ----------------------------------------------------------------------------------------------
 
 
