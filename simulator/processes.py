@@ -36,9 +36,13 @@ class Process:
             # A session of its own: Ctrl-C in the terminal is for the tests, which then stop it in order.
             self._child = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", DIES_WITH_PARENT, str(os.getpid()), program, *arguments],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=home, env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=home,
+                env=environment,
                 start_new_session=True,
-            )  # fmt: skip
+            )
 
     @property
     def pid(self) -> int:

@@ -109,9 +109,15 @@ class PulumiStack:
         """Run a pulumi command to its end; its output. Fails unless it ends with `code`."""
         done = subprocess.run(
             ["pulumi", *command, "--non-interactive", "--color", "never"],
-            cwd=self.folder, env=self.environment, text=True, stdin=subprocess.DEVNULL, timeout=TIMEOUT_S, check=False,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=TIMEOUT_S,
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         assert done.returncode == code, f"pulumi {' '.join(command)} ended with {done.returncode}:\n{done.stdout}"
         return done.stdout
 
@@ -132,9 +138,15 @@ class PulumiStack:
         log = self._state / f"events-{self._runs}.json"
         done = subprocess.run(
             ["pulumi", *command, "--stack", NAME, "--non-interactive", "--color", "never", "--event-log", str(log)],
-            cwd=self.folder, env=self.environment, text=True, stdin=subprocess.DEVNULL, timeout=TIMEOUT_S, check=False,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=TIMEOUT_S,
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         events = tuple(json.loads(line) for line in log.read_text().splitlines()) if log.is_file() else ()
         assert (done.returncode != 0) == fails, f"pulumi {' '.join(command)}: {done.returncode}\n{done.stdout}"
         return Update(done.returncode, done.stdout, events)

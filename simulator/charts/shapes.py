@@ -25,34 +25,76 @@ FOLDER = Path(__file__).parent / "shapes"
 # Objects of Kubernetes: the API server checks them.
 KUBERNETES = frozenset(
     {
-        "affinity", "annotations", "containerSecurityContext", "dnsConfig", "labels", "livenessProbe",
-        "nodeSelector", "podAnnotations", "podLabels", "podSecurityContext", "readinessProbe", "resources",
-        "securityContext", "startupProbe", "strategy", "updateStrategy",
+        "affinity",
+        "annotations",
+        "containerSecurityContext",
+        "dnsConfig",
+        "labels",
+        "livenessProbe",
+        "nodeSelector",
+        "podAnnotations",
+        "podLabels",
+        "podSecurityContext",
+        "readinessProbe",
+        "resources",
+        "securityContext",
+        "startupProbe",
+        "strategy",
+        "updateStrategy",
     },
-)  # fmt: skip
+)
 # Chart -> paths whose keys users choose, or that no stack of ours sets.
 OPEN = {
     "cluster-autoscaler": ("extraArgs",),  # flags of the program
     "nemo-microservices-helm-chart": (
-        "auditor", "data-designer", "ezua", "intake", "safe-synthesizer", "studio", "virtualService",
-        "customizer.customizationTargets.targets", "customizer.customizationConfigTemplates.templates",
-        "data-store.config", "guardrails.configStore.files", "guardrails.guardrailsExtProc",
+        "auditor",
+        "data-designer",
+        "ezua",
+        "intake",
+        "safe-synthesizer",
+        "studio",
+        "virtualService",
+        "customizer.customizationTargets.targets",
+        "customizer.customizationConfigTemplates.templates",
+        "data-store.config",
+        "guardrails.configStore.files",
+        "guardrails.guardrailsExtProc",
     ),
     "kube-prometheus-stack": (
-        "alertmanager", "defaultRules", "thanosRuler", "windowsMonitoring", "prometheus-windows-exporter",
-        "kube-state-metrics", "prometheus-node-exporter", "coreDns", "kubeApiServer", "kubeControllerManager",
-        "kubeDns", "kubeEtcd", "kubeProxy", "kubeScheduler", "kubelet",
+        "alertmanager",
+        "defaultRules",
+        "thanosRuler",
+        "windowsMonitoring",
+        "prometheus-windows-exporter",
+        "kube-state-metrics",
+        "prometheus-node-exporter",
+        "coreDns",
+        "kubeApiServer",
+        "kubeControllerManager",
+        "kubeDns",
+        "kubeEtcd",
+        "kubeProxy",
+        "kubeScheduler",
+        "kubelet",
     ),
     "seaweedfs": ("admin", "worker", "cosi", "sftp", "allInOne.s3", "allInOne.sftp", "certificates"),
-    "gpu-operator": ("vgpuManager", "vgpuDeviceManager", "vfioManager", "kataManager", "sandboxDevicePlugin",
-                     "ccManager"),
-}  # fmt: skip
+    "gpu-operator": (
+        "vgpuManager",
+        "vgpuDeviceManager",
+        "vfioManager",
+        "kataManager",
+        "sandboxDevicePlugin",
+        "ccManager",
+    ),
+}
 # Chart -> path -> leaf, where the default says another type than the template takes.
 CORRECTED = {
     "nemo-microservices-helm-chart": {
-        "core.api.env": "list", "core.controller.env": "list", "guardrails.externalDatabase.port": "number",
+        "core.api.env": "list",
+        "core.controller.env": "list",
+        "guardrails.externalDatabase.port": "number",
     },
-}  # fmt: skip
+}
 REFERENCE = re.compile(r"\.Values((?:\.[A-Za-z_][\w]*)+)")
 INDEXED = re.compile(r'index \.Values((?: "[\w.-]+")+)')
 TYPES: dict[str, Any] = {

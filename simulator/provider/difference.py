@@ -68,13 +68,30 @@ CONTENT: dict[str, tuple[str, ...]] = {
 # Groups whose objects the plugin passes through Kubernetes' own types before it compares them.
 BUILT_IN_GROUPS = frozenset(
     {
-        "", "apps", "batch", "autoscaling", "policy",
-        *(f"{name}.k8s.io" for name in (
-            "admissionregistration", "apiregistration", "certificates", "coordination", "discovery", "events",
-            "networking", "node", "rbac.authorization", "resource", "scheduling", "storage",
-        )),
+        "",
+        "apps",
+        "batch",
+        "autoscaling",
+        "policy",
+        *(
+            f"{name}.k8s.io"
+            for name in (
+                "admissionregistration",
+                "apiregistration",
+                "certificates",
+                "coordination",
+                "discovery",
+                "events",
+                "networking",
+                "node",
+                "rbac.authorization",
+                "resource",
+                "scheduling",
+                "storage",
+            )
+        ),
     }
-)  # fmt: skip
+)
 # Below these the server rewrites quantities: 1024Mi comes back as 1Gi, 1000m as 1.
 QUANTITIES = frozenset(
     {"requests", "limits", "capacity", "hard", "sizeLimit", "min", "max", "default", "defaultRequest"}

@@ -44,11 +44,28 @@ FLAGS = {
 INSTALL_ONLY, UPGRADE_ONLY = ("createNamespace", "skipCrds"), ("cleanupOnFail",)
 UNDERSTOOD = frozenset(
     {
-        *FLAGS, "allowNullValues", "atomic", "chart", "cleanupOnFail", "compat", "description", "maxHistory", "name",
-        "namespace", "repositoryOpts", "resetValues", "resourceNames", "reuseValues", "skipAwait", "status", "timeout",
-        "values", "version", "waitForJobs",
+        *FLAGS,
+        "allowNullValues",
+        "atomic",
+        "chart",
+        "cleanupOnFail",
+        "compat",
+        "description",
+        "maxHistory",
+        "name",
+        "namespace",
+        "repositoryOpts",
+        "resetValues",
+        "resourceNames",
+        "reuseValues",
+        "skipAwait",
+        "status",
+        "timeout",
+        "values",
+        "version",
+        "waitForJobs",
     },
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)

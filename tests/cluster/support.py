@@ -15,9 +15,11 @@ from simulator.pulumi_stack import NAME, ROOT, PulumiStack, Update
 KEY = "nvapi-only-for-tests"
 LLAMA = "llama3-2-3b-instruct"
 NIM = {
-    "name": LLAMA, "model": "meta/llama-3.2-3b-instruct", "image": "nvcr.io/nim/meta/llama-3.2-3b-instruct",
+    "name": LLAMA,
+    "model": "meta/llama-3.2-3b-instruct",
+    "image": "nvcr.io/nim/meta/llama-3.2-3b-instruct",
     "tag": "1.8.3",
-}  # fmt: skip
+}
 
 
 class NemoStack(PulumiStack):

@@ -30,9 +30,14 @@ class Doctor:
     def __init__(self, plane: ControlPlane, namespace: str) -> None:
         self.plane, self.namespace = plane, namespace
         self.cluster = ClusterOutputs(
-            kubeconfig=str(plane.kubeconfig), context="simulated", namespaces=[namespace], services={}, prefixes={},
-            secrets={}, nims={},
-        )  # fmt: skip
+            kubeconfig=str(plane.kubeconfig),
+            context="simulated",
+            namespaces=[namespace],
+            services={},
+            prefixes={},
+            secrets={},
+            nims={},
+        )
 
     def outputs(self, **changes: Any) -> StackOutputs:
         return h.outputs(self.cluster.model_copy(update=changes))
@@ -164,8 +169,10 @@ def test_webhook_that_is_gone(doctor: Doctor) -> None:
         "clientConfig": {"service": {"namespace": doctor.namespace, "name": "volcano-admission"}, "caBundle": "Q0E="},
         "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": doctor.namespace}},
-        "sideEffects": "None", "admissionReviewVersions": ["v1"], "failurePolicy": "Fail",
-    }  # fmt: skip
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+        "failurePolicy": "Fail",
+    }
     path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
     doctor.plane.api.create(path, {"metadata": {"name": doctor.namespace}, "webhooks": [hook]})
     try:
@@ -205,9 +212,10 @@ def test_policies_without_dns(doctor: Doctor) -> None:
     doctor.until("DNS policy")
     dns = {"ports": [{"port": 53, "protocol": "UDP"}]}
     doctor.create(
-        "networking.k8s.io/v1/networkpolicies", "dns",
+        "networking.k8s.io/v1/networkpolicies",
+        "dns",
         {"spec": {"podSelector": {}, "policyTypes": ["Egress"], "egress": [dns]}},
-    )  # fmt: skip
+    )
     assert "DNS policy" not in {f.check for f in doctor.wrong()}
 
 
@@ -216,21 +224,28 @@ def test_policies_without_dns(doctor: Doctor) -> None:
     [
         (
             {"state": {"waiting": {"reason": "ErrImagePull", "message": "failed to authorize: 401 Unauthorized"}}},
-            "image refused", "the pod names no pull secret",
+            "image refused",
+            "the pod names no pull secret",
         ),
         ({"lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}, "killed for memory", "memory limit"),
         (
             {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 3}}},
-            "crash", "main ended with 3: no log",
+            "crash",
+            "main ended with 3: no log",
         ),
     ],
-)  # fmt: skip
+)
 def test_containers_that_fail(doctor: Doctor, status: Object, check: str, evidence: str) -> None:
     doctor.pod("x", nodeName="a-node-that-nobody-plays")
     container = {
-        "name": "main", "image": "nvcr.io/nim/x:1", "imageID": "", "ready": False, "restartCount": 0,
-        "state": {"running": {}}, **status,
-    }  # fmt: skip
+        "name": "main",
+        "image": "nvcr.io/nim/x:1",
+        "imageID": "",
+        "ready": False,
+        "restartCount": 0,
+        "state": {"running": {}},
+        **status,
+    }
     doctor.plane.api.patch(
         f"/api/v1/namespaces/{doctor.namespace}/pods/x/status", {"status": {"containerStatuses": [container]}}
     )

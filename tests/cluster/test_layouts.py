@@ -38,8 +38,10 @@ def test_layout_single_with_a_nim_by_the_operator_gateway_and_certificates_twice
     assert namespaces(control_plane) == SYSTEM_NAMESPACES
     kept = control_plane.api.items(DEFINITIONS)
     assert {definition["spec"]["group"] for definition in kept} == {
-        "gateway.networking.k8s.io", "gateway.envoyproxy.io", "apps.nvidia.com",
-    }, "kept on purpose: others may use these kinds"  # fmt: skip
+        "gateway.networking.k8s.io",
+        "gateway.envoyproxy.io",
+        "apps.nvidia.com",
+    }, "kept on purpose: others may use these kinds"
     forget_definitions(control_plane)
 
 

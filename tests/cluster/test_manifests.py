@@ -37,10 +37,14 @@ def take(plane: ControlPlane, collection: str, made: dict[str, Any]) -> None:
 )
 def test_policies(control_plane: ControlPlane, layout: str, routes: dict[str, Any]) -> None:
     config = config_for(
-        "gke", layout=layout, routes=routes, services=ALL, prerequisites={"nim_operator": "install"},
+        "gke",
+        layout=layout,
+        routes=routes,
+        services=ALL,
+        prerequisites={"nim_operator": "install"},
         observability={"prometheus": "install"},
         security={"node_local_dns": True, "clients": ["notebooks"], "internet_cidrs": ["0.0.0.0/0", "::/0"]},
-    )  # fmt: skip
+    )
     found = policies(config)
     assert len(found) > 12
     for (_, name), spec in found.items():

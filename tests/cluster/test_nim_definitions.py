@@ -24,9 +24,12 @@ GROUP = "/apis/apps.nvidia.com/v1alpha1/namespaces/default"
 AROUND = Surroundings(credentials=CredentialNames(ngc="ngc-api", pull="pull", hf=None), rwx_storage_class="shared")
 KINDS = {"NIMCache": ("nimcaches", cache_spec), "NIMService": ("nimservices", service_spec)}
 NIM = {
-    "name": "llama", "model": "meta/llama-3.2-3b-instruct", "image": "nvcr.io/nim/meta/llama-3.2-3b-instruct",
-    "tag": "1.8.3", "deploy": "operator",
-}  # fmt: skip
+    "name": "llama",
+    "model": "meta/llama-3.2-3b-instruct",
+    "image": "nvcr.io/nim/meta/llama-3.2-3b-instruct",
+    "tag": "1.8.3",
+    "deploy": "operator",
+}
 
 pytestmark = [
     pytest.mark.slow,
@@ -82,9 +85,11 @@ def test_every_way_to_say_a_nim_is_valid(control_plane: ControlPlane) -> None:
     for way in ways:
         for target in ("existing", "minikube", "gke"):
             config = config_for(
-                target, nims=[NIM | way], prerequisites={"nim_operator": "install"},
+                target,
+                nims=[NIM | way],
+                prerequisites={"nim_operator": "install"},
                 observability={"prometheus": "install"},
-            )  # fmt: skip
+            )
             for kind, (_, spec) in KINDS.items():
                 take(control_plane, kind, spec(config, config.nims[0], AROUND))
 

@@ -24,8 +24,13 @@ def test_up_does_what_preview_said_and_everything_is_healthy(standing, control_p
     assert standing.made.changes == standing.previewed.changes
     assert_healthy(control_plane)
     assert namespaces(control_plane) >= {
-        "nemo-datastore", "nemo-entity-store", "nemo-evaluator", "nemo-customizer", LLAMA, "mlflow",
-    }, "the namespaces of the guide"  # fmt: skip
+        "nemo-datastore",
+        "nemo-entity-store",
+        "nemo-evaluator",
+        "nemo-customizer",
+        LLAMA,
+        "mlflow",
+    }, "the namespaces of the guide"
     (nim,) = pods(control_plane, LLAMA)
     assert nim["spec"]["nodeName"].startswith("gpu-")
     assert nim["spec"]["containers"][0]["resources"]["limits"] == {"nvidia.com/gpu": "1"}

@@ -43,10 +43,15 @@ class Stack:
     def outputs(self) -> StackOutputs:
         return h.outputs(
             ClusterOutputs(
-                kubeconfig=str(self.plane.kubeconfig), context=None, namespaces=self.namespaces, services={},
-                prefixes={}, secrets={}, nims={},
+                kubeconfig=str(self.plane.kubeconfig),
+                context=None,
+                namespaces=self.namespaces,
+                services={},
+                prefixes={},
+                secrets={},
+                nims={},
             )
-        )  # fmt: skip
+        )
 
     def claim(self, name: str, *, kept: bool) -> None:
         body: Object = {
@@ -144,9 +149,12 @@ def test_what_destroy_does_not_know_is_reported(stack: Stack) -> None:
     secret = {"metadata": {"name": "sh.helm.release.v1.nemo.v1", "labels": labels}, "type": "helm.sh/release.v1"}
     stack.api.create(f"/api/v1/namespaces/{space}/secrets", secret)
     hook = {
-        "name": "x.example.com", "clientConfig": {"service": {"namespace": space, "name": "gone"}}, "rules": [],
-        "sideEffects": "None", "admissionReviewVersions": ["v1"],
-    }  # fmt: skip
+        "name": "x.example.com",
+        "clientConfig": {"service": {"namespace": space, "name": "gone"}},
+        "rules": [],
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+    }
     stack.api.create(HOOKS, {"metadata": {"name": space}, "webhooks": [hook]})
     try:
         report = stack.teardown(destroy=lambda: 255)
@@ -155,9 +163,13 @@ def test_what_destroy_does_not_know_is_reported(stack: Stack) -> None:
     assert not report.destroyed
     by_kind = {one.kind: one for one in report.unexpected}
     assert by_kind.keys() == {
-        "PersistentVolume", "PersistentVolumeClaim", "LoadBalancer", "Helm release", "Namespace",
+        "PersistentVolume",
+        "PersistentVolumeClaim",
+        "LoadBalancer",
+        "Helm release",
+        "Namespace",
         "ValidatingWebhookConfiguration",
-    }  # fmt: skip
+    }
     assert by_kind["Helm release"].where == f"{space}/nemo"
     assert "blocks everything" in by_kind["ValidatingWebhookConfiguration"].detail
     assert by_kind["LoadBalancer"].remove == f"kubectl delete service --namespace={space} gateway"
@@ -168,12 +180,19 @@ def training_jobs() -> Object:
     return {
         "metadata": {"name": "nemotrainingjobs.nvidia.com"},
         "spec": {
-            "group": "nvidia.com", "scope": "Namespaced",
+            "group": "nvidia.com",
+            "scope": "Namespaced",
             "names": {"plural": "nemotrainingjobs", "singular": "nemotrainingjob", "kind": "NemoTrainingJob"},
-            "versions": [{"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {
-                "type": "object", "x-kubernetes-preserve-unknown-fields": True}}}],
+            "versions": [
+                {
+                    "name": "v1alpha1",
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+                }
+            ],
         },
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture

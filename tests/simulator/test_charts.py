@@ -60,10 +60,19 @@ def test_a_condition_picks_one_service_from_the_umbrella(render):
 def test_the_whole_platform_has_the_services_and_ports_of_the_contract(render):
     things = render(NEMO, *PODGROUPS)
     ports = {t["metadata"]["name"]: t["spec"]["ports"][0]["port"] for t in things if t["kind"] == "Service"}
-    assert ports.items() >= {
-        "nemo-data-store": 3000, "nemo-entity-store": 8000, "nemo-customizer": 8000, "nemo-evaluator": 7331,
-        "nemo-core-api": 8000, "nemo-guardrails": 7331, "nemo-deployment-management": 8000, "nemo-nim-proxy": 8000,
-    }.items()  # fmt: skip
+    assert (
+        ports.items()
+        >= {
+            "nemo-data-store": 3000,
+            "nemo-entity-store": 8000,
+            "nemo-customizer": 8000,
+            "nemo-evaluator": 7331,
+            "nemo-core-api": 8000,
+            "nemo-guardrails": 7331,
+            "nemo-deployment-management": 8000,
+            "nemo-nim-proxy": 8000,
+        }.items()
+    )
 
 
 def test_the_training_operator_needs_volcano(render):
@@ -88,9 +97,14 @@ def test_a_shape_is_derived_from_values_and_templates(tmp_path):
     (tmp_path / "templates" / "all.yaml").write_text('{{ .Values.image.digest }} {{ index .Values "odd-key" "in" }}')
     shape = shapes.of_chart(tmp_path, set())
     assert shape == {
-        "image": {"tag": "string", "port": "number", "digest": "any"}, "labels": "map", "nodeSelector": "map",
-        "list": "list", "odd-key": {"in": "any"}, "b": "map", "global": "map",
-    }  # fmt: skip
+        "image": {"tag": "string", "port": "number", "digest": "any"},
+        "labels": "map",
+        "nodeSelector": "map",
+        "list": "list",
+        "odd-key": {"in": "any"},
+        "b": "map",
+        "global": "map",
+    }
     assert shapes.unknown({"image": {"tag": 1, "tags": 2}, "labels": {"any": 1}}, shape) == ["image.tags"]
 
 

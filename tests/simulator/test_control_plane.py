@@ -74,9 +74,13 @@ def test_node_tells_what_gpu_feature_discovery_would(control_plane: ControlPlane
     assert node["status"]["allocatable"]["nvidia.com/gpu"] == "8"
     assert node["metadata"]["labels"]["nvidia.com/gpu.product"] == "NVIDIA-L4"
     make_pod(
-        control_plane.api, namespace, "picky", gpus=1, tolerations=TOLERATES_GPU,
+        control_plane.api,
+        namespace,
+        "picky",
+        gpus=1,
+        tolerations=TOLERATES_GPU,
         nodeSelector={"nvidia.com/gpu.memory": "23034", "feature.node.kubernetes.io/pci-10de.present": "true"},
-    )  # fmt: skip
+    )
     wait("the pod runs", lambda: phases(control_plane.api, namespace), lambda seen: seen == ["Running"])
 
 
@@ -255,8 +259,11 @@ def test_kubectl_knows_the_cluster(control_plane: ControlPlane) -> None:
     kubectl = Path(sys.executable).with_name("kubectl")
     done = subprocess.run(
         [str(kubectl), "--kubeconfig", str(control_plane.kubeconfig), "auth", "can-i", "*", "*"],
-        capture_output=True, text=True, check=True, timeout=30,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
     assert done.stdout.strip() == "yes"
 
 
@@ -297,9 +304,14 @@ def test_dies_with_the_tests(tmp_path: Path, number: signal.Signals) -> None:
         "    time.sleep(600)\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path / "plane")], cwd=ROOT, stdout=subprocess.PIPE, text=True,
-        stderr=subprocess.DEVNULL, start_new_session=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
-    ) as tests:  # fmt: skip
+        [sys.executable, "-c", code, str(tmp_path / "plane")],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    ) as tests:
         assert tests.stdout is not None
         pids = [int(word) for word in tests.stdout.readline().split()]
         assert len(alive(pids)) == 5

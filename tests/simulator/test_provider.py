@@ -173,8 +173,17 @@ def test_what_exists_already_is_not_taken_over(stack, write, control_plane, name
     write(CONFIG_MAP)
     assert "exists" in stack.up(fails=True).errors
     assert config_map(control_plane.api, namespace)["data"] == {"size": "7"}
-    stack.run("import", "kubernetes:core/v1:ConfigMap", "settings", f"{namespace}/settings", "--yes", "--protect=false",
-              "--generate-code=false", "--stack", "test")  # fmt: skip
+    stack.run(
+        "import",
+        "kubernetes:core/v1:ConfigMap",
+        "settings",
+        f"{namespace}/settings",
+        "--yes",
+        "--protect=false",
+        "--generate-code=false",
+        "--stack",
+        "test",
+    )
     assert "conflict" in stack.up(fails=True).errors, "somebody else owns the field"
     write(CONFIG_MAP.replace('"namespace"', FORCE))
     assert stack.up().touched == {"update": {"settings"}}

@@ -97,10 +97,13 @@ def test_a_mutable_kind_is_changed_in_place_unless_the_object_says_otherwise():
         ("v1", "ConfigMap", {}),
         ("networking.k8s.io/v1", "NetworkPolicy", {}),
         ("v1", "Secret", {"metadata.labels": Change.ADD, "metadata.annotations": Change.DELETE}),
-        ("gateway.networking.k8s.io/v1", "HTTPRoute", {"metadata.labels": Change.ADD,
-                                                       "metadata.annotations": Change.DELETE}),
+        (
+            "gateway.networking.k8s.io/v1",
+            "HTTPRoute",
+            {"metadata.labels": Change.ADD, "metadata.annotations": Change.DELETE},
+        ),
     ],
-)  # fmt: skip
+)
 def test_empty_maps_and_nulls_count_where_objects_do_not_pass_through_types(api_version, kind, expected):
     base = {"apiVersion": api_version, "kind": kind}
     written = difference.comparable(base | {"metadata": {"name": "n", "labels": {}, "annotations": None}})
@@ -140,10 +143,11 @@ def test_type_tokens():
 
 def test_a_kubeconfig_that_cannot_serve_says_why():
     config: dict[str, Any] = {
-        "current-context": "here", "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "here",
+        "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
         "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
         "users": [{"name": "u", "user": {"exec": {"command": "login"}}}],
-    }  # fmt: skip
+    }
     with pytest.raises(kubeconfig.KubeconfigError, match="logs in by exec"):
         kubeconfig.load(yaml.safe_dump(config))
     with pytest.raises(kubeconfig.KubeconfigError, match="no context 'there'"):

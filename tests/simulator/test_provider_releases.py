@@ -196,8 +196,11 @@ def test_a_killed_upgrade_is_in_progress_until_it_is_rolled_back(stack, write, c
 
 
 def running(control_plane, namespace):
-    return [pod for pod in control_plane.api.items(f"/api/v1/namespaces/{namespace}/pods")
-            if pod["status"]["phase"] == "Running"]  # fmt: skip
+    return [
+        pod
+        for pod in control_plane.api.items(f"/api/v1/namespaces/{namespace}/pods")
+        if pod["status"]["phase"] == "Running"
+    ]
 
 
 def helm(stack: PulumiStack, *command: str) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.folders import StackFolder, write
+from infra.local.folders import StackFolder
 from nemostack.errors import LocalServiceError
+from nemostack.files import write_atomically
 
 
 def mode(path: Path) -> int:
@@ -16,7 +17,7 @@ def mode(path: Path) -> int:
 def test_private(tmp_path: Path) -> None:
     folder = StackFolder(tmp_path / ".nemostack" / "x")
     folder.create()
-    write(folder.config / "nim.json", "{}")
+    write_atomically(folder.config / "nim.json", "{}", mode=0o600)
     assert {mode(path) for path in (folder.path, folder.path.parent, folder.config, folder.logs, folder.data)} == {
         0o700
     }

@@ -85,7 +85,7 @@ def test_charts_that_cannot_be_restricted_stay_at_baseline() -> None:
 def test_nims_of_the_operator_stay_at_baseline() -> None:
     nim = {"model": "meta/llama-3.2-3b-instruct", "image": "nvcr.io/nim/meta/llama-3.2-3b-instruct", "tag": "1.8.3"}
     nims = [nim | {"name": "by-chart"}, nim | {"name": "by-operator", "deploy": "operator"}]
-    sections = {"nims": nims, "prerequisites": {"nim_operator": "install"}}
+    sections: dict[str, Any] = {"nims": nims, "prerequisites": {"nim_operator": "install"}}
     levels = pod_security(config_for("gke", security={"pod_security": "restricted"}, **sections))
     assert (levels["by-chart"], levels["by-operator"]) == ("restricted", "baseline")
     assert pod_security(config_for("gke", security={"pod_security": "privileged"}, **sections))["by-operator"] == (
