@@ -116,8 +116,12 @@ StackOption = Annotated[str, typer.Option("--stack", help="Pulumi stack to work 
 
 _FILES = "Folder with train.jsonl, validation.jsonl and test.jsonl."
 DatasetOption = Annotated[Path | None, typer.Option("--dataset", help=f"{_FILES} Default: the sample dataset.")]
-PromptColumn = Annotated[str, typer.Option("--prompt-column", help="Key of the question in each row.")]
-CompletionColumn = Annotated[str, typer.Option("--completion-column", help="Key of the answer in each row.")]
+PromptColumn = Annotated[
+    str, typer.Option("--prompt-column", help="Key of the question in each row; may be a path, such as request.prompt.")
+]
+CompletionColumn = Annotated[
+    str, typer.Option("--completion-column", help="Key of the answer in each row, or its path.")
+]
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Test items per evaluation, the first ones.")]
 ShotsOption = Annotated[int, typer.Option("--shots", min=0, max=64, help="Examples shown in the prompt.")]
 MaxTokensOption = Annotated[

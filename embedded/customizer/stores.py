@@ -14,6 +14,7 @@ from huggingface_hub import HfApi
 from embedded.common.files_url import HUB_ERRORS, FilesUrlError
 from embedded.common.names import Ref
 from embedded.customizer.spec import StoreError
+from nemostack.clients.data_store import accepting_empty_commit_url
 
 Result = TypeVar("Result")
 PAUSES_S = (0.5, 1.0, 2.0, 4.0)
@@ -109,9 +110,14 @@ def upload(data_store_url: str, folder: Path, repo: Ref, branch: str) -> None:
     def call() -> None:
         api.create_repo(str(repo), repo_type="model", exist_ok=True)
         api.create_branch(str(repo), branch=branch, repo_type="model", exist_ok=True)
-        api.upload_folder(
-            repo_id=str(repo), repo_type="model", revision=branch, folder_path=folder, commit_message="Upload artifact"
-        )
+        with accepting_empty_commit_url():
+            api.upload_folder(
+                repo_id=str(repo),
+                repo_type="model",
+                revision=branch,
+                folder_path=folder,
+                commit_message="Upload artifact",
+            )
 
     try:
         patiently(call)

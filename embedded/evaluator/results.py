@@ -14,6 +14,7 @@ from typing import Any
 from huggingface_hub import HfApi
 
 from embedded.evaluator.custom import Outcome
+from nemostack.clients.data_store import accepting_empty_commit_url
 
 RESULTS_NAMESPACE = "evaluation-results"
 
@@ -61,11 +62,12 @@ def publish(folder: Path, result: dict[str, Any], job_id: str, data_store_url: s
     repo = f"{RESULTS_NAMESPACE}/{job_id}"
     api.create_repo(repo, repo_type="dataset", exist_ok=True)
     (folder / "results.json").write_text(json.dumps(result, indent=1, ensure_ascii=False))
-    api.upload_folder(
-        repo_id=repo,
-        repo_type="dataset",
-        folder_path=folder,
-        allow_patterns=["results.json", "*/samples.jsonl"],
-        commit_message=f"Results of {job_id}",
-    )
+    with accepting_empty_commit_url():
+        api.upload_folder(
+            repo_id=repo,
+            repo_type="dataset",
+            folder_path=folder,
+            allow_patterns=["results.json", "*/samples.jsonl"],
+            commit_message=f"Results of {job_id}",
+        )
     return f"hf://datasets/{repo}"

@@ -1,8 +1,10 @@
 """A folder with train.jsonl, validation.jsonl and test.jsonl: read, checked, described.
 
-Each line is a JSON object with a prompt and a completion (the columns' names can be chosen). Every problem is
-reported with file and line, all of them at once. Refuses broken JSON, missing or empty columns and empty files;
-duplicates and test prompts that also stand in the training data are counted and warned of, not refused.
+Each line is a JSON object with a prompt and a completion (the columns' names can be chosen, and may lead into objects:
+request.prompt), or a chat: `messages` with one turn of the user and one of the assistant, and at most one of the
+system, which is put before the question. Every problem is reported with its file and lines, all of them at once.
+Refuses broken JSON, missing or empty columns, longer chats, calls of tools and empty files; duplicates and test prompts
+that also stand in the training data are counted and warned of, not refused.
 """
 
 import hashlib
@@ -19,6 +21,7 @@ from workflows.settings import Settings
 
 SPLITS = ("train", "validation", "test")
 _PROBLEMS_SHOWN = 10
+_LINES_SHOWN = 5
 _ASKED = 8  # references whose tokens the server counts, the longest in bytes
 _MOST_TOKENS = 1024  # leaves room for the prompt in the context of a small server
 
@@ -106,15 +109,12 @@ def digest(settings: Settings) -> str:
 
 def load(settings: Settings) -> Dataset:
     """Read and check the dataset folder. BadInput lists what is wrong, line by line."""
-    problems: list[str] = []
+    problems: list[Problem] = []
     if not settings.dataset.is_dir():
         raise BadInput(f"dataset {settings.dataset} is not a directory; expected one with {_files()}")
     rows = {split: _read(settings.dataset / f"{split}.jsonl", settings, problems) for split in SPLITS}
     if problems:
-        more = len(problems) - _PROBLEMS_SHOWN
-        shown = "\n".join(f"  {problem}" for problem in problems[:_PROBLEMS_SHOWN])
-        rest = f"\n  and {more} more" if more > 0 else ""
-        raise BadInput(f"dataset {settings.dataset} cannot be used, {len(problems)} problem(s):\n{shown}{rest}")
+        raise BadInput(f"dataset {settings.dataset} cannot be used, {len(problems)} problem(s):\n{_listing(problems)}")
     return Dataset(
         train=tuple(rows["train"]),
         validation=tuple(rows["validation"]),
@@ -127,24 +127,64 @@ def _files() -> str:
     return ", ".join(f"{split}.jsonl" for split in SPLITS)
 
 
-def _read(file: Path, settings: Settings, problems: list[str]) -> list[Row]:
+@dataclass(frozen=True)
+class Problem:
+    """A reason why a file cannot be used, and the line that it is about; 0 for the file as a whole."""
+
+    file: str
+    line: int
+    text: str
+
+
+def _listing(problems: list[Problem]) -> str:
+    """List the problems; those of several lines that are alike are one."""
+    lines_of: dict[tuple[str, str], list[int]] = {}
+    for problem in problems:
+        lines_of.setdefault((problem.file, problem.text), []).append(problem.line)
+    entries = []
+    for (file, text), lines in lines_of.items():
+        if lines == [0]:
+            entries.append(f"  {file}: {text}")
+            continue
+        shown = ", ".join(map(str, lines[:_LINES_SHOWN]))
+        more = f" and {len(lines) - _LINES_SHOWN} more" if len(lines) > _LINES_SHOWN else ""
+        entries.append(f"  {file} line{'s' if len(lines) > 1 else ''} {shown}{more}: {text}")
+    rest = len(entries) - _PROBLEMS_SHOWN
+    return "\n".join([*entries[:_PROBLEMS_SHOWN], *([f"  and {rest} more kinds"] if rest > 0 else [])])
+
+
+def _read(file: Path, settings: Settings, problems: list[Problem]) -> list[Row]:
     try:
-        lines = file.read_bytes().split(b"\n")
+        content = file.read_bytes()
     except OSError as error:
-        problems.append(f"{file.name}: cannot be read ({error.strerror}); expected {_files()}")
+        problems.append(Problem(file.name, 0, f"cannot be read ({error.strerror}); expected {_files()}"))
+        return []
+    if _is_json_array(content):
+        problems.append(Problem(file.name, 0, "is one JSON array; write one object per line (JSON Lines)"))
         return []
     rows: list[Row] = []
-    found = len(problems)
-    for number, raw in enumerate(lines, start=1):
+    before = len(problems)
+    for number, raw in enumerate(content.split(b"\n"), start=1):
         if raw.strip():
             row = _row(raw, settings)
             if isinstance(row, Row):
                 rows.append(row)
             else:
-                problems.append(f"{file.name} line {number}: {row}")
-    if not rows and len(problems) == found:
-        problems.append(f"{file.name}: holds no rows")
+                problems.append(Problem(file.name, number, row))
+    if not rows and len(problems) == before:
+        problems.append(Problem(file.name, 0, "holds no rows"))
     return rows
+
+
+def _is_json_array(content: bytes) -> bool:
+    """Tell whether the whole file is an array of objects, as data is often exported."""
+    if not content.lstrip().startswith(b"["):
+        return False
+    try:
+        items = json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(items, list) and all(isinstance(item, dict) for item in items)
 
 
 def _row(raw: bytes, settings: Settings) -> Row | str:
@@ -159,18 +199,55 @@ def _row(raw: bytes, settings: Settings) -> Row | str:
         return "is not usable JSON (nested too deeply)"
     if not isinstance(item, dict):
         return f"is a JSON {type(item).__name__}, expected an object"
-    values = []
-    for column in (settings.prompt_column, settings.completion_column):
-        if column not in item:
+    columns = (settings.prompt_column, settings.completion_column)
+    if "messages" in item and not any(column in item for column in columns):
+        return _row_of_chat(item)
+    values = [_value(item, column) for column in columns]
+    for column, value in zip(columns, values, strict=True):
+        if value is None:
             return f"lacks column {column!r} (has: {', '.join(sorted(item)) or 'none'})"
-        if not isinstance(item[column], str):
-            return f"column {column!r} is of type {type(item[column]).__name__}, expected text"
-        if not item[column].strip():
-            return f"column {column!r} is empty"
-        if any("\ud800" <= character <= "\udfff" for character in item[column]):
-            return f"column {column!r} holds half of a surrogate pair, which is no character"
-        values.append(item[column])
-    return Row(*values)
+        if problem := _problem_of_text(value):
+            return f"column {column!r} {problem}"
+    return Row(*map(str, values))
+
+
+def _value(item: dict[str, Any], column: str) -> Any:
+    """Look a column up: by its name, else by its dotted path into objects. None where there is none."""
+    if column in item:
+        return item[column]
+    value: Any = item
+    for part in column.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _problem_of_text(value: Any) -> str:
+    """Say what keeps a value from being a text to train and test on; empty when nothing does."""
+    if not isinstance(value, str):
+        return f"is of type {type(value).__name__}, expected text"
+    if not value.strip():
+        return "is empty"
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        return "holds half of a surrogate pair, which is no character"
+    return ""
+
+
+def _row_of_chat(item: dict[str, Any]) -> Row | str:
+    """Make a row of a chat with one question and one answer, or say why it is none."""
+    turns = item["messages"]
+    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+        return "messages: expected a list of objects with role and content"
+    if item.get("tools") or any(turn.get("tool_calls") or turn.get("role") == "tool" for turn in turns):
+        return "messages: calls of tools are not supported by this pipeline; the Customizer takes them directly"
+    roles = [turn.get("role") for turn in turns]
+    if roles not in (["user", "assistant"], ["system", "user", "assistant"]):
+        return f"messages: expected one user and one assistant turn, after at most one system turn; has {roles}"
+    texts = [turn.get("content") for turn in turns]
+    for role, text in zip(roles, texts, strict=True):
+        if problem := _problem_of_text(text):
+            return f"messages: the {role} turn {problem}"
+    *question, answer = texts
+    return Row("\n\n".join(question), answer)
 
 
 def _facts(settings: Settings, rows: dict[str, list[Row]]) -> DatasetFacts:

@@ -38,6 +38,62 @@ def test_bad_line_is_named(tmp_path: Path, line: str, said: str) -> None:
     assert f"train.jsonl line 14: {said}" in broken(tmp_path, line)
 
 
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}, ("q", "a")),
+        (
+            {
+                "messages": [
+                    {"role": "system", "content": "Be brief."},
+                    {"role": "user", "content": "q"},
+                    {"role": "assistant", "content": "a"},
+                ]
+            },
+            ("Be brief.\n\nq", "a"),
+        ),
+        ({"messages": "history", "prompt": "q", "completion": "a"}, ("q", "a")),
+    ],
+)
+def test_chats_of_one_question_are_rows(tmp_path: Path, row: dict[str, object], expected: tuple[str, str]) -> None:
+    folder = write_dataset(tmp_path)
+    (folder / "test.jsonl").write_text(json.dumps(row))
+    (read,) = dataset.load(Settings(dataset=folder, limit=1)).test
+    assert (read.prompt, read.completion) == expected
+
+
+@pytest.mark.parametrize(
+    ("messages", "problem"),
+    [
+        ([{"role": "user", "content": "q"}], "expected one user and one assistant turn"),
+        ([{"role": "user", "content": "q"}, {"role": "assistant", "content": ""}], "the assistant turn is empty"),
+        (
+            [{"role": "user", "content": "q"}, {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}],
+            "calls of tools are not supported",
+        ),
+        ("hello", "expected a list of objects"),
+        ([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}] * 2, "expected one user"),
+    ],
+)
+def test_other_chats_are_refused_with_the_reason(tmp_path: Path, messages: object, problem: str) -> None:
+    assert f"train.jsonl line 14: messages: {problem}" in broken(tmp_path, json.dumps({"messages": messages}))
+
+
+def test_columns_may_lead_into_objects(tmp_path: Path) -> None:
+    for split in dataset.SPLITS:
+        row = {"request": {"text": f"{split}?"}, "response": {"text": "yes"}}
+        (tmp_path / f"{split}.jsonl").write_text(json.dumps(row))
+    data = dataset.load(Settings(dataset=tmp_path, prompt_column="request.text", completion_column="response.text"))
+    assert data.test == (dataset.Row("test?", "yes"),)
+
+
+def test_a_json_array_is_named_once(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path)
+    (folder / "train.jsonl").write_text(json.dumps([{"prompt": "a", "completion": "b"}] * 20, indent=2))
+    with pytest.raises(BadInput, match=r"1 problem\(s\):\n  train.jsonl: is one JSON array; write one object per line"):
+        dataset.load(Settings(dataset=folder))
+
+
 def test_bytes_that_are_no_utf8(tmp_path: Path) -> None:
     folder = write_dataset(tmp_path)
     (folder / "test.jsonl").write_bytes(b'{"prompt": "\xff", "completion": "b"}\n')
@@ -54,7 +110,8 @@ def test_all_problems_at_once_but_not_too_many(tmp_path: Path) -> None:
         dataset.load(Settings(dataset=folder))
     text = str(caught.value)
     assert "32 problem(s)" in text
-    assert "and 22 more" in text
+    assert "train.jsonl lines 1, 2, 3, 4, 5 and 25 more: is not JSON (Expecting value at column 1)\n" in text
+    assert "validation.jsonl: holds no rows" in text
     (folder / "train.jsonl").write_text('{"prompt": "a", "completion": "b"}')
     with pytest.raises(BadInput, match=r"(?s)validation.jsonl: holds no rows.*test.jsonl: cannot be read"):
         dataset.load(Settings(dataset=folder))
