@@ -50,17 +50,17 @@ def chart_uses(config: ClusterStackConfig) -> list[ChartUse]:
 
 def software(config: ClusterStackConfig) -> Iterator[ChartUse]:
     """Yield the releases beneath the NeMo services."""
-    wanted, storage, watched = config.prerequisites, config.storage.class_name, config.observability
+    prerequisites, storage, watched = config.prerequisites, config.storage.class_name, config.observability
     table: list[tuple[bool, Chart, str, dict[str, Any]]] = [
-        (wanted.volcano == "install", versions.VOLCANO, names.VOLCANO_NAMESPACE, operators.volcano_values()),
+        (prerequisites.volcano == "install", versions.VOLCANO, names.VOLCANO_NAMESPACE, operators.volcano_values()),
         (
-            wanted.cert_manager == "install",
+            prerequisites.cert_manager == "install",
             versions.CERT_MANAGER,
             names.CERT_MANAGER_NAMESPACE,
             operators.cert_manager_values(config),
         ),
         (
-            wanted.nim_operator == "install",
+            prerequisites.nim_operator == "install",
             versions.NIM_OPERATOR,
             names.NIM_OPERATOR_NAMESPACE,
             operators.nim_operator_values(),
@@ -96,9 +96,9 @@ def software(config: ClusterStackConfig) -> Iterator[ChartUse]:
         # without the name of a cluster the chart makes no Deployment
         filled = {"autoDiscovery": {"clusterName": names.RELEASE}, "image": {"tag": f"v{minor}.0"}}
         table.append((True, versions.CLUSTER_AUTOSCALER, "kube-system", filled))
-    if wanted.gpu.mode == "install" and config.gpu_software == "gpu-operator":
+    if prerequisites.gpu.mode == "install" and config.gpu_software == "gpu-operator":
         table.append((True, versions.GPU_OPERATOR, names.GPU_NAMESPACE, gpu.gpu_operator_values(config)))
-    if wanted.gpu.mode == "install" and config.gpu_software == "device-plugin":
+    if prerequisites.gpu.mode == "install" and config.gpu_software == "device-plugin":
         table.append((True, versions.DEVICE_PLUGIN, names.GPU_NAMESPACE, gpu.device_plugin_values(config)))
     for installed, chart, namespace, filled in table:
         if installed:
@@ -107,11 +107,11 @@ def software(config: ClusterStackConfig) -> Iterator[ChartUse]:
 
 def own_images(config: ClusterStackConfig) -> dict[str, str]:
     """Return the images that the program names in its own objects, or an operator has built in -> what they are for."""
-    found = {f"{nim.image}:{nim.tag}": f"NIM {nim.name}" for nim in config.nims}
+    images = {f"{nim.image}:{nim.tag}": f"NIM {nim.name}" for nim in config.nims}
     if config.postgres.kind == "cloudnative-pg":
-        found[versions.POSTGRES_IMAGE] = "Postgres"
+        images[versions.POSTGRES_IMAGE] = "Postgres"
     envoy = versions.ENVOY_GATEWAY
     pinned = config.charts.versions.get(envoy.name, envoy.version) == envoy.version
     if names.ENVOY_NAMESPACE in addresses.foundation(config) and pinned:
-        found[versions.ENVOY_PROXY_IMAGE] = "proxies of Envoy Gateway"
-    return found
+        images[versions.ENVOY_PROXY_IMAGE] = "proxies of Envoy Gateway"
+    return images

@@ -26,13 +26,13 @@ PLACEHOLDER = "placeholder-"
 def images_in(manifests: str) -> set[str]:
     """Return the images that rendered manifests name, wherever in an object they stand."""
     documents = [one for one in yaml.load_all(manifests, Loader=LOADER) if isinstance(one, dict)]
-    found = {
+    images = {
         image
         for document in documents
         if document.get("kind") != "CustomResourceDefinition"  # whose descriptions have examples
         for image in _in_value(document)
     }
-    return {image for image in found if not image.startswith(PLACEHOLDER)}
+    return {image for image in images if not image.startswith(PLACEHOLDER)}
 
 
 def _in_value(value: Any) -> Iterator[str]:

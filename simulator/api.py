@@ -63,13 +63,13 @@ class Api:
 
     def get(self, path: str) -> Object:
         """Return the object at `path`."""
-        found: Object = self.request("GET", path).json()
-        return found
+        thing: Object = self.request("GET", path).json()
+        return thing
 
     def items(self, path: str) -> list[Object]:
         """Return the objects of the collection at `path`."""
-        found: list[Object] = self.get(path)["items"]
-        return found
+        things: list[Object] = self.get(path)["items"]
+        return things
 
     def exists(self, path: str) -> bool:
         """Whether there is an object at `path`."""
@@ -83,8 +83,8 @@ class Api:
 
     def create(self, path: str, body: Object) -> Object:
         """Create an object in the collection at `path`; what became of it."""
-        made: Object = self.request("POST", path, body).json()
-        return made
+        created: Object = self.request("POST", path, body).json()
+        return created
 
     def create_all(self, path: str, bodies: Iterable[Object]) -> None:
         """Create many objects, a few at a time."""
@@ -99,8 +99,8 @@ class Api:
     def apply(self, path: str, body: Object, manager: str) -> Object:
         """Make the object at `path` say what `body` says, and keep what others said (server-side apply)."""
         query = f"?fieldManager={manager}&force=true"
-        made: Object = self.request("PATCH", path + query, body, "application/apply-patch+yaml").json()
-        return made
+        applied: Object = self.request("PATCH", path + query, body, "application/apply-patch+yaml").json()
+        return applied
 
     def delete(self, path: str, *, grace_s: int | None = None) -> None:
         """Delete the object at `path`, and what it owns after it. It may be gone already."""

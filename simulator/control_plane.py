@@ -176,8 +176,8 @@ class ControlPlane:
 
     def log_tails(self) -> str:
         """Return the end of every component's log, and what the simulated operators stumble over."""
-        said = [f"--- {path}\n{tail(path)}" for path in sorted(self.logs.glob("*.log"))]
-        return "\n".join([*said, *(f"--- {loop.name}\n{loop.trouble}" for loop in self._loops if loop.trouble)])
+        tails = [f"--- {path}\n{tail(path)}" for path in sorted(self.logs.glob("*.log"))]
+        return "\n".join([*tails, *(f"--- {loop.name}\n{loop.trouble}" for loop in self._loops if loop.trouble)])
 
     # --- users ----------------------------------------------------------------------------------------------------
 

@@ -84,12 +84,12 @@ def namespaced_collections(api: Api) -> list[str]:
     """Return the collections of all kinds that live in namespaces."""
     versions = ["/api/v1"]
     versions += [f"/apis/{group['preferredVersion']['groupVersion']}" for group in api.get(DISCOVERY)["groups"]]
-    found: list[str] = []
+    remains: list[str] = []
     for version in versions:
         resources: list[Object] = api.get(version)["resources"]
-        found += [
+        remains += [
             f"{version}/{resource['name']}"
             for resource in resources
             if resource["namespaced"] and "/" not in resource["name"] and "list" in resource["verbs"]
         ]
-    return found
+    return remains

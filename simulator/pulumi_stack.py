@@ -51,17 +51,17 @@ class Update:
     @property
     def touched(self) -> dict[str, set[str]]:
         """Operation -> names of the resources that it was done to, dynamic resources' provider apart."""
-        found: dict[str, set[str]] = {}
+        by_operation: dict[str, set[str]] = {}
         for what in self._steps():
             if what["op"] not in QUIET and what["type"] != DYNAMIC:
-                found.setdefault(what["op"], set()).add(what["urn"].rsplit("::", 1)[1])
-        return found
+                by_operation.setdefault(what["op"], set()).add(what["urn"].rsplit("::", 1)[1])
+        return by_operation
 
     @property
     def errors(self) -> str:
         """Everything that was reported as an error."""
-        said = (event["diagnosticEvent"] for event in self.events if "diagnosticEvent" in event)
-        return "\n".join(entry["message"] for entry in said if entry["severity"] == "error")
+        diagnostics = (event["diagnosticEvent"] for event in self.events if "diagnosticEvent" in event)
+        return "\n".join(entry["message"] for entry in diagnostics if entry["severity"] == "error")
 
 
 @dataclass
@@ -78,7 +78,7 @@ class PulumiStack:
         self.folder.mkdir(parents=True, exist_ok=True)
         state = self.folder.parent / f"{self.folder.name}-pulumi"
         (state / "backend").mkdir(parents=True)
-        found = programs.ensure(["pulumi", "helm"])
+        program_paths = programs.ensure(["pulumi", "helm"])
         own = plugin.install(state / "bin", state / "home")
         clean = {name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")}
         clean |= {
@@ -93,7 +93,9 @@ class PulumiStack:
         }
         first = [own.pop("PATH").split(os.pathsep)[0]] if "PATH" in own else []
         clean |= own
-        clean["PATH"] = os.pathsep.join([*first, str(Path(found["helm"]).parent), environment.search_path(found)])
+        clean["PATH"] = os.pathsep.join(
+            [*first, str(Path(program_paths["helm"]).parent), environment.search_path(program_paths)]
+        )
         self.environment = clean | self.environment
         self._state = state
 
@@ -168,13 +170,13 @@ class PulumiStack:
 
     def outputs(self) -> dict[str, Any]:
         """Outputs of the program, secrets in plain text."""
-        found: dict[str, Any] = json.loads(self.run("stack", "output", "--json", "--show-secrets", "--stack", NAME))
-        return found
+        outputs: dict[str, Any] = json.loads(self.run("stack", "output", "--json", "--show-secrets", "--stack", NAME))
+        return outputs
 
     def export(self) -> dict[str, Any]:
         """Return the state as the engine keeps it, secrets encrypted."""
-        found: dict[str, Any] = json.loads(self.run("stack", "export", "--stack", NAME))
-        return found
+        state: dict[str, Any] = json.loads(self.run("stack", "export", "--stack", NAME))
+        return state
 
     def load(self, state: dict[str, Any]) -> None:
         """Replace the state."""
@@ -184,8 +186,8 @@ class PulumiStack:
 
     def resources(self) -> list[dict[str, Any]]:
         """Return the resources in the state."""
-        found: list[dict[str, Any]] = self.export()["deployment"].get("resources") or []
-        return found
+        resources: list[dict[str, Any]] = self.export()["deployment"].get("resources") or []
+        return resources
 
     def kinds(self) -> Counter[str]:
         """How many resources of which type are in the state."""

@@ -154,8 +154,8 @@ def outputs(smoke: Session) -> StackOutputs:
 @pytest.fixture(scope="session")
 def clients(smoke: Session) -> Iterator[Clients]:
     """The harness's clients. They retry transport failures, 429 and 5xx; nothing else in these tests does."""
-    with Clients(smoke.outputs) as made:
-        yield made
+    with Clients(smoke.outputs) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

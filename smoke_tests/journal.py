@@ -89,8 +89,8 @@ class Stack:
             case "namespace":
                 return _found(lambda: clients.sdk.namespaces.retrieve(made.name))
             case "experiment":
-                found = self.mlflow().get_experiment_by_name(made.name)
-                return found is not None and found.lifecycle_stage == "active"
+                experiment = self.mlflow().get_experiment_by_name(made.name)
+                return experiment is not None and experiment.lifecycle_stage == "active"
 
     def remove(self, made: Made) -> None:
         """Remove it; fine if it has gone."""
@@ -114,19 +114,19 @@ class Stack:
                 _unless_ended(lambda: _call(lambda: clients.sdk.namespaces.delete(made.name)))
                 _delete_store_namespace(clients.outputs.data_store_url, made.name)
             case "experiment":
-                found = self.mlflow().get_experiment_by_name(made.name)
-                if found is not None and found.lifecycle_stage == "active":
-                    self.mlflow().delete_experiment(found.experiment_id)
+                experiment = self.mlflow().get_experiment_by_name(made.name)
+                if experiment is not None and experiment.lifecycle_stage == "active":
+                    self.mlflow().delete_experiment(experiment.experiment_id)
 
     def in_namespace(self, namespace: str) -> list[Made]:
         """List what the Entity Store has there, however it came to be: a look that does not rely on the journal."""
         sdk = self.clients.sdk
         rows: list[Made] = []
-        for kind, found in (
+        for kind, names in (
             ("dataset", _call(lambda: list(sdk.datasets.list(filter={"namespace": namespace}, page_size=100)))),
             ("model", _call(lambda: list(sdk.models.list(filter={"namespace": namespace}, page_size=100)))),
         ):
-            rows += [Made(kind, f"{row.namespace}/{row.name}") for row in found]  # type: ignore[arg-type]
+            rows += [Made(kind, f"{row.namespace}/{row.name}") for row in names]  # type: ignore[arg-type]
         return rows
 
 

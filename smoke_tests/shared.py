@@ -50,10 +50,10 @@ class Shared:
                 except NemostackError as error:
                     value = {"error": str(error)}
                 record.write_text(json.dumps(value), encoding="utf-8")
-            found = json.loads(record.read_text(encoding="utf-8"))
-        if "error" in found:
-            raise NemostackError(f"{name}, which this test needs, could not be made: {found['error']}")
-        return found["value"]
+            recorded = json.loads(record.read_text(encoding="utf-8"))
+        if "error" in recorded:
+            raise NemostackError(f"{name}, which this test needs, could not be made: {recorded['error']}")
+        return recorded["value"]
 
     def dataset(self) -> str:
         """`namespace/name` of a small dataset that is uploaded and registered."""

@@ -27,8 +27,8 @@ def test_namespace_project_and_dataset_round_trip(clients: Clients, name: str, m
     assert sdk.namespaces.retrieve(space).id == space
     made("dataset", f"{space}/papers")
     sdk.datasets.create(name="papers", namespace=space, files_url=f"hf://datasets/{space}/papers", description="one")
-    found = sdk.datasets.retrieve("papers", namespace=space)
-    assert (found.name, found.namespace, found.description) == ("papers", space, "one")
+    dataset = sdk.datasets.retrieve("papers", namespace=space)
+    assert (dataset.name, dataset.namespace, dataset.description) == ("papers", space, "one")
     sdk.datasets.update("papers", namespace=space, description="two")
     assert sdk.datasets.retrieve("papers", namespace=space).description == "two"
     assert [d.name for d in sdk.datasets.list(filter={"namespace": space})] == ["papers"]
@@ -72,6 +72,6 @@ def test_dataset_upload(
     shared.upload(repo, files, made)
     assert set(files) <= set(clients.data_store.files(repo))
     assert clients.data_store.read(repo, "training/train.jsonl") == files["training/train.jsonl"]
-    found = clients.sdk.datasets.retrieve(name, namespace=smoke.namespace)
-    assert found.files_url == f"hf://datasets/{repo}"
+    dataset = clients.sdk.datasets.retrieve(name, namespace=smoke.namespace)
+    assert dataset.files_url == f"hf://datasets/{repo}"
     assert any(entry.name == repo for entry in stack.in_namespace(smoke.namespace))

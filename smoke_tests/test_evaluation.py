@@ -24,10 +24,10 @@ def _test_url(repo: str) -> str:
 
 
 def _samples(clients: Clients, job: EvaluationJob) -> list[Sample]:
-    found = clients.evaluator.samples(job.id, approach.TASK)
-    if found is None:
+    samples = clients.evaluator.samples(job.id, approach.TASK)
+    if samples is None:
         pytest.skip("this Evaluator hands out no samples: nothing to recompute scores from")
-    return found
+    return samples
 
 
 def _words(text: str) -> list[str]:

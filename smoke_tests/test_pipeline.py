@@ -78,20 +78,20 @@ def nemostack_run(smoke: Session, made: Callable[[Kind, str], str], tmp_path: Pa
 
 def made_by(runs: Path) -> list[tuple[Kind, str]]:
     """What the runs in this folder have made on the stack, be it gone or not."""
-    found: list[tuple[Kind, str]] = []
+    entries: list[tuple[Kind, str]] = []
     for run in runs.glob("*"):
         notes = {file.stem: json.loads(file.read_text())["notes"] for file in (run / "stages").glob("*.json")}
         repo = notes.get("dataset", {}).get("repo")
         if repo is not None:
-            found += [("dataset-repo", repo), ("dataset", repo)]
+            entries += [("dataset-repo", repo), ("dataset", repo)]
         for stage, noted in notes.items():
             for job in noted.get("jobs", []):
                 if stage == "customization":
                     adapter = adapter_name(repo)
-                    found += [("model-repo", adapter), ("model", f"{adapter}@{job}"), ("customization", job)]
+                    entries += [("model-repo", adapter), ("model", f"{adapter}@{job}"), ("customization", job)]
                 else:
-                    found.append(("evaluation", job))
-    return found
+                    entries.append(("evaluation", job))
+    return entries
 
 
 @pytest.mark.services("customizer", "evaluator", "nim", "mlflow")

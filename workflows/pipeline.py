@@ -41,8 +41,8 @@ def _load_test(context: Context) -> load_test.LoadTested:
 
 
 def _cleaned_up(cleaned: Cleaned) -> str:
-    said = f"{len(cleaned.removed)} thing(s) removed"
-    return f"{said}, adapter {', '.join(cleaned.kept)} kept: NIM goes on serving it" if cleaned.kept else said
+    summary = f"{len(cleaned.removed)} thing(s) removed"
+    return f"{summary}, adapter {', '.join(cleaned.kept)} kept: NIM goes on serving it" if cleaned.kept else summary
 
 
 _LOAD_TEST = Stage(

@@ -19,7 +19,7 @@ def outputs(
     config: ClusterStackConfig, secrets: Collection[str], kubeconfig: str | None, context: str | None
 ) -> StackOutputs:
     """Return the outputs. `secrets`: names of the secret settings; `kubeconfig`, `context`: of an adopted cluster."""
-    there = services(config)
+    address_of = services(config)
     targets = config.customizer.targets if config.services.customizer else ()
     tuned = next((target for target in targets if target.base_model == config.nims[0].model), None)
     kubectl = ["kubectl", *(["--kubeconfig", kubeconfig] if kubeconfig else [])]
@@ -34,7 +34,7 @@ def outputs(
         customization_config=tuned.templates[0].name if tuned else "",
         log_commands={
             key: [*kubectl, "logs", "-n", namespace, f"service/{service}", "--all-containers", f"--tail={LOG_LINES}"]
-            for key, (namespace, service, _) in there.items()
+            for key, (namespace, service, _) in address_of.items()
         },
         cluster=ClusterOutputs(
             kubeconfig=kubeconfig,
@@ -46,7 +46,7 @@ def outputs(
                 for nim in config.nims
                 if nim.cache.existing_claim
             ],
-            services={key: f"{namespace}/{service}:{port}" for key, (namespace, service, port) in there.items()},
+            services={key: f"{namespace}/{service}:{port}" for key, (namespace, service, port) in address_of.items()},
             prefixes={prefix: s.key for s in addresses.services(config) for prefix in s.prefixes},
             secrets=expected_secrets(config, secrets),
             nims={nim.name: addresses.namespace(config, nim) for nim in config.nims},
@@ -56,26 +56,30 @@ def outputs(
 
 def services(config: ClusterStackConfig) -> dict[str, tuple[str, str, int]]:
     """Service -> namespace, Service, port. `nim` is what nim_url leads to."""
-    found = {s.key: (addresses.namespace(config, s), s.name, s.port) for s in addresses.services(config)}
+    address_of = {s.key: (addresses.namespace(config, s), s.name, s.port) for s in addresses.services(config)}
     first = config.nims[0]
-    found["nim"] = found.get(names.NIM_PROXY.key, (addresses.namespace(config, first), first.name, names.NIM_PORT))
-    found |= {
+    address_of["nim"] = address_of.get(
+        names.NIM_PROXY.key, (addresses.namespace(config, first), first.name, names.NIM_PORT)
+    )
+    address_of |= {
         f"nim-{nim.name}": (addresses.namespace(config, nim), nim.name, names.NIM_PORT) for nim in config.nims[1:]
     }
     if config.mlflow.mode == "install":
-        found["mlflow"] = (names.MLFLOW_NAMESPACE, names.MLFLOW_SERVICE, names.MLFLOW_PORT)
-    return found
+        address_of["mlflow"] = (names.MLFLOW_NAMESPACE, names.MLFLOW_SERVICE, names.MLFLOW_PORT)
+    return address_of
 
 
 def expected_secrets(config: ClusterStackConfig, secrets: Collection[str]) -> dict[str, list[str]]:
     """Namespace -> Secrets that must be there, whether we make them or the user did."""
-    found = {where: list(wanted) for where, wanted in required(config, credential_names(config, secrets)).items()}
+    secrets_of = {
+        where: list(secret_names) for where, secret_names in required(config, credential_names(config, secrets)).items()
+    }
     for database in endpoints.databases(config).values():
         for where in endpoints.readers(config, database):
-            found.setdefault(where, []).append(database.secret)
+            secrets_of.setdefault(where, []).append(database.secret)
     if (bucket := endpoints.bucket(config)) and bucket.secret:
         for where in identities.key_holders(config):
-            found.setdefault(where, []).append(bucket.secret)
+            secrets_of.setdefault(where, []).append(bucket.secret)
     if (hosted := config.guardrails.nvidia_api_secret) and config.services.guardrails:
-        found.setdefault(addresses.namespace(config, names.GUARDRAILS), []).append(hosted)
-    return {where: sorted(set(wanted)) for where, wanted in found.items()}
+        secrets_of.setdefault(addresses.namespace(config, names.GUARDRAILS), []).append(hosted)
+    return {where: sorted(set(secret_names)) for where, secret_names in secrets_of.items()}

@@ -50,8 +50,8 @@ class ClusterStack(pulumi.ComponentResource):
         namespaces = Namespaces("namespaces", NamespacesArgs(config=config, secrets=secrets), inside)
         NetworkPolicies("policies", NetworkPoliciesArgs(config=config, namespaces=namespaces.of), inside)
         # NIMs wait for their own namespace only: there may be hundreds
-        there = [made for where in shared(config, namespaces.of) for made in namespaces.inside[where]]
-        after = [*cluster.ready, *there]
+        shared_objects = [created for where in shared(config, namespaces.of) for created in namespaces.inside[where]]
+        after = [*cluster.ready, *shared_objects]
         prometheus = Prometheus(
             "prometheus",
             PrometheusArgs(config=config, charts=charts, storage_class=cluster.storage_class, after=after),
@@ -112,9 +112,9 @@ class ClusterStack(pulumi.ComponentResource):
         Routes("routes", RoutesArgs(config=config, charts=charts, namespaces=namespaces.of, after=first), inside)
         Monitoring("monitoring", MonitoringArgs(config=config, after=after), inside)
 
-        found = outputs(config, secrets, cluster.kubeconfig_path, cluster.context)
-        self.exports = found.model_dump() | {"kubeconfig": cluster.kubeconfig}
-        self.register_outputs({"nemo_url": found.nemo_url})
+        stack_outputs = outputs(config, secrets, cluster.kubeconfig_path, cluster.context)
+        self.exports = stack_outputs.model_dump() | {"kubeconfig": cluster.kubeconfig}
+        self.register_outputs({"nemo_url": stack_outputs.nemo_url})
 
 
 def shared(config: ClusterStackConfig, namespaces: Collection[str]) -> list[str]:

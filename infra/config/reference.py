@@ -156,8 +156,10 @@ def escape(text: str) -> str:
 
 def schema() -> dict[str, Any]:
     """Build the JSON schema of a stack file."""
-    _, found = models_json_schema([(model, "validation") for model in TARGETS.values()], ref_template="#/$defs/{model}")
-    definitions: dict[str, Any] = found["$defs"]
+    _, schemas = models_json_schema(
+        [(model, "validation") for model in TARGETS.values()], ref_template="#/$defs/{model}"
+    )
+    definitions: dict[str, Any] = schemas["$defs"]
     secure = {"type": "object", "properties": {"secure": {"type": "string"}}, "required": ["secure"]}
     secrets = {f"{PROJECT}:{key}": secure | {"description": text} for key, text in SECRET_KEYS.items()}
     cases = []

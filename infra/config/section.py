@@ -45,7 +45,7 @@ def section_in(annotation: Any) -> type[BaseModel] | None:
     """The section that a field's type holds."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for part in get_args(annotation) if (found := section_in(part))), None)
+    return next((section for part in get_args(annotation) if (section := section_in(part))), None)
 
 
 def is_list(annotation: Any) -> bool:

@@ -14,18 +14,22 @@ ON_BY_DEFAULT = ("meta/llama-3.2-1b-instruct@2.0", "meta/llama-3.1-8b-instruct@2
 
 def customization(config: ClusterStackConfig, *, hugging_face: bool) -> dict[str, Any]:
     """Return the values `customizationTargets` and `customizationConfigTemplates`."""
-    said = config.customizer.targets
-    unwanted = set(ON_BY_DEFAULT) - {found.name for found in said}
+    targets_of_stack = config.customizer.targets
+    unwanted = set(ON_BY_DEFAULT) - {entry.name for entry in targets_of_stack}
     targets: dict[str, Any] = {name: {"enabled": False} for name in sorted(unwanted)}
     return {
         "customizationTargets": {
             "overrideExistingTargets": True,
-            "hfTargetDownload": {"enabled": hugging_face or any(found.model_uri.startswith("hf://") for found in said)},
-            "targets": targets | {found.name: target(found) for found in said},
+            "hfTargetDownload": {
+                "enabled": hugging_face or any(entry.model_uri.startswith("hf://") for entry in targets_of_stack)
+            },
+            "targets": targets | {entry.name: target(entry) for entry in targets_of_stack},
         },
         "customizationConfigTemplates": {
             "overrideExistingTemplates": True,
-            "templates": {found.name: template(owner, found) for owner in said for found in owner.templates},
+            "templates": {
+                entry.name: template(owner, entry) for owner in targets_of_stack for entry in owner.templates
+            },
         },
     }
 

@@ -42,7 +42,7 @@ def chart_values(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> 
     first want one more GPU. With ReadWriteOnce each replica gets a volume of its own.
     """
     scaled = nim.autoscaling
-    found: Values = {
+    values: Values = {
         "fullnameOverride": nim.name,
         "image": {"repository": nim.image, "tag": nim.tag},
         "imagePullSecrets": [{"name": around.credentials.pull}],
@@ -73,18 +73,18 @@ def chart_values(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> 
         "ingress": {"enabled": False},
     }
     if nim.lora and nim.lora.existing_claim:
-        found["extraVolumes"] = {ADAPTERS: {"persistentVolumeClaim": {"claimName": nim.lora.existing_claim}}}
-        found["extraVolumeMounts"] = {ADAPTERS: {"mountPath": nim.lora.peft_source}}
+        values["extraVolumes"] = {ADAPTERS: {"persistentVolumeClaim": {"claimName": nim.lora.existing_claim}}}
+        values["extraVolumeMounts"] = {ADAPTERS: {"mountPath": nim.lora.peft_source}}
     if scaled:
-        found["autoscaling"] = {
+        values["autoscaling"] = {
             "enabled": True,
             "minReplicas": scaled.min,
             "maxReplicas": scaled.max,
             "metrics": metrics(scaled),
         }
     else:
-        found["replicaCount"] = nim.replicas
-    return found
+        values["replicaCount"] = nim.replicas
+    return values
 
 
 def chart_volume(nim: Nim, around: Surroundings) -> Values:
@@ -117,14 +117,14 @@ def cache_spec(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> Va
         "pullSecret": around.credentials.pull,
         "authSecret": around.credentials.ngc,
     }
-    found: Values = {
+    values: Values = {
         "source": {"ngc": source | {"model": cached_profiles(nim)}},
         "storage": {"pvc": volume},
         "tolerations": tolerations(config),
     }
     if (selector := cache_node_selector(config, nim)) is not None:
-        found["nodeSelector"] = selector
-    return found
+        values["nodeSelector"] = selector
+    return values
 
 
 def cached_profiles(nim: Nim) -> Values:
@@ -136,12 +136,12 @@ def cached_profiles(nim: Nim) -> Values:
     """
     if nim.cache.profiles:
         return {"profiles": list(nim.cache.profiles)}
-    found: Values = {"tensorParallelism": str(nim.gpus)}
+    model: Values = {"tensorParallelism": str(nim.gpus)}
     if nim.lora:
-        found["lora"] = True
+        model["lora"] = True
     if nim.cache.engine:
-        found["engine"] = nim.cache.engine
-    return found
+        model["engine"] = nim.cache.engine
+    return model
 
 
 def cache_name(nim: Nim, spec: Values) -> str:
@@ -164,7 +164,7 @@ def service_spec(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> 
         "timeoutSeconds": 1,
         "failureThreshold": startup_failures(nim),
     }
-    found: Values = {
+    values: Values = {
         "image": {
             "repository": nim.image,
             "tag": nim.tag,
@@ -181,25 +181,25 @@ def service_spec(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> 
         "expose": {"service": {"type": "ClusterIP", "name": nim.name, "port": names.NIM_PORT, "labels": PROXY_LABELS}},
     }
     if selector := nim_selector(config, nim):
-        found["nodeSelector"] = selector
+        values["nodeSelector"] = selector
     if spread := affinity(nim):
-        found["affinity"] = spread
+        values["affinity"] = spread
     if scaled := nim.autoscaling:
         hpa = {"minReplicas": scaled.min, "maxReplicas": scaled.max, "metrics": metrics(scaled)}
-        found["scale"] = {"enabled": True, "hpa": hpa}
+        values["scale"] = {"enabled": True, "hpa": hpa}
     else:
-        found["replicas"] = nim.replicas
-    return found
+        values["replicas"] = nim.replicas
+    return values
 
 
 def environment(config: ClusterStackConfig, nim: Nim) -> list[dict[str, str]]:
     """Environment of the container; what the user says comes last and wins."""
-    found: dict[str, str] = {}
+    variables: dict[str, str] = {}
     if nim.lora:
-        found |= adapters(config, nim.lora)
+        variables |= adapters(config, nim.lora)
     if nim.relax_memory:
-        found["NIM_RELAX_MEM_CONSTRAINTS"] = "1"
-    return [{"name": key, "value": value} for key, value in (found | nim.env).items()]
+        variables["NIM_RELAX_MEM_CONSTRAINTS"] = "1"
+    return [{"name": key, "value": value} for key, value in (variables | nim.env).items()]
 
 
 def adapters(config: ClusterStackConfig, lora: NimLora) -> dict[str, str]:

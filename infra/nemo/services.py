@@ -62,7 +62,7 @@ class NemoServices(pulumi.ComponentResource):
         self.of, self._after = {}, list(args.after)
         for release in releases(args.config):
             secrets = [secret for service in release.services for secret in self._secrets(args.config, service)]
-            made = args.charts.release(
+            created = args.charts.release(
                 names.RELEASE,
                 NEMO,
                 namespace=release.namespace,
@@ -74,14 +74,14 @@ class NemoServices(pulumi.ComponentResource):
             )
             for service in release.services:
                 awaited = names.CORE not in release.services
-                self.of[service.key] = made if awaited else self._rollout(release.namespace, service, made, args)
+                self.of[service.key] = created if awaited else self._rollout(release.namespace, service, created, args)
         self.ready = list(dict.fromkeys(self.of.values()))
         self.register_outputs({"namespaces": sorted({release.namespace for release in releases(args.config)})})
 
     def _needed(self, release: UmbrellaRelease) -> list[pulumi.Resource]:
         """Releases that must run before this one."""
-        wanted = {key for service in release.services for key in NEEDS.get(service.key, ())}
-        return list(dict.fromkeys(self.of[key] for key in sorted(wanted) if key in self.of))
+        needs = {key for service in release.services for key in NEEDS.get(service.key, ())}
+        return list(dict.fromkeys(self.of[key] for key in sorted(needs) if key in self.of))
 
     def _rollout(
         self, namespace: str, service: Service, made: kubernetes.helm.v3.Release, args: NemoServicesArgs
@@ -111,26 +111,26 @@ class NemoServices(pulumi.ComponentResource):
     def _secrets(self, config: ClusterStackConfig, service: Service) -> list[pulumi.Resource]:
         """Secrets of a service with values that are generated."""
         bundled = config.postgres.kind == "bundled" and service.key in endpoints.WITH_DATABASE
-        found: list[pulumi.Resource] = []
+        created: list[pulumi.Resource] = []
         if service is names.DATA_STORE:
             password = self._password("data-store-admin")
-            found.append(
+            created.append(
                 self._secret(config, service, names.DATA_STORE_ADMIN_SECRET, {"username": ADMIN, "password": password})
             )
             # 32 bytes in base64 without padding, which is what 43 letters and digits are too
             lfs = {names.LFS_KEY: self._password("data-store-lfs", length=43)}
-            found.append(self._secret(config, service, names.LFS_SECRET, lfs))
+            created.append(self._secret(config, service, names.LFS_SECRET, lfs))
         if service is names.CUSTOMIZER:
             wandb = {names.WANDB_KEY: self._password("customizer-wandb", length=32)}  # exactly 32
-            found.append(self._secret(config, service, names.WANDB_SECRET, wandb))
+            created.append(self._secret(config, service, names.WANDB_SECRET, wandb))
         if bundled:
             secret = bundled_secret(service)
             keys = {
                 endpoints.PASSWORD_KEY: self._password(secret),
                 "postgres-password": self._password(f"{secret}-admin"),
             }
-            found.append(self._secret(config, service, secret, keys))
-        return found
+            created.append(self._secret(config, service, secret, keys))
+        return created
 
     def _password(self, name: str, length: int = 32) -> pulumi.Output[str]:
         return GeneratedPassword(name, length=length, opts=pulumi.ResourceOptions(parent=self)).value

@@ -95,13 +95,13 @@ def releases(config: ClusterStackConfig) -> tuple[UmbrellaRelease, ...]:
     grouped: dict[str, list[Service]] = {}
     for service in addresses.services(config):
         grouped.setdefault(addresses.namespace(config, service), []).append(service)
-    return tuple(UmbrellaRelease(namespace=space, services=tuple(found)) for space, found in grouped.items())
+    return tuple(UmbrellaRelease(namespace=space, services=tuple(members)) for space, members in grouped.items())
 
 
 def values(config: ClusterStackConfig, release: UmbrellaRelease, around: Surroundings) -> Values:
     """Return the values of one release."""
     secrets = around.credentials
-    found: Values = {
+    chart_values: Values = {
         "tags": dict.fromkeys(TAGS, False),  # conditions decide alone
         "existingSecret": secrets.ngc,
         "existingImagePullSecret": secrets.pull,
@@ -112,15 +112,19 @@ def values(config: ClusterStackConfig, release: UmbrellaRelease, around: Surroun
         **{alias: {"enabled": False} for alias in ALIASES},
     }
     for service in release.services:
-        found[service.alias] = {"enabled": True, **SERVICES[service.key](config, around), **database(config, service)}
+        chart_values[service.alias] = {
+            "enabled": True,
+            **SERVICES[service.key](config, around),
+            **database(config, service),
+        }
         if service is names.CUSTOMIZER:
             # it starts the Customizer's training jobs, which are in this namespace
-            found["nemo-operator"] = nemo_operator()
+            chart_values["nemo-operator"] = nemo_operator()
     mine = {service.alias for service in release.services}
     for path, url in wiring(config).items():
         if path.split(".")[0] in mine:
-            put(found, path, url)
-    return found
+            put(chart_values, path, url)
+    return chart_values
 
 
 def nemo_operator() -> Values:
@@ -145,24 +149,24 @@ def database(config: ClusterStackConfig, service: Service) -> Values:
     """Where a service's database is. The password is in a Secret; the chart's default passwords are never in use."""
     if service.key not in endpoints.WITH_DATABASE:
         return {}
-    found = endpoints.databases(config).get(service.key)
-    if found is None:
+    database = endpoints.databases(config).get(service.key)
+    if database is None:
         auth: Values = {"existingSecret": bundled_secret(service), "password": ""}
         if service is names.DATA_STORE:  # its templates read both places
             return {"postgresql": {"auth": auth, "global": {"postgresql": {"auth": auth}}}}
         return {"postgresql": {"auth": auth}}
     external = {
-        "host": found.host,
-        "port": found.port,
-        "user": found.user,
-        "database": found.name,
-        "existingSecret": found.secret,
+        "host": database.host,
+        "port": database.port,
+        "user": database.user,
+        "database": database.name,
+        "existingSecret": database.secret,
         "existingSecretPasswordKey": endpoints.PASSWORD_KEY,
     }
     if service is names.DATA_STORE:
-        external["sslMode"] = found.ssl_mode
-    elif found.uri_key:
-        external["uriSecret"] = {"name": found.secret, "key": found.uri_key}
+        external["sslMode"] = database.ssl_mode
+    elif database.uri_key:
+        external["uriSecret"] = {"name": database.secret, "key": database.uri_key}
     return {"postgresql": {"enabled": False}, "externalDatabase": external}
 
 
@@ -173,14 +177,14 @@ def bundled_secret(service: Service) -> str:
 
 def driver_env(config: ClusterStackConfig, service: Service) -> dict[str, str]:
     """Environment that makes libpq use TLS as said. That every service's driver follows it is UNVERIFIED."""
-    found = endpoints.databases(config).get(service.key)
-    return found.tls_environment if found else {}
+    database = endpoints.databases(config).get(service.key)
+    return database.tls_environment if database else {}
 
 
 def data_store(config: ClusterStackConfig, around: Surroundings) -> Values:
     """Values of the Data Store."""
     watched = config.observability.prometheus != "skip"
-    found: Values = {
+    chart_values: Values = {
         "resources": MEDIUM,
         "persistence": {"storageClass": around.storage_class} if around.storage_class else {},
         "admin": {"existingSecret": names.DATA_STORE_ADMIN_SECRET, "password": ""},  # the default is public
@@ -190,16 +194,16 @@ def data_store(config: ClusterStackConfig, around: Surroundings) -> Values:
         "serveDirect": False,
     }
     if watched:
-        found["metrics"] = {
+        chart_values["metrics"] = {
             "enabled": True,
             "serviceMonitor": {"enabled": True, "additionalLabels": {"release": config.observability.release_label}},
         }
-        found["env"] = {"GITEA__metrics__ENABLED": "true"}
+        chart_values["env"] = {"GITEA__metrics__ENABLED": "true"}
     bucket = endpoints.bucket(config)
     if bucket is not None and bucket.s3:
         endpoint = bucket.endpoint or f"https://s3.{bucket.region}.amazonaws.com"
         scheme, _, host = endpoint.rstrip("/").rpartition("://")
-        found["objectStore"] = {
+        chart_values["objectStore"] = {
             "enabled": True,
             "endpoint": host,
             "ssl": scheme != "http",
@@ -210,7 +214,7 @@ def data_store(config: ClusterStackConfig, around: Surroundings) -> Values:
             "existingSecretAccessKey": endpoints.ACCESS_KEY,
             "existingSecretAccessSecret": endpoints.SECRET_KEY,
         }
-    return found
+    return chart_values
 
 
 def entity_store(config: ClusterStackConfig, _: Surroundings) -> Values:
@@ -224,23 +228,23 @@ def entity_store(config: ClusterStackConfig, _: Surroundings) -> Values:
 
 def customizer(config: ClusterStackConfig, around: Surroundings) -> Values:
     """Values of the Customizer. Its chart has none for requests: the namespace's LimitRange gives them."""
-    said, secrets = config.customizer, around.credentials
-    found: Values = {
+    customizer, secrets = config.customizer, around.credentials
+    chart_values: Values = {
         "ngcAPISecret": secrets.ngc,
         "ngcAPISecretKey": names.NGC_KEY,
         "nemoDataStoreTools": {"imagePullSecret": secrets.pull},
         "env": {
-            "MAX_PENDING_JOB_MINUTES": str(said.max_pending_minutes),
+            "MAX_PENDING_JOB_MINUTES": str(customizer.max_pending_minutes),
             **driver_env(config, names.CUSTOMIZER),
         },
         "opentelemetry-collector": {"enabled": False},  # which the chart would start, to no purpose
         "wandb": {"secretValue": "", "existingSecret": names.WANDB_SECRET, "existingSecretKey": names.WANDB_KEY},
         # before it answers it asks NGC for the files of each target, which is said to take up to nine minutes
-        "livenessProbe": {"failureThreshold": 60 * max(1, len(said.targets))},
+        "livenessProbe": {"failureThreshold": 60 * max(1, len(customizer.targets))},
         # the download job writes base models, training pods on other nodes read them
         "modelsStorage": {
             "enabled": True,
-            "size": said.models_size,
+            "size": customizer.models_size,
             "accessModes": [around.shared_mode],
             "storageClassName": around.shared_class,
         },
@@ -250,7 +254,7 @@ def customizer(config: ClusterStackConfig, around: Surroundings) -> Values:
             "nodeSelectors": training_selector(config),
             "training": {
                 "pvc": {
-                    "size": said.job_size,
+                    "size": customizer.job_size,
                     "volumeAccessMode": around.shared_mode,
                     "storageClass": around.shared_class,
                 }
@@ -259,8 +263,8 @@ def customizer(config: ClusterStackConfig, around: Surroundings) -> Values:
         **customization(config, hugging_face=secrets.hf is not None),
     }
     if secrets.hf:
-        found |= {"hfAPISecret": secrets.hf, "hfAPISecretKey": names.HF_KEY}
-    return found
+        chart_values |= {"hfAPISecret": secrets.hf, "hfAPISecretKey": names.HF_KEY}
+    return chart_values
 
 
 def evaluator(config: ClusterStackConfig, _: Surroundings) -> Values:
@@ -314,29 +318,29 @@ def core(config: ClusterStackConfig, around: Surroundings) -> Values:
 
 def entity_database(config: ClusterStackConfig) -> Values:
     """Return where the jobs service finds the Entity Store's database; the Secret must be in its namespace too."""
-    found = endpoints.databases(config).get("entity_store")
-    if found is None:  # bundled, in the same release
+    database = endpoints.databases(config).get("entity_store")
+    if database is None:  # bundled, in the same release
         secret = {"name": bundled_secret(names.ENTITY_STORE), "key": endpoints.PASSWORD_KEY}
         return {"password": "", "passwordExistingSecret": secret}
     return {
-        "host": found.host,
-        "port": found.port,
-        "user": found.user,
-        "name": found.name,
+        "host": database.host,
+        "port": database.port,
+        "user": database.user,
+        "name": database.name,
         "password": "",
-        "passwordExistingSecret": {"name": found.secret, "key": endpoints.PASSWORD_KEY},
+        "passwordExistingSecret": {"name": database.secret, "key": endpoints.PASSWORD_KEY},
     }
 
 
 def guardrails(config: ClusterStackConfig, _: Surroundings) -> Values:
-    found: Values = {
+    chart_values: Values = {
         "resources": LARGE,
         "serviceAccount": {"automount": False},
         "env": driver_env(config, names.GUARDRAILS),
     }
     if secret := config.guardrails.nvidia_api_secret:
-        found["guardrails"] = {"nvcfAPIKeySecretName": secret}
-    return found
+        chart_values["guardrails"] = {"nvcfAPIKeySecretName": secret}
+    return chart_values
 
 
 def deployment_management(_: ClusterStackConfig, around: Surroundings) -> Values:

@@ -25,11 +25,11 @@ class CredentialNames:
 
 def credential_names(config: ClusterStackConfig, secrets: Collection[str]) -> CredentialNames:
     """Return the names in use. `secrets`: names of the secret settings that have a value."""
-    said = config.credentials
+    credentials = config.credentials
     return CredentialNames(
-        ngc=said.ngc_secret or names.NGC_SECRET,
-        pull=said.image_pull_secret or names.PULL_SECRET,
-        hf=said.hf_secret or (names.HF_SECRET if "hf_token" in secrets else None),
+        ngc=credentials.ngc_secret or names.NGC_SECRET,
+        pull=credentials.image_pull_secret or names.PULL_SECRET,
+        hf=credentials.hf_secret or (names.HF_SECRET if "hf_token" in secrets else None),
     )
 
 

@@ -102,15 +102,15 @@ def database(config: ClusterStackConfig, service: str, default: str, namespace: 
             secret=f"{default}-postgres",
             ssl_mode="require",
         )
-    said: ExternalDatabase = getattr(external.databases, service)
+    external_database: ExternalDatabase = getattr(external.databases, service)
     return Database(
         service=service,
         namespace=namespace,
         host=external.host,
         port=external.port,
-        name=said.name or default,
-        user=said.user or default,
-        secret=said.secret or f"{default}-postgres",
+        name=external_database.name or default,
+        user=external_database.user or default,
+        secret=external_database.secret or f"{default}-postgres",
         ssl_mode=external.ssl_mode,
         uri_key=external.uri_key,
     )
@@ -125,25 +125,25 @@ def readers(config: ClusterStackConfig, database: Database) -> tuple[str, ...]:
 
 def bucket_readers(config: ClusterStackConfig) -> tuple[str, ...]:
     """Namespaces that need the Secret of the bucket: Data Store's and MLflow's."""
-    found = [addresses.namespace(config, names.DATA_STORE)] if config.services.data_store else []
-    found += [names.MLFLOW_NAMESPACE] if config.mlflow.mode == "install" else []
-    return tuple(dict.fromkeys(found))
+    namespaces = [addresses.namespace(config, names.DATA_STORE)] if config.services.data_store else []
+    namespaces += [names.MLFLOW_NAMESPACE] if config.mlflow.mode == "install" else []
+    return tuple(dict.fromkeys(namespaces))
 
 
 def bucket(config: ClusterStackConfig) -> Bucket | None:
     """Return the bucket of the stack, None where volumes do."""
-    said = config.object_store
+    object_store = config.object_store
     endpoints = {
         "in-cluster": f"http://{IN_CLUSTER}:{names.OBJECT_STORE_PORT}",
         "gcs": "https://storage.googleapis.com",
     }
-    if said.kind == "none":
+    if object_store.kind == "none":
         return None
     return Bucket(
-        kind=said.kind,
-        name=said.bucket,
-        endpoint=said.endpoint or endpoints.get(said.kind),
-        region=said.region,
-        account=said.account,
-        secret=None if said.kind == "azure" else said.secret or names.OBJECT_STORE_SECRET,
+        kind=object_store.kind,
+        name=object_store.bucket,
+        endpoint=object_store.endpoint or endpoints.get(object_store.kind),
+        region=object_store.region,
+        account=object_store.account,
+        secret=None if object_store.kind == "azure" else object_store.secret or names.OBJECT_STORE_SECRET,
     )

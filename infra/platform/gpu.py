@@ -46,11 +46,14 @@ def plugin_entries(config: ClusterStackConfig) -> dict[str, str]:
 
 def entry(pool: GpuPool) -> str:
     """Configuration of the device plugin on one pool's nodes."""
-    said: dict[str, Any] = {"version": "v1", "flags": {"migStrategy": pool.mig.strategy if pool.mig else "none"}}
+    plugin_config: dict[str, Any] = {
+        "version": "v1",
+        "flags": {"migStrategy": pool.mig.strategy if pool.mig else "none"},
+    }
     if pool.time_slicing:
         shared = {"name": GPU_RESOURCE, "replicas": pool.time_slicing.replicas}
-        said["sharing"] = {"timeSlicing": {"resources": [shared]}}
-    return json.dumps(said)
+        plugin_config["sharing"] = {"timeSlicing": {"resources": [shared]}}
+    return json.dumps(plugin_config)
 
 
 def device_plugin_values(config: ClusterStackConfig) -> dict[str, Any]:

@@ -84,8 +84,8 @@ class ChartStore:
 
 def revision(status: Any) -> str:
     """Number of a release's revision, as text."""
-    found = status.get("revision") if isinstance(status, dict) else getattr(status, "revision", None)
-    return str(found or 0)
+    revision = status.get("revision") if isinstance(status, dict) else getattr(status, "revision", None)
+    return str(revision or 0)
 
 
 def check_version(unpacked: Path, chart: Chart, version: str) -> None:

@@ -101,8 +101,8 @@ def download(manifest: Manifest) -> bytes:
             content: bytes = answer.read()
     except OSError as error:
         raise pulumi.RunError(f"{manifest.url} cannot be downloaded: {error}: {remedy}") from None
-    if (found := digest(content)) != manifest.sha256:
-        raise pulumi.RunError(f"{manifest.url} has changed: sha256 {found} instead of {manifest.sha256}: {remedy}")
+    if (actual := digest(content)) != manifest.sha256:
+        raise pulumi.RunError(f"{manifest.url} has changed: sha256 {actual} instead of {manifest.sha256}: {remedy}")
     return content
 
 
@@ -111,10 +111,10 @@ def definitions(content: bytes) -> list[dict[str, Any]]:
 
     Descriptions are two thirds of their size, and Pulumi writes its state at every step.
     """
-    found = [document for document in yaml.load_all(content, Loader=LOADER) if document]
+    documents = [document for document in yaml.load_all(content, Loader=LOADER) if document]
     return [
         without_descriptions({"metadata": document["metadata"], "spec": document["spec"]})
-        for document in found
+        for document in documents
         if document["kind"] == "CustomResourceDefinition"
     ]
 

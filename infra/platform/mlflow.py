@@ -226,13 +226,13 @@ def artifacts(config: ClusterStackConfig, annotations: Mapping[str, Any]) -> dic
 def environment(config: ClusterStackConfig, annotations: Mapping[str, Any]) -> dict[str, str]:
     """Environment of the server: how to speak to Postgres and the bucket."""
     database, bucket = endpoints.databases(config).get("mlflow"), endpoints.bucket(config)
-    found: dict[str, str] = {}
+    variables: dict[str, str] = {}
     if database is not None:
-        found |= database.tls_environment
+        variables |= database.tls_environment
     if bucket is None or bucket.kind == "azure" or (bucket.kind == "gcs" and annotations):
-        return found
+        return variables
     if bucket.region or bucket.kind == "in-cluster":
-        found["AWS_DEFAULT_REGION"] = bucket.region or "us-east-1"
+        variables["AWS_DEFAULT_REGION"] = bucket.region or "us-east-1"
     if bucket.endpoint:
-        found |= {"MLFLOW_S3_ENDPOINT_URL": bucket.endpoint, **WHEN_REQUIRED}
-    return found
+        variables |= {"MLFLOW_S3_ENDPOINT_URL": bucket.endpoint, **WHEN_REQUIRED}
+    return variables

@@ -20,7 +20,7 @@ from infra.config.clusters import CloudCluster
 from infra.config.stack import ClusterStackConfig
 from infra.platform.helm import ChartStore
 from infra.platform.passwords import GeneratedPassword
-from infra.platform.routing.gateway import Object, made
+from infra.platform.routing.gateway import Object, build_object
 from infra.versions import PROMETHEUS
 
 API = "monitoring.coreos.com/v1"
@@ -53,22 +53,22 @@ class Prometheus(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: PrometheusArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("nemostack:platform:Prometheus", name, None, opts)
-        said = args.config.observability
+        observability = args.config.observability
         self.ready, below = [], pulumi.ResourceOptions(parent=self)
-        if said.prometheus == "adopt":
+        if observability.prometheus == "adopt":
             get = kubernetes.apiextensions.v1.CustomResourceDefinition.get
             self.ready = [get("observability.prometheus.adopt", TELLING_KIND, below)]
-        if said.prometheus == "install":
+        if observability.prometheus == "install":
             login = kubernetes.core.v1.Secret(
                 ADMIN_SECRET,
-                metadata={"name": ADMIN_SECRET, "namespace": said.namespace},
+                metadata={"name": ADMIN_SECRET, "namespace": observability.namespace},
                 string_data={"admin-user": ADMIN, "admin-password": GeneratedPassword("grafana", opts=below).value},
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[*args.after]),
             )
             release = args.charts.release(
-                said.release_label,
+                observability.release_label,
                 PROMETHEUS,
-                namespace=said.namespace,
+                namespace=observability.namespace,
                 values=prometheus_values(args.config, args.storage_class),
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[*args.after, login]),
             )
@@ -89,20 +89,20 @@ class Monitoring(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: MonitoringArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("nemostack:platform:Monitoring", name, None, opts)
-        said, below = args.config.observability, pulumi.ResourceOptions(parent=self, depends_on=[*args.after])
+        observability, below = args.config.observability, pulumi.ResourceOptions(parent=self, depends_on=[*args.after])
         for monitor in monitors(args.config):
             kubernetes.apiextensions.CustomResource(
-                f"{said.namespace}/{monitor['metadata']['name']}",
+                f"{observability.namespace}/{monitor['metadata']['name']}",
                 api_version=monitor["apiVersion"],
                 kind=monitor["kind"],
                 metadata=monitor["metadata"],
                 spec=monitor["spec"],
                 opts=below,
             )
-        if said.dashboard and said.prometheus != "skip":
+        if observability.dashboard and observability.prometheus != "skip":
             kubernetes.core.v1.ConfigMap(
                 DASHBOARD,
-                metadata={"name": DASHBOARD, "namespace": said.namespace, "labels": SIDECAR_LABEL},
+                metadata={"name": DASHBOARD, "namespace": observability.namespace, "labels": SIDECAR_LABEL},
                 data={f"{DASHBOARD}.json": dashboard()},
                 opts=below,
             )
@@ -118,23 +118,23 @@ def monitors(config: ClusterStackConfig) -> list[Object]:
     """PodMonitors of NIMs, databases and gateway proxies, and a ServiceMonitor of the NIM proxy."""
     if config.observability.prometheus == "skip":
         return []
-    found = [nims(config)]
+    monitors = [nims(config)]
     if config.services.nim_proxy:
         # the chart's own carries a fixed label, by which only a Prometheus called `prometheus` would find it
         labels = {"app.kubernetes.io/instance": names.RELEASE}
         spec = where([addresses.namespace(config, names.NIM_PROXY)], {"matchLabels": labels})
         endpoints = [{"port": "metrics", "path": "/v1/metrics"}]
-        found.append(monitor(config, "ServiceMonitor", "nim-proxy", spec | {"endpoints": endpoints}))
+        monitors.append(monitor(config, "ServiceMonitor", "nim-proxy", spec | {"endpoints": endpoints}))
     if config.postgres.kind == "cloudnative-pg":
         spec = where([names.POSTGRES_NAMESPACE], {"matchLabels": {"cnpg.io/cluster": names.POSTGRES_CLUSTER}})
-        found.append(monitor(config, "PodMonitor", "postgres", spec | pods({"port": "metrics"})))
+        monitors.append(monitor(config, "PodMonitor", "postgres", spec | pods({"port": "metrics"})))
     if names.ENVOY_NAMESPACE in addresses.foundation(config):
         labels = {"app.kubernetes.io/name": "envoy", "app.kubernetes.io/component": "proxy"}
         spec = where([names.ENVOY_NAMESPACE], {"matchLabels": labels})
-        found.append(
+        monitors.append(
             monitor(config, "PodMonitor", "gateway", spec | pods({"port": "metrics", "path": "/stats/prometheus"}))
         )
-    return found
+    return monitors
 
 
 def nims(config: ClusterStackConfig) -> Object:
@@ -165,10 +165,10 @@ def pods(*endpoints: Object) -> Object:
 
 def monitor(config: ClusterStackConfig, kind: str, name: str, spec: Object) -> Object:
     """A monitor with the label that Prometheus selects."""
-    said = config.observability
-    found = made(API, kind, f"nemostack-{name}", said.namespace, spec)
-    found["metadata"]["labels"] = {"release": said.release_label}
-    return found
+    observability = config.observability
+    monitor = build_object(API, kind, f"nemostack-{name}", observability.namespace, spec)
+    monitor["metadata"]["labels"] = {"release": observability.release_label}
+    return monitor
 
 
 def prometheus_values(config: ClusterStackConfig, storage_class: str | None) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def prometheus_values(config: ClusterStackConfig, storage_class: str | None) -> 
     claim: Object = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": METRICS_SIZE}}}
     if storage_class:
         claim["storageClassName"] = storage_class
-    ours = not isinstance(config.cluster, CloudCluster)
+    adopted = not isinstance(config.cluster, CloudCluster)
     # GKE's DNS is kube-dns, which has its metrics elsewhere than CoreDNS
     dns = {"coreDns": {"enabled": False}, "kubeDns": {"enabled": True}} if config.target == "gke" else {}
     return {
@@ -196,7 +196,7 @@ def prometheus_values(config: ClusterStackConfig, storage_class: str | None) -> 
                 "storageSpec": {"volumeClaimTemplate": {"spec": claim}},
             }
         },
-        **{part: {"enabled": ours} for part in CONTROL_PLANE},
+        **{part: {"enabled": adopted} for part in CONTROL_PLANE},
         **dns,
     }
 

@@ -59,16 +59,16 @@ Contents = dict[str, tuple[str, dict[str, pulumi.Output[str]]]]
 
 def contents(config: ClusterStackConfig, secrets: Mapping[str, pulumi.Output[str]]) -> Contents:
     """Secret that we make -> its type and data. Nothing for one that the user names: it is there already."""
-    said, made = config.credentials, Contents()
+    credentials, secret_contents = config.credentials, Contents()
     if key := secrets.get("ngc_api_key"):
-        if not said.ngc_secret:
-            made[names.NGC_SECRET] = ("Opaque", {names.NGC_KEY: key})
-        if not said.image_pull_secret:
+        if not credentials.ngc_secret:
+            secret_contents[names.NGC_SECRET] = ("Opaque", {names.NGC_KEY: key})
+        if not credentials.image_pull_secret:
             pull = {".dockerconfigjson": key.apply(docker_config)}
-            made[names.PULL_SECRET] = ("kubernetes.io/dockerconfigjson", pull)
-    if (token := secrets.get("hf_token")) and not said.hf_secret:
-        made[names.HF_SECRET] = ("Opaque", {names.HF_KEY: token})
-    return made
+            secret_contents[names.PULL_SECRET] = ("kubernetes.io/dockerconfigjson", pull)
+    if (token := secrets.get("hf_token")) and not credentials.hf_secret:
+        secret_contents[names.HF_SECRET] = ("Opaque", {names.HF_KEY: token})
+    return secret_contents
 
 
 class Namespaces(pulumi.ComponentResource):
@@ -86,7 +86,7 @@ class Namespaces(pulumi.ComponentResource):
         config, levels = args.config, pod_security(args.config)
         self.credentials = credential_names(config, args.secrets)
         self.of = {namespace: self._namespace(config, namespace, level) for namespace, level in levels.items()}
-        self.inside = {namespace: [made] for namespace, made in self.of.items()}
+        self.inside = {namespace: [secret_contents] for namespace, secret_contents in self.of.items()}
         for namespace in addresses.namespaces(config):
             self.inside[namespace].append(
                 kubernetes.core.v1.LimitRange(
@@ -96,10 +96,10 @@ class Namespaces(pulumi.ComponentResource):
                     opts=self._inside(namespace),
                 )
             )
-        made = contents(config, args.secrets)
-        for namespace, wanted in required(config, self.credentials).items():
-            for secret in wanted:
-                if content := made.get(secret):
+        secret_contents = contents(config, args.secrets)
+        for namespace, secret_names in required(config, self.credentials).items():
+            for secret in secret_names:
+                if content := secret_contents.get(secret):
                     kind, data = content
                     self.inside[namespace].append(
                         kubernetes.core.v1.Secret(
@@ -118,14 +118,14 @@ class Namespaces(pulumi.ComponentResource):
         A patch would make one that is not there, so an adopted one is read first. If it is missing, the message shows
         the name of the resource that reads it, so that is the setting.
         """
-        wanted, below = labels(level), pulumi.ResourceOptions(parent=self)
+        level_labels, below = labels(level), pulumi.ResourceOptions(parent=self)
         if name not in config.namespaces.adopt:
-            return kubernetes.core.v1.Namespace(name, metadata={"name": name, "labels": wanted}, opts=below)
-        found = kubernetes.core.v1.Namespace.get(f"namespaces.adopt.{name}", name, below)
+            return kubernetes.core.v1.Namespace(name, metadata={"name": name, "labels": level_labels}, opts=below)
+        namespace = kubernetes.core.v1.Namespace.get(f"namespaces.adopt.{name}", name, below)
         return kubernetes.core.v1.NamespacePatch(
             name,
-            metadata=kubernetes.meta.v1.ObjectMetaPatchArgs(name=name, labels=wanted),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[found]),
+            metadata=kubernetes.meta.v1.ObjectMetaPatchArgs(name=name, labels=level_labels),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[namespace]),
         )
 
     def _inside(self, namespace: str) -> pulumi.ResourceOptions:

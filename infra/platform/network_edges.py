@@ -84,10 +84,10 @@ class Edge:
 
 def policed(config: ClusterStackConfig) -> tuple[str, ...]:
     """Namespaces that are closed: services, NIMs, MLflow, databases, object store."""
-    found = list(addresses.namespaces(config))
-    found += [names.POSTGRES_NAMESPACE] if config.postgres.kind == "cloudnative-pg" else []
-    found += [names.OBJECT_STORE_NAMESPACE] if config.object_store.kind == "in-cluster" else []
-    return tuple(found)
+    namespaces = list(addresses.namespaces(config))
+    namespaces += [names.POSTGRES_NAMESPACE] if config.postgres.kind == "cloudnative-pg" else []
+    namespaces += [names.OBJECT_STORE_NAMESPACE] if config.object_store.kind == "in-cluster" else []
+    return tuple(namespaces)
 
 
 def edges(config: ClusterStackConfig) -> tuple[Edge, ...]:
@@ -272,10 +272,12 @@ def from_clients(config: ClusterStackConfig) -> Iterator[Edge]:
 
 def public_ports(config: ClusterStackConfig) -> list[tuple[str, int]]:
     """Namespace and pod port of everything that clients may call."""
-    found = [(addresses.namespace(config, service), service.port) for service in addresses.services(config)]
-    found += [(addresses.namespace(config, nim), names.NIM_PORT) for nim in config.nims]
-    found += [(names.MLFLOW_NAMESPACE, names.MLFLOW_POD_PORT)] if config.mlflow.mode == "install" else []
-    return found
+    endpoints_of_stack = [
+        (addresses.namespace(config, service), service.port) for service in addresses.services(config)
+    ]
+    endpoints_of_stack += [(addresses.namespace(config, nim), names.NIM_PORT) for nim in config.nims]
+    endpoints_of_stack += [(names.MLFLOW_NAMESPACE, names.MLFLOW_POD_PORT)] if config.mlflow.mode == "install" else []
+    return endpoints_of_stack
 
 
 def proxy_peers(config: ClusterStackConfig) -> list[Peer]:

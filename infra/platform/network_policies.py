@@ -34,8 +34,8 @@ class NetworkPolicies(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: NetworkPoliciesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("nemostack:platform:NetworkPolicies", name, None, opts)
-        found = policies(args.config) if args.config.security.network_policies else {}
-        for (namespace, policy), spec in found.items():
+        specs = policies(args.config) if args.config.security.network_policies else {}
+        for (namespace, policy), spec in specs.items():
             kubernetes.apiextensions.CustomResource(  # the typed class renames `from`, which this need not
                 f"{namespace}/{policy}",
                 api_version="networking.k8s.io/v1",
@@ -72,7 +72,7 @@ def to_api_server() -> Spec:
 
 def policies(config: ClusterStackConfig) -> dict[tuple[str, str], Spec]:
     """Namespace and name -> spec of every policy."""
-    found: dict[tuple[str, str], Spec] = {}
+    specs: dict[tuple[str, str], Spec] = {}
     ways = edges(config)
     for namespace in policed(config):
         here = Peer(namespace=namespace)
@@ -81,17 +81,17 @@ def policies(config: ClusterStackConfig) -> dict[tuple[str, str], Spec]:
         others = [edge for edge in out if edge not in to_mlflow]
         into = [edge for edge in ways if edge.provider == here]
         within: list[Spec] = [{"podSelector": {}}]
-        found[namespace, "default-deny"] = everything({"policyTypes": ["Ingress", "Egress"]})
-        found[namespace, "allow-dns-mlflow" if to_mlflow else "allow-dns"] = everything(
+        specs[namespace, "default-deny"] = everything({"policyTypes": ["Ingress", "Egress"]})
+        specs[namespace, "allow-dns-mlflow" if to_mlflow else "allow-dns"] = everything(
             {"policyTypes": ["Egress"], "egress": [*dns(config), *(egress(edge) for edge in to_mlflow)]}
         )
-        found[namespace, "allow-egress"] = everything(
+        specs[namespace, "allow-egress"] = everything(
             {"policyTypes": ["Egress"], "egress": [{"to": within}, *(egress(edge) for edge in others)]}
         )
-        found[namespace, "allow-ingress"] = everything(
+        specs[namespace, "allow-ingress"] = everything(
             {"policyTypes": ["Ingress"], "ingress": [{"from": within}, *(ingress(edge) for edge in into)]}
         )
-    return found
+    return specs
 
 
 def everything(spec: Spec) -> Spec:

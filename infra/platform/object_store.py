@@ -49,13 +49,13 @@ class ObjectStore(pulumi.ComponentResource):
     def __init__(self, name: str, args: ObjectStoreArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("nemostack:platform:ObjectStore", name, None, opts)
         self.args, self.ready = args, []
-        said = args.config.object_store
-        if said.kind == "in-cluster":
+        object_store = args.config.object_store
+        if object_store.kind == "in-cluster":
             secret_key = GeneratedPassword(
                 "object-store-secret-key", length=SECRET_KEY_LENGTH, opts=pulumi.ResourceOptions(parent=self)
             ).value
             self.ready = [self._server(secret_key), *self._keys(pulumi.Output.from_input(ACCESS_KEY), secret_key)]
-        elif said.kind in ("s3", "gcs") and said.secret is None:
+        elif object_store.kind in ("s3", "gcs") and object_store.secret is None:
             self.ready = self._keys(*(args.secrets[key] for key in KEYS))
         self.register_outputs({})
 

@@ -21,7 +21,7 @@ def tolerations(config: ClusterStackConfig) -> list[dict[str, Any]]:
     """Tolerations of a pod that may run on any GPU pool."""
     spot = config.target == "aks" and any(pool.spot for pool in config.pools)
     taints = [Taint(key=names.GPU_TAINT_KEY), *config.gpu_taints, *([AKS_SPOT] if spot else [])]
-    return list({str(found): found for found in map(toleration, taints)}.values())
+    return list({str(entry): entry for entry in map(toleration, taints)}.values())
 
 
 def toleration(taint: Taint) -> dict[str, Any]:

@@ -74,7 +74,7 @@ class Postgres(pulumi.ComponentResource):
             spec=cluster_spec(config, list(databases.values()), self.args.storage_class),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*before, *roles], custom_timeouts=TIMEOUTS),
         )
-        made = [
+        created = [
             kubernetes.apiextensions.CustomResource(
                 f"database-{database}",
                 api_version=API,
@@ -89,7 +89,7 @@ class Postgres(pulumi.ComponentResource):
             )
             for database, owner in database_owners(config).items()
         ]
-        self.ready = [*made, *secrets]
+        self.ready = [*created, *secrets]
 
     def _operator(self) -> list[pulumi.Resource]:
         mode, opts = self.args.config.postgres.operator, pulumi.ResourceOptions(parent=self)
@@ -156,14 +156,14 @@ def cluster_spec(
     config: ClusterStackConfig, databases: Sequence[Database], storage_class: str | None
 ) -> dict[str, Any]:
     """Spec of the CloudNativePG Cluster. TLS is on by default, with certificates of the operator's own."""
-    said = config.postgres
-    storage: dict[str, Any] = {"size": said.size}
+    postgres = config.postgres
+    storage: dict[str, Any] = {"size": postgres.size}
     if storage_class:
         storage["storageClass"] = storage_class
     return {
         "imageName": POSTGRES_IMAGE,
-        "instances": said.instances,
-        "enablePDB": said.instances > 1,  # with one server it would only keep nodes from being drained
+        "instances": postgres.instances,
+        "enablePDB": postgres.instances > 1,  # with one server it would only keep nodes from being drained
         "enableSuperuserAccess": False,
         "storage": storage,
         "resources": operators.resources("500m", "1Gi", "2Gi"),

@@ -66,23 +66,23 @@ class Prerequisites(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: PrerequisitesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("nemostack:platform:Prerequisites", name, None, opts)
-        self.args, said = args, args.config.prerequisites
+        self.args, prerequisites = args, args.config.prerequisites
         self.gpu = self._gpu()
         self.gateway_api = self._gateway_api()
         self.volcano = self._software(
             "volcano",
-            said.volcano,
+            prerequisites.volcano,
             VOLCANO,
             names.VOLCANO_NAMESPACE,
             operators.volcano_values(),
-            after=self._critical(said.volcano, names.VOLCANO_NAMESPACE),
+            after=self._critical(prerequisites.volcano, names.VOLCANO_NAMESPACE),
             wait_for_jobs=True,  # volcano-admission-init makes the webhooks' certificate
         )
-        if said.volcano == "install":
+        if prerequisites.volcano == "install":
             self.volcano.append(self._scheduler(self.volcano[-1]))
         self.cert_manager = self._software(
             "cert_manager",
-            said.cert_manager,
+            prerequisites.cert_manager,
             CERT_MANAGER,
             names.CERT_MANAGER_NAMESPACE,
             operators.cert_manager_values(args.config),
@@ -90,7 +90,7 @@ class Prerequisites(pulumi.ComponentResource):
         )
         self.nim_operator = self._software(
             "nim_operator",
-            said.nim_operator,
+            prerequisites.nim_operator,
             NIM_OPERATOR,
             names.NIM_OPERATOR_NAMESPACE,
             operators.nim_operator_values(),
@@ -100,17 +100,17 @@ class Prerequisites(pulumi.ComponentResource):
         self.register_outputs({})
 
     def _gpu(self) -> list[pulumi.Resource]:
-        config, said = self.args.config, self.args.config.prerequisites.gpu
+        config, gpu_settings = self.args.config, self.args.config.prerequisites.gpu
         if config.gpu_software == "provided":
             return []
-        after = self._critical(said.mode, names.GPU_NAMESPACE)
+        after = self._critical(gpu_settings.mode, names.GPU_NAMESPACE)
         if config.gpu_software == "gpu-operator":
             values = gpu.gpu_operator_values(config)
-            return self._software("gpu", said.mode, GPU_OPERATOR, names.GPU_NAMESPACE, values, after=after)
-        if said.mode != "install":
+            return self._software("gpu", gpu_settings.mode, GPU_OPERATOR, names.GPU_NAMESPACE, values, after=after)
+        if gpu_settings.mode != "install":
             return []  # a device plugin has no kind of its own; whether GPUs are allocatable, the cluster tells
         values = gpu.device_plugin_values(config)
-        return self._software("gpu", said.mode, DEVICE_PLUGIN, names.GPU_NAMESPACE, values, after=after)
+        return self._software("gpu", gpu_settings.mode, DEVICE_PLUGIN, names.GPU_NAMESPACE, values, after=after)
 
     def _gateway_api(self) -> list[pulumi.Resource]:
         config = self.args.config
@@ -122,12 +122,12 @@ class Prerequisites(pulumi.ComponentResource):
         manifests = list(GATEWAY_API) if mode == "install" and not google else []
         if names.ENVOY_NAMESPACE in addresses.foundation(config):
             manifests += ENVOY_API  # whoever brought Gateway API: Envoy Gateway is ours, and so are its kinds
-        made = Definitions(
+        definitions = Definitions(
             "gateway-api",
             DefinitionsArgs(manifests=manifests, folder=self.args.charts.folder),
             pulumi.ResourceOptions(parent=self, depends_on=list(self.args.after)),
         )
-        return [*([self._adopted("gateway_api")] if mode == "adopt" else []), *made.ready]
+        return [*([self._adopted("gateway_api")] if mode == "adopt" else []), *definitions.ready]
 
     def _software(
         self,

@@ -86,8 +86,8 @@ class Helm:
             finally:
                 self._running.discard(process)
         if process.returncode:
-            said = f"{output}\n{errors}" if command[1] == "repo" else errors  # which says only there what went wrong
-            lines = [line for line in said.splitlines() if line and not line.startswith(("WARNING:", "level="))]
+            text = f"{output}\n{errors}" if command[1] == "repo" else errors  # which says only there what went wrong
+            lines = [line for line in text.splitlines() if line and not line.startswith(("WARNING:", "level="))]
             message = PREFIXES.sub("", "\n".join(lines))
             raise HelmError(message or f"helm {command[1]} ended with exit code {process.returncode}")
         return output

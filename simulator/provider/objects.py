@@ -206,10 +206,10 @@ class Objects:
                 raise _NotReadyError(live, f'Resource operation was cancelled for "{name}"', lack)
             pause = min(pause * 1.5, POLL[1])
             metadata = live["metadata"]
-            found = self.cluster.find(live["apiVersion"], live["kind"], metadata.get("namespace"), metadata["name"])
-            if found is None:
+            current = self.cluster.find(live["apiVersion"], live["kind"], metadata.get("namespace"), metadata["name"])
+            if current is None:
                 raise _NotReadyError(live, f"'{metadata['name']}' is gone", "somebody deleted it meanwhile")
-            live = found
+            live = current
 
     def read(self, urn: str, identifier: str, state: Json, inputs: Json) -> tuple[str, Json, Json] | None:
         """Read an object for refresh or import; None if it is gone. Raises PartialError if it is not ready."""
@@ -325,8 +325,8 @@ def _title(obj: Json) -> str:
 
 def _manager(obj: Json, state: Json) -> str:
     """The name under which fields are owned: as the object says, as it was, or a new one."""
-    said = readiness.annotations(obj).get(FIELD_MANAGER)
-    return str(said or plain(state).get(MANAGER) or f"{MANAGERS}-{secrets.token_hex(4)}")
+    manager = readiness.annotations(obj).get(FIELD_MANAGER)
+    return str(manager or plain(state).get(MANAGER) or f"{MANAGERS}-{secrets.token_hex(4)}")
 
 
 def _forced(obj: Json) -> bool:

@@ -174,16 +174,16 @@ class Releases:
     def read(self, identifier: str, state: Json) -> tuple[str, Json, Json] | None:
         """Read a release for refresh or import; None if it is gone."""
         namespace, name = names.parse_identity(identifier)
-        found = self._known(name, namespace or self.cluster.kubeconfig.namespace)
-        if found is None:
+        known = self._known(name, namespace or self.cluster.kubeconfig.namespace)
+        if known is None:
             return None
         inputs = state.get(INPUTS)
         inputs = inputs.value if isinstance(inputs, Secret) else inputs
         if not inputs:
-            about = found["chart"]["metadata"]
+            about = known["chart"]["metadata"]
             inputs = {"chart": about["name"], "version": about["version"], "name": name, "namespace": namespace}
-            inputs |= {"values": found.get("config") or {}, "timeout": DEFAULT_TIMEOUT}
-        return identifier, _state(inputs, found, plain(state).get("values")), inputs
+            inputs |= {"values": known.get("config") or {}, "timeout": DEFAULT_TIMEOUT}
+        return identifier, _state(inputs, known, plain(state).get("values")), inputs
 
     def delete(self, state: Json) -> None:
         """Uninstall and wait until its objects are gone. Raises ResourceError."""

@@ -217,17 +217,17 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Diff(self, request: Any, _context: Any) -> DiffResponse:
         state, new, ignored = read(request.olds), read(request.news), list(request.ignoreChanges)
         if names.type_token(request.urn) == names.RELEASE:
-            found = self.releases.diff(state, new, ignored)
+            changes = self.releases.diff(state, new, ignored)
         else:
-            found = self.objects.diff(request.urn, state, new, ignored)
+            changes = self.objects.diff(request.urn, state, new, ignored)
         return DiffResponse(
-            changes=DiffResponse.DIFF_SOME if found.changes else DiffResponse.DIFF_NONE,
-            replaces=found.replaces,
-            deleteBeforeReplace=found.delete_first,
-            diffs=sorted({path.split(".")[0].split("[")[0] for path in found.changes}),
+            changes=DiffResponse.DIFF_SOME if changes.changes else DiffResponse.DIFF_NONE,
+            replaces=changes.replaces,
+            deleteBeforeReplace=changes.delete_first,
+            diffs=sorted({path.split(".")[0].split("[")[0] for path in changes.changes}),
             detailedDiff={
-                path: provider_pb2.PropertyDiff(kind=KINDS[change, path in found.replaces])
-                for path, change in found.changes.items()
+                path: provider_pb2.PropertyDiff(kind=KINDS[change, path in changes.replaces])
+                for path, change in changes.changes.items()
             },
             hasDetailedDiff=True,
         )
@@ -245,12 +245,12 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Read(self, request: Any, _context: Any) -> provider_pb2.ReadResponse:
         state = read(request.properties)
         if names.type_token(request.urn) == names.RELEASE:
-            found = self.releases.read(request.id, state)
+            current = self.releases.read(request.id, state)
         else:
-            found = self.objects.read(request.urn, request.id, state, read(request.inputs))
-        if found is None:
+            current = self.objects.read(request.urn, request.id, state, read(request.inputs))
+        if current is None:
             return provider_pb2.ReadResponse()
-        identifier, fresh, inputs = found
+        identifier, fresh, inputs = current
         return provider_pb2.ReadResponse(id=identifier, properties=write(fresh), inputs=write(inputs))
 
     @_answering

@@ -47,9 +47,9 @@ def prepare(root: Path, settings: Settings, outputs: StackOutputs, *, new: bool)
     if settings.benchmark is None:
         dataset.load(settings)  # a dataset that cannot be used leaves no run behind
     identity = settings.identity(outputs, dataset.digest(settings))
-    found = None if new else find_unfinished(root, settings.kind, identity)
-    if found is not None:
-        return Launch(run=found, resumed=True, settings=settings, outputs=outputs)
+    unfinished = None if new else find_unfinished(root, settings.kind, identity)
+    if unfinished is not None:
+        return Launch(run=unfinished, resumed=True, settings=settings, outputs=outputs)
     at = now()
     info = RunInfo(
         id=new_id(root, identity, at),

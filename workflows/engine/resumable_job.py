@@ -45,9 +45,9 @@ class JobRun(Generic[J]):
             if job.completed:
                 return job
             if not (self._away and self.restarts > 0):
-                said = f": {job.message}" if job.message else ""
+                reason = f": {job.message}" if job.message else ""
                 raise JobFailed(
-                    f"{self.what} {job.id} ended as {job.status}{said}; look at the service's log, check all "
+                    f"{self.what} {job.id} ended as {job.status}{reason}; look at the service's log, check all "
                     "services with `nemostack doctor`, then run again to retry"
                 )
             self._spend_restart(context, f"{self.what} {job.id} {job.status} after its service had been away")

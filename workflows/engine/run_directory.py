@@ -170,7 +170,7 @@ def new_id(root: Path, identity: str, at: datetime) -> str:
 
 def find_unfinished(root: Path, kind: Kind, identity: str) -> RunDirectory | None:
     """Find the newest run of this kind and identity that never finished, passing over directories of other makers."""
-    found = []
+    directories = []
     for file in root.glob("*/run.json") if root.is_dir() else ():
         try:
             raw = json.loads(file.read_text())
@@ -179,5 +179,5 @@ def find_unfinished(root: Path, kind: Kind, identity: str) -> RunDirectory | Non
         if not isinstance(raw, dict) or raw.get("finished_at") is not None:
             continue
         if raw.get("kind") == kind and raw.get("identity") == identity:
-            found.append((str(raw.get("created_at")), file.parent))
-    return RunDirectory.open(max(found)[1]) if found else None
+            directories.append((str(raw.get("created_at")), file.parent))
+    return RunDirectory.open(max(directories)[1]) if directories else None

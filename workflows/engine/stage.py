@@ -143,5 +143,5 @@ def _settle(stage: Stage, record: StageRecord, context: Context, head: str) -> N
         record.seconds += time.monotonic() - clock
         record.finished_at = now()
         context.run.save_stage(record)
-    said = stage.summary(outputs)
-    context.progress.line(f"{head}: done in {record.seconds:.1f} s{f', {said}' if said else ''}")
+    summary = stage.summary(outputs)
+    context.progress.line(f"{head}: done in {record.seconds:.1f} s{f', {summary}' if summary else ''}")

@@ -122,24 +122,24 @@ def item_results(samples: Sequence[Sample]) -> list[ItemResult]:
 
 def estimates_of_items(items: Sequence[ItemResult], seed: int) -> dict[str, Estimate]:
     """Bootstrap per metric. A metric that no item has a score of is left out."""
-    found: dict[str, Estimate] = {}
+    estimates: dict[str, Estimate] = {}
     for metric in METRICS:
         values = [item.scores[metric.key] for item in items if metric.key in item.scores]
         estimate = of_items(values, missing=len(items) - len(values), seed=seed)
         if estimate is not None:
-            found[metric.key] = estimate
-    return found
+            estimates[metric.key] = estimate
+    return estimates
 
 
 def estimates_of_summary(scores: Mapping[str, Score], items: int) -> dict[str, Estimate]:
     """Compute normal intervals per metric, from what the results say; `items` where they do not say how many."""
-    found: dict[str, Estimate] = {}
+    estimates: dict[str, Estimate] = {}
     for metric in METRICS:
         score = scores.get(metric.address)
         mean = None if score is None else (score.mean if score.mean is not None else score.value)
         if score is not None and mean is not None:
-            found[metric.key] = _scaled(metric, mean, score, items)
-    return found
+            estimates[metric.key] = _scaled(metric, mean, score, items)
+    return estimates
 
 
 def _scaled(metric: Metric, mean: float, score: Score, items: int) -> Estimate:

@@ -20,11 +20,11 @@ def compare_runs(paths: Sequence[Path], *, metric: str, margin: float) -> Compar
         raise BadInput(f"--metric {metric}: choose one of {', '.join(BY_KEY)}")
     runs = [RunDirectory.open(path) for path in paths]
     if len(runs) == 1:
-        found = _approaches(runs[0])
-        items = {approach.name: runs[0].load_samples(approach.name, ItemResult) for approach in found}
+        approaches = _approaches(runs[0])
+        items = {approach.name: runs[0].load_samples(approach.name, ItemResult) for approach in approaches}
     else:
         last = [(run, _approaches(run)[-1]) for run in runs]
-        found = [
+        approaches = [
             approach.model_copy(
                 update={"name": f"{number}:{run.path.name}", "label": f"{approach.label} ({run.path.name})"}
             )
@@ -32,21 +32,21 @@ def compare_runs(paths: Sequence[Path], *, metric: str, margin: float) -> Compar
         ]
         items = {
             renamed.name: run.load_samples(approach.name, ItemResult)
-            for renamed, (run, approach) in zip(found, last, strict=True)
+            for renamed, (run, approach) in zip(approaches, last, strict=True)
         }
         _same_items(items)
-    return compare(found, items, metric=metric, margin=margin, seed=runs[0].info().settings.seed)
+    return compare(approaches, items, metric=metric, margin=margin, seed=runs[0].info().settings.seed)
 
 
 def _approaches(run: RunDirectory) -> list[Approach]:
-    found = []
+    approaches = []
     for name in LABELS:
         record = run.stage(name)
         if record.status == "done":
-            found.append(Approach.model_validate(record.outputs))
-    if not found:
+            approaches.append(Approach.model_validate(record.outputs))
+    if not approaches:
         raise BadInput(f"run {run.path} holds no finished evaluation; run the same command again to finish it")
-    return found
+    return approaches
 
 
 def _same_items(items: dict[str, list[ItemResult]]) -> None:

@@ -75,7 +75,7 @@ def compare(
 def _differences(
     first: Approach, second: Approach, items: Mapping[str, Sequence[ItemResult]], seed: int
 ) -> list[Difference]:
-    found = []
+    differences = []
     for metric in METRICS:
         a, b = first.scores.get(metric.key), second.scores.get(metric.key)
         if a is None or b is None:
@@ -83,7 +83,7 @@ def _differences(
         estimate = _paired(items.get(first.name, ()), items.get(second.name, ()), metric.key, seed)
         if estimate is None:
             estimate = independent_difference(a, b)
-        found.append(
+        differences.append(
             Difference(
                 metric=metric.key,
                 worse=first.name,
@@ -93,7 +93,7 @@ def _differences(
                 verdict=verdict(estimate),
             )
         )
-    return found
+    return differences
 
 
 def _paired(a: Sequence[ItemResult], b: Sequence[ItemResult], key: str, seed: int) -> Estimate | None:
@@ -115,8 +115,8 @@ def _decide(
     if metric not in candidate.scores or not rivals:
         return None
     against = max(rivals, key=lambda approach: approach.scores[metric].mean)
-    found = next(d for d in differences if (d.metric, d.worse, d.better) == (metric, against.name, candidate.name))
-    seen = verdict(found.estimate, margin)
+    difference = next(d for d in differences if (d.metric, d.worse, d.better) == (metric, against.name, candidate.name))
+    seen = verdict(difference.estimate, margin)
     outcomes: dict[Verdict, Outcome] = {"better": "GO", "worse": "NO-GO", "unclear": "INCONCLUSIVE"}
     label = BY_KEY[metric].label
     gain = f"in {label}" if margin == 0 else f"more than {margin:g} {label}"
@@ -126,9 +126,9 @@ def _decide(
         against=against.name,
         metric=metric,
         margin=margin,
-        difference=found.estimate,
+        difference=difference.estimate,
         hypothesis=f"{candidate.label} gains {gain} over {against.label}, the best of the others",
-        reason=f"the difference is {interval_text(found.estimate, signed=True)} ({found.estimate.method})",
+        reason=f"the difference is {interval_text(difference.estimate, signed=True)} ({difference.estimate.method})",
     )
 
 

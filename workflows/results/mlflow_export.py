@@ -73,8 +73,8 @@ class Tracker:
     def _problem(self, doing: str, error: Exception) -> str:
         if not self._uri:
             return "this stack has no MLflow; the results in the run directory are complete"
-        said = redact(" ".join(str(error).split()))[:300] or type(error).__name__
-        return f"{doing} MLflow at {redact(self._uri)} failed: {said}; the results in the run directory are complete"
+        reason = redact(" ".join(str(error).split()))[:300] or type(error).__name__
+        return f"{doing} MLflow at {redact(self._uri)} failed: {reason}; the results in the run directory are complete"
 
     def _client(self) -> "MlflowClient":
         if not self._uri:
@@ -90,12 +90,12 @@ class Tracker:
         return MlflowClient(tracking_uri=self._uri)
 
     def _experiment_id(self, client: "MlflowClient") -> str:
-        found = client.get_experiment_by_name(self._experiment)
-        if found is None:
+        experiment = client.get_experiment_by_name(self._experiment)
+        if experiment is None:
             return str(client.create_experiment(self._experiment))
-        if found.lifecycle_stage == "deleted":
+        if experiment.lifecycle_stage == "deleted":
             raise ServiceError(f"experiment {self._experiment!r} is deleted: restore it, or choose another one")
-        return str(found.experiment_id)
+        return str(experiment.experiment_id)
 
     def _write(self, client: "MlflowClient", experiment: str, kind: str, name: str, data: dict[str, Any]) -> str:
         """Id of the complete run of this kind, written now unless it was there."""

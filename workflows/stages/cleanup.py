@@ -90,16 +90,16 @@ def _adapters(context: Context, repo: str, took: Callable[[str, bool], None]) ->
     clients, record = context.clients, context.run.stage("customization")
     _recover(context, record, clients.customizer.find)
     jobs = record.notes.get("jobs", [])
-    wanted = record.outputs.get("model") if _keeps(context) else None
+    kept_model = record.outputs.get("model") if _keeps(context) else None
     if not record.settled:
         for job in jobs:
             _stop(clients.customizer.cancel, job)
     for job in jobs:
         model = f"{adapter_name(repo)}@{job}"
-        if model != wanted:
+        if model != kept_model:
             took(f"adapter {model}", clients.entity_store.delete_model(model))
-    if wanted is not None:
-        return [wanted]
+    if kept_model is not None:
+        return [kept_model]
     if jobs:
         took(f"model repository {adapter_name(repo)}", clients.data_store.delete(adapter_name(repo), "model"))
     return []
@@ -110,9 +110,9 @@ def _recover(context: Context, record: StageRecord, find: Callable[[str, str], J
     if not record.notes.get("starting"):
         return
     jobs = record.notes.get("jobs", [])
-    found = find(context.run_id, record.name)
-    if found is not None and found.id not in jobs:
-        record.notes["jobs"] = [*jobs, found.id]
+    job = find(context.run_id, record.name)
+    if job is not None and job.id not in jobs:
+        record.notes["jobs"] = [*jobs, job.id]
         context.run.save_stage(record)
 
 

@@ -34,11 +34,11 @@ class Trained(Model):
     def how(self) -> str:
         """`rank 8, alpha 16, learning rate 0.0001, batch size 8, epochs 1 (chosen by the Customizer: alpha)`."""
         values = {
-            said: f"{self.hyperparameters[name]:g}" if name in self.hyperparameters else "unknown"
-            for name, said in _NAMES.items()
+            label: f"{self.hyperparameters[name]:g}" if name in self.hyperparameters else "unknown"
+            for name, label in _NAMES.items()
         }
-        chosen = ", ".join(said for name, said in _NAMES.items() if name in self.left)
-        text = ", ".join(f"{said} {value}" for said, value in values.items())
+        chosen = ", ".join(label for name, label in _NAMES.items() if name in self.left)
+        text = ", ".join(f"{label} {value}" for label, value in values.items())
         return f"{text} (chosen by the Customizer: {chosen})" if chosen else text
 
 

@@ -113,8 +113,8 @@ def _evaluate(context: Context, stage: str, config: dict[str, object], model: st
 
     def describe(job: EvaluationJob) -> str:
         done = "" if job.progress is None else f" {job.progress:.0f} %"
-        said = f", {job.message}" if job.message not in {"", job.status, "completed"} else ""
-        return f"{job.status}{done}{said}"
+        message = f", {job.message}" if job.message not in {"", job.status, "completed"} else ""
+        return f"{job.status}{done}{message}"
 
     return JobRun[EvaluationJob](
         what="evaluation job",

@@ -87,15 +87,15 @@ class Addons:
     def after_nodes(self, nodes: Sequence[pulumi.Resource], *, shared_files: bool) -> list[pulumi.Resource]:
         """Make what runs on nodes."""
         agent = self.addon("eks-pod-identity-agent", after=nodes)
-        made: list[pulumi.Resource] = [agent, self.addon("coredns", after=nodes)]
-        made.append(
+        created: list[pulumi.Resource] = [agent, self.addon("coredns", after=nodes)]
+        created.append(
             self.addon("aws-ebs-csi-driver", after=[agent], policies=roles.EBS, account="ebs-csi-controller-sa")
         )
         if shared_files:
-            made.append(
+            created.append(
                 self.addon("aws-efs-csi-driver", after=[agent], policies=roles.EFS, account="efs-csi-controller-sa")
             )
-        return made
+        return created
 
 
 def disks(opts: pulumi.ResourceOptions) -> kubernetes.storage.v1.StorageClass:

@@ -20,16 +20,16 @@ def route_rules(config: ClusterStackConfig) -> Iterator[str]:
 
 def hosts(config: ClusterStackConfig) -> Iterator[str]:
     """Hosts that collide or are missing."""
-    said = config.routes
+    routes = config.routes
     for key in HOSTS:
-        if said.host(key) is None:
+        if routes.host(key) is None:
             yield f"routes.hosts.{key}: missing: set routes.domain, or the host"
-    if said.host("nemo") and said.host("nemo") == said.host("nim"):
+    if routes.host("nemo") and routes.host("nemo") == routes.host("nim"):
         yield (
             "routes.hosts.nim: the same host as nemo, but /v1/models is the Entity Store's on one and NIM's on the "
             "other: give NIM its own host"
         )
-    taken = {key: said.host(key) for key in HOSTS}
+    taken = {key: routes.host(key) for key in HOSTS}
     if taken["nim"] == taken["nemo"]:
         del taken["nim"]
     for host in repeated([host for host in taken.values() if host]):
@@ -38,62 +38,66 @@ def hosts(config: ClusterStackConfig) -> Iterator[str]:
 
 def controllers(config: ClusterStackConfig) -> Iterator[str]:
     """Controllers that are not of this cloud, or that need a name."""
-    said = config.routes
+    routes = config.routes
     own = {"gke": "gke", "aws-lbc": "eks"}
-    if said.kind == "gateway":
-        needed = own.get(said.gateway.controller)
+    if routes.kind == "gateway":
+        needed = own.get(routes.gateway.controller)
         if needed and config.target not in (needed, "existing"):
-            yield f"routes.gateway.controller: {said.gateway.controller} works only on {needed}: envoy works everywhere"
-        if said.gateway.controller == "other" and not (said.gateway.class_name or said.gateway.existing):
+            yield f"routes.gateway.controller: {routes.gateway.controller} works only on {needed}: envoy works anywhere"
+        if routes.gateway.controller == "other" and not (routes.gateway.class_name or routes.gateway.existing):
             yield "routes.gateway.class_name: controller: other needs it, or routes.gateway.existing"
-    if said.kind == "ingress":
-        if said.ingress.controller == "alb" and config.target not in ("eks", "existing"):
+    if routes.kind == "ingress":
+        if routes.ingress.controller == "alb" and config.target not in ("eks", "existing"):
             yield "routes.ingress.controller: alb works only on eks: traefik works everywhere"
-        if said.ingress.controller == "other" and not said.ingress.class_name:
+        if routes.ingress.controller == "other" and not routes.ingress.class_name:
             yield "routes.ingress.class_name: controller: other needs it"
 
 
 def nim_hosts(config: ClusterStackConfig) -> Iterator[str]:
     """Each NIM has a host of its own below the domain."""
-    said = config.routes
-    taken = {said.host(key): key for key in HOSTS}
+    routes = config.routes
+    taken = {routes.host(key): key for key in HOSTS}
     for index, nim in enumerate(config.nims):
-        host = f"{nim.name}.{said.domain}"
-        if said.domain and host in taken:
+        host = f"{nim.name}.{routes.domain}"
+        if routes.domain and host in taken:
             yield f"nims.{index}.name: its host {host} is already routes.hosts.{taken[host]}: another name or host"
 
 
 def certificates(config: ClusterStackConfig) -> Iterator[str]:
     """Certificates that the load balancer cannot use, or that nobody would issue."""
-    said = config.routes
-    controller = said.gateway.controller if said.kind == "gateway" else said.ingress.controller
-    kind = said.tls.kind
+    routes = config.routes
+    controller = routes.gateway.controller if routes.kind == "gateway" else routes.ingress.controller
+    kind = routes.tls.kind
     on_aws = controller in ("alb", "aws-lbc")
     if kind == "acm" and not on_aws:
         yield f"routes.tls.kind: acm works only with alb and aws-lbc, not {controller}: another kind"
     if kind not in ("none", "acm") and on_aws:
         yield f"routes.tls.kind: {controller} supports only certificates of ACM, not {kind}: acm, or another controller"
-    if kind == "letsencrypt" and said.internal:
+    if kind == "letsencrypt" and routes.internal:
         yield (
             "routes.tls.kind: Let's Encrypt cannot reach an internal load balancer: routes.internal: false, or an "
             "issuer that proves ownership by DNS"
         )
-    if said.kind == "gateway" and said.gateway.existing and kind not in ("none", "secret"):
+    if routes.kind == "gateway" and routes.gateway.existing and kind not in ("none", "secret"):
         yield (
-            f"routes.tls.kind: the Gateway {said.gateway.existing} has its own certificate, so {kind} has no use: "
+            f"routes.tls.kind: the Gateway {routes.gateway.existing} has its own certificate, so {kind} has no use: "
             "secret if it serves https, else none"
         )
 
 
 def load_balancers(config: ClusterStackConfig) -> Iterator[str]:
     """Policies must let load balancers in that reach pods directly, and only the user knows their networks."""
-    said = config.routes
-    controller = said.gateway.controller if said.kind == "gateway" else said.ingress.controller
+    routes = config.routes
+    controller = routes.gateway.controller if routes.kind == "gateway" else routes.ingress.controller
     made_vpc = isinstance(config.cluster, EksSettings) and config.cluster.create and config.cluster.vpc_id is None
-    if not config.security.network_policies or said.load_balancer_cidrs:
+    if not config.security.network_policies or routes.load_balancer_cidrs:
         return
     # Google's global load balancers reach pods from the addresses of its health checks, which are let in anyway
-    regional = said.internal or said.gateway.class_name not in (None, "gke-l7-global-external-managed", "gke-l7-gxlb")
+    regional = routes.internal or routes.gateway.class_name not in (
+        None,
+        "gke-l7-global-external-managed",
+        "gke-l7-gxlb",
+    )
     if (controller == "gke" and regional) or (controller in ("alb", "aws-lbc") and not made_vpc):
         where = "the proxy-only subnet" if controller == "gke" else "the subnets of the load balancer"
         yield (

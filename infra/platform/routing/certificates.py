@@ -6,7 +6,7 @@ Names a host once in each certificate; Let's Encrypt's limit of 100 names and of
 
 from infra import names
 from infra.config.stack import ClusterStackConfig
-from infra.platform.routing.gateway import CERTIFICATE, GROUP, Object, made
+from infra.platform.routing.gateway import CERTIFICATE, GROUP, Object, build_object
 from infra.platform.routing.ingress import MERGEABLE
 from infra.platform.routing.route_table import hosts, route_table
 
@@ -33,9 +33,9 @@ def certificate_objects(config: ClusterStackConfig, ingress_class: str | None) -
     tls = config.routes.tls
     if config.routes.kind == "none" or tls.kind not in BY_CERT_MANAGER:
         return []
-    found, issuer = [], tls.name or AUTHORITY
+    objects, issuer = [], tls.name or AUTHORITY
     if tls.kind == "self-signed":
-        found += authority()
+        objects += authority()
         issuer = AUTHORITY
     if tls.kind == "letsencrypt":
         solver = {
@@ -57,19 +57,19 @@ def certificate_objects(config: ClusterStackConfig, ingress_class: str | None) -
             "solvers": [{"http01": by_ingress if ingress_class else solver}],
         }
         issuer = "nemo-letsencrypt"
-        found.append(made(API, "ClusterIssuer", issuer, None, {"acme": acme}))
+        objects.append(build_object(API, "ClusterIssuer", issuer, None, {"acme": acme}))
     for namespace in certificate_namespaces(config):
         spec = {
             "secretName": CERTIFICATE,
             "dnsNames": hosts(config, None if namespace == names.GATEWAY_NAMESPACE else namespace),
             "issuerRef": {"group": "cert-manager.io", "kind": "ClusterIssuer", "name": issuer},
         }
-        certificate = made(API, "Certificate", CERTIFICATE, namespace, spec)
+        certificate = build_object(API, "Certificate", CERTIFICATE, namespace, spec)
         if tls.kind == "letsencrypt" and merges_by_master(config):
             # the master redirects the challenge to https, which the controller refuses while there is no certificate
             certificate["metadata"]["annotations"] = {"cert-manager.io/issue-temporary-certificate": "true"}
-        found.append(certificate)
-    return found
+        objects.append(certificate)
+    return objects
 
 
 def merges_by_master(config: ClusterStackConfig) -> bool:
@@ -89,7 +89,7 @@ def authority() -> list[Object]:
         "issuerRef": {"group": "cert-manager.io", "kind": "ClusterIssuer", "name": bootstrap},
     }
     return [
-        made(API, "ClusterIssuer", bootstrap, None, {"selfSigned": {}}),
-        made(API, "Certificate", AUTHORITY, names.CERT_MANAGER_NAMESPACE, spec),
-        made(API, "ClusterIssuer", AUTHORITY, None, {"ca": {"secretName": AUTHORITY}}),
+        build_object(API, "ClusterIssuer", bootstrap, None, {"selfSigned": {}}),
+        build_object(API, "Certificate", AUTHORITY, names.CERT_MANAGER_NAMESPACE, spec),
+        build_object(API, "ClusterIssuer", AUTHORITY, None, {"ca": {"secretName": AUTHORITY}}),
     ]

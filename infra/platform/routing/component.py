@@ -60,8 +60,8 @@ class Routes(pulumi.ComponentResource):
             ]
             objects = [*certificate_objects(config, ingress.class_name(config)), *ingress.ingress_objects(config)]
         for manifest in objects:
-            there = args.namespaces.get(manifest["metadata"].get("namespace", ""))
-            self._make(manifest, [*args.after, *controller, *([there] if there else [])])
+            namespace = args.namespaces.get(manifest["metadata"].get("namespace", ""))
+            self._make(manifest, [*args.after, *controller, *([namespace] if namespace else [])])
         self.register_outputs({})
 
     def _envoy(self, args: RoutesArgs) -> pulumi.Resource:
@@ -75,15 +75,17 @@ class Routes(pulumi.ComponentResource):
 
     def _gateway_of_others(self, config: ClusterStackConfig) -> list[pulumi.Resource]:
         """Read what tells that a controller and a Gateway that are not ours exist."""
-        said, found = config.routes.gateway, list[pulumi.Resource]()
+        gateway_settings, created = config.routes.gateway, list[pulumi.Resource]()
         opts = pulumi.ResourceOptions(parent=self)
-        if known_by := CONTROLLERS[said.controller].known_by:
+        if known_by := CONTROLLERS[gateway_settings.controller].known_by:
             definition = kubernetes.apiextensions.v1.CustomResourceDefinition
-            found.append(definition.get("routes.gateway.controller", known_by, opts))
-        if said.existing:
+            created.append(definition.get("routes.gateway.controller", known_by, opts))
+        if gateway_settings.existing:
             resource = kubernetes.apiextensions.CustomResource
-            found.append(resource.get("routes.gateway.existing", f"{GROUP}/v1", "Gateway", said.existing, opts))
-        return found
+            created.append(
+                resource.get("routes.gateway.existing", f"{GROUP}/v1", "Gateway", gateway_settings.existing, opts)
+            )
+        return created
 
     def _make(self, manifest: Object, after: Sequence[pulumi.Resource]) -> None:
         metadata = manifest["metadata"]

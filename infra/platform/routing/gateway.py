@@ -62,10 +62,10 @@ CONTROLLERS = {
 
 def class_name(config: ClusterStackConfig) -> str:
     """GatewayClass of our Gateway."""
-    said, usual = config.routes.gateway, CONTROLLERS[config.routes.gateway.controller]
-    if said.class_name:
-        return said.class_name
-    if said.controller == "envoy" and not said.install:
+    gateway_settings, usual = config.routes.gateway, CONTROLLERS[config.routes.gateway.controller]
+    if gateway_settings.class_name:
+        return gateway_settings.class_name
+    if gateway_settings.controller == "envoy" and not gateway_settings.install:
         return "eg"  # what Envoy Gateway's own quickstart calls it
     return usual.internal_class if config.routes.internal else usual.external_class
 
@@ -86,25 +86,27 @@ def gateway_objects(config: ClusterStackConfig) -> list[Object]:
 
 def gateway(config: ClusterStackConfig) -> list[Object]:
     """GatewayClass, the controller's parameters, the Gateway, and the redirect to https."""
-    said, controller = config.routes.gateway, CONTROLLERS[config.routes.gateway.controller]
-    found: list[Object] = []
-    if makes_class(said):
-        found.append(
-            made(f"{GROUP}/v1", "GatewayClass", class_name(config), None, {"controllerName": controller.made_by})
+    gateway_settings, controller = config.routes.gateway, CONTROLLERS[config.routes.gateway.controller]
+    objects: list[Object] = []
+    if makes_class(gateway_settings):
+        objects.append(
+            build_object(
+                f"{GROUP}/v1", "GatewayClass", class_name(config), None, {"controllerName": controller.made_by}
+            )
         )
     infrastructure: Object = {"annotations": annotations(config)}
     if parameters := controller_parameters(config):
-        found.append(parameters)
+        objects.append(parameters)
         group = parameters["apiVersion"].split("/")[0]
         reference = {"group": group, "kind": parameters["kind"], "name": names.GATEWAY}
         infrastructure = {"parametersRef": reference}
     spec: Object = {"gatewayClassName": class_name(config), "listeners": listeners(config, controller)}
-    if said.controller not in ("gke", "traefik") and any(infrastructure.values()):
+    if gateway_settings.controller not in ("gke", "traefik") and any(infrastructure.values()):
         spec["infrastructure"] = infrastructure  # GKE's class says it all, Traefik's Service is not ours
-    found.append(made(f"{GROUP}/v1", "Gateway", names.GATEWAY, names.GATEWAY_NAMESPACE, spec))
+    objects.append(build_object(f"{GROUP}/v1", "Gateway", names.GATEWAY, names.GATEWAY_NAMESPACE, spec))
     if config.routes.tls.kind != "none":
-        found.append(redirect())
-    return found
+        objects.append(redirect())
+    return objects
 
 
 def listeners(config: ClusterStackConfig, controller: Controller) -> list[Object]:
@@ -112,15 +114,15 @@ def listeners(config: ClusterStackConfig, controller: Controller) -> list[Object
     allowed = sorted({route.namespace for route in route_table(config)} | {names.GATEWAY_NAMESPACE})
     from_ours = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": allowed}
     routes = {"namespaces": {"from": "Selector", "selector": {"matchExpressions": [from_ours]}}}
-    found: list[Object] = [{"name": "http", "protocol": "HTTP", "port": controller.http, "allowedRoutes": routes}]
+    listeners: list[Object] = [{"name": "http", "protocol": "HTTP", "port": controller.http, "allowedRoutes": routes}]
     tls = config.routes.tls
     if tls.kind != "none":
         https: Object = {"name": "https", "protocol": "HTTPS", "port": controller.https, "allowedRoutes": routes}
         if tls.kind != "acm":  # the load balancer of AWS finds its certificate by itself, by the hosts of the routes
             secret = tls.name if tls.kind == "secret" else CERTIFICATE
             https["tls"] = {"mode": "Terminate", "certificateRefs": [{"kind": "Secret", "name": secret}]}
-        found.append(https)
-    return found
+        listeners.append(https)
+    return listeners
 
 
 def controller_parameters(config: ClusterStackConfig) -> Object | None:
@@ -134,14 +136,14 @@ def controller_parameters(config: ClusterStackConfig) -> Object | None:
         if replicas > 1:
             kubernetes["envoyPDB"] = {"minAvailable": 1}
         spec: Object = {"provider": {"type": "Kubernetes", "kubernetes": kubernetes}}
-        return made("gateway.envoyproxy.io/v1alpha1", "EnvoyProxy", names.GATEWAY, where, spec)
+        return build_object("gateway.envoyproxy.io/v1alpha1", "EnvoyProxy", names.GATEWAY, where, spec)
     if config.routes.gateway.controller == "aws-lbc":
         idle = min(config.routes.stream_timeout_s, ALB_IDLE_S)
         spec = {
             "scheme": "internal" if config.routes.internal else "internet-facing",
             "loadBalancerAttributes": [{"key": "idle_timeout.timeout_seconds", "value": str(idle)}],
         }
-        return made("gateway.k8s.aws/v1beta1", "LoadBalancerConfiguration", names.GATEWAY, where, spec)
+        return build_object("gateway.k8s.aws/v1beta1", "LoadBalancerConfiguration", names.GATEWAY, where, spec)
     return None
 
 
@@ -153,7 +155,7 @@ def redirect() -> Object:
             {"filters": [{"type": "RequestRedirect", "requestRedirect": {"scheme": "https", "statusCode": 301}}]}
         ],
     }
-    return made(f"{GROUP}/v1", "HTTPRoute", "to-https", names.GATEWAY_NAMESPACE, spec)
+    return build_object(f"{GROUP}/v1", "HTTPRoute", "to-https", names.GATEWAY_NAMESPACE, spec)
 
 
 def http_route(config: ClusterStackConfig, route: Route) -> Object:
@@ -172,7 +174,7 @@ def http_route(config: ClusterStackConfig, route: Route) -> Object:
         bound = f"{config.routes.stream_timeout_s}s"
         rule["timeouts"] = {"request": bound, "backendRequest": bound}
     spec = {"parentRefs": [parent], "hostnames": [route.host], "rules": [rule]}
-    return made(f"{GROUP}/v1", "HTTPRoute", route.name, route.namespace, spec)
+    return build_object(f"{GROUP}/v1", "HTTPRoute", route.name, route.namespace, spec)
 
 
 def policies(config: ClusterStackConfig) -> list[Object]:
@@ -194,7 +196,7 @@ def envoy_timeouts(route: Route, seconds: int) -> Object:
         "targetRefs": [{"group": GROUP, "kind": "HTTPRoute", "name": route.name}],
         "timeout": {"http": {"requestTimeout": "0s", "maxStreamDuration": bound, "streamIdleTimeout": bound}},
     }
-    return made("gateway.envoyproxy.io/v1alpha1", "BackendTrafficPolicy", route.name, route.namespace, spec)
+    return build_object("gateway.envoyproxy.io/v1alpha1", "BackendTrafficPolicy", route.name, route.namespace, spec)
 
 
 def gke_policies(route: Route, seconds: int) -> list[Object]:
@@ -202,11 +204,11 @@ def gke_policies(route: Route, seconds: int) -> list[Object]:
     target = {"group": "", "kind": "Service", "name": route.service}
     check = {"type": "HTTP", "httpHealthCheck": {"portSpecification": "USE_SERVING_PORT", "requestPath": route.health}}
     api, name, where = "networking.gke.io/v1", route.service, route.namespace
-    found = [made(api, "HealthCheckPolicy", name, where, {"default": {"config": check}, "targetRef": target})]
+    objects = [build_object(api, "HealthCheckPolicy", name, where, {"default": {"config": check}, "targetRef": target})]
     if route.long:
         spec = {"default": {"timeoutSec": seconds}, "targetRef": target}
-        found.append(made(api, "GCPBackendPolicy", name, where, spec))
-    return found
+        objects.append(build_object(api, "GCPBackendPolicy", name, where, spec))
+    return objects
 
 
 def aws_targets(route: Route) -> Object:
@@ -218,9 +220,9 @@ def aws_targets(route: Route) -> Object:
             "healthCheckConfig": {"healthCheckProtocol": "HTTP", "healthCheckPath": route.health},
         },
     }
-    return made("gateway.k8s.aws/v1beta1", "TargetGroupConfiguration", route.service, route.namespace, spec)
+    return build_object("gateway.k8s.aws/v1beta1", "TargetGroupConfiguration", route.service, route.namespace, spec)
 
 
-def made(api: str, kind: str, name: str, namespace: str | None, spec: Object) -> Object:
+def build_object(api: str, kind: str, name: str, namespace: str | None, spec: Object) -> Object:
     metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
     return {"apiVersion": api, "kind": kind, "metadata": metadata, "spec": spec}

@@ -8,7 +8,7 @@ import json
 
 from infra import names
 from infra.config.stack import ClusterStackConfig
-from infra.platform.routing.gateway import ALB_IDLE_S, CERTIFICATE, Object, made
+from infra.platform.routing.gateway import ALB_IDLE_S, CERTIFICATE, Object, build_object
 from infra.platform.routing.route_table import Route, hosts, route_table
 
 API = "networking.k8s.io/v1"
@@ -20,35 +20,35 @@ MERGEABLE = "nginx.org/mergeable-ingress-type"
 
 def class_name(config: ClusterStackConfig) -> str:
     """IngressClass of our Ingresses."""
-    said = config.routes.ingress
-    return said.class_name or CLASSES[said.controller]
+    ingress_settings = config.routes.ingress
+    return ingress_settings.class_name or CLASSES[ingress_settings.controller]
 
 
 def ingress_objects(config: ClusterStackConfig) -> list[Object]:
     """All Ingresses, and what their controller needs besides, in an order in which it can be made."""
     controller, routes = config.routes.ingress.controller, route_table(config)
-    found: list[Object] = []
+    objects: list[Object] = []
     if controller == "nginx-f5":
-        found += [master(config, host) for host in hosts(config)]
-    found += [ingress(config, route) for route in routes]
+        objects += [master(config, host) for host in hosts(config)]
+    objects += [ingress(config, route) for route in routes]
     if controller == "traefik" and config.routes.tls.kind != "none":
         spec = {"redirectScheme": {"scheme": "https", "permanent": True}}
-        found += [
-            made("traefik.io/v1alpha1", "Middleware", TO_HTTPS, namespace, spec)
+        objects += [
+            build_object("traefik.io/v1alpha1", "Middleware", TO_HTTPS, namespace, spec)
             for namespace in sorted({route.namespace for route in routes})
         ]
-        found += [traefik_redirect(config, route) for route in routes]
-    return found
+        objects += [traefik_redirect(config, route) for route in routes]
+    return objects
 
 
 def ingress(config: ClusterStackConfig, route: Route) -> Object:
     """The Ingress of one route."""
     controller, tls = config.routes.ingress.controller, config.routes.tls.kind != "none"
-    found = made(API, "Ingress", route.name, route.namespace, rules(config, route))
-    found["metadata"]["annotations"] = annotations(config, route)
+    manifest = build_object(API, "Ingress", route.name, route.namespace, rules(config, route))
+    manifest["metadata"]["annotations"] = annotations(config, route)
     if tls and controller != "nginx-f5":
-        found["spec"]["tls"] = [secured(config, route.host)]
-    return found
+        manifest["spec"]["tls"] = [secured(config, route.host)]
+    return manifest
 
 
 def rules(config: ClusterStackConfig, route: Route) -> Object:
@@ -69,14 +69,14 @@ def secured(config: ClusterStackConfig, host: str) -> Object:
 def annotations(config: ClusterStackConfig, route: Route) -> dict[str, str]:
     """Timeouts for long answers, sizes for uploads, health checks: as the controller calls them."""
     controller, routes = config.routes.ingress.controller, config.routes
-    found = {
+    notes = {
         "traefik": traefik(config),
         "alb": alb(config, route),
         "nginx-f5": nginx_f5(route, routes.stream_timeout_s),
         "nginx": nginx(route, routes.stream_timeout_s),
     }.get(controller, {})
     # an Ingress gets an address late or, with some controllers, never: that is the doctor's business
-    return {"pulumi.com/skipAwait": "true"} | found
+    return {"pulumi.com/skipAwait": "true"} | notes
 
 
 def traefik(config: ClusterStackConfig) -> dict[str, str]:
@@ -90,20 +90,20 @@ def traefik(config: ClusterStackConfig) -> dict[str, str]:
 def traefik_redirect(config: ClusterStackConfig, route: Route) -> Object:
     """A second Ingress for http: with TLS a router answers https only."""
     prefix = "traefik.ingress.kubernetes.io"
-    found = made(API, "Ingress", f"{route.name}-http", route.namespace, rules(config, route))
-    found["metadata"]["annotations"] = {
+    manifest = build_object(API, "Ingress", f"{route.name}-http", route.namespace, rules(config, route))
+    manifest["metadata"]["annotations"] = {
         "pulumi.com/skipAwait": "true",
         f"{prefix}/router.entrypoints": "web",
         f"{prefix}/router.middlewares": f"{route.namespace}-{TO_HTTPS}@kubernetescrd",
     }
-    return found
+    return manifest
 
 
 def alb(config: ClusterStackConfig, route: Route) -> dict[str, str]:
     """One load balancer for the whole group. What is exclusive in a group is said alike by every member."""
     prefix = "alb.ingress.kubernetes.io"
     idle = min(config.routes.stream_timeout_s, ALB_IDLE_S)
-    found = {
+    notes = {
         f"{prefix}/group.name": names.GATEWAY_NAMESPACE,
         f"{prefix}/scheme": "internal" if config.routes.internal else "internet-facing",
         f"{prefix}/target-type": "ip",
@@ -111,22 +111,22 @@ def alb(config: ClusterStackConfig, route: Route) -> dict[str, str]:
         f"{prefix}/load-balancer-attributes": f"idle_timeout.timeout_seconds={idle}",
     }
     if config.routes.tls.kind != "none":
-        found[f"{prefix}/listen-ports"] = json.dumps([{"HTTP": 80}, {"HTTPS": 443}])
-        found[f"{prefix}/ssl-redirect"] = "443"
-    return found
+        notes[f"{prefix}/listen-ports"] = json.dumps([{"HTTP": 80}, {"HTTPS": 443}])
+        notes[f"{prefix}/ssl-redirect"] = "443"
+    return notes
 
 
 def nginx_f5(route: Route, seconds: int) -> dict[str, str]:
     """F5's NGINX Ingress Controller, as a minion below the master of its host."""
     prefix = "nginx.org"
-    found = {MERGEABLE: "minion"}
+    notes = {MERGEABLE: "minion"}
     if route.long:
-        found |= {f"{prefix}/proxy-read-timeout": f"{seconds}s", f"{prefix}/proxy-send-timeout": f"{seconds}s"}
+        notes |= {f"{prefix}/proxy-read-timeout": f"{seconds}s", f"{prefix}/proxy-send-timeout": f"{seconds}s"}
     if route.streams:
-        found[f"{prefix}/proxy-buffering"] = "false"
+        notes[f"{prefix}/proxy-buffering"] = "false"
     if route.uploads:
-        found[f"{prefix}/client-max-body-size"] = "0"
-    return found
+        notes[f"{prefix}/client-max-body-size"] = "0"
+    return notes
 
 
 def master(config: ClusterStackConfig, host: str) -> Object:
@@ -137,19 +137,19 @@ def master(config: ClusterStackConfig, host: str) -> Object:
     if config.routes.tls.kind != "none":
         spec["tls"] = [secured(config, host)]
         notes["nginx.org/redirect-to-https"] = "true"
-    found = made(API, "Ingress", name, names.GATEWAY_NAMESPACE, spec)
-    found["metadata"]["annotations"] = notes
-    return found
+    manifest = build_object(API, "Ingress", name, names.GATEWAY_NAMESPACE, spec)
+    manifest["metadata"]["annotations"] = notes
+    return manifest
 
 
 def nginx(route: Route, seconds: int) -> dict[str, str]:
     """The retired ingress-nginx. It redirects to https by itself where there is a certificate."""
     prefix = "nginx.ingress.kubernetes.io"
-    found: dict[str, str] = {}
+    notes: dict[str, str] = {}
     if route.long:
-        found |= {f"{prefix}/proxy-read-timeout": str(seconds), f"{prefix}/proxy-send-timeout": str(seconds)}
+        notes |= {f"{prefix}/proxy-read-timeout": str(seconds), f"{prefix}/proxy-send-timeout": str(seconds)}
     if route.streams:
-        found[f"{prefix}/proxy-buffering"] = "off"
+        notes[f"{prefix}/proxy-buffering"] = "off"
     if route.uploads:
-        found |= {f"{prefix}/proxy-body-size": "0", f"{prefix}/proxy-request-buffering": "off"}
-    return found
+        notes |= {f"{prefix}/proxy-body-size": "0", f"{prefix}/proxy-request-buffering": "off"}
+    return notes

@@ -28,4 +28,4 @@ def annotations(config: ClusterStackConfig) -> dict[str, str]:
     }
     if config.target in clouds:
         return clouds[config.target]
-    return {key: value for said in clouds.values() for key, value in said.items()}
+    return {key: value for notes in clouds.values() for key, value in notes.items()}

@@ -42,20 +42,20 @@ class Route:
 
 def route_table(config: ClusterStackConfig) -> tuple[Route, ...]:
     """Return the routes of a stack; none where `routes.kind` is none."""
-    said = config.routes
-    nemo, nim, data_store, mlflow = (said.host(key) for key in HOSTS)
-    if said.kind == "none" or nemo is None or nim is None or data_store is None or mlflow is None:
+    route_settings = config.routes
+    nemo, nim, data_store, mlflow = (route_settings.host(key) for key in HOSTS)
+    if route_settings.kind == "none" or nemo is None or nim is None or data_store is None or mlflow is None:
         return ()
     on = addresses.services(config)
-    found = [of_service(config, service, service.name, nemo, service.prefixes) for service in on if service.prefixes]
+    routes = [of_service(config, service, service.name, nemo, service.prefixes) for service in on if service.prefixes]
     if names.NIM_PROXY in on:
-        found.append(of_service(config, names.NIM_PROXY, "host-nim", nim, names.NIM_PREFIXES))
+        routes.append(of_service(config, names.NIM_PROXY, "host-nim", nim, names.NIM_PREFIXES))
     else:
-        found.append(of_nim(config, 0, "host-nim", nim))
+        routes.append(of_nim(config, 0, "host-nim", nim))
     if names.DATA_STORE in on:
-        found.append(of_service(config, names.DATA_STORE, "host-data-store", data_store, EVERYTHING))
+        routes.append(of_service(config, names.DATA_STORE, "host-data-store", data_store, EVERYTHING))
     if config.mlflow.mode == "install":
-        found.append(
+        routes.append(
             Route(
                 name="host-mlflow",
                 host=mlflow,
@@ -68,12 +68,12 @@ def route_table(config: ClusterStackConfig) -> tuple[Route, ...]:
                 uploads=True,
             )
         )
-    if said.domain:
-        found += [
-            of_nim(config, index, f"nim-{nim.name}", f"{nim.name}.{said.domain}")
+    if route_settings.domain:
+        routes += [
+            of_nim(config, index, f"nim-{nim.name}", f"{nim.name}.{route_settings.domain}")
             for index, nim in enumerate(config.nims)
         ]
-    return tuple(found)
+    return tuple(routes)
 
 
 def of_service(
@@ -112,8 +112,8 @@ def of_nim(config: ClusterStackConfig, index: int, name: str, host: str) -> Rout
 
 def backends(config: ClusterStackConfig) -> tuple[Route, ...]:
     """One route for each Service that is routed to, whatever the number of its hosts."""
-    found = {(route.namespace, route.service): route for route in reversed(route_table(config))}
-    return tuple(reversed(found.values()))
+    by_service = {(route.namespace, route.service): route for route in reversed(route_table(config))}
+    return tuple(reversed(by_service.values()))
 
 
 def hosts(config: ClusterStackConfig, namespace: str | None = None) -> list[str]:
@@ -133,10 +133,12 @@ def public_urls(config: ClusterStackConfig) -> dict[str, str]:
     Keys: nemo_url, nim_url, data_store_url, mlflow_url. Without routes they are those of `nemostack port-forward`;
     an MLflow that was there before the stack keeps its own.
     """
-    said, urls = config.routes, {}
+    route_settings, urls = config.routes, {}
     for key in HOSTS:
         local = f"http://127.0.0.1:{names.LOCAL_PORTS[key]}"
-        urls[f"{key}_url"] = local if said.kind == "none" else f"{scheme(config)}://{said.host(key)}"
+        urls[f"{key}_url"] = (
+            local if route_settings.kind == "none" else f"{scheme(config)}://{route_settings.host(key)}"
+        )
     if not config.services.data_store:
         urls["data_store_url"] = ""
     if config.mlflow.mode != "install":
