@@ -1,4 +1,4 @@
-"""What is known of a base model without loading it, read from the files beside its weights."""
+"""Facts about a base model that need no loading, read from the files beside its weights."""
 
 import json
 import struct

@@ -1,4 +1,4 @@
-"""Where a release's chart is: a folder, a .tgz, an OCI address, or a name in a repository; and what it calls itself.
+"""The chart of a release: a folder, a .tgz, an OCI address or a name in a repository, and its own name and version.
 
 Remote charts are pulled once per provider process. Credentials go to helm in a repositories file that only this user
 can read, never on a command line.

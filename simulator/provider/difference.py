@@ -1,4 +1,4 @@
-"""What differs between an object as it is and as the program wants it, and which differences need a new object.
+"""Differences between an object as it is and as the program wants it, and those among them that need a new object.
 
 As the official plugin does (`provider.go`: Diff, normalizeInputs, pruneLiveState; `diff.go`), the live object is cut
 down to the fields the program set last time and compared with what it sets now. So a field that only the server fills

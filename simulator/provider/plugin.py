@@ -1,4 +1,4 @@
-"""Which Kubernetes plugin the tests run with: the official one where it is installed, else the one of this package.
+"""The Kubernetes plugin that the tests run with: the official one where it is installed, else the one of this package.
 
 `NEMOSTACK_TEST_PROVIDER=official` or `=own` decides by force.
 """

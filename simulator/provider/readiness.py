@@ -1,4 +1,4 @@
-"""When an object counts as ready, what it still lacks, and why its pods do not run.
+"""Readiness of objects: the rule for each kind, the lack that is reported, and the reason why pods do not run.
 
 Per kind the rules are the official plugin's. Custom resources are ready when they exist, unless the annotation
 `pulumi.com/waitFor` names a condition (`condition=Ready`) or a field (`jsonpath={.status.phase}=Running`).
