@@ -1,4 +1,4 @@
-"""The journal of the tests' creations on a stack, written before each is made, so that nothing can be left behind unseen.
+"""The journal of what the tests create on a stack: written before each creation, so that nothing can be left behind.
 
 Every process of a session (pytest-xdist has several) appends to one file. Tests remove what they made themselves;
 when all are done the controlling process looks for what is still there, removes it and fails the session. What
