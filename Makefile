@@ -71,7 +71,7 @@ cluster: .venv/.ready ## Targets on Kubernetes: real control plane and Pulumi en
 	$(LIGHT) -m pytest tests/simulator tests/cluster -n 2 --dist loadfile
 test: check contract engine cluster ## Run everything CI runs: the four above, then smoke tests, README's commands and a load test on a stack of their own
 	@trap '$(NEMOSTACK) down --stack test --purge' EXIT; $(NEMOSTACK) up --stack test --config local.base_port=$(TEST_BASE_PORT); \
-	$(NEMOSTACK) smoke --stack test; $(LIGHT) -m tests.readme_commands --stack test --without smoke --without load; \
+	$(NEMOSTACK) smoke --stack test; $(LIGHT) -m tests.readme_commands --stack test --without smoke --without load --without customize; \
 	$(NEMOSTACK) load --stack test --slo examples/slo.local.yaml --users 4 --duration 10s
 bench: embedded-env ## Ratios, each measured within one run (about 25 min, on a quiet machine)
 	$(LIGHT) -m benchmarks.load_client --others
