@@ -109,8 +109,13 @@ class PulumiStack:
 
     def run(self, *command: str, code: int = 0) -> str:
         """Run a pulumi command to its end; its output. Fails unless it ends with `code`."""
-        done = subprocess.run(
-            ["pulumi", *command, "--non-interactive", "--color", "never"],
+        done = self._pulumi(*command)
+        assert done.returncode == code, f"pulumi {' '.join(command)} ended with {done.returncode}:\n{done.stdout}"
+        return done.stdout
+
+    def _pulumi(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            ["pulumi", *arguments, "--non-interactive", "--color", "never"],
             cwd=self.folder,
             env=self.environment,
             text=True,
@@ -120,8 +125,6 @@ class PulumiStack:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        assert done.returncode == code, f"pulumi {' '.join(command)} ended with {done.returncode}:\n{done.stdout}"
-        return done.stdout
 
     def begin(self, *command: str) -> "subprocess.Popen[bytes]":
         """Start a pulumi command that changes something, in a session of its own; whoever calls it ends it."""
@@ -138,17 +141,7 @@ class PulumiStack:
     def _update(self, *command: str, fails: bool) -> Update:
         self._runs += 1
         log = self._state / f"events-{self._runs}.json"
-        done = subprocess.run(
-            ["pulumi", *command, "--stack", NAME, "--non-interactive", "--color", "never", "--event-log", str(log)],
-            cwd=self.folder,
-            env=self.environment,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=TIMEOUT_S,
-            check=False,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+        done = self._pulumi(*command, "--stack", NAME, "--event-log", str(log))
         events = tuple(json.loads(line) for line in log.read_text().splitlines()) if log.is_file() else ()
         assert (done.returncode != 0) == fails, f"pulumi {' '.join(command)}: {done.returncode}\n{done.stdout}"
         return Update(done.returncode, done.stdout, events)

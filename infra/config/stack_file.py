@@ -37,14 +37,11 @@ def annotated(target: str, name: str | None = None) -> str:
     """Return a stack file with every setting, explained; as an example of the target unless there is a `name`."""
     text = starter(target, name or target)
     comments, _, _ = text.partition("config:\n")
-    kept = [line for line in comments.splitlines() if not line.startswith("# All settings")]
+    kept = [line for line in comments.splitlines() if not line.startswith("# All settings") and "--secret" not in line]
+    keys = {} if target == "local" else SECRET_KEYS
     secrets = [
-        f"#   pulumi config set -s {name or target} --secret {PROJECT}:{key} # {about}"
-        for key, about in SECRET_KEYS.items()
+        f"#   pulumi config set -s {name or target} --secret {PROJECT}:{key} # {about}" for key, about in keys.items()
     ]
-    if target == "local":
-        secrets = []
-    kept = [line for line in kept if "--secret" not in line]
     chosen = {key.removeprefix(f"{PROJECT}:"): value for key, value in yaml.safe_load(text)["config"].items()}
     lines = [
         *kept,
