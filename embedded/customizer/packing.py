@@ -91,12 +91,12 @@ def attend(
     """Compute causal attention within each row; an attention function as transformers calls them."""
     del module, attention_mask
     shared, sizes = layout.shared, ([layout.shared] if layout.shared else []) + list(layout.own)
-    parts = [tensor.split(sizes, dim=2) for tensor in (query, key, value)]
+    parts = [torch.split(tensor, sizes, dim=2) for tensor in (query, key, value)]
     outputs: list[torch.Tensor] = []
     for number in range(1 if shared else 0, len(sizes)):
-        row = [torch.cat([part[0], part[number]], dim=2) if shared else part[number] for part in parts]
+        q, k, v = (torch.cat([part[0], part[number]], dim=2) if shared else part[number] for part in parts)
         output = functional.scaled_dot_product_attention(
-            *row, dropout_p=dropout, scale=scaling, is_causal=True, enable_gqa=True
+            q, k, v, dropout_p=dropout, scale=scaling, is_causal=True, enable_gqa=True
         )
         outputs.append(output[:, :, shared:] if outputs else output)  # the first row gives the shared part as well
     return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
