@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,12 @@ from infra.config import stack_file
 from nemostack import clone
 from nemostack.errors import ToolchainError
 from operations.stacks import commands, environment
-from operations.toolchain import environments
+from operations.toolchain import environments, sample_model
 
 PROJECT = "nemostack"
 PROJECT_FILE = "Pulumi.yaml"
 LOCAL = "local"
+MODEL_PATH = "local.base_model.path="
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,13 @@ class Stack:
     def is_local(self) -> bool:
         """Whether all of the stack is on this machine, where doing a thing again or undoing it costs nothing."""
         return self.target == "local"
+
+    @property
+    def names_model(self) -> bool:
+        """Whether a local stack has a base model of its own choice."""
+        local = self.settings.get(f"{PROJECT}:local")
+        model = local.get("base_model") if isinstance(local, dict) else None
+        return isinstance(model, dict) and model.get("path") is not None
 
     @property
     def service_folder(self) -> Path:
@@ -195,7 +204,7 @@ def up(name: str, settings: list[str], extra: list[str], *, yes: bool) -> int:
     stack = Stack(name=name)
     stack.write_settings()
     consent = stack.consent(yes=yes)
-    environments.ensure_for(stack.target)
+    provide(stack, settings)
     stack.init()
     stack.settle()
     chosen = [part for setting in settings for part in ("--config", qualified(setting))]
@@ -213,10 +222,17 @@ def preview(name: str, extra: list[str]) -> int:
     """Show what `up` would change, and return Pulumi's exit code."""
     stack = Stack(name=name)
     stack.write_settings()
-    environments.ensure_for(stack.target)
+    provide(stack)
     stack.init()
     code, _ = stack.pulumi("preview", *stack.file_arguments(), *extra)
     return code
+
+
+def provide(stack: Stack, settings: Sequence[str] = ()) -> None:
+    """Install what a stack needs: packages of its target, and the default base model if it names none."""
+    environments.ensure_for(stack.target)
+    if stack.is_local and not stack.names_model and not any(MODEL_PATH in setting for setting in settings):
+        sample_model.ensure()
 
 
 def qualified(setting: str) -> str:
@@ -281,10 +297,14 @@ def sweep(stack: Stack) -> None:
         end_leftovers(stack.service_folder)
 
 
-def target_of(name: str) -> str | None:
-    """Return the target of a stack; a stack without settings yet is one of this machine."""
+def provide_for(name: str) -> None:
+    """Install what the stack `name` needs; one without settings yet is the local stack as it comes."""
     stack = Stack(name=name, variables={})
-    return stack.target if stack.settings_file.exists() else LOCAL
+    if stack.settings_file.exists():
+        provide(stack)
+    else:
+        environments.ensure_for(LOCAL)
+        sample_model.ensure()
 
 
 def settings_file(name: str) -> Path:
