@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from infra.config import LocalSettings
-from infra.local import sample_model
 from infra.local.folders import StackFolder
+from nemostack import sample_model
 from nemostack.outputs import StackOutputs
 
 PORT_OFFSETS = {
@@ -80,8 +80,11 @@ class Plan:
     def programs(self) -> dict[str, str]:
         """What must be installed, and how."""
         needed = {str(self.python): "run `make embedded-env`, which installs what the local stack needs"}
-        if self.settings.base_model.path is None:
+        path = self.settings.base_model.path
+        if path is None:
             needed[self.model_path] = "run `make embedded-env`, which fetches the default base model"
+        elif path.count("/") != 1 and not Path(self.model_path).is_dir():
+            needed[self.model_path] = "local.base_model.path names neither a folder nor a model of the Hugging Face Hub"
         return needed
 
     @property

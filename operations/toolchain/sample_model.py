@@ -14,8 +14,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from infra.local import sample_model
-from nemostack import clone
+from nemostack import clone, sample_model
 from nemostack.cache import cache_root
 from nemostack.errors import ToolchainError
 from operations.toolchain.cache import install, install_lock

@@ -73,6 +73,9 @@ def test_the_default_base_model_lies_in_the_cache_and_must_be_there(
     assert by_name(made)["customizer"].settings["base_models"] == {"HuggingFaceTB/SmolLM2-135M-Instruct": path}
     assert path in made.programs
     assert list(plan(tmp_path, base_model={"path": "acme/x"}).programs) == [str(made.python)]
+    wrong = plan(tmp_path, base_model={"path": "models/of/mine"}).programs
+    assert "names neither a folder nor a model" in wrong["models/of/mine"]
+    assert list(plan(tmp_path, base_model={"path": str(tmp_path)}).programs) == [str(made.python)]
 
 
 def test_only_those_that_load_a_model_from_the_hub_get_its_token(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from infra.local import sample_model as pins
+from nemostack import sample_model as pins
 from nemostack.errors import ToolchainError
 from operations.toolchain import sample_model
 
