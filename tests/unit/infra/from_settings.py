@@ -15,7 +15,7 @@ from infra.platform.network_policies import NetworkPolicies, NetworkPoliciesArgs
 from infra.platform.routing import certificates, gateway, ingress
 from infra.platform.routing.gateway import Object
 from infra.topology import resolve_topology
-from tests.unit.infra.cluster_support import ROOT
+from nemostack.clone import ROOT
 
 
 def connect(config: ClusterStackConfig) -> Cluster:

@@ -7,8 +7,9 @@ import pulumi
 import pytest
 
 from infra import clusters
+from nemostack.clone import ROOT
 from tests.unit.infra import from_settings
-from tests.unit.infra.cluster_support import ROOT, config_for, run
+from tests.unit.infra.cluster_support import config_for, run
 
 
 @pytest.mark.parametrize(

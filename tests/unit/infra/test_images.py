@@ -5,7 +5,7 @@ import pytest
 from infra import images
 from infra.config import ClusterStackConfig
 from infra.topology import resolve_topology
-from operations.doctor.withdrawn_images import withdrawn
+from nemostack.withdrawn_images import withdrawn
 from tests.unit.infra.cluster_support import config_for
 from tests.unit.infra.test_cluster_program import Made, cluster_is_there, made, releases  # noqa: F401
 

@@ -8,7 +8,8 @@ from infra.config.network import Gateway, Ingress, Tls
 from infra.nemo.wiring import wiring
 from infra.platform.routing import gateway, ingress
 from infra.topology import resolve_topology
-from tests.unit.infra.cluster_support import ROOT, config_for
+from nemostack.clone import ROOT
+from tests.unit.infra.cluster_support import config_for
 
 PAGES = ROOT / "docs" / "kubernetes"
 

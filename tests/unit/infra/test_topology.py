@@ -9,7 +9,8 @@ import pytest
 
 from infra import names
 from infra.topology import Topology, resolve_topology
-from tests.unit.infra.cluster_support import A100, CLOUDS, L4, ROOT, config_for
+from nemostack.clone import ROOT
+from tests.unit.infra.cluster_support import A100, CLOUDS, L4, config_for
 
 LLAMA = {
     "name": "llama",
