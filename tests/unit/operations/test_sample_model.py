@@ -5,8 +5,9 @@ import hashlib
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,8 @@ cp "$3" "$4/model.safetensors"; echo {} > "$4/config.json"
 """
 
 
-class Machine(NamedTuple):
+@dataclass(frozen=True)
+class Machine:
     """A cache, an index of one package, and a conversion that counts its calls."""
 
     index: Path
@@ -160,7 +162,7 @@ def test_a_disk_without_room_is_named_before_and_while_it_fills(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as small:
-        small.setattr(shutil, "disk_usage", lambda _folder: shutil._ntuple_diskusage(10**9, 10**9, 5 * 10**6))  # type: ignore[attr-defined]
+        small.setattr(shutil, "disk_usage", lambda _folder: shutil._ntuple_diskusage(10**9, 10**9, 5 * 10**6))
         with pytest.raises(ToolchainError, match=r"needs 700 MB in .*models while it is made, and 5 MB are free"):
             sample_model.ensure()
 
