@@ -34,11 +34,12 @@ from typing import Any
 
 import psutil
 
+from nemostack.clone import ROOT
 from simulator.api import DEFINITIONS, ApiError
 from simulator.charts import generate
 from simulator.control_plane import ControlPlane
 from simulator.provider import plugin
-from simulator.pulumi_stack import NAME, ROOT, PulumiStack, Update
+from simulator.pulumi_stack import NAME, PulumiStack, Update
 
 KUBECTL = Path(sys.executable).with_name("kubectl")
 MIB = 1024 * 1024

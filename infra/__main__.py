@@ -1,14 +1,11 @@
 """Provision a NeMo stack: read its settings, make what its target needs, export where things are."""
 
-from pathlib import Path
-
 import pulumi
 from pulumi.runtime.config import CONFIG
 
 from infra import config, local
 from infra.config.secrets import secrets as secret_settings
-
-ROOT = Path(__file__).resolve().parent.parent
+from nemostack.clone import ROOT
 
 try:
     settings = config.load(CONFIG.get())

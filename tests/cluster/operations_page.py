@@ -9,18 +9,19 @@ import shlex
 import subprocess
 import sys
 
-from operations.stacks import environment
+from nemostack.clone import ROOT
 from simulator.pulumi_stack import NAME, TIMEOUT_S, PulumiStack
 from tests import readme_commands
 
-PAGE = environment.ROOT / "docs" / "operations.md"
+PAGE = ROOT / "docs" / "operations.md"
 CHAPTER = "When something is broken"
 CLONE = """
 import sys
 from pathlib import Path
+from nemostack import clone
 from operations.stacks import environment
-environment.ROOT = Path(FOLDER)
-environment.STATE = environment.ROOT / ".nemostack"
+clone.ROOT = Path(FOLDER)
+environment.STATE = clone.ROOT / ".nemostack"
 from cli.main import main
 main(sys.argv[1:])
 """

@@ -12,14 +12,13 @@ import pytest
 
 from infra import names
 from infra.config.stack import ClusterStackConfig
-from infra.platform.endpoints import databases
 from infra.platform.postgres import cluster_spec, database_owners, database_spec
-from infra.platform.routing.certificates import certificate_objects
-from infra.platform.routing.gateway import gateway_objects
+from infra.topology import resolve_topology
 from simulator.api import DEFINITIONS, STRICT, ApiError, Object, wait
 from simulator.charts import generate
 from simulator.control_plane import ControlPlane
 from tests.unit.infra.cluster_support import config_for
+from tests.unit.infra.from_settings import certificate_objects, gateway_objects
 
 pytestmark = pytest.mark.slow
 DOMAIN = {"domain": "nemo.example.com"}
@@ -98,19 +97,19 @@ def test_routes_by_gateways(
 def test_certificates_of_ingresses(
     control_plane: ControlPlane, collections: dict[str, str], controller: str, tls: dict[str, Any]
 ) -> None:
-    config = config_for(
-        "existing", routes={"kind": "ingress", **DOMAIN, "ingress": {"controller": controller}, "tls": tls}
-    )
-    assert "Certificate" in take(control_plane, collections, certificate_objects(config, "theirs"))
+    routes = {"kind": "ingress", **DOMAIN, "internal": False, "ingress": {"controller": controller}, "tls": tls}
+    objects = certificate_objects(config_for("existing", routes=routes), "theirs")
+    assert "Certificate" in take(control_plane, collections, objects)
 
 
 def postgres_objects(config: ClusterStackConfig) -> list[Object]:
     api, metadata = "postgresql.cnpg.io/v1", {"name": names.POSTGRES_CLUSTER}
-    spec = cluster_spec(config, list(databases(config).values()), "standard")
+    databases = resolve_topology(config).databases
+    spec = cluster_spec(config.postgres, list(databases.values()), "standard")
     made = [{"apiVersion": api, "kind": "Cluster", "metadata": metadata, "spec": spec}]
     return made + [
         {"apiVersion": api, "kind": "Database", "metadata": {"name": name}, "spec": database_spec(name, owner)}
-        for name, owner in database_owners(config).items()
+        for name, owner in database_owners(databases, mlflow_logins=config.mlflow.basic_auth).items()
     ]
 
 
