@@ -34,13 +34,7 @@ def outputs(
         judge_model=config.judge.model or config.nims[0].model,
         base_model=config.nims[0].model,
         customization_config=tuned.templates[0].name if tuned else "",
-        log_commands={
-            key: [
-                *[*kubectl, "logs", "-n", entry.namespace, f"service/{entry.service}"],
-                *["--all-containers", f"--tail={LOG_LINES}"],
-            ]
-            for key, entry in entries.items()
-        },
+        log_commands={key: [*kubectl, *log_arguments(entry)] for key, entry in entries.items()},
         cluster=ClusterOutputs(
             kubeconfig=kubeconfig,
             context=context,
@@ -61,6 +55,11 @@ def outputs(
     )
 
 
+def log_arguments(entry: Address) -> list[str]:
+    """Return the arguments by which kubectl prints the latest logs of a service."""
+    return ["logs", "-n", entry.namespace, f"service/{entry.service}", "--all-containers", f"--tail={LOG_LINES}"]
+
+
 def list_entries(addresses: Addresses) -> dict[str, Address]:
     """Return the address of each service. `nim` is what nim_url leads to."""
     entries = {service.key: addresses.find(service) for service in addresses.running}
@@ -73,7 +72,7 @@ def list_entries(addresses: Addresses) -> dict[str, Address]:
 def expected_secrets(topology: Topology, found: CredentialNames, hosted: str | None) -> dict[str, list[str]]:
     """Namespace -> Secrets that must be there, whether we make them or the user did. `hosted`: that of Guardrails."""
     addresses, bucket = topology.addresses, topology.bucket
-    secrets_of = {where: list(names_there) for where, names_there in required_secrets(addresses, found).items()}
+    secrets_of = {where: list(secret_names) for where, secret_names in required_secrets(addresses, found).items()}
     for database in topology.databases.values():
         for where in database.readers:
             secrets_of.setdefault(where, []).append(database.secret)

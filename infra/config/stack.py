@@ -1,8 +1,8 @@
-"""The settings of a whole stack, one class per target, and the table of targets."""
+"""The settings of a whole stack: one class per target, and their union."""
 
-from typing import Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from infra.config.clusters import (
     AksSettings,
@@ -148,14 +148,16 @@ class MinikubeStackConfig(ClusterStackConfig):
         return self.minikube
 
 
-TARGETS: dict[str, type[LocalStackConfig] | type[ClusterStackConfig]] = {
-    "local": LocalStackConfig,
-    "minikube": MinikubeStackConfig,
-    "existing": ExistingStackConfig,
-    "gke": GkeStackConfig,
-    "eks": EksStackConfig,
-    "aks": AksStackConfig,
+StackConfig = (
+    LocalStackConfig | MinikubeStackConfig | ExistingStackConfig | GkeStackConfig | EksStackConfig | AksStackConfig
+)
+"""The settings of any stack."""
+STACK_CONFIG: TypeAdapter[StackConfig] = TypeAdapter(Annotated[StackConfig, Field(discriminator="target")])
+"""Reads the settings of a stack whose target is not known yet: `target` decides on the class."""
+TARGETS: dict[str, type[StackConfig]] = {
+    get_args(model.model_fields["target"].annotation)[0]: model for model in get_args(StackConfig)
 }
+"""Target -> class of its settings."""
 
 SECRET_KEYS = {
     "ngc_api_key": "NGC API key: NVIDIA charts and images, model downloads",

@@ -75,12 +75,10 @@ class NemoServices(pulumi.ComponentResource):
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[*self._after, *secrets, *self._needed(release)]),
             )
             for service in release.services:
-                awaited = names.CORE not in release.services
-                self.of[service.key] = (
-                    created
-                    if awaited
-                    else self._rollout(release.namespace, service, created, timeout_s([service], targets))
-                )
+                self.of[service.key] = created
+                if names.CORE in release.services:  # the release does not wait
+                    within_s = timeout_s([service], targets)
+                    self.of[service.key] = self._rollout(release.namespace, service, created, within_s)
         self.ready = list(dict.fromkeys(self.of.values()))
         self.register_outputs({"namespaces": sorted({release.namespace for release in umbrella_releases})})
 
