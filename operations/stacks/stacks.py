@@ -23,7 +23,8 @@ import yaml
 from infra.config import stack_file
 from nemostack import clone
 from nemostack.errors import ToolchainError
-from operations.stacks import commands, environment
+from operations.helm_releases import Release
+from operations.stacks import commands, environment, interruption
 from operations.toolchain import environments, sample_model
 
 PROJECT = "nemostack"
@@ -144,26 +145,27 @@ class Stack:
         operations = (latest or {}).get("pending_operations") or ()
         return [f"{begun['type']} {'::'.join(begun['resource']['urn'].split('::')[2:])}" for begun in operations]
 
-    def settle(self) -> None:
-        """Clear up what an interrupted command had begun.
+    def half_done_releases(self, pending: list[str]) -> list[Release] | None:
+        """Return the stack's releases that Helm has begun and not ended; None: it cannot be asked."""
+        code, printed = self.pulumi("stack", "output", "--json", "--show-secrets", capture=True)
+        return None if code else interruption.half_done_releases(printed, pending)
+
+    def settle(self, *, releases: bool = False) -> None:
+        """Clear up what an interrupted command had begun. `releases`: also ask Helm, which a refresh does not.
 
         On this machine creating is safe to repeat: Pulumi may forget it. In a cloud it would forget a thing that is
         perhaps there and costs money, so there this stops and leaves the state as it is.
         """
         pending = self.pending()
+        if not self.is_local:
+            releases = releases or any(interruption.RELEASE in line for line in pending)
+            half_done = self.half_done_releases(pending) if releases else []
+            if pending or half_done:
+                arguments = [self.name, *self.file_arguments()]
+                raise ToolchainError(interruption.message(arguments, pending, half_done))
+            return
         if not pending:
             return
-        if not self.is_local:
-            listed = "\n".join(f"  {line}" for line in pending)
-            command = " ".join(["pulumi", "refresh", "-s", self.name, *self.file_arguments()])
-            raise ToolchainError(
-                f"an earlier command on stack {self.name} was interrupted during these operations:\n{listed}\n"
-                "Pulumi does not know their outcome, so nothing was done. If there is a Release among them, look at "
-                "`helm list -A --pending` first: pending-install wants `helm uninstall`, pending-upgrade "
-                "`helm rollback` to the last deployed revision (docs/operations.md). Check whether the "
-                "other resources exist, then run the following command, which asks about each of them, and try again:\n"
-                f"  nemostack toolchain run -- {command}"
-            )
         print(f"==> stack {self.name} was interrupted: checking what exists", file=sys.stderr)
         refresh = ["refresh", "--yes", "--skip-preview", "--clear-pending-creates", "--suppress-outputs"]
         code, _ = self.pulumi(*refresh, *self.file_arguments())
@@ -206,7 +208,7 @@ def up(name: str, settings: list[str], extra: list[str], *, yes: bool) -> int:
     consent = stack.consent(yes=yes)
     provide(stack, settings)
     stack.init()
-    stack.settle()
+    stack.settle(releases=True)
     chosen = [part for setting in settings for part in ("--config", qualified(setting))]
     if chosen:
         if stack.own_file is None:
@@ -215,6 +217,12 @@ def up(name: str, settings: list[str], extra: list[str], *, yes: bool) -> int:
             )
         chosen.append("--config-path")
     code, _ = stack.pulumi("up", *consent, "--suppress-outputs", *stack.file_arguments(), *chosen, *extra)
+    if code and not stack.is_local:
+        print(
+            f"==> `nemostack doctor --stack {name}` names what is wrong and what to do; the way out of each case is in "
+            'docs/operations.md, "When something is broken"',
+            file=sys.stderr,
+        )
     return code
 
 
