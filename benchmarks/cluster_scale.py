@@ -42,7 +42,7 @@ from simulator.api import DEFINITIONS, ApiError
 from simulator.charts import generate
 from simulator.control_plane import ControlPlane
 from simulator.provider import plugin
-from simulator.pulumi_stack import NAME, ROOT, PulumiStack, Update
+from simulator.pulumi_stack import NAME, PulumiStack, Update
 
 KUBECTL = Path(sys.executable).with_name("kubectl")
 MIB = 1024 * 1024
@@ -272,7 +272,9 @@ def main() -> None:
         )
     diff = meter.found["kubectl diff, unchanged"].median
     for part, whose in (("ours", "our program"), ("sdk", "Pulumi's SDK in the same process")):
-        print(f"{whose}: {program[part]:.1f} s of processor time in a preview, {program[part] / diff:.2f} of kubectl diff")
+        print(
+            f"{whose}: {program[part]:.1f} s of processor time in a preview, {program[part] / diff:.2f} of kubectl diff"
+        )
 
 
 if __name__ == "__main__":

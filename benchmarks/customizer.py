@@ -23,8 +23,7 @@ from embedded.customizer.spec import JobFolder, JobSpec
 from embedded.customizer.tokens import Example, encode
 from embedded.customizer.training_rows import Template, parse_row
 from embedded.customizer.workers import SPIN_COUNT
-
-ROOT = Path(__file__).resolve().parents[1]
+from nemostack.clone import ROOT
 
 
 class PlainLoop:

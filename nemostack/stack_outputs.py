@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from nemostack.base_urls import base_url, notice
+from nemostack.clone import ROOT
 from nemostack.errors import NoOutputs, TargetError
 from nemostack.outputs import StackOutputs
 from nemostack.redact import redact
 from nemostack.validation import validation_lines
 
-ROOT = Path(__file__).resolve().parent.parent
 ENV_OUTPUTS = "NEMOSTACK_OUTPUTS"
 URL_KEYS = ("nemo_url", "data_store_url", "nim_url", "nim_internal_url", "mlflow_url", "judge_url")
 OPTIONAL_KEYS = ("mlflow_url",)  # empty: a stack without it

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
+from nemostack.clone import ROOT
 from nemostack.models import SAMPLE_MODEL
 from smoke_tests.conftest import Session
 from smoke_tests.journal import Kind, Made, Stack
 from workflows.settings import DEFAULT_DATASET
 from workflows.stages.cleanup import adapter_name
 
-ROOT = Path(__file__).resolve().parent.parent
 ROWS = {"train": 96, "validation": 12, "test": 8}
 RUN_S = 600.0  # what a run takes beside its longest jobs
 APPROACHES = ["zero_shot", "in_context", "lora"]

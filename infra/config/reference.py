@@ -20,8 +20,8 @@ from pydantic.json_schema import models_json_schema
 from infra.config import stack_file
 from infra.config.section import PROJECT, is_list, section_in
 from infra.config.stack import SECRET_KEYS, TARGETS
+from nemostack.clone import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 DOCS, EXAMPLES = ROOT / "docs", ROOT / "examples" / "stacks"
 PAGE, SCHEMA = "configuration.md", "config.schema.json"
 LONGEST_DEFAULT = 60

@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from infra.config import stack_file
+from nemostack import clone
 from nemostack.errors import ToolchainError
 from operations.stacks import commands, environment
 from operations.toolchain import environments
@@ -49,7 +50,7 @@ class Stack:
     @property
     def user_file(self) -> Path:
         """Settings of the stack at the top of the clone, where its user edits them."""
-        return environment.ROOT / f"Pulumi.{self.name}.yaml"
+        return clone.ROOT / f"Pulumi.{self.name}.yaml"
 
     @property
     def settings_file(self) -> Path:
@@ -79,11 +80,11 @@ class Stack:
         """Where the services of a local stack keep their things: `local.data_dir` if it is set."""
         local = self.settings.get(f"{PROJECT}:local")
         chosen = local.get("data_dir") if isinstance(local, dict) else None
-        return environment.ROOT / chosen if chosen else self.folder
+        return clone.ROOT / chosen if chosen else self.folder
 
     def pulumi(self, *arguments: str, capture: bool = False) -> tuple[int, str]:
         """Run `pulumi ARGUMENTS` on this stack."""
-        command = ["pulumi", "--cwd", str(environment.ROOT), *arguments, "--stack", self.name]
+        command = ["pulumi", "--cwd", str(clone.ROOT), *arguments, "--stack", self.name]
         return commands.run(command, self.variables, capture=capture)
 
     def file_arguments(self) -> list[str]:
@@ -103,7 +104,7 @@ class Stack:
         if self.state_file is not None:
             return self.state_file.exists()
         code, listed = commands.run(
-            ["pulumi", "--cwd", str(environment.ROOT), "stack", "ls", "--json"], self.variables, capture=True
+            ["pulumi", "--cwd", str(clone.ROOT), "stack", "ls", "--json"], self.variables, capture=True
         )
         if code:
             raise ToolchainError("`pulumi stack ls` failed, see above")
@@ -115,7 +116,7 @@ class Stack:
             return
         # In another folder: `stack init` writes a salt into the stack's file, and the tracked one has comments.
         with tempfile.TemporaryDirectory() as folder:
-            shutil.copy(environment.ROOT / PROJECT_FILE, folder)
+            shutil.copy(clone.ROOT / PROJECT_FILE, folder)
             command = ["pulumi", "--cwd", folder, "stack", "init", self.name, "--no-select"]
             code, _ = commands.run(command, self.variables, capture=True)
         if code:
@@ -180,7 +181,7 @@ class Stack:
         if self.own_file is None:
             self.user_file.write_text(stack_file.starter(LOCAL, self.name), encoding="utf-8")
             return
-        local_file = environment.ROOT / f"Pulumi.{LOCAL}.yaml"
+        local_file = clone.ROOT / f"Pulumi.{LOCAL}.yaml"
         content = (
             local_file.read_text(encoding="utf-8") if local_file.exists() else stack_file.starter(LOCAL, self.name)
         )

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[2]  # not from nemostack.clone: this runs before there are packages
 VENV = ROOT / ".venv"
 PYTHON, UV = VENV / "bin" / "python", VENV / "bin" / "uv"
 READY = VENV / ".ready"

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from nemostack.clone import ROOT
 from simulator.control_plane import ControlPlane
-from simulator.pulumi_stack import ROOT, begun
+from simulator.pulumi_stack import begun
 
 IMPORTS = f"""
 import sys

@@ -31,7 +31,8 @@ import uvicorn
 from huggingface_hub import HfApi
 from nemo_microservices import NeMoMicroservices
 
-ROOT = Path(__file__).resolve().parents[2]
+from nemostack.clone import ROOT
+
 # Before huggingface_hub reads them: no bars between the dots, no telemetry, nothing of the user's token.
 os.environ.update(HF_HUB_DISABLE_PROGRESS_BARS="1", HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_IMPLICIT_TOKEN="1")
 # Before torch is loaded: with models this small its threads mostly spin, waiting for one another.

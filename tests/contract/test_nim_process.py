@@ -19,7 +19,8 @@ import pytest
 from huggingface_hub import HfApi
 from nemo_microservices import NeMoMicroservices
 
-from tests.contract.conftest import ROOT, STOPPED_S, Running, free_port, wait_until
+from nemostack.clone import ROOT
+from tests.contract.conftest import STOPPED_S, Running, free_port, wait_until
 from tests.contract.nim_support import BASE, MODEL, Stores, make_adapter
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

@@ -21,10 +21,10 @@ import psutil
 import pytest
 
 from infra.config import stack_file
+from nemostack.clone import ROOT
 from operations.toolchain import environments
 from simulator import ports
 
-ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 240
 DEAD_PROXY = "http://127.0.0.1:9"  # what is asked through it fails: nothing here may be
 PORTS_PER_STACK = 8

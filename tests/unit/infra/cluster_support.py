@@ -8,7 +8,6 @@ import json
 import unittest.mock
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -21,8 +20,8 @@ from infra.config import ClusterStackConfig
 from infra.config.platform import Charts
 from infra.platform.helm import ChartStore
 from infra.platform.namespaces import Namespaces, NamespacesArgs
+from nemostack.clone import ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 SECRETS = {"ngc_api_key": "nvapi-of-the-test", "hf_token": "hf_of-the-test"}
 L4 = {"name": "l4", "gpu": "L4", "count": 1, "max": 8}
 A100 = {"name": "train", "gpu": "A100-80GB", "count": 1}

@@ -13,8 +13,9 @@ import pytest
 from infra import clusters
 from infra.clusters import adopted, capacity
 from infra.config.pools import Taint
+from nemostack.clone import ROOT
 from nemostack.kubectl.process import Access
-from tests.unit.infra.cluster_support import ROOT, Registrations, config_for, of_type, run
+from tests.unit.infra.cluster_support import Registrations, config_for, of_type, run
 
 NVIDIA = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
 

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from infra import clusters, names
-from tests.unit.infra.cluster_support import CLOUDS, ROOT, Registrations, comes_after, config_for, of_type, run
+from nemostack.clone import ROOT
+from tests.unit.infra.cluster_support import CLOUDS, Registrations, comes_after, config_for, of_type, run
 
 CLUSTER = "azure-native:containerservice:ManagedCluster"
 POOL = ":AgentPool"

@@ -7,7 +7,8 @@ import pulumi
 import pytest
 
 from infra import clusters
-from tests.unit.infra.cluster_support import ROOT, config_for, run
+from nemostack.clone import ROOT
+from tests.unit.infra.cluster_support import config_for, run
 
 
 @pytest.mark.parametrize(

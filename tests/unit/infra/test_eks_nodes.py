@@ -10,7 +10,8 @@ import pytest
 from infra import clusters
 from infra.clusters.eks import network
 from infra.config.clusters import EksSettings
-from tests.unit.infra.cluster_support import CLOUDS, L4, ROOT, comes_after, config_for, of_type, run
+from nemostack.clone import ROOT
+from tests.unit.infra.cluster_support import CLOUDS, L4, comes_after, config_for, of_type, run
 from tests.unit.infra.test_eks import (
     CALLS,
     CLUSTER,

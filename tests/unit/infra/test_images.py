@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from infra.images import chart_uses, own_images
-from operations.doctor.withdrawn_images import withdrawn
+from nemostack.withdrawn_images import withdrawn
 from tests.unit.infra.cluster_support import config_for
 from tests.unit.infra.test_cluster_program import Made, cluster_is_there, made, releases  # noqa: F401
 

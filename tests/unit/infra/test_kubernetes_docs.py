@@ -9,7 +9,8 @@ from infra.nemo.wiring import wiring
 from infra.platform.network_edges import edges
 from infra.platform.routing import gateway, ingress
 from infra.platform.routing.route_table import route_table
-from tests.unit.infra.cluster_support import ROOT, config_for
+from nemostack.clone import ROOT
+from tests.unit.infra.cluster_support import config_for
 
 PAGES = ROOT / "docs" / "kubernetes"
 

@@ -10,8 +10,8 @@ import pulumi
 import pytest
 from pulumi.runtime.mocks import MockMonitor
 
+from nemostack.clone import ROOT
 from nemostack.outputs import StackOutputs
-from tests.unit.conftest import ROOT
 
 Program = tuple[dict[tuple[str, str], Any], dict[str, Any]]  # registrations, exports
 SERVICE = "pulumi-python:dynamic/nemostack:LocalService"

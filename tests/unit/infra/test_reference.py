@@ -9,7 +9,7 @@ import yaml
 from infra.config import reference
 from infra.config.section import section_in
 from infra.config.stack import SECRET_KEYS, TARGETS
-from tests.unit.infra.cluster_support import ROOT
+from nemostack.clone import ROOT
 
 SCHEMA: dict[str, Any] = reference.schema()
 

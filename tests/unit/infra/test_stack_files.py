@@ -15,8 +15,8 @@ from infra.config import stack_file
 from infra.config.clusters import CloudCluster
 from infra.config.section import section_in
 from infra.config.stack import SECRET_KEYS, TARGETS
+from nemostack.clone import ROOT
 from nemostack.errors import SettingsError
-from tests.unit.infra.cluster_support import ROOT
 
 CLUSTERS = [target for target in TARGETS if target != "local"]
 KEY = re.compile(r"^\s*(?:# )*\s*(?:- )?(?:nemostack:)?(\w+):(?: |$)", re.MULTILINE)

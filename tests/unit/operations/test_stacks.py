@@ -37,7 +37,7 @@ class Pulumi:
 
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    monkeypatch.setattr("nemostack.clone.ROOT", tmp_path)
     monkeypatch.setattr(environment, "STATE", tmp_path / ".nemostack")
     monkeypatch.setattr(programs, "ensure", lambda _names: {"pulumi": "/usr/bin/pulumi"})
     monkeypatch.setattr(environments, "ensure_for", lambda _target: None)

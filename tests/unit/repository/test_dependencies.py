@@ -6,10 +6,10 @@ import subprocess
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[3]
+from nemostack.clone import ROOT
+
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 

@@ -14,7 +14,8 @@ import pytest
 from markdown_it import MarkdownIt
 from mkdocs.exceptions import PluginError
 
-ROOT = Path(__file__).parents[3]
+from nemostack.clone import ROOT
+
 ELEMENTS = {
     "list_item_open": "li",
     "bullet_list_open": "ul",

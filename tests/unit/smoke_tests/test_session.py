@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from nemostack.clone import ROOT
 from smoke_tests.journal import Journal, Made
 from tests.unit.fake_stack import FakeStack
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def _pytest(*arguments: str) -> subprocess.CompletedProcess[str]:
