@@ -85,8 +85,12 @@ class DataStoreContract:
     def test_operations_in_one_commit(self, hub: HfApi, repo: str) -> None:
         added = [CommitOperationAdd(f"d/{n}", str(n).encode()) for n in range(3)]
         hub.create_commit(repo, added, commit_message="add", repo_type=DATASET)
-        mixed = [CommitOperationDelete("d/0"), CommitOperationAdd("new", b"n")]
-        hub.create_commit(repo, mixed, commit_message="mixed", repo_type=DATASET)
+        hub.create_commit(
+            repo,
+            [CommitOperationDelete("d/0"), CommitOperationAdd("new", b"n")],
+            commit_message="mixed",
+            repo_type=DATASET,
+        )
         assert hub.list_repo_files(repo, repo_type=DATASET) == ["d/1", "d/2", "new"]
 
     def test_create_twice(self, hub: HfApi, repo: str) -> None:
