@@ -23,8 +23,7 @@ from embedded.customizer.spec import JobFolder, JobSpec
 from embedded.customizer.tokens import Example, encode
 from embedded.customizer.training_rows import Template, parse_row
 from embedded.customizer.workers import SPIN_COUNT
-
-ROOT = Path(__file__).resolve().parents[1]
+from nemostack.clone import ROOT
 
 
 class PlainLoop:
@@ -125,7 +124,7 @@ def _spec(options: argparse.Namespace, precision: str) -> JobSpec:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.customizer", description=__doc__.splitlines()[0])
-    parser.add_argument("--weights", type=Path, default=ROOT / "embedded/base_model/weights")
+    parser.add_argument("--weights", type=Path, default=ROOT / "tests/base_model/weights")
     parser.add_argument("--data", type=Path, default=ROOT / "nemostack/sample_dataset")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--steps", type=int, default=10)

@@ -23,6 +23,8 @@ from typing import Any
 
 import gevent.monkey
 
+from nemostack.clone import ROOT
+
 gevent.monkey.patch_all()  # as Locust does: what runs here is what runs there
 
 import gevent.pool  # noqa: E402
@@ -31,7 +33,6 @@ import numpy as np  # noqa: E402
 from load_tests.client.streaming import Exchange, StreamingClient  # noqa: E402
 from load_tests.mock_nim import BASE  # noqa: E402
 
-ROOT = Path(__file__).resolve().parent.parent
 Read = Callable[[str, int], int]  # (request id, tokens) -> output events
 
 

@@ -27,10 +27,10 @@ from typing import Any
 
 import httpx
 
-from embedded.base_model import MODEL_ID as BASE
-from embedded.base_model import WEIGHTS
+from nemostack.clone import ROOT
+from tests.base_model import MODEL_ID as BASE
+from tests.base_model import WEIGHTS
 
-ROOT = Path(__file__).resolve().parents[1]
 BRANCHES = ("cust-1", "cust-2", "cust-3")
 ADAPTERS = [f"bench/adapter@{branch}" for branch in BRANCHES]
 MIXES = {"base": [BASE], "adapter": ADAPTERS[:1], "mixed": [BASE, *ADAPTERS]}

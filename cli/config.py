@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cli import options as o
+from nemostack import clone
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Write, check and show the settings of a stack.")
 
@@ -28,12 +29,11 @@ def init(
 
     from infra.config import stack_file
     from nemostack.errors import BadInput
-    from operations.stacks import environment
 
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name):
         raise BadInput(f"--name {name}: expected letters, digits, `-`, `_` and `.`, beginning with a letter or digit")
     content = stack_file.annotated(target, name) if full else stack_file.starter(target, name)
-    path = environment.ROOT / f"Pulumi.{name}.yaml"
+    path = clone.ROOT / f"Pulumi.{name}.yaml"
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(content)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import options as o
+from nemostack import clone
 from nemostack.errors import BadInput, Unhealthy
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def images(
     from infra import config, images
     from infra.config import stack_file
     from infra.rendered_images import images_in
-    from operations.doctor.withdrawn_images import withdrawn
+    from infra.topology import resolve_topology
+    from nemostack.withdrawn_images import withdrawn
     from operations.stacks import stacks
     from operations.toolchain import programs
 
@@ -37,8 +39,9 @@ def images(
     if not isinstance(settings, config.ClusterStackConfig):
         raise BadInput(f"{path.name}: target {settings.target} runs processes and pulls no image")
     helm = programs.ensure(["helm"])["helm"]
-    found, problems = images.own_images(settings), list[str]()
-    for use in images.chart_uses(settings):
+    topology = resolve_topology(settings)
+    found, problems = images.own_images(settings, topology), list[str]()
+    for use in images.chart_uses(settings, topology):
         try:
             rendered = _render(helm, settings, use)
         except Unhealthy as error:
@@ -61,14 +64,13 @@ def _render(helm: str, settings: "ClusterStackConfig", use: "ChartUse") -> str:
     import yaml
 
     from infra.platform.helm import ChartStore
-    from operations.stacks import environment
 
     if use.chart.ngc_login and settings.charts.source is None:
         raise Unhealthy(
             f"chart {use.chart.name} of release {use.namespace}/{use.name} is behind a login: `helm pull` it into a "
             "folder and name that as charts.source; its images are not in the list"
         )
-    reference = ChartStore(settings.charts, environment.ROOT, None).reference(use.chart)
+    reference = ChartStore(settings.charts, clone.ROOT, None).reference(use.chart)
     command = [helm, "template", use.name, reference["chart"], "--namespace", use.namespace, "--values", "-"]
     if not Path(reference["chart"]).is_dir():
         command += ["--version", reference["version"]]

@@ -42,7 +42,9 @@ def customize(*, target: o.TargetOptions, data: o.DataOptions, training: o.Train
     from cli import render
     from nemostack.console import stdout
 
-    settings = _settings("customize", hyperparameters=training.hyperparameters(), judge=False, **data.chosen())
+    settings = _settings(
+        "customize", hyperparameters=training.hyperparameters(), judge=False, **training.rows(), **data.chosen()
+    )
     render.customized(stdout(), _launch(target, settings, run))
 
 
@@ -75,6 +77,7 @@ def run(
         benchmark_items=benchmark_items,
         load_slo=load_slo,
         keep_adapter=keep_adapter,
+        **training.rows(),
         **data.chosen(),
         **evaluation.chosen(),
     )

@@ -5,7 +5,6 @@ A folder holds one run and is never appended to: `run.json` (the manifest), `raw
 requests in the order they were due). The raw files are enough to make the report again, with other objectives too.
 """
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Final
@@ -17,6 +16,7 @@ from load_tests.options import LoadSpec, ModelShare, RunManifest
 from load_tests.report import summary
 from load_tests.traffic.adapters import ServedModels
 from load_tests.verdict.slo import read_slo
+from nemostack.clone import describe_commit
 from nemostack.errors import BadInput
 from nemostack.validation import validation_lines
 
@@ -28,25 +28,18 @@ def create(spec: LoadSpec, models: ServedModels, *, workers: int) -> RunManifest
     if spec.out.exists() and (not spec.out.is_dir() or any(spec.out.iterdir())):
         raise BadInput(f"{spec.out} is not an empty folder; results are never mixed: choose another --out")
     spec.out.mkdir(parents=True, exist_ok=True)
+    versions = {"python": sys.version.split()[0], "locust": locust.__version__}
+    if commit := describe_commit():
+        versions["nemostack"] = commit
     manifest = RunManifest(
         spec=spec,
         base_model=models.base,
         models=[ModelShare(id=model, share=share) for model, share in spec.mix.shares(models).items()],
         workers=workers,
-        versions={"python": sys.version.split()[0], "locust": locust.__version__, **_commit()},
+        versions=versions,
     )
     (spec.out / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
     return manifest
-
-
-def _commit() -> dict[str, str]:
-    """Describe the commit of this clone; empty where there is no git."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--tags"]
-    try:
-        described = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return {}
-    return {"nemostack": described.stdout.strip()}
 
 
 def read_manifest(folder: Path) -> RunManifest:

@@ -17,7 +17,6 @@ from operations.stacks import environment
 from operations.toolchain import programs
 from simulator.provider import plugin
 
-ROOT = Path(__file__).resolve().parents[1]
 NAME = "test"
 TIMEOUT_S = 600.0
 DYNAMIC = "pulumi:providers:pulumi-python"

@@ -14,9 +14,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from nemostack.clone import ROOT
 from nemostack.sample_dataset import FOLDER
 
-ROOT = Path(__file__).resolve().parents[1]
 SECTION = "Everyday use"
 ROWS = {"train": 64, "validation": 16, "test": 16}
 """Rows of the dataset that stands for the README's `my/data`."""

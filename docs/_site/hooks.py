@@ -20,7 +20,8 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from pymdownx.slugs import slugify
 
-ROOT = Path(__file__).resolve().parents[2]
+from nemostack.clone import ROOT
+
 DOCS = "docs"
 OUTSIDE = "repository"
 """Folder of the site with the pages made from files outside docs/."""

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from embedded.customizer import lora
+from embedded.customizer import batches, lora, packing
 from embedded.customizer.progress import Reporter
 from embedded.customizer.schemas import Lora, Sft
 from embedded.customizer.spec import JobError, JobSpec
@@ -58,11 +58,13 @@ class TunedModel:
             adapter = self._hyper.finetuning_type != "all_weights"
             # Frozen weights may be rounded; weights that learn in small steps may not.
             half = adapter and spec.precision in {"bf16", "bf16-mixed"}
+            self._packs = packing.is_packable(config, spec.max_seq_length)
+            packing.register()
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 spec.weights,
                 config=config,
                 dtype=torch.bfloat16 if half else torch.float32,
-                attn_implementation="sdpa",
+                attn_implementation=packing.ATTENTION if self._packs else packing.PLAIN_ATTENTION,
                 trust_remote_code=False,
                 output_loading_info=True,
             )
@@ -75,29 +77,37 @@ class TunedModel:
         torch.manual_seed(spec.seed)  # a fresh adapter's values are random
         if adapter:
             self._peft = lora.attach(self.core, self._hyper.lora or Lora(), spec.base_model, fused=fused)
-        self._selected = torch.empty(0, dtype=torch.bool)
-        # The output layer is a large part of a small model; it is computed only where a token is learned.
-        self.core.get_output_embeddings().register_forward_pre_hook(self._select)
-
-    def _select(self, _module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor] | None:
-        return (inputs[0][self._selected],) if inputs[0].dim() == 3 else None
+        # Rows that share their beginning share its dropout as well, so none is shared where anything is dropped.
+        self._shares = not any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.core.modules()) and not getattr(
+            config, "attention_dropout", 0
+        )
 
     @property
     def trainable(self) -> dict[str, nn.Parameter]:
         """Parameters that learn, by name."""
         return {name: p for name, p in self.core.named_parameters() if p.requires_grad}
 
+    def passes(self, examples: list[Example]) -> list[list[Example]]:
+        """Split rows into those that are computed together."""
+        if not self._packs:
+            return [[example] for example in examples]
+        return [[examples[i] for i in rows] for rows in batches.passes([len(example) for example in examples])]
+
     def loss_sum(self, examples: list[Example]) -> torch.Tensor:
         """Sum over learned tokens of -log p(token | what stands before it); a scalar, in nats.
 
-        Rows are padded at their end: causal attention never looks there, so no mask is needed.
+        The output layer is a large part of a small model; it is computed only where a token is learned.
         """
-        width = max(map(len, examples))
-        ids = torch.tensor([e.ids + [0] * (width - len(e)) for e in examples])
-        learned = torch.tensor([e.learned + [False] * (width - len(e)) for e in examples])
-        self._selected = torch.cat([learned[:, 1:], torch.zeros(len(examples), 1, dtype=torch.bool)], dim=1)
-        logits = self.core(input_ids=ids, use_cache=False).logits
-        return functional.cross_entropy(logits.float(), ids[learned], reduction="sum")
+        rows = packing.pack(examples, share=self._shares)
+        more = {"layout": rows.layout} if self._packs else {}
+        logits = self.core(
+            input_ids=rows.ids[None],
+            position_ids=rows.positions[None],
+            logits_to_keep=rows.before,
+            use_cache=False,
+            **more,
+        ).logits
+        return functional.cross_entropy(logits[0].float(), rows.targets, reduction="sum")
 
     def tensors(self) -> Tensors:
         """Get the trainable weights, not copied."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from embedded.customizer.batches import epoch_batches, passes
+from embedded.customizer.batches import epoch_batches
 from embedded.customizer.model import TunedModel
 from embedded.customizer.progress import Reporter
 from embedded.customizer.schedule import MIN_IMPROVEMENT, Schedule
@@ -111,8 +111,8 @@ class Run:
             group["lr"] = self.schedule.rate(self.step)
         tokens = sum(sum(example.learned) for example in batch)
         total = 0.0
-        for rows in passes([len(example) for example in batch]):
-            loss = self._model.loss_sum([batch[i] for i in rows])
+        for rows in self._model.passes(batch):
+            loss = self._model.loss_sum(rows)
             (loss / tokens).backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         if not math.isfinite(total):
@@ -157,9 +157,6 @@ class Run:
         """Mean loss per learned token of the validation rows, in nats."""
         self._model.core.eval()
         with torch.inference_mode():
-            total = sum(
-                self._model.loss_sum([self._validation[i] for i in rows]).item()
-                for rows in passes([len(example) for example in self._validation])
-            )
+            total = sum(self._model.loss_sum(rows).item() for rows in self._model.passes(self._validation))
         self._model.core.train()
         return total / sum(sum(example.learned) for example in self._validation)

@@ -109,6 +109,7 @@ def _summary(outcomes: list[Outcome]) -> str:
     if cut := sum(outcome.cut_items for outcome in outcomes):
         remarks.append(f"{cut} outputs were cut by their limit of tokens: raise max_tokens")
     remarks += sorted({outcome.data["note"] for outcome in outcomes if outcome.data and "note" in outcome.data})
+    remarks += [gap for outcome in outcomes for gap in outcome.gaps]
     return "completed" + (f", but {'; '.join(remarks)}" if remarks else "")
 
 

@@ -26,8 +26,8 @@ from embedded.evaluator.records import replace_lines
 from embedded.evaluator.request_models import ApiEndpoint, Target
 from embedded.evaluator.rows import RowSource, read_file
 from embedded.evaluator.stats import score
+from nemostack.clone import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 _SPLITS = {
     "train": "train",
     "training": "train",

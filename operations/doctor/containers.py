@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from infra.names import NGC_REGISTRY, NGC_USER, PULL_SECRET
 from nemostack.kubectl.client import Object
+from nemostack.withdrawn_images import withdrawn
 from operations.cluster_snapshot import Snapshot, Tail, containers, ending
 from operations.doctor.check import Check, Evidence, brief, ident, is_training
-from operations.doctor.withdrawn_images import withdrawn
 
 _PULLING = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
 _REFUSED = re.compile(r"\b40[13]\b|unauthorized|authorization failed|access denied|forbidden", re.IGNORECASE)
@@ -49,10 +49,16 @@ def _pull_secret(snapshot: Snapshot, pod: Object) -> str:
     return f"pull secret {', '.join(names)}"
 
 
-def _refused(snapshot: Snapshot) -> Iterator[Evidence]:
+def _published(snapshot: Snapshot, *, refused: bool) -> Iterator[tuple[Object, str, str]]:
+    """Of the pods whose image does not come those of images still published: `refused` to this login, or else."""
     for pod, image, message in unpulled(snapshot):
-        if _REFUSED.search(message) and withdrawn(image) is None:
-            yield Evidence(ident(pod), f"{image}: {_pull_secret(snapshot, pod)}. {message}")
+        if withdrawn(image) is None and bool(_REFUSED.search(message)) is refused:
+            yield pod, image, message
+
+
+def _refused(snapshot: Snapshot) -> Iterator[Evidence]:
+    for pod, image, message in _published(snapshot, refused=True):
+        yield Evidence(ident(pod), f"{image}: {_pull_secret(snapshot, pod)}. {message}")
 
 
 def _withdrawn(snapshot: Snapshot) -> Iterator[Evidence]:
@@ -64,9 +70,8 @@ def _withdrawn(snapshot: Snapshot) -> Iterator[Evidence]:
 
 
 def _no_image(snapshot: Snapshot) -> Iterator[Evidence]:
-    for pod, image, message in unpulled(snapshot):
-        if not _REFUSED.search(message) and withdrawn(image) is None:
-            yield Evidence(ident(pod), f"{image}: {message}")
+    for pod, image, message in _published(snapshot, refused=False):
+        yield Evidence(ident(pod), f"{image}: {message}")
 
 
 def killed_for_memory(pod: Object, ended: Object) -> bool:

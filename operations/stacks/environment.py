@@ -10,14 +10,13 @@ import secrets
 import shlex
 from pathlib import Path
 
-from nemostack import proxies
+from nemostack import clone, proxies
 from nemostack.errors import ToolchainError
 from operations.toolchain import program_set, programs
 from operations.toolchain.cache import cache_dir
 
-ROOT = Path(__file__).resolve().parents[2]
-STATE = ROOT / ".nemostack"
-VENV = ROOT / ".venv"
+STATE = clone.ROOT / ".nemostack"
+VENV = clone.ROOT / ".venv"
 PASSPHRASES = {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"}
 
 
@@ -73,7 +72,7 @@ def missing_passphrase() -> str | None:
 
 def variables() -> dict[str, str]:
     """Return the variables to set, without those that the user set himself. Installs the toolchain if need be."""
-    if not (ROOT / "Pulumi.yaml").exists():
+    if not (clone.ROOT / "Pulumi.yaml").exists():
         raise ToolchainError(
             "this command works on the stacks of a clone of the repository, and nemostack runs from an installed "
             "package here: run it in a clone, or name the services of a deployment with --outputs FILE or --*-url"
@@ -115,8 +114,9 @@ def is_cached(path: str) -> bool:
 
 def python_path() -> str:
     """PYTHONPATH with the clone first: the engine starts our provider in another folder."""
-    others = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != str(ROOT)]
-    return os.pathsep.join([str(ROOT), *others])
+    own = str(clone.ROOT)
+    others = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != own]
+    return os.pathsep.join([own, *others])
 
 
 def as_shell() -> str:

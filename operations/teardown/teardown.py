@@ -21,8 +21,8 @@ from nemostack.errors import NemostackError, ServiceError, Unreachable
 from nemostack.kubectl.client import Kubectl, Object
 from nemostack.models import Model
 from nemostack.outputs import ClusterOutputs, StackOutputs
-from operations.cluster_snapshot import parse_releases, release_table
 from operations.doctor.check import ident
+from operations.helm_releases import read_releases
 from operations.teardown.leftovers import (
     ClusterInventory,
     Leftover,
@@ -45,7 +45,7 @@ RUN_TIME = (
 )
 STOP_S = 180
 SETTLE_S = 90.0
-_POLL_S = 2.0
+POLL_S = 2.0
 Say = Callable[[str], None]
 
 
@@ -87,7 +87,7 @@ def observe(kubectl: Kubectl) -> ClusterInventory:
     return ClusterInventory(
         seen=datetime.now(UTC),
         objects=objects,
-        releases=parse_releases(release_table(kubectl)),
+        releases=read_releases(kubectl),
         definitions=[line.partition("/")[2] for line in names.splitlines() if "/" in line],
     )
 
@@ -208,7 +208,7 @@ def _settled(kubectl: Kubectl, cluster: ClusterOutputs, delete_data: bool, say: 
         if not going or time.monotonic() > deadline:
             return remains
         say(f"waiting for {len(going)} to go: {', '.join(f'{one.kind} {one.where}' for one in going[:3])}")
-        time.sleep(_POLL_S)
+        time.sleep(POLL_S)
 
 
 def _delete_data(

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[2]  # not from nemostack.clone: this runs before there are packages
 VENV = ROOT / ".venv"
 PYTHON, UV = VENV / "bin" / "python", VENV / "bin" / "uv"
 READY = VENV / ".ready"
@@ -35,7 +35,8 @@ def main() -> None:
         run(sys.executable, "-m", "venv", VENV)
         pinned = Path(__file__).with_name("bootstrap.txt")
         run(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", pinned)
-    run(UV, "pip", "sync", "--quiet", "--python", VENV, "--require-hashes", ROOT / "requirements.txt")
+    # Compiled here, once: where PYTHONDONTWRITEBYTECODE is set, as in many images, each start would compile them again.
+    run(UV, "pip", "sync", "-q", "--compile-bytecode", "--python", VENV, "--require-hashes", ROOT / "requirements.txt")
     run(UV, "pip", "install", "--quiet", "--python", VENV, "--no-deps", "--no-build-isolation", "--editable", ROOT)
     READY.touch()
 

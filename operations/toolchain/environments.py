@@ -11,10 +11,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from nemostack import clone
 from nemostack.errors import ToolchainError
 
-ROOT = Path(__file__).resolve().parents[2]
-VENV, EMBEDDED = ROOT / ".venv", ROOT / ".venv-embedded"
+VENV, EMBEDDED = clone.ROOT / ".venv", clone.ROOT / ".venv-embedded"
 CLOUDS = ("gke", "eks", "aks")
 
 
@@ -28,8 +28,8 @@ def ensure_for(target: str | None) -> None:
 
 def ensure_embedded() -> None:
     """Make or update `.venv-embedded`."""
-    lock = ROOT / "embedded" / "requirements.txt"
-    marker, locked = EMBEDDED / ".ready", digest_of(lock, ROOT / "pyproject.toml")
+    lock = clone.ROOT / "embedded" / "requirements.txt"
+    marker, locked = EMBEDDED / ".ready", digest_of(lock, clone.ROOT / "pyproject.toml")
     if _holds(marker, locked):
         return
     _tell(".venv-embedded: vLLM, PyTorch, lm-eval, MLflow server (1 to 5 min, 7 GB)")
@@ -38,13 +38,14 @@ def ensure_embedded() -> None:
         shutil.rmtree(EMBEDDED, ignore_errors=True)  # what an interruption left of it
         _uv("venv", "--quiet", "--python", str(VENV / "bin" / "python"), str(EMBEDDED))
     _uv("pip", "sync", "--python", str(EMBEDDED), "--compile-bytecode", "--require-hashes", str(lock))
-    _uv("pip", "install", "--quiet", "--python", str(EMBEDDED), "--no-deps", "--no-build-isolation", "-e", str(ROOT))
+    own = ("--no-deps", "--no-build-isolation", "-e", str(clone.ROOT))
+    _uv("pip", "install", "--quiet", "--python", str(EMBEDDED), *own)
     marker.write_text(locked)
 
 
 def ensure_cloud(cloud: str) -> None:
     """Add the SDK of a cloud to `.venv`. What updates `.venv` removes it, so the marker depends on both locks."""
-    lock = ROOT / "infra" / "clusters" / "requirements" / f"{cloud}.txt"
+    lock = clone.ROOT / "infra" / "clusters" / "requirements" / f"{cloud}.txt"
     ready = VENV / ".ready"
     marker = VENV / f".cloud-{cloud}"
     made_at = str(ready.stat().st_mtime_ns) if ready.exists() else ""
@@ -73,7 +74,7 @@ def _uv(*arguments: str) -> None:
     """Run uv, and show its progress less the list of packages."""
     command = [str(VENV / "bin" / "uv"), *arguments]
     try:
-        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(command, cwd=clone.ROOT, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr is not None
             for line in process.stderr:
                 if not re.match(r" [+~-] ", line):

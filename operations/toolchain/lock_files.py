@@ -9,7 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from operations.toolchain.environments import CLOUDS, ROOT, VENV
+from nemostack.clone import ROOT
+from operations.toolchain.environments import CLOUDS, VENV
 
 SOURCES: dict[str, tuple[str, ...]] = {
     "requirements.txt": ("pyproject.toml", "--extra", "provision", "--group", "dev", "--group", "docs"),

@@ -10,9 +10,10 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from nemostack.clone import ROOT
+
 CHOICE = "NEMOSTACK_TEST_PROVIDER"
 PROGRAM = "pulumi-resource-kubernetes"
-ROOT = Path(__file__).parents[2]
 
 
 def official() -> Path | None:

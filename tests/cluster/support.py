@@ -7,10 +7,11 @@ from typing import Any
 
 import yaml
 
+from nemostack.clone import ROOT
 from simulator import inventory
 from simulator.api import DEFINITIONS, Object
 from simulator.control_plane import ControlPlane
-from simulator.pulumi_stack import NAME, ROOT, PulumiStack, Update
+from simulator.pulumi_stack import NAME, PulumiStack, Update
 
 KEY = "nvapi-only-for-tests"
 LLAMA = "llama3-2-3b-instruct"

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
+from nemostack.clone import ROOT
 from simulator.api import DEFINITIONS
 from simulator.control_plane import ControlPlane
-from simulator.pulumi_stack import ROOT, PulumiStack, begun
+from simulator.pulumi_stack import PulumiStack, begun
 
 pytestmark = pytest.mark.slow
 NAME = "boxes.example.com"

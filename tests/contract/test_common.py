@@ -24,7 +24,8 @@ from embedded import serve
 from embedded.common import errors, listing, names
 from embedded.common.files_url import FilesUrl, FilesUrlError
 from embedded.common.service import HEALTH_PATHS, ServiceSettings, create_service
-from tests.contract.conftest import ROOT, STOPPED_S, free_port, wait_until
+from nemostack.clone import ROOT
+from tests.contract.conftest import STOPPED_S, free_port, wait_until
 
 # -- names
 

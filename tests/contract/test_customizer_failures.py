@@ -25,7 +25,8 @@ from embedded.customizer import stores, worker
 from embedded.customizer.jobs import Jobs
 from embedded.customizer.runner import Runner
 from embedded.customizer.spec import JobFolder
-from tests.contract.conftest import ROOT, STOPPED_S, free_port, wait_until
+from nemostack.clone import ROOT
+from tests.contract.conftest import STOPPED_S, free_port, wait_until
 from tests.contract.customizer_support import MODEL_ID, finished, job_spec, jsonl, make_model, pairs, put_dataset
 
 LORA = {"finetuning_type": "lora"}

@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from embedded.common.documents import Documents
-from tests.contract.conftest import ROOT, Running
+from nemostack.clone import ROOT
+from tests.contract.conftest import Running
 
 
 @pytest.fixture

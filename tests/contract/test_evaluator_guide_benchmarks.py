@@ -17,9 +17,9 @@ from fastapi import FastAPI, Request
 from huggingface_hub import HfApi
 from nemo_microservices import NeMoMicroservices, UnprocessableEntityError
 
-from embedded.base_model import MODEL_ID as BASE
-from embedded.base_model import WEIGHTS as MODEL
 from embedded.evaluator.sandbox import Sandbox
+from tests.base_model import MODEL_ID as BASE
+from tests.base_model import WEIGHTS as MODEL
 from tests.contract.conftest import Running, wait_until
 from tests.contract.scripted_model import ScriptedModel
 
@@ -204,7 +204,7 @@ def test_an_endpoint_without_likelihoods_is_named(client: Any, start_app: Callab
     assert len(asked) == 1
 
 
-def test_the_hub_comes_first_where_it_can_be_reached(
+def test_the_hub_comes_first_where_it_can_be_reached(  # noqa: PLR0917 - fixtures
     start_service: Callable[..., Running],
     data_store_url: str,
     entity_store_url: str,

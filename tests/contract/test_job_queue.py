@@ -13,7 +13,8 @@ import pytest
 from embedded.common.documents import Documents
 from embedded.common.errors import Conflict, NotFound
 from embedded.common.job_queue import CANCELLED, COMPLETED, ENDED, FAILED, Ending, JobQueue, JobRecords, Stopped
-from tests.contract.conftest import ROOT, wait_until
+from nemostack.clone import ROOT
+from tests.contract.conftest import wait_until
 
 
 class Recorder:

@@ -21,10 +21,10 @@ import psutil
 import pytest
 
 from infra.config import stack_file
+from nemostack.clone import ROOT
 from operations.toolchain import environments
 from simulator import ports
 
-ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 240
 DEAD_PROXY = "http://127.0.0.1:9"  # what is asked through it fails: nothing here may be
 PORTS_PER_STACK = 8
@@ -167,6 +167,7 @@ def clone(tmp_path: Path, base_port: int) -> Iterator[Any]:
     environment_that_is_ready(path)
     made = Clone(path, base_port)
     made.setting("base_port: 18080", f"base_port: {made.base_port}")
+    made.setting("# path: null", "path: acme/model-on-the-hub")  # nothing is to be fetched
     made.git("init", "--quiet")
     made.git("add", "Pulumi.yaml", *packages, "embedded", "mlflow", "__main__.py", ".gitignore")
     made.git("-c", "user.name=test", "-c", "user.email=test@example.com", "commit", "--quiet", "-m", "start")

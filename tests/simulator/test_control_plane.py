@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from nemostack.clone import ROOT
 from operations.toolchain import kubernetes, programs
 from simulator import ports, volumes
 from simulator.api import Api, ApiError, Object, wait
@@ -23,7 +24,6 @@ from simulator.control_plane import ControlPlane, ControlPlaneError
 from tests.simulator.support import TOLERATES_GPU, claims, make_pod, phases, pod_spec
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def why_pending(api: Api, namespace: str) -> list[str]:

@@ -14,11 +14,10 @@ from typing import Any
 
 import pytest
 
+from nemostack.clone import ROOT
 from tests.unit.fake_stack import FakeStack
 from tests.unit.pipeline_harness import Harness, write_dataset
 from workflows.settings import Settings
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)

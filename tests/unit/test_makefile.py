@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from nemostack.clone import ROOT
+
 PYTHON = """#!/bin/sh
 echo "$*" >> calls
 case "$*" in

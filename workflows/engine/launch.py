@@ -7,7 +7,6 @@ that stopped early has one too. Refuses a run that another process holds.
 import importlib.metadata
 import logging
 import platform
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from nemostack import redact
 from nemostack.clients import Clients
 from nemostack.clients.polling import Pace
+from nemostack.clone import describe_commit
 from nemostack.console import LOG, Progress
 from nemostack.outputs import StackOutputs
 from nemostack.service_checks import library_versions
@@ -42,8 +42,7 @@ class Launch:
 
 def prepare(root: Path, settings: Settings, outputs: StackOutputs, *, new: bool) -> Launch:
     """Find the unfinished run of the same identity, unless `new`; else make a new one."""
-    suited = settings.hyperparameters.suited_to(outputs.base_model)
-    settings = settings.model_copy(update={"hyperparameters": suited})
+    settings = settings.suited_to(outputs.base_model)
     if settings.benchmark is None:
         dataset.load(settings)  # a dataset that cannot be used leaves no run behind
     identity = settings.identity(outputs, dataset.digest(settings))
@@ -59,7 +58,7 @@ def prepare(root: Path, settings: Settings, outputs: StackOutputs, *, new: bool)
         settings=settings,
         outputs=redact.redact_all(outputs.model_dump(mode="json")),
         versions=versions(),
-        git_commit=git_commit(),
+        git_commit=describe_commit(),
     )
     return Launch(run=RunDirectory.create(root, info), resumed=False, settings=settings, outputs=outputs)
 
@@ -105,25 +104,6 @@ def versions() -> dict[str, str]:
     except importlib.metadata.PackageNotFoundError:
         own = "not installed"
     return {"nemostack": own, "python": platform.python_version(), **library_versions()}
-
-
-def git_commit() -> str | None:
-    """Return the commit of this clone, with `-dirty` when files differ from it; None without git or a clone."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():  # an installed package: a clone around it would be of something else
-        return None
-    try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
 
 
 @contextmanager

@@ -5,13 +5,12 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from embedded.base_model.lexicon import FUNCTION_WORDS
+from nemostack.clone import ROOT
+from tests.base_model.lexicon import FUNCTION_WORDS
 
-ROOT = Path(__file__).resolve().parents[3]
 LEGAL = ROOT / "nemostack" / "sample_dataset"
 
 _SLOT = re.compile(r"\{\w+\}")

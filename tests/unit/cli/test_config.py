@@ -12,7 +12,7 @@ from tests.unit.command_line import run_command
 
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    monkeypatch.setattr("nemostack.clone.ROOT", tmp_path)
     monkeypatch.setattr(environment, "STATE", tmp_path / ".nemostack")
     return tmp_path
 

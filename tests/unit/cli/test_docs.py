@@ -7,13 +7,14 @@ from pathlib import Path
 from cli.reference import reference
 from load_tests.verdict.slo import EXIT_CODES
 from nemostack import errors
+from nemostack.clone import ROOT
 from nemostack.exit_codes import MEANINGS, ExitCode
 from operations.doctor.cluster import FAILURES, STATE
 from operations.teardown import leftovers
 from workflows.pipeline import plan
 from workflows.settings import Settings
 
-DOCS = Path(__file__).resolve().parents[3] / "docs"
+DOCS = ROOT / "docs"
 
 
 def test_cli_reference_is_current() -> None:

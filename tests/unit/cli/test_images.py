@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from infra.config import stack_file
-from operations.stacks import environment
 from operations.toolchain import programs
 from tests.unit.command_line import run_command
 
@@ -21,7 +20,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     helm = tmp_path / "helm"
     helm.write_text(HELM)
     helm.chmod(0o755)
-    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    monkeypatch.setattr("nemostack.clone.ROOT", tmp_path)
     monkeypatch.setattr(programs, "ensure", lambda _names: {"helm": str(helm)})
     made = tmp_path / "Pulumi.mine.yaml"
     made.write_text(

@@ -5,8 +5,7 @@ from pathlib import Path
 from infra.config import LocalSettings
 from infra.local.folders import StackFolder
 from infra.local.services import Plan
-
-ROOT = Path(__file__).resolve().parents[3]
+from nemostack.clone import ROOT
 
 
 def plan(folder: Path, **settings: object) -> Plan:

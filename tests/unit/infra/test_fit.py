@@ -8,7 +8,7 @@ import yaml
 from infra import config
 from infra.config.fit import nim_pool, training_pool
 from infra.config.gpus import MACHINES, MEMORY_GB, MIG_MEMORY_GB, mig_profiles
-from tests.unit.infra.cluster_support import ROOT
+from nemostack.clone import ROOT
 from tests.unit.infra.test_cluster_config import A100, L4, NIM, P5, load
 
 

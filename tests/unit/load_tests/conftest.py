@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.conftest import ROOT
+from nemostack.clone import ROOT
 
 
 @pytest.fixture

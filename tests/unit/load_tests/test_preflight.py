@@ -10,6 +10,7 @@ import pytest
 from load_tests.traffic.adapters import Mix, ServedModels, cold_starts, discover, no_adapters_hint
 from load_tests.traffic.prompts import Api, bodies, read_prompts
 from load_tests.verdict.slo import read_slo
+from nemostack.clone import ROOT
 from nemostack.errors import BadInput, ServiceError, Unreachable
 
 
@@ -266,4 +267,4 @@ def test_slo_files_are_checked(tmp_path: Path, objective: dict[str, object], com
 
 @pytest.mark.parametrize("name", ["slo.yaml", "slo.local.yaml"])
 def test_shipped_slo_files_are_valid(name: str) -> None:
-    assert read_slo(Path(__file__).parents[3] / "examples" / name).objectives
+    assert read_slo(ROOT / "examples" / name).objectives

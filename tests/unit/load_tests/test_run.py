@@ -11,7 +11,8 @@ from statistics import median
 
 import pytest
 
-from tests.unit.conftest import ROOT, Mock
+from nemostack.clone import ROOT
+from tests.unit.conftest import Mock
 from tests.unit.load_tests.conftest import Outcome
 
 ADAPTERS = "mock/adapter-a@cust-1,mock/adapter-b@cust-2"

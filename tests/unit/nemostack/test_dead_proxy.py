@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.conftest import ROOT, Mock
+from nemostack.clone import ROOT
+from tests.unit.conftest import Mock
 from tests.unit.fake_stack import FakeStack
 
 DEAD = "http://127.0.0.1:9"

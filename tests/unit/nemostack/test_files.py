@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from nemostack.clone import ROOT
 from nemostack.files import locked, replaced_file, write_atomically
-from tests.unit.conftest import ROOT
 
 
 def test_content_and_mode(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cli import main
+from nemostack.clone import ROOT
 from nemostack.errors import BadInput, ToolchainError
 from operations.stacks import commands, environment, stacks
 from tests.unit.command_line import run_command
@@ -48,7 +49,7 @@ def test_ctrl_c_is_the_commands_to_handle(tmp_path: Path) -> None:
         f"sys.exit(commands.run([sys.executable, '-c', {child!r}])[0])"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", program], start_new_session=True, stdout=subprocess.PIPE, text=True, cwd=environment.ROOT
+        [sys.executable, "-c", program], start_new_session=True, stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as wrapper:
         while not ready.exists():
             assert wrapper.poll() is None

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from nemostack.clone import ROOT
 from nemostack.errors import ToolchainError
 from operations.stacks import environment
 from operations.toolchain import programs
@@ -109,4 +110,4 @@ def test_path_order(clone: Path) -> None:
 
 def test_shell_lines_are_quoted(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "/a b/$(c)")
-    assert f"export PYTHONPATH='{environment.ROOT}:/a b/$(c)'" in environment.as_shell()
+    assert f"export PYTHONPATH='{ROOT}:/a b/$(c)'" in environment.as_shell()

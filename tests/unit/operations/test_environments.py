@@ -17,7 +17,7 @@ echo " + torch==1" >&2; echo "Installed 1 package" >&2
 
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(environments, "ROOT", tmp_path)
+    monkeypatch.setattr("nemostack.clone.ROOT", tmp_path)
     monkeypatch.setattr(environments, "VENV", tmp_path / ".venv")
     monkeypatch.setattr(environments, "EMBEDDED", tmp_path / ".venv-embedded")
     for lock in ("pyproject.toml", "embedded/requirements.txt", "infra/clusters/requirements/gke.txt"):

@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from cli import main
+from nemostack.clone import ROOT
 from nemostack.errors import BadInput, DeadlineExceeded, NotFound, TargetError
 from nemostack.kubectl.client import Kubectl
 from nemostack.outputs import StackOutputs
@@ -27,8 +28,6 @@ from operations.port_forward import forwarder, session
 from operations.port_forward.session import forwarding, plan, wait_ready
 from tests.unit.fake_kubectl import FakeKubectl
 from tests.unit.operations import healthy_cluster as h
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 class Pod:

@@ -11,7 +11,7 @@ import pytest
 from cli import main, teardown_command
 from nemostack.errors import NoOutputs, TargetError, ToolchainError
 from nemostack.outputs import StackOutputs
-from operations.cluster_snapshot import Release
+from operations.helm_releases import Release
 from operations.stacks import stacks
 from operations.teardown import teardown
 from operations.teardown.leftovers import ClusterInventory, Leftover, find_leftovers, gone_with_the_cluster
@@ -215,7 +215,7 @@ def pulumi(monkeypatch: pytest.MonkeyPatch) -> Pulumi:
     monkeypatch.setattr(stacks, "Stack", made)
     monkeypatch.setattr(teardown_command, "of_stack", made.of_stack)
     monkeypatch.setattr(teardown_command, "destroy", made.destroy)
-    monkeypatch.setattr(teardown, "_POLL_S", 0.01)
+    monkeypatch.setattr(teardown, "POLL_S", 0.01)
     monkeypatch.setattr(teardown, "SETTLE_S", 0.1)
     return made
 

@@ -2,11 +2,10 @@
 
 import re
 from datetime import date
-from pathlib import Path
 
+from nemostack.clone import ROOT
 from nemostack.version import VERSION
 
-ROOT = Path(__file__).parents[3]
 HEADINGS = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
 
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from infra import versions
+from nemostack.clone import ROOT
 
-ROOT = Path(__file__).parents[3]
 GITHUB = ROOT / ".github"
 WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
 ACTIONS = sorted((GITHUB / "actions").glob("*/action.yml"))

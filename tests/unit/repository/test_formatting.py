@@ -1,9 +1,9 @@
 """The formatter is law: hand-made formatting is rare."""
 
 import subprocess
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
+from nemostack.clone import ROOT
+
 MARK = "# fmt: " + "skip"
 
 

@@ -6,19 +6,31 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
 from cli.main import Commands, app
+from nemostack.clone import ROOT
 from tests import readme_commands
 
-ROOT = Path(__file__).parents[3]
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PULUMI = {"preview", "up", "refresh", "destroy", "stack", "config", "login", "logout", "state", "plugin", "import"}
+PULUMI = {
+    "preview",
+    "up",
+    "refresh",
+    "destroy",
+    "stack",
+    "config",
+    "login",
+    "logout",
+    "state",
+    "plugin",
+    "import",
+    "cancel",
+}
 FOLDERS = ("examples/", "infra/", "embedded/", "smoke_tests/", "load_tests/", "nemostack/", "workflows/", "docs/")
 MADE_LATER = {".venv/bin/activate"}
 

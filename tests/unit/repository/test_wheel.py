@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from nemostack.clone import ROOT
 from nemostack.version import VERSION
 from tests.unit.fake_stack import FakeStack
 
-ROOT = Path(__file__).resolve().parents[3]
 UV = Path(sys.executable).with_name("uv")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("wheel")]  # installed once
 
 
 @pytest.fixture(scope="module")

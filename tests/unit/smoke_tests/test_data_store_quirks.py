@@ -5,9 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from nemostack.clone import ROOT
 from tests.unit.fake_stack import FakeStack
-
-ROOT = Path(__file__).parents[3]
 
 
 def test_an_empty_commit_url_fails_no_smoke_test(stack: FakeStack, tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from nemostack.clients.polling import Pace
+from nemostack.clone import ROOT
 from nemostack.errors import JobFailed, ServiceError
 from tests.unit.fake_stack import FakeStack
 from tests.unit.pipeline_harness import FAST, Harness
@@ -190,8 +190,7 @@ def test_real_process_killed_in_training(harness: Harness, settings: Settings, k
     outputs.write_text(stack.outputs.model_dump_json())
     argv = [sys.executable, "-m", "cli.main", "run", "--outputs", str(outputs), "--runs", str(harness.root)]
     argv += ["--dataset", str(settings.dataset), "--limit", "8"]
-    root = Path(__file__).resolve().parents[3]
-    process = subprocess.Popen(argv, cwd=root, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 180
     while stack.count(r"GET /v1/customization/jobs/cust-1$") < 2:
         assert time.monotonic() < deadline
@@ -204,7 +203,7 @@ def test_real_process_killed_in_training(harness: Harness, settings: Settings, k
         assert "Run the same command again to resume" in said
         assert "Traceback" not in said
     stack.looks_needed = 0
-    done = subprocess.run(argv, cwd=root, capture_output=True, text=True, timeout=300, check=True)
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
     assert "resuming" in done.stderr
     assert "picking up customization job cust-1 again" in done.stderr
     assert stack.count(STARTS) == 4
