@@ -10,11 +10,16 @@ PYTHON ?= python3
 STACK  ?= local
 SLO    ?= examples/slo$(if $(filter local test,$(STACK)),.local).yaml
 TEST_BASE_PORT ?= 19080
+# a model of five million parameters, with which the same tests take minutes instead of a quarter of an hour
+TEST_MODEL := --config local.base_model.id=nemostack/tiny-instruct --config local.base_model.path=tests/base_model/weights
 NEMOSTACK := .venv/bin/python -m cli
 LIGHT     := .venv/bin/python
 EMBEDDED  := .venv-embedded/bin/python
 LIGHT_CODE := nemostack cli operations infra workflows smoke_tests load_tests simulator tests/unit tests/local tests/cluster \
-              tests/simulator benchmarks/cluster_scale.py docs
+              tests/contract_suite tests/simulator benchmarks/cluster_scale.py docs
+
+# Two processes take the tests file by file, since tests of a file share services; in the order of tests/longest_first.py.
+BY_FILE := -n 2 --dist loadfile --no-loadscope-reorder
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -62,15 +67,15 @@ types-embedded: all-env # a cache of its own: two runs at a time on one break it
 docs: .venv/.ready ## Build the documentation site into build/site
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 contract: embedded-env ## Official clients against the embedded services
-	$(EMBEDDED) -m pytest tests/contract tests/unit/base_model -m "not downloads"
+	$(EMBEDDED) -m pytest tests/contract tests/unit/base_model $(BY_FILE) -m "not downloads"
 engine: all-env ## The slow ones: real Pulumi engine and processes on a small stack, the load test's client
 	@$(NEMOSTACK) toolchain ensure pulumi >/dev/null
 	$(LIGHT) -m pytest tests/unit tests/local -n 2 -m slow
 cluster: .venv/.ready ## Targets on Kubernetes: real control plane and Pulumi engine, simulated GPU nodes (first time: 15 min more)
 	@$(NEMOSTACK) toolchain ensure pulumi kubernetes etcd kwok helm >/dev/null
-	$(LIGHT) -m pytest tests/simulator tests/cluster -n 2 --dist loadfile
+	$(LIGHT) -m pytest tests/simulator tests/cluster $(BY_FILE)
 test: check contract engine cluster ## Run everything CI runs: the four above, then smoke tests, README's commands and a load test on a stack of their own
-	@trap '$(NEMOSTACK) down --stack test --purge' EXIT; $(NEMOSTACK) up --stack test --config local.base_port=$(TEST_BASE_PORT); \
+	@trap '$(NEMOSTACK) down --stack test --purge' EXIT; $(NEMOSTACK) up --stack test --config local.base_port=$(TEST_BASE_PORT) $(TEST_MODEL); \
 	$(NEMOSTACK) smoke --stack test; $(LIGHT) -m tests.readme_commands --stack test --without smoke --without load --without customize; \
 	$(NEMOSTACK) load --stack test --slo examples/slo.local.yaml --users 4 --duration 10s
 bench: embedded-env ## Ratios, each measured within one run (about 25 min, on a quiet machine)

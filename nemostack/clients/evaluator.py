@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nemo_microservices import NeMoMicroservices
 
 _SERVICE = "Evaluator"
-_MAX_UNZIPPED = 512 * 1024 * 1024
+MAX_UNZIPPED = 512 * 1024 * 1024
 
 
 class EvaluationJob(Job):
@@ -170,12 +170,12 @@ def _member(archive: bytes, wanted: str, job_id: str) -> bytes | None:
             if not names:
                 return None
             with opened.open(min(names, key=len)) as member:
-                content = member.read(_MAX_UNZIPPED + 1)
+                content = member.read(MAX_UNZIPPED + 1)
     except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, EOFError) as error:
         raise ServiceError(f"the archive of evaluation job {job_id} cannot be read: {error}") from error
-    if len(content) > _MAX_UNZIPPED:
+    if len(content) > MAX_UNZIPPED:
         raise ServiceError(
-            f"{wanted} of evaluation job {job_id} unpacks to more than {_MAX_UNZIPPED >> 20} MiB: refused"
+            f"{wanted} of evaluation job {job_id} unpacks to more than {MAX_UNZIPPED >> 20} MiB: refused"
         )
     return content
 

@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,12 @@ from nemostack import clone
 from nemostack.errors import ToolchainError
 from operations.helm_releases import Release
 from operations.stacks import commands, environment, interruption
-from operations.toolchain import environments
+from operations.toolchain import environments, sample_model
 
 PROJECT = "nemostack"
 PROJECT_FILE = "Pulumi.yaml"
 LOCAL = "local"
+MODEL_PATH = "local.base_model.path="
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +77,13 @@ class Stack:
     def is_local(self) -> bool:
         """Whether all of the stack is on this machine, where doing a thing again or undoing it costs nothing."""
         return self.target == "local"
+
+    @property
+    def names_model(self) -> bool:
+        """Whether a local stack has a base model of its own choice."""
+        local = self.settings.get(f"{PROJECT}:local")
+        model = local.get("base_model") if isinstance(local, dict) else None
+        return isinstance(model, dict) and model.get("path") is not None
 
     @property
     def service_folder(self) -> Path:
@@ -197,7 +206,7 @@ def up(name: str, settings: list[str], extra: list[str], *, yes: bool) -> int:
     stack = Stack(name=name)
     stack.write_settings()
     consent = stack.consent(yes=yes)
-    environments.ensure_for(stack.target)
+    provide(stack, settings)
     stack.init()
     stack.settle(releases=True)
     chosen = [part for setting in settings for part in ("--config", qualified(setting))]
@@ -221,10 +230,17 @@ def preview(name: str, extra: list[str]) -> int:
     """Show what `up` would change, and return Pulumi's exit code."""
     stack = Stack(name=name)
     stack.write_settings()
-    environments.ensure_for(stack.target)
+    provide(stack)
     stack.init()
     code, _ = stack.pulumi("preview", *stack.file_arguments(), *extra)
     return code
+
+
+def provide(stack: Stack, settings: Sequence[str] = ()) -> None:
+    """Install what a stack needs: packages of its target, and the default base model if it names none."""
+    environments.ensure_for(stack.target)
+    if stack.is_local and not stack.names_model and not any(MODEL_PATH in setting for setting in settings):
+        sample_model.ensure()
 
 
 def qualified(setting: str) -> str:
@@ -289,10 +305,14 @@ def sweep(stack: Stack) -> None:
         end_leftovers(stack.service_folder)
 
 
-def target_of(name: str) -> str | None:
-    """Return the target of a stack; a stack without settings yet is one of this machine."""
+def provide_for(name: str) -> None:
+    """Install what the stack `name` needs; one without settings yet is the local stack as it comes."""
     stack = Stack(name=name, variables={})
-    return stack.target if stack.settings_file.exists() else LOCAL
+    if stack.settings_file.exists():
+        provide(stack)
+    else:
+        environments.ensure_for(LOCAL)
+        sample_model.ensure()
 
 
 def settings_file(name: str) -> Path:

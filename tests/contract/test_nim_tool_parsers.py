@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from embedded.base_model import WEIGHTS
 from embedded.nim.arguments import vllm_arguments
 from embedded.nim.settings import Settings
 from embedded.nim.tool_parsers import choose_tool_parser
+from tests.base_model import WEIGHTS
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_every_parser_that_may_be_chosen_is_one_of_vllm() -> None:
     from embedded.nim import tool_parsers
 
     known = set(ToolParserManager.list_registered())
-    assert {*tool_parsers._MARKS.values(), tool_parsers.DEFAULT_PARSER} <= known
+    assert {*tool_parsers.MARKS.values(), tool_parsers.DEFAULT_PARSER} <= known
 
 
 @pytest.mark.parametrize(("chosen", "parser"), [(None, "hermes"), ("xlam", "xlam")])

@@ -9,8 +9,8 @@ import pytest
 
 from infra.local import leftovers
 from nemostack.kubectl import process
-from operations.stacks import commands, environment
-from operations.toolchain import environments, programs
+from operations.stacks import commands, environment, stacks
+from operations.toolchain import environments, programs, sample_model
 from tests.unit.command_line import run_command
 from tests.unit.fake_kubectl import FakeKubectl
 from tests.unit.operations import healthy_cluster as h
@@ -44,6 +44,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(environment, "STATE", tmp_path / ".nemostack")
     monkeypatch.setattr(programs, "ensure", lambda _names: {"pulumi": "/usr/bin/pulumi"})
     monkeypatch.setattr(environments, "ensure_for", lambda _target: None)
+    monkeypatch.setattr(sample_model, "ensure", (tmp_path / "fetched").touch)
     for name in ("PULUMI_BACKEND_URL", "PULUMI_ACCESS_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "pulumi-home"))
@@ -353,3 +354,28 @@ def test_the_settings_of_the_local_stack_are_written_once(clone: Path, pulumi: P
     file.write_text("config:\n  nemostack:target: local # mine\n")
     assert run_command("up") == 0
     assert file.read_text().endswith("# mine\n")
+
+
+@pytest.mark.parametrize(
+    ("local", "settings", "fetched"),
+    [
+        ("", [], True),
+        ("  nemostack:local: {base_model: {id: acme/x}}\n", [], True),
+        ("  nemostack:local: {base_model: {id: acme/x, path: models/x}}\n", [], False),
+        ("", ["local.base_model.path=models/x"], False),
+        ("", ["local.base_port=20000"], True),
+    ],
+)
+def test_the_default_base_model_is_fetched_for_those_that_name_no_other(
+    clone: Path, pulumi: Pulumi, local: str, settings: list[str], *, fetched: bool
+) -> None:
+    (clone / "Pulumi.local.yaml").write_text(f"config:\n  nemostack:target: local\n{local}")
+    stacks.up("test", settings, [], yes=False)
+    assert pulumi.verbs
+    assert (clone / "fetched").exists() == fetched
+
+
+def test_a_cluster_needs_no_base_model_here(clone: Path, pulumi: Pulumi) -> None:
+    stacks.up("cloud", [], [], yes=True)
+    assert pulumi.verbs
+    assert not (clone / "fetched").exists()
