@@ -54,8 +54,7 @@ check: all-env ## Format, lint, types, locks, docs, unit tests
 	@$(MAKE) -j 2 --output-sync=target lint types-stack types-embedded lock-check docs
 	$(LIGHT) -m pytest tests/unit -n 2 --dist loadgroup -m "not slow"
 lint: .venv/.ready
-	.venv/bin/ruff format --check .
-	.venv/bin/ruff check .
+	.venv/bin/ruff format --check . && .venv/bin/ruff check .
 	.venv/bin/lint-imports >/dev/null || .venv/bin/lint-imports
 types-stack: all-env
 	$(LIGHT) -m mypy $(LIGHT_CODE)
@@ -78,5 +77,4 @@ test: check contract engine cluster ## Run everything CI runs: the four above, t
 bench: embedded-env ## Ratios, each measured within one run (about 25 min, on a quiet machine)
 	$(LIGHT) -m benchmarks.load_client --others
 	$(LIGHT) -m benchmarks.cluster_scale --rounds 1 --skip-checkpoints
-	$(EMBEDDED) -m benchmarks.customizer
-	$(EMBEDDED) -m benchmarks.nim
+	$(EMBEDDED) -m benchmarks.customizer && $(EMBEDDED) -m benchmarks.nim
