@@ -35,6 +35,12 @@ class FakeStack(FakeEntityStore, FakeDataStore):
         self.query: dict[str, str] = {}
         super().__init__()
         self.evaluations: dict[str, dict[str, Any]] = {}
+        self.benchmarks: dict[str, str] = {}  # lm-eval task -> metric; others have one score and no items
+        self.benchmark_data: dict[str, Any] = {
+            "origin": "nemostack substitute",
+            "published": False,
+            "note": "these are our own questions",
+        }
         self.customizations: dict[str, dict[str, Any]] = {}
         self.looks_needed = 1
         self.samples = True
@@ -173,6 +179,20 @@ class FakeStack(FakeEntityStore, FakeDataStore):
         del self.evaluations[job_id]
         raise Answer(204)
 
+    def benchmark_items(self, job: dict[str, Any]) -> list[dict[str, Any]]:
+        """The base model is right in every second question, a tuned one in every fourth."""
+        metric = self.benchmarks[job["config"]["type"]]
+        every = 2 if job["target"]["model"]["api_endpoint"]["model_id"] == self.base_model else 4
+        return [
+            {
+                "index": index,
+                "item": {"question": f"question {index}?"},
+                "sample": {"output_text": f"answer {index}"},
+                "scores": {f"{metric}.{metric}": float(index % every == 0)},
+            }
+            for index in range(job["config"]["params"]["limit_samples"])
+        ]
+
     def item_scores(self, job: dict[str, Any]) -> list[dict[str, Any]]:
         task = job["config"]["tasks"]["answers"]
         address = re.fullmatch(r"hf://datasets/([^/]+)/([^/]+)/(.+)", task["dataset"]["files_url"])
@@ -208,7 +228,12 @@ class FakeStack(FakeEntityStore, FakeDataStore):
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:
             archive.writestr("results.json", json.dumps(self.results(job_id)))
-            archive.writestr("answers/samples.jsonl", self.samples_file(job))
+            kind = job["config"]["type"]
+            if kind == "custom":
+                archive.writestr("answers/samples.jsonl", self.samples_file(job))
+            elif kind in self.benchmarks:
+                lines = "".join(f"{json.dumps(item)}\n" for item in self.benchmark_items(job))
+                archive.writestr(f"{kind}/samples.jsonl", lines)
         return buffer.getvalue()
 
     def samples_file(self, job: dict[str, Any]) -> str:
@@ -217,7 +242,13 @@ class FakeStack(FakeEntityStore, FakeDataStore):
 
     def results(self, job_id: str) -> Any:
         job = _found(self.evaluations, job_id)
-        if job["config"]["type"] != "custom":
+        if (kind := job["config"]["type"]) in self.benchmarks:
+            values = [next(iter(item["scores"].values())) for item in self.benchmark_items(job)]
+            mean, metric = sum(values) / len(values), self.benchmarks[kind]
+            stats = {"count": len(values), "mean": mean, "variance": mean * (1 - mean)}
+            body = {"metrics": {metric: {"scores": {metric: {"value": mean, "stats": stats}}}}}
+            return {"tasks": {kind: body | ({"data": self.benchmark_data} if self.benchmark_data else {})}}
+        if kind != "custom":
             scores = {"exact_match": {"value": 0.25, "stats": {"count": 4, "mean": 0.25}}}
             return {"tasks": {job["config"]["type"]: {"metrics": {"exact_match": {"scores": scores}}}}}
         samples = self.item_scores(job)
