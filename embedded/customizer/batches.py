@@ -20,7 +20,7 @@ def epoch_batches(rows: int, batch_size: int, seed: int, epoch: int) -> list[lis
     return [order[i : i + batch_size] for i in range(0, rows, batch_size)]
 
 
-def passes(lengths: list[int], max_tokens: int = MAX_TOKENS) -> list[list[int]]:
+def passes(lengths: list[int], max_tokens: int = MAX_TOKENS, overhead: int = PASS_OVERHEAD) -> list[list[int]]:
     """Split positions 0..len(lengths)-1 into groups, so that padded tokens plus overhead are fewest.
 
     A group is computed as one rectangle, `len(group) * max length` tokens, at most `max_tokens` unless a single row
@@ -31,7 +31,7 @@ def passes(lengths: list[int], max_tokens: int = MAX_TOKENS) -> list[list[int]]:
     for end in range(1, len(order) + 1):
         best.append(
             min(
-                (best[start][0] + (end - start) * lengths[order[start]] + PASS_OVERHEAD, start)
+                (best[start][0] + (end - start) * lengths[order[start]] + overhead, start)
                 for start in range(end)
                 if end - start == 1 or (end - start) * lengths[order[start]] <= max_tokens
             )

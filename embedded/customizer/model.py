@@ -56,8 +56,10 @@ class TunedModel:
             if self._hyper.sft:
                 _set_dropout(config, self._hyper.sft, reporter)
             adapter = self._hyper.finetuning_type != "all_weights"
-            # Frozen weights may be rounded; weights that learn in small steps may not.
+            # Frozen weights may be rounded; weights that learn in small steps may not: on a GPU those are computed
+            # with in bf16 all the same (autocast).
             half = adapter and spec.precision in {"bf16", "bf16-mixed"}
+            self._autocast = spec.device == "cuda" and not adapter and spec.precision in {"bf16", "bf16-mixed"}
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 spec.weights,
                 config=config,
@@ -75,12 +77,14 @@ class TunedModel:
         torch.manual_seed(spec.seed)  # a fresh adapter's values are random
         if adapter:
             self._peft = lora.attach(self.core, self._hyper.lora or Lora(), spec.base_model, fused=fused)
-        self._selected = torch.empty(0, dtype=torch.bool)
+        self._device = torch.device(spec.device)
+        self.core.to(self._device)
+        self._selected = torch.empty(0, dtype=torch.long)
         # The output layer is a large part of a small model; it is computed only where a token is learned.
         self.core.get_output_embeddings().register_forward_pre_hook(self._select)
 
     def _select(self, _module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor] | None:
-        return (inputs[0][self._selected],) if inputs[0].dim() == 3 else None
+        return (inputs[0].flatten(0, 1)[self._selected],) if inputs[0].dim() == 3 else None
 
     @property
     def trainable(self) -> dict[str, nn.Parameter]:
@@ -95,9 +99,19 @@ class TunedModel:
         width = max(map(len, examples))
         ids = torch.tensor([e.ids + [0] * (width - len(e)) for e in examples])
         learned = torch.tensor([e.learned + [False] * (width - len(e)) for e in examples])
-        self._selected = torch.cat([learned[:, 1:], torch.zeros(len(examples), 1, dtype=torch.bool)], dim=1)
-        logits = self.core(input_ids=ids, use_cache=False).logits
-        return functional.cross_entropy(logits.float(), ids[learned], reduction="sum")
+        before = torch.cat([learned[:, 1:], torch.zeros(len(examples), 1, dtype=torch.bool)], dim=1)
+        # Which values are needed is found out here, on the CPU: a GPU would have to be waited for.
+        self._selected = self._moved(before.flatten().nonzero().squeeze(1))
+        targets = self._moved(ids[learned])
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
+            logits = self.core(input_ids=self._moved(ids), use_cache=False).logits
+        return functional.cross_entropy(logits.float(), targets, reduction="sum")
+
+    def _moved(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Bring a tensor to where the model is."""
+        if self._device.type == "cpu":
+            return tensor
+        return tensor.pin_memory().to(self._device, non_blocking=True)
 
     def tensors(self) -> Tensors:
         """Get the trainable weights, not copied."""
