@@ -5,28 +5,13 @@ The share is enforced by PyTorch's allocator, so that a job that needs more fail
 """
 
 import os
-from dataclasses import dataclass
 from typing import Any
 
 from embedded.customizer import batches
 from embedded.customizer.spec import JobSpec
 
-# On a GPU a pass of few tokens costs as much as one of so many: it waits for the CPU to start the kernels.
-GPU_PASS_OVERHEAD = 2048
 MAX_GPU_TOKENS = 65536
 SHARE_SETTING = "local.gpu.nim_memory_fraction"
-
-
-@dataclass(frozen=True)
-class PassLimits:
-    """`max_tokens` in one forward and backward pass, and what a pass costs before its first token, in tokens."""
-
-    max_tokens: int
-    overhead: int
-
-    def smaller(self) -> "PassLimits":
-        """Half of it, when a pass did not fit."""
-        return PassLimits(self.max_tokens // 2, self.overhead)
 
 
 def prepare_environment(spec: JobSpec) -> None:
@@ -44,17 +29,17 @@ def claim(spec: JobSpec) -> None:
         torch.cuda.set_per_process_memory_fraction(spec.gpu_memory_fraction)
 
 
-def pass_limits(spec: JobSpec, config: Any) -> PassLimits:
-    """Estimate what fits beside the weights into the job's share; on a CPU always the same."""
+def tokens_per_pass(spec: JobSpec, config: Any) -> int:
+    """Estimate what fits beside the weights into the job's share; on a CPU more gains nothing."""
     if spec.device == "cpu":
-        return PassLimits(batches.MAX_TOKENS, batches.PASS_OVERHEAD)
+        return batches.MAX_TOKENS
     import torch
 
-    share = torch.cuda.get_device_properties(0).total_memory * spec.gpu_memory_fraction
-    room = share - torch.cuda.memory_allocated()
+    weights = torch.cuda.memory_allocated()
+    room = torch.cuda.get_device_properties(0).total_memory * spec.gpu_memory_fraction - weights
     if spec.hyperparameters.finetuning_type == "all_weights":
-        room -= 3 * torch.cuda.memory_allocated()  # gradients, and two averages of the optimizer
-    return PassLimits(max(1, min(MAX_GPU_TOKENS, int(0.9 * room / bytes_per_token(config)))), GPU_PASS_OVERHEAD)
+        room -= 3 * weights  # the gradient, and two averages of the optimizer
+    return max(1, min(MAX_GPU_TOKENS, int(0.9 * room / bytes_per_token(config))))
 
 
 def bytes_per_token(config: Any) -> int:

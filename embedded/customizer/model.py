@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from embedded.customizer import lora
+from embedded.customizer import batches, devices, lora, packing
 from embedded.customizer.progress import Reporter
 from embedded.customizer.schemas import Lora, Sft
 from embedded.customizer.spec import JobError, JobSpec
@@ -60,11 +60,13 @@ class TunedModel:
             # with in bf16 all the same (autocast).
             half = adapter and spec.precision in {"bf16", "bf16-mixed"}
             self._autocast = spec.device == "cuda" and not adapter and spec.precision in {"bf16", "bf16-mixed"}
+            self._packs = packing.is_packable(config, spec.max_seq_length)
+            packing.register()
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 spec.weights,
                 config=config,
                 dtype=torch.bfloat16 if half else torch.float32,
-                attn_implementation="sdpa",
+                attn_implementation=packing.ATTENTION if self._packs else packing.PLAIN_ATTENTION,
                 trust_remote_code=False,
                 output_loading_info=True,
             )
@@ -79,39 +81,46 @@ class TunedModel:
             self._peft = lora.attach(self.core, self._hyper.lora or Lora(), spec.base_model, fused=fused)
         self._device = torch.device(spec.device)
         self.core.to(self._device)
-        self._selected = torch.empty(0, dtype=torch.long)
-        # The output layer is a large part of a small model; it is computed only where a token is learned.
-        self.core.get_output_embeddings().register_forward_pre_hook(self._select)
-
-    def _select(self, _module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor] | None:
-        return (inputs[0].flatten(0, 1)[self._selected],) if inputs[0].dim() == 3 else None
+        self.pass_tokens = devices.tokens_per_pass(spec, config)
+        # Rows that share their beginning share its dropout as well, so none is shared where anything is dropped. On a
+        # GPU one kernel attends over all rows, but not over a part that is common to them.
+        self._shares = (
+            spec.device == "cpu"
+            and not any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.core.modules())
+            and not getattr(config, "attention_dropout", 0)
+        )
 
     @property
     def trainable(self) -> dict[str, nn.Parameter]:
         """Parameters that learn, by name."""
         return {name: p for name, p in self.core.named_parameters() if p.requires_grad}
 
+    def passes(self, examples: list[Example]) -> list[list[Example]]:
+        """Split rows into those that are computed together."""
+        if not self._packs:
+            return [[example] for example in examples]
+        return [
+            [examples[i] for i in rows]
+            for rows in batches.passes([len(example) for example in examples], self.pass_tokens)
+        ]
+
     def loss_sum(self, examples: list[Example]) -> torch.Tensor:
         """Sum over learned tokens of -log p(token | what stands before it); a scalar, in nats.
 
-        Rows are padded at their end: causal attention never looks there, so no mask is needed.
+        The output layer is a large part of a small model; it is computed only where a token is learned.
         """
-        width = max(map(len, examples))
-        ids = torch.tensor([e.ids + [0] * (width - len(e)) for e in examples])
-        learned = torch.tensor([e.learned + [False] * (width - len(e)) for e in examples])
-        before = torch.cat([learned[:, 1:], torch.zeros(len(examples), 1, dtype=torch.bool)], dim=1)
-        # Which values are needed is found out here, on the CPU: a GPU would have to be waited for.
-        self._selected = self._moved(before.flatten().nonzero().squeeze(1))
-        targets = self._moved(ids[learned])
+        # Packed on the CPU in any case: a GPU would have to be waited for where sizes depend on values.
+        rows = packing.pack(examples, share=self._shares).to(self._device)
+        more = {"layout": rows.layout} if self._packs else {}
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
-            logits = self.core(input_ids=self._moved(ids), use_cache=False).logits
-        return functional.cross_entropy(logits.float(), targets, reduction="sum")
-
-    def _moved(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Bring a tensor to where the model is."""
-        if self._device.type == "cpu":
-            return tensor
-        return tensor.pin_memory().to(self._device, non_blocking=True)
+            logits = self.core(
+                input_ids=rows.ids[None],
+                position_ids=rows.positions[None],
+                logits_to_keep=rows.before,
+                use_cache=False,
+                **more,
+            ).logits
+        return functional.cross_entropy(logits[0].float(), rows.targets, reduction="sum")
 
     def tensors(self) -> Tensors:
         """Get the trainable weights, not copied."""

@@ -12,8 +12,7 @@ from typing import Any
 
 import torch
 
-from embedded.customizer import devices
-from embedded.customizer.batches import epoch_batches, passes
+from embedded.customizer.batches import epoch_batches
 from embedded.customizer.model import TunedModel
 from embedded.customizer.progress import Reporter
 from embedded.customizer.schedule import MIN_IMPROVEMENT, Schedule
@@ -51,7 +50,6 @@ class Run:
         self._train, self._validation = train, validation
         self.schedule = Schedule.plan(hyper, len(train))
         kind = torch.optim.AdamW if hyper.optimizer.startswith("adamw") else torch.optim.Adam
-        self._limits = devices.pass_limits(spec, model.core.config)
         self._parameters = list(model.trainable.values())
         self._optimizer = kind(
             self._parameters,
@@ -127,26 +125,21 @@ class Run:
         """Compute the gradient of the mean loss; return the loss sum. Passes too large for a GPU are made smaller."""
         while True:
             torch.manual_seed(self._spec.seed * 1_000_003 + self.step)
+            passes = self._model.passes(batch)
             try:
                 losses = []
-                for rows in self._passes(batch):
-                    loss = self._model.loss_sum([batch[i] for i in rows])
+                for rows in passes:
+                    loss = self._model.loss_sum(rows)
                     (loss / tokens).backward()  # type: ignore[no-untyped-call]
                     losses.append(loss.detach())
                 return float(torch.stack(losses).double().sum())  # once a step, for a GPU has to be waited for
             except torch.OutOfMemoryError:
-                if len(self._passes(batch)) == len(batch):  # a single row does not fit
+                if len(passes) == len(batch):  # a single row does not fit
                     raise
-                self._optimizer.zero_grad()
-                self._make_passes_smaller()
-
-    def _passes(self, batch: list[Example]) -> list[list[int]]:
-        return passes([len(example) for example in batch], self._limits.max_tokens, self._limits.overhead)
-
-    def _make_passes_smaller(self) -> None:
-        torch.cuda.empty_cache()
-        self._limits = self._limits.smaller()
-        self._reporter.log("passes made smaller", f"{self._limits.max_tokens} tokens: the GPU's memory ran out")
+            self._optimizer.zero_grad()
+            torch.cuda.empty_cache()
+            self._model.pass_tokens = max(sum(map(len, rows)) for rows in passes) // 2
+            self._reporter.log("passes made smaller", f"{self._model.pass_tokens} tokens: the GPU's memory ran out")
 
     def after_step(self, step: int) -> bool:
         """Log, validate and keep what is due after `step` (from 0); True when training should end early."""
@@ -179,9 +172,7 @@ class Run:
         """Mean loss per learned token of the validation rows, in nats."""
         self._model.core.eval()
         with torch.inference_mode():
-            losses = [
-                self._model.loss_sum([self._validation[i] for i in rows]) for rows in self._passes(self._validation)
-            ]
+            losses = [self._model.loss_sum(rows) for rows in self._model.passes(self._validation)]
             total = float(torch.stack(losses).double().sum())
         self._model.core.train()
         return total / sum(sum(example.learned) for example in self._validation)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from embedded.customizer.batches import passes
 from embedded.customizer.lora import adapted_layers
 from embedded.customizer.model import TunedModel, load_tokenizer
+from embedded.customizer.packing import Layout
 from embedded.customizer.progress import Reporter, summarize
 from embedded.customizer.schedule import Schedule
 from embedded.customizer.schemas import Hyperparameters, Lora
@@ -126,19 +128,46 @@ def test_gradients_with_dropout_match_numeric_differences(make_spec, reporter):
         assert gradient[where].item() == pytest.approx((above - below) / 2e-6, rel=1e-4, abs=1e-5)
 
 
-def test_splitting_a_batch_into_passes_does_not_change_the_gradient(make_spec, reporter):
+@pytest.mark.parametrize("max_tokens", [60, 200, 2048])
+def test_rows_packed_together_have_the_loss_and_the_gradient_of_each_row_alone_in_peft(
+    make_spec, reporter, max_tokens, monkeypatch
+):
+    """The other route: PEFT's arithmetic, transformers' own attention, one row a pass."""
     spec = make_spec()
-    whole, split = TunedModel(spec, reporter), TunedModel(spec, reporter)
+    ours = TunedModel(spec, reporter)
+    monkeypatch.setattr("embedded.customizer.packing.PLAIN_TYPES", set())
+    alone = TunedModel(spec, reporter, fused=False)
     examples = _examples(spec, 12)
-    for model in (whole, split):
+    losses = {}
+    for name, model in (("ours", ours), ("alone", alone)):
         _stir(model)
-    whole.loss_sum(examples).backward()
-    groups = passes([len(e) for e in examples], max_tokens=200)
-    assert len(groups) > 1
-    for group in groups:
-        split.loss_sum([examples[i] for i in group]).backward()
-    for name, parameter in whole.trainable.items():
-        torch.testing.assert_close(parameter.grad, split.trainable[name].grad, rtol=1e-3, atol=1e-5)
+        losses[name] = 0.0
+        monkeypatch.setattr("embedded.customizer.batches.passes", partial(passes, max_tokens=max_tokens))
+        groups = model.passes(examples)
+        assert len(groups) == (
+            len(examples) if name == "alone" else len(passes([len(e) for e in examples], max_tokens))
+        )
+        for group in groups:
+            loss = model.loss_sum(group)
+            loss.backward()
+            losses[name] += loss.item()
+    assert losses["ours"] == pytest.approx(losses["alone"], rel=1e-5)
+    for name, parameter in ours.trainable.items():
+        torch.testing.assert_close(parameter.grad, alone.trainable[name].grad, rtol=1e-3, atol=1e-5)
+
+
+def test_what_stands_in_one_row_changes_nothing_in_another(make_spec, reporter):
+    """The losses of two rows add up, whatever the first row says."""
+    spec = make_spec()
+    model = TunedModel(spec, reporter)
+    _stir(model)
+    model.core.eval()
+    first, second, other = _examples(spec, 1)[0], _examples(spec, 1, 3)[0], _examples(spec, 1, 1004)[0]
+    with torch.no_grad():
+        alone = {row: model.loss_sum([example]).item() for row, example in enumerate((first, second, other))}
+        assert model.loss_sum([first, second]).item() == pytest.approx(alone[0] + alone[1], rel=1e-5)
+        assert model.loss_sum([other, second]).item() == pytest.approx(alone[2] + alone[1], rel=1e-5)
+        assert model.loss_sum([second, other]).item() == pytest.approx(alone[1] + alone[2], rel=1e-5)
 
 
 def _run(spec, folder, reporter, count=40):
@@ -283,8 +312,8 @@ def test_the_saved_adapter_loads_in_peft_and_changes_the_output(make_spec, tmp_p
     torch.testing.assert_close(tuned, merged, rtol=1e-4, atol=1e-4)
     with torch.no_grad():
         model.core.eval()
-        model._selected = torch.ones(ids.shape, dtype=torch.bool)
-        torch.testing.assert_close(model.core(input_ids=ids).logits, tuned[0], rtol=1e-4, atol=1e-4)
+        layout = Layout(0, (ids.shape[1],))
+        torch.testing.assert_close(model.core(input_ids=ids, layout=layout).logits, tuned, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["lora_merged", "all_weights"])
