@@ -10,6 +10,8 @@ PYTHON ?= python3
 STACK  ?= local
 SLO    ?= examples/slo$(if $(filter local test,$(STACK)),.local).yaml
 TEST_BASE_PORT ?= 19080
+# a model of five million parameters, with which the same tests take minutes instead of a quarter of an hour
+TEST_MODEL := --config local.base_model.id=nemostack/tiny-instruct --config local.base_model.path=tests/base_model/weights
 NEMOSTACK := .venv/bin/python -m cli
 LIGHT     := .venv/bin/python
 EMBEDDED  := .venv-embedded/bin/python
@@ -70,7 +72,7 @@ cluster: .venv/.ready ## Targets on Kubernetes: real control plane and Pulumi en
 	@$(NEMOSTACK) toolchain ensure pulumi kubernetes etcd kwok helm >/dev/null
 	$(LIGHT) -m pytest tests/simulator tests/cluster -n 2 --dist loadfile
 test: check contract engine cluster ## Run everything CI runs: the four above, then smoke tests, README's commands and a load test on a stack of their own
-	@trap '$(NEMOSTACK) down --stack test --purge' EXIT; $(NEMOSTACK) up --stack test --config local.base_port=$(TEST_BASE_PORT); \
+	@trap '$(NEMOSTACK) down --stack test --purge' EXIT; $(NEMOSTACK) up --stack test --config local.base_port=$(TEST_BASE_PORT) $(TEST_MODEL); \
 	$(NEMOSTACK) smoke --stack test; $(LIGHT) -m tests.readme_commands --stack test --without smoke --without load --without customize; \
 	$(NEMOSTACK) load --stack test --slo examples/slo.local.yaml --users 4 --duration 10s
 bench: embedded-env ## Ratios, each measured within one run (about 25 min, on a quiet machine)

@@ -124,7 +124,7 @@ def _spec(options: argparse.Namespace, precision: str) -> JobSpec:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.customizer", description=__doc__.splitlines()[0])
-    parser.add_argument("--weights", type=Path, default=ROOT / "embedded/base_model/weights")
+    parser.add_argument("--weights", type=Path, default=ROOT / "tests/base_model/weights")
     parser.add_argument("--data", type=Path, default=ROOT / "nemostack/sample_dataset")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--steps", type=int, default=10)

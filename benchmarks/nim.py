@@ -27,9 +27,9 @@ from typing import Any
 
 import httpx
 
-from embedded.base_model import MODEL_ID as BASE
-from embedded.base_model import WEIGHTS
 from nemostack.clone import ROOT
+from tests.base_model import MODEL_ID as BASE
+from tests.base_model import WEIGHTS
 
 BRANCHES = ("cust-1", "cust-2", "cust-3")
 ADAPTERS = [f"bench/adapter@{branch}" for branch in BRANCHES]

@@ -29,6 +29,7 @@ def images(
     from infra import config, images
     from infra.config import stack_file
     from infra.rendered_images import images_in
+    from infra.topology import resolve_topology
     from nemostack.withdrawn_images import withdrawn
     from operations.stacks import stacks
     from operations.toolchain import programs
@@ -38,8 +39,9 @@ def images(
     if not isinstance(settings, config.ClusterStackConfig):
         raise BadInput(f"{path.name}: target {settings.target} runs processes and pulls no image")
     helm = programs.ensure(["helm"])["helm"]
-    found, problems = images.own_images(settings), list[str]()
-    for use in images.chart_uses(settings):
+    topology = resolve_topology(settings)
+    found, problems = images.own_images(settings, topology), list[str]()
+    for use in images.chart_uses(settings, topology):
         try:
             rendered = _render(helm, settings, use)
         except Unhealthy as error:

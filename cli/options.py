@@ -17,7 +17,7 @@ from nemostack.errors import BadInput
 from nemostack.models import SAMPLE_MODEL_SUITS, Hyperparameters
 from nemostack.outputs import StackOutputs
 from nemostack.stack_outputs import ENV_OUTPUTS, FLAG_KEYS, resolve
-from workflows.settings import Settings
+from workflows.settings import SAMPLE_ROWS, Settings
 
 _PANEL = "Which services"
 _DEFAULTS = Settings()
@@ -145,6 +145,24 @@ def _left(name: str) -> str:
     return f"Default: the Customizer's own ({SAMPLE_MODEL_SUITS[name]:g} for the sample model of the local stack)."
 
 
+TrainRowsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--train-rows",
+        min=1,
+        help="Rows to train on, the first ones. Default: all "
+        f"({SAMPLE_ROWS['train_rows']} of the sample dataset with the sample model).",
+    ),
+]
+ValidationRowsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--validation-rows",
+        min=1,
+        help="Rows of the validation loss. Default: all "
+        f"({SAMPLE_ROWS['validation_rows']} of the sample dataset with the sample model).",
+    ),
+]
 EpochsOption = Annotated[int, typer.Option("--epochs", min=1, help="Training epochs.")]
 BatchOption = Annotated[
     int | None, typer.Option("--batch-size", min=1, help=f"Training batch size. {_left('batch_size')}")
@@ -200,6 +218,8 @@ class EvaluationOptions(Bundle):
 class TrainingOptions(Bundle):
     """The LoRA job."""
 
+    train_rows: TrainRowsOption = None
+    validation_rows: ValidationRowsOption = None
     epochs: EpochsOption = _HYPER.epochs
     batch_size: BatchOption = _HYPER.batch_size
     learning_rate: RateOption = _HYPER.learning_rate
@@ -210,7 +230,11 @@ class TrainingOptions(Bundle):
         """Raises BadInput."""
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise BadInput(f"--learning-rate {self.learning_rate:g}: expected a number above 0")
-        return Hyperparameters(**self.chosen())
+        return Hyperparameters(**{name: value for name, value in self.chosen().items() if not name.endswith("_rows")})
+
+    def rows(self) -> dict[str, int | None]:
+        """How many rows of the dataset are used."""
+        return {"train_rows": self.train_rows, "validation_rows": self.validation_rows}
 
 
 @dataclass(frozen=True)

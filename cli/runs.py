@@ -41,7 +41,9 @@ def customize(*, target: o.TargetOptions, data: o.DataOptions, training: o.Train
     from cli import render
     from nemostack.console import stdout
 
-    settings = _settings("customize", hyperparameters=training.hyperparameters(), judge=False, **data.chosen())
+    settings = _settings(
+        "customize", hyperparameters=training.hyperparameters(), judge=False, **training.rows(), **data.chosen()
+    )
     render.customized(stdout(), _launch(target, settings, run))
 
 
@@ -70,6 +72,7 @@ def run(
         experiment=experiment,
         load_slo=load_slo,
         keep_adapter=keep_adapter,
+        **training.rows(),
         **data.chosen(),
         **evaluation.chosen(),
     )

@@ -30,14 +30,16 @@ def packages(
     *,
     stack: Annotated[str | None, typer.Option("--stack", help="Take the target of this stack.")] = None,
 ) -> None:
-    """Install the Python packages that only some targets need: the embedded services, the SDKs of clouds."""
+    """Install what only some targets need: the embedded services and their base model, the SDKs of clouds."""
     from operations.stacks import stacks
-    from operations.toolchain import environments
+    from operations.toolchain import environments, sample_model
 
     for target in targets or ():
         environments.ensure_for(target)
+        if target == stacks.LOCAL:
+            sample_model.ensure()
     if stack is not None:
-        environments.ensure_for(stacks.target_of(stack))
+        stacks.provide_for(stack)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra import names, versions
-from infra.config import addresses
 from infra.config.clusters import EksSettings
 from infra.config.stack import ClusterStackConfig
 from infra.nemo.nim_values import chart_values
@@ -17,6 +16,7 @@ from infra.nemo.values import Surroundings, releases, values
 from infra.platform import gpu, mlflow, monitoring, object_store, operators
 from infra.platform.credentials import credential_names
 from infra.platform.routing.component import ENVOY_VALUES
+from infra.topology import Topology
 from infra.versions import Chart
 
 
@@ -30,25 +30,25 @@ class ChartUse:
     values: dict[str, Any]
 
 
-def chart_uses(config: ClusterStackConfig) -> list[ChartUse]:
+def chart_uses(config: ClusterStackConfig, topology: Topology) -> list[ChartUse]:
     """Return the releases of a stack, without what only the running cluster tells."""
     around = Surroundings(
-        credentials=credential_names(config, ["ngc_api_key"]),
+        credentials=credential_names(config.credentials, ["ngc_api_key"]),
         storage_class=config.storage.class_name,
         rwx_storage_class=config.storage.rwx_class_name,
     )
-    uses = [*software(config)]
-    for release in releases(config):
-        filled = values(config, release, around)
+    uses = [*software(config, topology)]
+    for release in releases(topology.addresses):
+        filled = values(config, topology, release, around)
         uses.append(ChartUse(name=names.RELEASE, namespace=release.namespace, chart=versions.NEMO, values=filled))
     for nim in config.nims:
         if nim.deploy == "chart":
-            namespace, filled = addresses.namespace(config, nim), chart_values(config, nim, around)
+            namespace, filled = topology.addresses.namespace(nim), chart_values(topology, nim, around)
             uses.append(ChartUse(name=nim.name, namespace=namespace, chart=versions.NIM_LLM, values=filled))
     return uses
 
 
-def software(config: ClusterStackConfig) -> Iterator[ChartUse]:
+def software(config: ClusterStackConfig, topology: Topology) -> Iterator[ChartUse]:
     """Yield the releases beneath the NeMo services."""
     prerequisites, storage, watched = config.prerequisites, config.storage.class_name, config.observability
     table: list[tuple[bool, Chart, str, dict[str, Any]]] = [
@@ -57,7 +57,7 @@ def software(config: ClusterStackConfig) -> Iterator[ChartUse]:
             prerequisites.cert_manager == "install",
             versions.CERT_MANAGER,
             names.CERT_MANAGER_NAMESPACE,
-            operators.cert_manager_values(config),
+            operators.cert_manager_values(gateway_api=config.routes.kind == "gateway"),
         ),
         (
             prerequisites.nim_operator == "install",
@@ -75,17 +75,16 @@ def software(config: ClusterStackConfig) -> Iterator[ChartUse]:
             config.object_store.kind == "in-cluster",
             versions.SEAWEEDFS,
             names.OBJECT_STORE_NAMESPACE,
-            object_store.seaweedfs_values(config, storage),
+            object_store.seaweedfs_values(config.object_store, storage),
         ),
-        (config.mlflow.mode == "install", versions.MLFLOW, names.MLFLOW_NAMESPACE, mlflow.mlflow_values(config, {})),
         (
             watched.prometheus == "install",
             versions.PROMETHEUS,
             watched.namespace,
-            monitoring.prometheus_values(config, storage),
+            monitoring.prometheus_values(watched, config.cluster, storage),
         ),
         (
-            names.ENVOY_NAMESPACE in addresses.foundation(config),
+            names.ENVOY_NAMESPACE in topology.foundation,
             versions.ENVOY_GATEWAY,
             names.ENVOY_NAMESPACE,
             ENVOY_VALUES,
@@ -96,22 +95,27 @@ def software(config: ClusterStackConfig) -> Iterator[ChartUse]:
         # without the name of a cluster the chart makes no Deployment
         filled = {"autoDiscovery": {"clusterName": names.RELEASE}, "image": {"tag": f"v{minor}.0"}}
         table.append((True, versions.CLUSTER_AUTOSCALER, "kube-system", filled))
-    if prerequisites.gpu.mode == "install" and config.gpu_software == "gpu-operator":
-        table.append((True, versions.GPU_OPERATOR, names.GPU_NAMESPACE, gpu.gpu_operator_values(config)))
-    if prerequisites.gpu.mode == "install" and config.gpu_software == "device-plugin":
-        table.append((True, versions.DEVICE_PLUGIN, names.GPU_NAMESPACE, gpu.device_plugin_values(config)))
+    if topology.addresses.mlflow:
+        filled = mlflow.mlflow_values(config.mlflow, topology, watched, {})
+        table.append((True, versions.MLFLOW, names.MLFLOW_NAMESPACE, filled))
+    if config.installs_gpu_software and config.gpu_software == "gpu-operator":
+        filled = gpu.gpu_operator_values(config.cluster, config.pools, topology.placement, watched)
+        table.append((True, versions.GPU_OPERATOR, names.GPU_NAMESPACE, filled))
+    if config.installs_gpu_software and config.gpu_software == "device-plugin":
+        filled = gpu.device_plugin_values(config.pools, topology.placement)
+        table.append((True, versions.DEVICE_PLUGIN, names.GPU_NAMESPACE, filled))
     for installed, chart, namespace, filled in table:
         if installed:
             yield ChartUse(name=chart.name, namespace=namespace, chart=chart, values=filled)
 
 
-def own_images(config: ClusterStackConfig) -> dict[str, str]:
+def own_images(config: ClusterStackConfig, topology: Topology) -> dict[str, str]:
     """Return the images that the program names in its own objects, or an operator has built in -> what they are for."""
     images = {f"{nim.image}:{nim.tag}": f"NIM {nim.name}" for nim in config.nims}
     if config.postgres.kind == "cloudnative-pg":
         images[versions.POSTGRES_IMAGE] = "Postgres"
     envoy = versions.ENVOY_GATEWAY
     pinned = config.charts.versions.get(envoy.name, envoy.version) == envoy.version
-    if names.ENVOY_NAMESPACE in addresses.foundation(config) and pinned:
+    if names.ENVOY_NAMESPACE in topology.foundation and pinned:
         images[versions.ENVOY_PROXY_IMAGE] = "proxies of Envoy Gateway"
     return images

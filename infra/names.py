@@ -1,6 +1,6 @@
 """Names, ports and paths of the services and of what they stand on. Constants only: nothing here knows the settings.
 
-Which of them a stack uses, and in which namespace, follows from its settings: `infra/config/addresses.py`.
+Which of them a stack uses, and in which namespace, follows from its settings: `infra/topology/addresses.py`.
 """
 
 from dataclasses import dataclass

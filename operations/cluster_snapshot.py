@@ -7,7 +7,7 @@ allowed to see is in `gaps`; checks then have less to look at and say nothing ab
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from typing import Any
 from nemostack.errors import ServiceError, TargetError
 from nemostack.kubectl.client import Kubectl, Object
 from nemostack.outputs import ClusterOutputs, StackOutputs
+from operations.helm_releases import Identity, Release, read_manifests, read_releases
 
 MAX_TAILS = 16
 TAIL_LINES = 80
@@ -53,16 +54,6 @@ class SecretFacts:
     logins: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Release:
-    """A Helm release in its latest revision."""
-
-    namespace: str
-    name: str
-    status: str
-    revision: int
-
-
 @dataclass(frozen=True)
 class Tail:
     """The end of a container's log."""
@@ -84,6 +75,8 @@ class Snapshot:
     objects: tuple[Object, ...]
     secrets: tuple[SecretFacts, ...] = ()
     releases: tuple[Release, ...] = ()
+    held: Mapping[tuple[str, str], frozenset[Identity]] = field(default_factory=dict)
+    """Namespace and name of a deployed release -> the objects that it should have."""
     tails: tuple[Tail, ...] = ()
     gaps: tuple[str, ...] = ()
 
@@ -209,7 +202,12 @@ def take(kubectl: Kubectl, outputs: StackOutputs, tell: Callable[[str], None] = 
         "objects", lambda: kubectl.objects(resources, "--all-namespaces", timeout_s=_GET_TIMEOUT_S), ([], "")
     )
     gaps += [refused] if refused else []
-    releases = allowed("releases", lambda: parse_releases(release_table(kubectl)), ())
+    releases = allowed("releases", lambda: read_releases(kubectl), ())
+    held = (
+        allowed("objects of releases", lambda: read_manifests(kubectl, timeout_s=_GET_TIMEOUT_S), {})
+        if releases
+        else {}
+    )
     expected = outputs.cluster.secrets if outputs.cluster else {}
     secrets: list[SecretFacts] = []
     for name in sorted({name for names in expected.values() for name in names}):
@@ -222,6 +220,7 @@ def take(kubectl: Kubectl, outputs: StackOutputs, tell: Callable[[str], None] = 
         objects=tuple(objects),
         secrets=tuple(secrets),
         releases=tuple(releases),
+        held=held,
         gaps=tuple(gaps),
     )
     tell("logs of failed pods")
@@ -257,28 +256,6 @@ def _logins(encoded: str) -> dict[str, str]:
         }
     except (ValueError, KeyError, AttributeError, TypeError):
         return {}
-
-
-def release_table(kubectl: Kubectl) -> str:
-    """Releases by the labels of Helm's Secrets. A table, because with `-o json` all manifests would travel."""
-    return kubectl.run(
-        *("get", "secrets", "--all-namespaces", "--selector=owner=helm", "--no-headers"),
-        *("--label-columns=name", "--label-columns=status", "--label-columns=version"),
-    )
-
-
-def parse_releases(table: str) -> list[Release]:
-    """Read lines of namespace, Secret, type, count, age, release, status, revision; the latest revision of each."""
-    latest: dict[tuple[str, str], Release] = {}
-    for line in table.splitlines():
-        cells = line.split()
-        if len(cells) != 8 or not cells[7].isdigit():
-            continue
-        release = Release(namespace=cells[0], name=cells[5], status=cells[6], revision=int(cells[7]))
-        key = (release.namespace, release.name)
-        if key not in latest or latest[key].revision < release.revision:
-            latest[key] = release
-    return sorted(latest.values(), key=lambda release: (release.namespace, release.name))
 
 
 def containers(pod: Object) -> Iterator[Object]:

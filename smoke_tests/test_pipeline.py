@@ -17,6 +17,7 @@ from nemostack.clone import ROOT
 from nemostack.models import SAMPLE_MODEL
 from smoke_tests.conftest import Session
 from smoke_tests.journal import Kind, Made, Stack
+from smoke_tests.shared import TEST_MODEL, TEST_MODEL_SUITS
 from workflows.settings import DEFAULT_DATASET
 from workflows.stages.cleanup import adapter_name
 
@@ -24,6 +25,12 @@ ROWS = {"train": 96, "validation": 12, "test": 8}
 RUN_S = 600.0  # what a run takes beside its longest jobs
 APPROACHES = ["zero_shot", "in_context", "lora"]
 MAIN_METRICS = ("rouge_l", "bleu", "f1")
+# Models of which it is known that each step gains, and the options with which it does.
+TEST_MODEL_OPTIONS = [
+    *("--alpha", str(TEST_MODEL_SUITS["alpha"]), "--batch-size", str(TEST_MODEL_SUITS["batch_size"])),
+    *("--learning-rate", str(TEST_MODEL_SUITS["learning_rate"])),
+]
+GAINING: dict[str, list[str]] = {SAMPLE_MODEL: [], TEST_MODEL: TEST_MODEL_OPTIONS}
 # Every adapter has to be asked and has to answer. How fast is no matter of a machine that runs other tests meanwhile.
 SLO = """
 version: 1
@@ -133,14 +140,14 @@ def test_nemostack_run(smoke: Session, stack: Stack, nemostack_run: Run, experim
 @pytest.mark.services("customizer", "evaluator", "nim")
 def test_each_step_of_the_default_run_gains(smoke: Session, nemostack_run: Run, tmp_path: Path) -> None:
     """Zero-shot < in-context < LoRA beyond doubt, and the adapter is loaded beside the base model."""
-    if smoke.outputs.base_model != SAMPLE_MODEL:
+    if smoke.outputs.base_model not in GAINING:
         pytest.skip(
-            f"what each step gains is known of the sample model {SAMPLE_MODEL} only; for {smoke.outputs.base_model}, "
+            f"what each step gains is known of {' and '.join(GAINING)} only; for {smoke.outputs.base_model}, "
             "run `nemostack run` on your data and judge it by `nemostack compare --gate`"
         )
     slo = tmp_path / "slo.yaml"
     slo.write_text(SLO)
-    run = nemostack_run("--load-slo", str(slo))
+    run = nemostack_run("--load-slo", str(slo), *GAINING[smoke.outputs.base_model])
 
     approaches = json.loads((run / "comparison.json").read_text())["approaches"]
     assert [approach["name"] for approach in approaches] == APPROACHES
@@ -152,7 +159,7 @@ def test_each_step_of_the_default_run_gains(smoke: Session, nemostack_run: Run, 
 
     load = json.loads((run / "load" / "report.json").read_text())
     adapter = json.loads((run / "stages" / "customization.json").read_text())["outputs"]["model"]
-    assert set(load["models"]) == {SAMPLE_MODEL, adapter}
+    assert set(load["models"]) == {smoke.outputs.base_model, adapter}
     missed = [gate for gate in load["gates"] if gate["verdict"] != "PASS"]
     assert not missed
     assert adapter in {gate["scope"] for gate in load["gates"]}

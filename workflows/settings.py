@@ -7,16 +7,18 @@ the results belongs to it, what only changes patience or tidiness does not.
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
 from nemostack import sample_dataset
-from nemostack.models import Hyperparameters, Model
+from nemostack.models import SAMPLE_MODEL, Hyperparameters, Model
 from nemostack.outputs import StackOutputs
 
 Kind = Literal["run", "evaluate", "customize"]
 DEFAULT_DATASET = sample_dataset.FOLDER
+SAMPLE_ROWS = {"train_rows": 320, "validation_rows": 48}
+"""Of the sample dataset with the sample model: as many as two cores learn from in about two minutes."""
 
 
 class Deadlines(Model):
@@ -37,6 +39,8 @@ class Settings(Model):
     completion_column: str = Field(default="completion", min_length=1)
     namespace: str = Field(default="default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     limit: int = Field(default=100, ge=1, description="Test items evaluated per approach, the first ones of the split")
+    train_rows: int | None = Field(default=None, ge=1, description="Rows trained on, the first ones; None: all")
+    validation_rows: int | None = Field(default=None, ge=1, description="Rows of the validation loss; None: all")
     shots: int = Field(default=3, ge=0, le=64, description="Examples shown in the in-context evaluation")
     temperature: float = Field(default=0.0001, gt=0, le=2, description="The Evaluator does not take 0")
     max_tokens: int | None = Field(default=None, ge=1, description="None: long enough for the longest reference")
@@ -50,6 +54,13 @@ class Settings(Model):
     deadlines: Deadlines = Deadlines()
     model: str | None = Field(default=None, description="evaluate: the model id, None for the stack's base model")
     benchmark: str | None = Field(default=None, description="evaluate: an lm-eval task instead of the dataset")
+
+    def suited_to(self, base_model: str) -> Self:
+        """Fill in what was not chosen where we know what suits the model and, with it, the sample dataset."""
+        change: dict[str, Any] = {"hyperparameters": self.hyperparameters.suited_to(base_model)}
+        if base_model == SAMPLE_MODEL and self.dataset == DEFAULT_DATASET:
+            change |= {name: rows for name, rows in SAMPLE_ROWS.items() if getattr(self, name) is None}
+        return self.model_copy(update=change)
 
     def identity(self, outputs: StackOutputs, dataset_digest: str) -> str:
         """Eight hex digits of what the results depend on: settings, files of the dataset, services."""

@@ -17,8 +17,9 @@ import httpx
 
 from embedded.common.job_queue import Stopped
 from embedded.evaluator.endpoint import Endpoint, Style, output_text
-from embedded.evaluator.errors import DataError, EvaluationError, ItemError
+from embedded.evaluator.errors import DataError, EvaluationError, ItemError, NoAnswerError
 from embedded.evaluator.metrics import LlmJudge
+from embedded.evaluator.metrics.base import Scores
 from embedded.evaluator.models import find_model
 from embedded.evaluator.outputs import given_output, with_output
 from embedded.evaluator.plan import TaskPlan
@@ -29,6 +30,8 @@ from embedded.evaluator.settings import Settings
 from embedded.evaluator.templates import render_tree
 
 _JUDGE_DEFAULTS = {"max_tokens": 512, "temperature": 0.0}
+_GIVE_UP = 8
+"""Items in a row for which a judge gives no answer, after all retries: then it is taken for dead."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Outcome:
     first_error: str = ""
     groups: dict[str, Any] | None = None
     cut_items: int = 0  # outputs that the model ended with finish_reason `length`
+    gaps: tuple[str, ...] = ()  # what judges did not rate, in sentences
 
 
 class CustomTask:
@@ -69,6 +73,8 @@ class CustomTask:
         self._replies: dict[tuple[int, str], str | None] = {}
         self._items: list[Row] = []
         self._judges = {name: metric for name, metric in plan.metrics.items() if isinstance(metric, LlmJudge)}
+        self._silent = dict.fromkeys(self._judges, 0)
+        self._judge_errors: dict[str, str] = {}
 
     def execute(self) -> Outcome:
         """Generate, judge, score. EvaluationError fails the job, Stopped ends it."""
@@ -213,12 +219,37 @@ class CustomTask:
         reply: str | None = None
         try:
             reply = output_text("chat", await judge.ask(client, "chat", _JUDGE_DEFAULTS | body, self._plan.params))
-        except ItemError as error:
-            self._run.log(f"judge {name}, row {index + 1}: {error}")
+            self._silent[name] = 0
+        except (ItemError, NoAnswerError) as error:
+            self._miss(name, index, error)
         except EvaluationError as error:
             raise EvaluationError(f"judge of metric {name}: {error}") from error
         self._replies[index, name] = reply
         self._records.append({"index": index, "judge": name, "reply": reply})
+
+    def _miss(self, name: str, index: int, error: EvaluationError) -> None:
+        """Note an item that a judge did not rate. EvaluationError when it has answered none for long."""
+        self._judge_errors.setdefault(name, str(error))
+        self._run.log(f"judge {name}, row {index + 1}: {error}")
+        if isinstance(error, NoAnswerError):
+            self._silent[name] += 1
+            if self._silent[name] >= _GIVE_UP:
+                raise EvaluationError(f"judge of metric {name}: no answer for {_GIVE_UP} rows in a row: {error}")
+
+    def _gap(self, name: str, good: list[int], scores: Scores) -> str:
+        """Say how many items a judge did not rate, and why; empty if none."""
+        silent = {place for place, index in enumerate(good) if self._replies.get((index, name)) is None}
+        if len(silent) == len(good):
+            reason = self._judge_errors.get(name, "see the job's log")
+            raise EvaluationError(f"judge of metric {name}: none of {len(good)} rows got a reply; the first: {reason}")
+        unrated = {place for values in scores.values() for place, value in enumerate(values) if math.isnan(value)}
+        remarks = []
+        if unread := len(unrated - silent):
+            remarks.append(f"{unread} replies without a rating that counts")
+        if silent:
+            first = f"; the first: {self._judge_errors[name]}" if name in self._judge_errors else ""
+            remarks.append(f"{len(silent)} rows without a reply{first}")
+        return f"judge {name} did not rate {len(unrated)} of {len(good)} rows: {', '.join(remarks)}" if remarks else ""
 
     def _done(self) -> tuple[int, int]:
         finished = len(self._outputs)
@@ -242,11 +273,13 @@ class CustomTask:
         contexts = [self._context(index) for index in good]
         metrics: dict[str, Any] = {}
         per_item: list[dict[str, float | None]] = [{} for _ in range(count)]
+        gaps: list[str] = []
         for name, metric in self._plan.metrics.items():
             self._run.check()
             began = time.monotonic()
             if isinstance(metric, LlmJudge):
                 by_score = metric.score_replies([self._replies.get((index, name)) for index in good])
+                gaps.append(self._gap(name, good, by_score))
             else:
                 by_score = metric.score_items(contexts)
             self._run.log(
@@ -261,7 +294,8 @@ class CustomTask:
         cut = sum(self._outputs[index].get("finish_reason") == "length" for index in good)
         if cut:
             self._run.log(f"task {self._plan.name}: {cut} of {count} outputs were cut by their limit of tokens")
-        return Outcome(metrics, samples, len(errors), errors[0] if errors else "", cut_items=cut)
+        first, told = errors[0] if errors else "", tuple(gap for gap in gaps if gap)
+        return Outcome(metrics, samples, len(errors), first, cut_items=cut, gaps=told)
 
     def _sample(self, index: int, scores: dict[str, float | None]) -> dict[str, Any]:
         sample = {key: value for key, value in self._outputs[index].items() if key != "response"}

@@ -1,11 +1,14 @@
 """Asks OpenAI-compatible models: many requests at a time, with retries, and errors that say what to do.
 
-Transport errors, 429 and 5xx are tried again with growing pauses. What the model refuses for this input (400, 413, 422)
-is an ItemError; any other failure, also after the last retry, is an EvaluationError: the model is not usable.
-Keys go into the Authorization header and nowhere else.
+Transport errors, 429, 5xx and answers that are not whole in time are tried again with growing pauses; after the last
+retry they are a NoAnswerError. What the model refuses for this input (400, 413, 422), and an answer that nobody can use
+or store, is an ItemError; any other failure is an EvaluationError: the model is not usable.
+A model is somebody else's program: no more than MAX_ANSWER bytes of an answer are read, and no longer than
+`request_timeout`, however it is sent. Keys go into the Authorization header and nowhere else.
 """
 
 import asyncio
+import json
 import random
 import re
 from dataclasses import dataclass
@@ -13,12 +16,14 @@ from typing import Any, Literal
 
 import httpx
 
-from embedded.evaluator.errors import EvaluationError, ItemError
+from embedded.evaluator.errors import EvaluationError, ItemError, NoAnswerError
 from embedded.evaluator.request_models import ApiEndpoint, Params
 
 Style = Literal["chat", "completion"]
 _ROUTES: dict[Style, str] = {"chat": "/chat/completions", "completion": "/completions"}
 _LONGEST_PAUSE_S = 8.0
+MAX_ANSWER = 16 * 2**20
+"""Bytes of an answer, unpacked: several times what the longest answer of a model needs."""
 
 
 def api_root(url: str) -> str:
@@ -67,9 +72,10 @@ class Endpoint:
                 await asyncio.sleep(pause * random.uniform(0.75, 1.25))
                 pause = min(pause * 2, _LONGEST_PAUSE_S)
             try:
-                answer = await client.post(
-                    url, json={"model": self.model_id} | body, headers=self.headers(), timeout=params.request_timeout
-                )
+                answer = await self._post(client, url, {"model": self.model_id} | body, params.request_timeout)
+            except TimeoutError:
+                problem = f"no whole answer within {params.request_timeout:g} s"
+                continue
             except httpx.HTTPError as error:
                 problem = f"{type(error).__name__}: {error}".rstrip(": ")
                 continue
@@ -82,18 +88,33 @@ class Endpoint:
                 raise EvaluationError(await self._complaint(client, url, problem))
             if (wait := answer.headers.get("retry-after", "")).isdecimal():
                 pause = min(float(wait), _LONGEST_PAUSE_S)
-        raise EvaluationError(
-            f"{await self._complaint(client, url, problem)} (after {params.max_retries + 1} attempts)"
-        )
+        raise NoAnswerError(f"{await self._complaint(client, url, problem)} (after {params.max_retries + 1} attempts)")
+
+    async def _post(self, client: httpx.AsyncClient, url: str, body: dict[str, Any], seconds: float) -> httpx.Response:
+        """Post and read the answer, all of it within `seconds`. Raises TimeoutError, httpx.HTTPError, ItemError."""
+        async with (
+            asyncio.timeout(seconds),
+            client.stream("POST", url, json=body, headers=self.headers(), timeout=seconds) as answer,
+        ):
+            content = bytearray()
+            async for part in answer.aiter_bytes():
+                content += part
+                if len(content) > MAX_ANSWER:
+                    raise ItemError(f"model {self.model_id} at {url} answered with more than {MAX_ANSWER >> 20} MiB")
+        kept = {name: answer.headers[name] for name in ("content-type", "retry-after") if name in answer.headers}
+        return httpx.Response(answer.status_code, headers=kept, content=bytes(content), request=answer.request)
 
     def _json(self, answer: httpx.Response) -> dict[str, Any]:
+        """Return an answer that can be used and kept: of the right shape, finite numbers, whole characters."""
         try:
             body = answer.json()
-            if isinstance(body, dict) and isinstance(body["choices"][0], dict):
-                return body
-        except (ValueError, LookupError, TypeError):
+            choice = body["choices"][0]
+            if isinstance(choice.get("message") or {}, dict):
+                json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+                return dict(body)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             pass
-        raise EvaluationError(f"model {self.model_id} at {answer.url}: no OpenAI-like answer: {answer.text[:200]!r}")
+        raise ItemError(f"model {self.model_id} at {answer.url}: no OpenAI-like answer: {answer.text[:200]!r}")
 
     def _reason(self, answer: httpx.Response) -> str:
         """Give the one-line text of an error, without our key should a server echo it."""
@@ -101,8 +122,8 @@ class Endpoint:
             body = answer.json()
             text = body.get("message") or body.get("detail") or body.get("error")
             text = text.get("message", text) if isinstance(text, dict) else text
-        except (ValueError, AttributeError):
-            text = answer.text
+        except (ValueError, AttributeError, RecursionError):
+            text = answer.text[:1000]
         text = " ".join(str(text or answer.reason_phrase).split())[:500]
         return text.replace(self.api_key, "******") if self.api_key else text
 

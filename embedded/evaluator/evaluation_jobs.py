@@ -107,6 +107,7 @@ def _summary(outcomes: list[Outcome]) -> str:
         remarks.append(f"{count} items could not be answered; the first: {failed[0].first_error}")
     if cut := sum(outcome.cut_items for outcome in outcomes):
         remarks.append(f"{cut} outputs were cut by their limit of tokens: raise max_tokens")
+    remarks += [gap for outcome in outcomes for gap in outcome.gaps]
     return "completed" + (f", but {'; '.join(remarks)}" if remarks else "")
 
 

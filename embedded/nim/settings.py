@@ -10,7 +10,9 @@ from embedded.common.service import ServiceSettings
 class Settings(ServiceSettings):
     """One base model, and where its adapters come from."""
 
-    base_model: str = Field(min_length=1, description="Model id that clients name, e.g. nemostack/tiny-instruct")
+    base_model: str = Field(
+        min_length=1, description="Model id that clients name, e.g. HuggingFaceTB/SmolLM2-135M-Instruct"
+    )
     model_path: str = Field(min_length=1, description="Folder of the model in Hugging Face layout, or a Hub id")
     entity_store_url: str = Field(description="Where adapters are announced; no trailing slash, no /v1")
     data_store_url: str = Field(description="Where adapters' files lie; no trailing slash, no /v1")

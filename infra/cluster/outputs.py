@@ -3,83 +3,82 @@
 from collections.abc import Collection
 
 from infra import names
-from infra.config import addresses
 from infra.config.stack import ClusterStackConfig
-from infra.nemo.wiring import nim_entry
-from infra.platform import endpoints, identities
-from infra.platform.credentials import credential_names, required
-from infra.platform.namespaces import pod_security
-from infra.platform.routing.route_table import public_urls
+from infra.platform.credentials import CredentialNames, credential_names, required_secrets
+from infra.topology import Topology
+from infra.topology.addresses import Address, Addresses
 from nemostack.outputs import ClusterOutputs, StackOutputs
 
 LOG_LINES = "200"
 
 
 def outputs(
-    config: ClusterStackConfig, secrets: Collection[str], kubeconfig: str | None, context: str | None
+    config: ClusterStackConfig,
+    topology: Topology,
+    secrets: Collection[str],
+    kubeconfig: str | None,
+    context: str | None,
 ) -> StackOutputs:
     """Return the outputs. `secrets`: names of the secret settings; `kubeconfig`, `context`: of an adopted cluster."""
-    address_of = services(config)
+    addresses = topology.addresses
+    entries, nim_url = list_entries(addresses), addresses.nim_entry.url
     targets = config.customizer.targets if config.services.customizer else ()
     tuned = next((target for target in targets if target.base_model == config.nims[0].model), None)
     kubectl = ["kubectl", *(["--kubeconfig", kubeconfig] if kubeconfig else [])]
     kubectl += ["--context", context] if context else []
     return StackOutputs(
         target=config.target,
-        **public_urls(config),
-        nim_internal_url=nim_entry(config),
-        judge_url=config.judge.url or nim_entry(config),
+        **topology.routing.public_urls,
+        nim_internal_url=nim_url,
+        judge_url=config.judge.url or nim_url,
         judge_model=config.judge.model or config.nims[0].model,
         base_model=config.nims[0].model,
         customization_config=tuned.templates[0].name if tuned else "",
-        log_commands={
-            key: [*kubectl, "logs", "-n", namespace, f"service/{service}", "--all-containers", f"--tail={LOG_LINES}"]
-            for key, (namespace, service, _) in address_of.items()
-        },
+        log_commands={key: [*kubectl, *log_arguments(entry)] for key, entry in entries.items()},
         cluster=ClusterOutputs(
             kubeconfig=kubeconfig,
             context=context,
-            namespaces=sorted(pod_security(config)),
+            namespaces=topology.namespaces,
             adopted_namespaces=sorted(config.namespaces.adopt),
             existing_claims=[
-                f"{addresses.namespace(config, nim)}/{nim.cache.existing_claim}"
+                f"{addresses.namespace(nim)}/{nim.cache.existing_claim}"
                 for nim in config.nims
                 if nim.cache.existing_claim
             ],
-            services={key: f"{namespace}/{service}:{port}" for key, (namespace, service, port) in address_of.items()},
-            prefixes={prefix: s.key for s in addresses.services(config) for prefix in s.prefixes},
-            secrets=expected_secrets(config, secrets),
-            nims={nim.name: addresses.namespace(config, nim) for nim in config.nims},
+            services={key: f"{entry.namespace}/{entry.service}:{entry.port}" for key, entry in entries.items()},
+            prefixes={prefix: service.key for service in addresses.running for prefix in service.prefixes},
+            secrets=expected_secrets(
+                topology, credential_names(config.credentials, secrets), config.guardrails.nvidia_api_secret
+            ),
+            nims={name: nim.namespace for name, nim in addresses.nims.items()},
         ),
     )
 
 
-def services(config: ClusterStackConfig) -> dict[str, tuple[str, str, int]]:
-    """Service -> namespace, Service, port. `nim` is what nim_url leads to."""
-    address_of = {s.key: (addresses.namespace(config, s), s.name, s.port) for s in addresses.services(config)}
-    first = config.nims[0]
-    address_of["nim"] = address_of.get(
-        names.NIM_PROXY.key, (addresses.namespace(config, first), first.name, names.NIM_PORT)
-    )
-    address_of |= {
-        f"nim-{nim.name}": (addresses.namespace(config, nim), nim.name, names.NIM_PORT) for nim in config.nims[1:]
-    }
-    if config.mlflow.mode == "install":
-        address_of["mlflow"] = (names.MLFLOW_NAMESPACE, names.MLFLOW_SERVICE, names.MLFLOW_PORT)
-    return address_of
+def log_arguments(entry: Address) -> list[str]:
+    """Return the arguments by which kubectl prints the latest logs of a service."""
+    return ["logs", "-n", entry.namespace, f"service/{entry.service}", "--all-containers", f"--tail={LOG_LINES}"]
 
 
-def expected_secrets(config: ClusterStackConfig, secrets: Collection[str]) -> dict[str, list[str]]:
-    """Namespace -> Secrets that must be there, whether we make them or the user did."""
-    secrets_of = {
-        where: list(secret_names) for where, secret_names in required(config, credential_names(config, secrets)).items()
-    }
-    for database in endpoints.databases(config).values():
-        for where in endpoints.readers(config, database):
+def list_entries(addresses: Addresses) -> dict[str, Address]:
+    """Return the address of each service. `nim` is what nim_url leads to."""
+    entries = {service.key: addresses.find(service) for service in addresses.running}
+    entries["nim"] = addresses.nim_entry
+    further = list(addresses.nims.items())[1:]
+    entries |= {f"nim-{name}": nim for name, nim in further}
+    return entries | ({"mlflow": addresses.mlflow} if addresses.mlflow else {})
+
+
+def expected_secrets(topology: Topology, found: CredentialNames, hosted: str | None) -> dict[str, list[str]]:
+    """Namespace -> Secrets that must be there, whether we make them or the user did. `hosted`: that of Guardrails."""
+    addresses, bucket = topology.addresses, topology.bucket
+    secrets_of = {where: list(secret_names) for where, secret_names in required_secrets(addresses, found).items()}
+    for database in topology.databases.values():
+        for where in database.readers:
             secrets_of.setdefault(where, []).append(database.secret)
-    if (bucket := endpoints.bucket(config)) and bucket.secret:
-        for where in identities.key_holders(config):
+    if bucket and bucket.secret:
+        for where in bucket.key_holders:
             secrets_of.setdefault(where, []).append(bucket.secret)
-    if (hosted := config.guardrails.nvidia_api_secret) and config.services.guardrails:
-        secrets_of.setdefault(addresses.namespace(config, names.GUARDRAILS), []).append(hosted)
+    if hosted and addresses.runs(names.GUARDRAILS):
+        secrets_of.setdefault(addresses.namespace(names.GUARDRAILS), []).append(hosted)
     return {where: sorted(set(secret_names)) for where, secret_names in secrets_of.items()}

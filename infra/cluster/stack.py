@@ -10,7 +10,7 @@ import pulumi
 from infra import names
 from infra.cluster.outputs import outputs
 from infra.clusters import connect
-from infra.config import ClusterStackConfig, addresses
+from infra.config import ClusterStackConfig
 from infra.nemo.nims import Nims, NimsArgs
 from infra.nemo.services import NemoServices, NemoServicesArgs
 from infra.nemo.values import Surroundings
@@ -23,6 +23,8 @@ from infra.platform.object_store import ObjectStore, ObjectStoreArgs
 from infra.platform.postgres import Postgres, PostgresArgs
 from infra.platform.prerequisites import Prerequisites, PrerequisitesArgs
 from infra.platform.routing.component import Routes, RoutesArgs
+from infra.topology import resolve_topology
+from infra.topology.addresses import Addresses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,34 +44,72 @@ class ClusterStack(pulumi.ComponentResource):
     def __init__(self, name: str, args: ClusterStackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("nemostack:cluster:Stack", name, None, opts)
         config, secrets = args.settings, args.secrets
+        topology = resolve_topology(config)
         charts = ChartStore(config.charts, args.root, secrets.get("ngc_api_key"))
 
-        cluster = connect(config, args.root, pulumi.ResourceOptions(parent=self))
+        cluster = connect(config, topology, args.root, pulumi.ResourceOptions(parent=self))
         inside = pulumi.ResourceOptions(parent=self, provider=cluster.provider, depends_on=list(cluster.ready))
 
-        namespaces = Namespaces("namespaces", NamespacesArgs(config=config, secrets=secrets), inside)
-        NetworkPolicies("policies", NetworkPoliciesArgs(config=config, namespaces=namespaces.of), inside)
+        namespaces = Namespaces(
+            "namespaces",
+            NamespacesArgs(
+                topology=topology,
+                security=config.security,
+                nims=config.nims,
+                adopted=config.namespaces.adopt,
+                credentials=config.credentials,
+                secrets=secrets,
+            ),
+            inside,
+        )
+        NetworkPolicies(
+            "policies",
+            NetworkPoliciesArgs(security=config.security, connections=topology.connections, namespaces=namespaces.of),
+            inside,
+        )
         # NIMs wait for their own namespace only: there may be hundreds
-        shared_objects = [created for where in shared(config, namespaces.of) for created in namespaces.inside[where]]
+        shared_objects = [
+            created for where in shared(topology.addresses, namespaces.of) for created in namespaces.inside[where]
+        ]
         after = [*cluster.ready, *shared_objects]
         prometheus = Prometheus(
             "prometheus",
-            PrometheusArgs(config=config, charts=charts, storage_class=cluster.storage_class, after=after),
+            PrometheusArgs(
+                settings=config.observability,
+                cluster=config.cluster,
+                charts=charts,
+                storage_class=cluster.storage_class,
+                after=after,
+            ),
             inside,
         )
         after += prometheus.ready
-        needed = Prerequisites("prerequisites", PrerequisitesArgs(config=config, charts=charts, after=after), inside)
+        needed = Prerequisites(
+            "prerequisites", PrerequisitesArgs(config=config, topology=topology, charts=charts, after=after), inside
+        )
         after += needed.ready
 
         postgres = Postgres(
             "postgres",
-            PostgresArgs(config=config, charts=charts, storage_class=cluster.storage_class, after=after),
+            PostgresArgs(
+                settings=config.postgres,
+                databases=topology.databases,
+                mlflow_logins=config.mlflow.basic_auth,
+                charts=charts,
+                storage_class=cluster.storage_class,
+                after=after,
+            ),
             inside,
         )
         bucket = ObjectStore(
             "object-store",
             ObjectStoreArgs(
-                config=config, charts=charts, secrets=secrets, storage_class=cluster.storage_class, after=after
+                settings=config.object_store,
+                bucket=topology.bucket,
+                charts=charts,
+                secrets=secrets,
+                storage_class=cluster.storage_class,
+                after=after,
             ),
             inside,
         )
@@ -77,7 +117,9 @@ class ClusterStack(pulumi.ComponentResource):
         mlflow = Mlflow(
             "mlflow",
             MlflowArgs(
-                config=config,
+                settings=config.mlflow,
+                observability=config.observability,
+                topology=topology,
                 charts=charts,
                 storage_class=cluster.storage_class,
                 annotations=cluster.object_store_annotations,
@@ -93,7 +135,9 @@ class ClusterStack(pulumi.ComponentResource):
         )
         services = NemoServices(
             "nemo",
-            NemoServicesArgs(config=config, charts=charts, around=around, after=[*after, *mlflow.ready]),
+            NemoServicesArgs(
+                config=config, topology=topology, charts=charts, around=around, after=[*after, *mlflow.ready]
+            ),
             inside,
         )
         first = [*cluster.ready, *prometheus.ready, *needed.ready]
@@ -101,7 +145,8 @@ class ClusterStack(pulumi.ComponentResource):
         Nims(
             "nims",
             NimsArgs(
-                config=config,
+                nims=config.nims,
+                topology=topology,
                 charts=charts,
                 around=around,
                 inside=namespaces.inside,
@@ -109,16 +154,27 @@ class ClusterStack(pulumi.ComponentResource):
             ),
             inside,
         )
-        Routes("routes", RoutesArgs(config=config, charts=charts, namespaces=namespaces.of, after=first), inside)
-        Monitoring("monitoring", MonitoringArgs(config=config, after=after), inside)
+        Routes(
+            "routes",
+            RoutesArgs(
+                settings=config.routes,
+                target=config.target,
+                topology=topology,
+                charts=charts,
+                namespaces=namespaces.of,
+                after=first,
+            ),
+            inside,
+        )
+        Monitoring("monitoring", MonitoringArgs(settings=config.observability, topology=topology, after=after), inside)
 
-        stack_outputs = outputs(config, secrets, cluster.kubeconfig_path, cluster.context)
+        stack_outputs = outputs(config, topology, secrets, cluster.kubeconfig_path, cluster.context)
         self.exports = stack_outputs.model_dump() | {"kubeconfig": cluster.kubeconfig}
         self.register_outputs({"nemo_url": stack_outputs.nemo_url})
 
 
-def shared(config: ClusterStackConfig, namespaces: Collection[str]) -> list[str]:
-    """Namespaces of everything but those that hold a NIM alone."""
-    others = {addresses.namespace(config, service) for service in addresses.services(config)}
-    alone = {addresses.namespace(config, nim) for nim in config.nims} - others
+def shared(addresses: Addresses, namespaces: Collection[str]) -> list[str]:
+    """Return the namespaces of everything but those that hold a NIM alone."""
+    others = {addresses.namespace(service) for service in addresses.running}
+    alone = {nim.namespace for nim in addresses.nims.values()} - others
     return [namespace for namespace in namespaces if namespace not in alone]

@@ -13,9 +13,10 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from infra.clusters.capacity import GpuNode, gpu_nodes, gpu_problems, storage_problems
+from infra.clusters.capacity import GpuNode, demands, gpu_nodes, gpu_problems, storage_problems
 from infra.clusters.cluster import Cluster, kubernetes_provider
 from infra.config.clusters import AdoptedCluster
+from infra.config.network import Security
 from infra.config.stack import ClusterStackConfig
 from nemostack.kubectl.process import Access, NoAnswer, NotInstalled, call, summarize_stderr
 
@@ -139,30 +140,31 @@ def verify(config: ClusterStackConfig, settings: AdoptedCluster, access: Access)
     try:
         members = read(access, "nodes")
         classes = read(access, "storageclasses")
-        problems = cilium_problems(config, access, members)
+        problems = cilium_problems(config.security, access, members)
     except KubectlError as error:
         message = f"{config.target}: cannot read the cluster ({access.place}): {error}: {START[config.target]}"
         raise pulumi.RunError(message) from None
     nodes = gpu_nodes(members, settings.gpu_taints)
-    problems += storage_problems(classes, config)
-    if installs_gpu_software(config):
+    problems += storage_problems(classes, config.storage)
+    if config.installs_gpu_software:
         pulumi.log.warn(
             f"GPUs of the cluster are not verified: prerequisites.gpu.software: {config.gpu_software} "
             "makes them allocatable only later"
         )
     else:
-        problems += gpu_problems(nodes, config, settings.min_gpus)
+        targets = config.customizer.targets if config.services.customizer else ()
+        problems += gpu_problems(nodes, demands(config.nims, targets), config.target, settings.min_gpus)
     if problems:
         raise pulumi.RunError("\n".join([f"the cluster ({access.place}) does not meet the requirements:", *problems]))
     return nodes
 
 
-def cilium_problems(config: ClusterStackConfig, access: Access, nodes: Sequence[Mapping[str, Any]]) -> list[str]:
+def cilium_problems(security: Security, access: Access, nodes: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return what is wrong where the API server is a node of Cilium, which the usual policies do not match.
 
     The API server of a cloud's cluster is no node. Raises KubectlError.
     """
-    if config.security.cilium or not config.security.network_policies:
+    if security.cilium or not security.network_policies:
         return []
     served = {resource["name"] for resource in read_path(access, CILIUM).get("resources", ())}
     if "ciliumnetworkpolicies" not in served:
@@ -178,8 +180,3 @@ def cilium_problems(config: ClusterStackConfig, access: Access, nodes: Sequence[
         "and jobs could not reach it: security.cilium: true adds a policy that names it"
     )
     return [problem]
-
-
-def installs_gpu_software(config: ClusterStackConfig) -> bool:
-    """Tell whether this stack installs what makes GPUs allocatable, so that there are none at first."""
-    return config.gpu_software != "provided" and config.prerequisites.gpu.mode == "install"

@@ -4,13 +4,14 @@ Pure: works on nodes and storage classes as the API server returns them. A probl
 `path: what was found: what to do`. GPUs that other workloads use are not known here: allocatable is not free.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from infra.clusters.storage_classes import ONE_NODE_ONLY, is_default
+from infra.config.nemo import CustomizationTarget, Nim
+from infra.config.platform import Storage
 from infra.config.pools import Taint
-from infra.config.stack import ClusterStackConfig
 from infra.names import GPU_RESOURCE, GPU_TAINT_KEY, MIG_RESOURCE_PREFIX
 
 MEMORY_LABEL = "nvidia.com/gpu.memory"  # MiB of one GPU, set by GPU feature discovery
@@ -94,20 +95,18 @@ def obstacle(node: dict[str, Any], tolerated: Collection[Taint]) -> str | None:
     return None
 
 
-def demands(config: ClusterStackConfig) -> Iterator[Demand]:
+def demands(nims: Sequence[Nim], targets: Sequence[CustomizationTarget]) -> Iterator[Demand]:
     """Yield what each NIM and each training template needs."""
-    for index, nim in enumerate(config.nims):
+    for index, nim in enumerate(nims):
         yield Demand(path=f"nims.{index}", gpus=nim.gpus, memory_gb=nim.min_gpu_memory_gb)
-    if not config.services.customizer:
-        return
-    for number, target in enumerate(config.customizer.targets):
+    for number, target in enumerate(targets):
         for index, template in enumerate(target.templates):
             path = f"customizer.targets.{number}.templates.{index}"
             yield Demand(path=path, gpus=template.gpus, memory_gb=template.gpu_memory_gb)
 
 
-def gpu_problems(nodes: Sequence[GpuNode], config: ClusterStackConfig, min_gpus: int) -> list[str]:
-    """Judge GPUs: as many as must be there, and for each demand a node that meets it."""
+def gpu_problems(nodes: Sequence[GpuNode], demanded: Iterable[Demand], target: str, min_gpus: int) -> list[str]:
+    """Judge GPUs: as many as must be there, and for each demand a node that meets it. `target`: of the stack."""
     usable = [node for node in nodes if not node.obstacle]
     allocatable = sum(node.gpus for node in usable)
     if allocatable < min_gpus:
@@ -115,13 +114,13 @@ def gpu_problems(nodes: Sequence[GpuNode], config: ClusterStackConfig, min_gpus:
         if not nodes:
             remedy = "no node offers a GPU: install the device plugin (prerequisites.gpu), add nodes"
         elif any(node.obstacle and node.obstacle.startswith("taint") for node in nodes):
-            remedy = f"add the taints to {config.target}.gpu_taints, add nodes"
+            remedy = f"add the taints to {target}.gpu_taints, add nodes"
         shortage = f"{min_gpus} allocatable GPUs are required, the cluster has {allocatable}{shown(nodes)}"
-        return [f"{config.target}.min_gpus: {shortage}: {remedy}, or lower min_gpus"]
+        return [f"{target}.min_gpus: {shortage}: {remedy}, or lower min_gpus"]
     if not min_gpus:
         return []  # the settings ask for no check
     problems = []
-    for demand in demands(config):
+    for demand in demanded:
         enough = [node for node in usable if node.gpus >= demand.gpus]
         if not enough:
             problems.append(
@@ -142,20 +141,20 @@ def shown(nodes: Sequence[GpuNode]) -> str:
     return f" ({'; '.join(str(node) for node in nodes[:SHOWN])}{more})"
 
 
-def storage_problems(classes: Sequence[dict[str, Any]], config: ClusterStackConfig) -> list[str]:
+def storage_problems(classes: Sequence[dict[str, Any]], storage: Storage) -> list[str]:
     """Judge storage classes: those that the settings name exist and can do what is asked of them."""
     provisioners = {storage_class["metadata"]["name"]: storage_class["provisioner"] for storage_class in classes}
     remedy = f"available: {', '.join(sorted(provisioners))}" if provisioners else "create one"
     problems = []
-    for key, name in (("class_name", config.storage.class_name), ("rwx_class_name", config.storage.rwx_class_name)):
+    for key, name in (("class_name", storage.class_name), ("rwx_class_name", storage.rwx_class_name)):
         if name is not None and name not in provisioners:
             problems.append(f"storage.{key}: the cluster has no storage class {name!r}: {remedy}")
-    rwx = config.storage.rwx_class_name
+    rwx = storage.rwx_class_name
     if rwx is not None and provisioners.get(rwx) in ONE_NODE_ONLY:
         problems.append(
             f"storage.rwx_class_name: volumes of {rwx} ({provisioners[rwx]}) can be mounted by only one node: "
             "set a class with ReadWriteMany support, e.g. NFS"
         )
-    if config.storage.class_name is None and not any(map(is_default, classes)):
+    if storage.class_name is None and not any(map(is_default, classes)):
         problems.append(f"storage.class_name: the cluster has no default storage class: set one, {remedy}")
     return problems

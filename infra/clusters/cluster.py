@@ -7,6 +7,7 @@ import pulumi_kubernetes as kubernetes
 
 from infra.clusters.storage import RWX_CLASS
 from infra.config.stack import ClusterStackConfig
+from infra.topology.bucket import Bucket
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,7 @@ class CloudArgs:
     """Arguments that the clusters of all clouds have."""
 
     config: ClusterStackConfig
+    bucket: Bucket | None
     shared_files: bool
     """Whether to make the class of shared volumes."""
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from infra import names
+from infra.config.clusters import ClusterSettings
+from infra.config.platform import GpuSoftwareKind
 from infra.config.pools import GpuPool, SystemPool
-from infra.config.stack import ClusterStackConfig
 from infra.platform.gpu import pool_labels
 
 EFFECTS = {"NoSchedule": "NO_SCHEDULE", "PreferNoSchedule": "PREFER_NO_SCHEDULE", "NoExecute": "NO_EXECUTE"}
@@ -24,9 +25,9 @@ class ZoneShare:
     max: int
 
 
-def labels(config: ClusterStackConfig, pool: GpuPool) -> dict[str, str]:
+def labels(software: GpuSoftwareKind, cluster: ClusterSettings, pool: GpuPool) -> dict[str, str]:
     """Labels of a pool's nodes: of our GPU software, of the settings, and the name by which pods are sent there."""
-    return {**pool_labels(config, pool), **pool.labels, names.POOL_LABEL: pool.name}
+    return {**pool_labels(software, cluster, pool), **pool.labels, names.POOL_LABEL: pool.name}
 
 
 def first_nodes(pool: GpuPool | SystemPool, zones: int) -> int:

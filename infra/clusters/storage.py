@@ -6,17 +6,16 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra.config.clusters import CloudCluster
-from infra.config.stack import ClusterStackConfig
+from infra.config.platform import Storage
 
 RWX_CLASS = "nemostack-rwx"
 RWO_CLASS = "nemostack-rwo"
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
-def makes_shared_class(config: ClusterStackConfig) -> bool:
+def makes_shared_class(cluster: CloudCluster, storage: Storage) -> bool:
     """Whether a cloud makes the class of shared volumes: unless it is told not to, or to use another."""
-    cluster = config.cluster
-    return isinstance(cluster, CloudCluster) and cluster.rwx != "none" and config.storage.rwx_class_name is None
+    return cluster.rwx != "none" and storage.rwx_class_name is None
 
 
 def storage_class(

@@ -196,3 +196,7 @@ class MinikubeSettings(AdoptedCluster):
     """minikube on one machine with GPUs (`minikube start --driver=docker --container-runtime=docker --gpus=all`)."""
 
     context: str | None = Field(default="minikube", description="Name of the minikube profile")
+
+
+ClusterSettings = CloudCluster | ExistingSettings | MinikubeSettings
+"""The section of any target on Kubernetes."""

@@ -4,6 +4,7 @@ The rules of the settings refuse what no pool can carry; placement sends pods to
 what is accepted is also scheduled. Pools of GPUs that clouds would refuse cannot be judged: their rules come first.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from infra.config.gpus import MEMORY_GB, mig_profiles
@@ -25,9 +26,9 @@ class PoolCapacity:
     """Of one. Turns share the memory of their GPU."""
 
 
-def pool_capacity(config: ClusterStackConfig, pool: GpuPool) -> PoolCapacity:
+def pool_capacity(cloud: str, pool: GpuPool) -> PoolCapacity:
     """Return what a pool offers. Raises ValueError for a pool whose machine type is unknown."""
-    machine = pool.resolve(config.target)
+    machine = pool.resolve(cloud)
     memory = MEMORY_GB[machine.gpu]
     if pool.mig:
         partitions = mig_profiles(machine.gpu)[pool.mig.profile]
@@ -37,9 +38,9 @@ def pool_capacity(config: ClusterStackConfig, pool: GpuPool) -> PoolCapacity:
     return PoolCapacity(per_node=machine.count, per_pod=machine.count, memory_gb=memory)
 
 
-def serves(config: ClusterStackConfig, pool: GpuPool, nim: Nim) -> bool:
+def serves(cloud: str, pool: GpuPool, nim: Nim) -> bool:
     """Whether a node of the pool can carry a replica."""
-    capacity = pool_capacity(config, pool)
+    capacity = pool_capacity(cloud, pool)
     return (
         capacity.per_pod >= nim.gpus
         and capacity.memory_gb >= nim.min_gpu_memory_gb
@@ -47,9 +48,9 @@ def serves(config: ClusterStackConfig, pool: GpuPool, nim: Nim) -> bool:
     )
 
 
-def trains(config: ClusterStackConfig, pool: GpuPool, template: CustomizationTemplate) -> bool:
+def trains(cloud: str, pool: GpuPool, template: CustomizationTemplate) -> bool:
     """Whether nodes of the pool can carry a job. Jobs ask for nvidia.com/gpu and nothing else."""
-    capacity = pool_capacity(config, pool)
+    capacity = pool_capacity(cloud, pool)
     return (
         pool.resource == GPU_RESOURCE
         and capacity.per_pod >= template.gpus
@@ -65,11 +66,11 @@ def nim_pool(config: ClusterStackConfig, nim: Nim) -> GpuPool | None:
     is any, if all pools can carry the NIM alike, or the first that can.
     """
     if nim.pool:
-        return named(config, nim.pool)
+        return named(config.pools, nim.pool)
     training = training_pool(config) if config.services.customizer else None
     if training is not None and (home := pool_beside(config, nim, training)):
         return home
-    capable = [pool for pool in config.pools if serves(config, pool, nim)]
+    capable = [pool for pool in config.pools if serves(config.target, pool, nim)]
     interchangeable = len({pool.resource for pool in capable}) == 1 and len(capable) == len(config.pools)
     return None if interchangeable or not capable else capable[0]
 
@@ -79,7 +80,7 @@ def pool_beside(config: ClusterStackConfig, nim: Nim, training: GpuPool) -> GpuP
 
     Room is what NIMs that name the pool leave, and those NIMs without a pool that come earlier in the settings.
     """
-    capacities = {pool.name: pool_capacity(config, pool) for pool in config.pools if pool != training}
+    capacities = {pool.name: pool_capacity(config.target, pool) for pool in config.pools if pool != training}
     smallest_first = sorted(
         (pool for pool in config.pools if pool.name in capacities),
         key=lambda pool: (capacities[pool.name].memory_gb, capacities[pool.name].per_node),
@@ -91,7 +92,7 @@ def pool_beside(config: ClusterStackConfig, nim: Nim, training: GpuPool) -> GpuP
     for other in config.nims:
         if other.pool:
             continue
-        capable = [pool for pool in smallest_first if serves(config, pool, other)]
+        capable = [pool for pool in smallest_first if serves(config.target, pool, other)]
         roomy = [pool for pool in capable if free[pool.name] >= gpus_of(other)]
         home = next(iter(roomy or capable), None)
         if other.name == nim.name:
@@ -114,9 +115,9 @@ def training_pool(config: ClusterStackConfig) -> GpuPool | None:
     last choice: its GPUs may be those of NIMs, which take the whole memory.
     """
     if config.customizer.pool:
-        return named(config, config.customizer.pool)
+        return named(config.pools, config.customizer.pool)
     templates = [template for target in config.customizer.targets for template in target.templates]
-    capable = [pool for pool in config.pools if all(trains(config, pool, template) for template in templates)]
+    capable = [pool for pool in config.pools if all(trains(config.target, pool, template) for template in templates)]
     whole = [pool for pool in capable if not pool.time_slicing]
     of_nims = {nim.pool for nim in config.nims}
     free = [pool for pool in whole if pool.name not in of_nims]
@@ -125,6 +126,6 @@ def training_pool(config: ClusterStackConfig) -> GpuPool | None:
     return next(iter(free or whole or capable), None)
 
 
-def named(config: ClusterStackConfig, name: str) -> GpuPool | None:
+def named(pools: Sequence[GpuPool], name: str) -> GpuPool | None:
     """The pool of a name, None without one."""
-    return next((pool for pool in config.pools if pool.name == name), None)
+    return next((pool for pool in pools if pool.name == name), None)

@@ -11,34 +11,27 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from infra.config.local import LocalStackConfig
 from infra.config.rules import broken_rules
 from infra.config.section import PROJECT, section_in
-from infra.config.stack import SECRET_KEYS, TARGETS, ClusterStackConfig
+from infra.config.stack import SECRET_KEYS, STACK_CONFIG, TARGETS, ClusterStackConfig, StackConfig
 from nemostack.errors import SettingsError
 from nemostack.validation import validation_message
 
 
-def load(raw: Mapping[str, str]) -> LocalStackConfig | ClusterStackConfig:
+def load(raw: Mapping[str, str]) -> StackConfig:
     """Validate Pulumi's flat configuration (`nemostack:key` -> text or JSON). Raises SettingsError."""
     settings = {
         key.removeprefix(f"{PROJECT}:"): parse(value) for key, value in raw.items() if key.startswith(f"{PROJECT}:")
     }
-    target = settings.get("target")
-    if target is None:
-        raise SettingsError(f"{PROJECT}:target: missing; one of {', '.join(TARGETS)}")
-    if not isinstance(target, str) or target not in TARGETS:
-        raise SettingsError(f"{PROJECT}:target: {target!r} is unknown; choose one of {', '.join(TARGETS)}")
-    model = TARGETS[target]
     secrets = {key for key in SECRET_KEYS if settings.pop(key, None) is not None}
     try:
-        config = model.model_validate(settings)
+        config = STACK_CONFIG.validate_python(settings)
     except ValidationError as error:
         errors = error.errors(include_url=False)
         # a list whose items are wrong counts as too short as well, which says nothing
         broken = [problem["loc"] for problem in errors if problem["type"] != "too_short"]
         lines = [
-            describe(dict(problem), model)
+            describe(dict(problem))
             for problem in errors
             if problem["type"] != "too_short" or all(loc[: len(problem["loc"])] != problem["loc"] for loc in broken)
         ]
@@ -58,12 +51,16 @@ def parse(value: str) -> Any:
     return value
 
 
-def describe(problem: dict[str, Any], model: type[BaseModel]) -> str:
-    """One line for one of pydantic's errors."""
-    location = [str(part) for part in problem["loc"]]
+def describe(problem: dict[str, Any]) -> str:
+    """One line for one of pydantic's errors, whose location begins with the target."""
+    if problem["type"] == "union_tag_not_found":
+        return f"{PROJECT}:target: missing; one of {', '.join(TARGETS)}"
+    if problem["type"] == "union_tag_invalid":
+        return f"{PROJECT}:target: {problem['input']['target']!r} is unknown; choose one of {', '.join(TARGETS)}"
+    target, *location = (str(part) for part in problem["loc"])
     path = f"{PROJECT}:{'.'.join(location)}"
     if problem["type"] == "extra_forbidden":
-        known = keys_at(model, location[:-1]) + (list(SECRET_KEYS) if len(location) == 1 else [])
+        known = keys_at(TARGETS[target], location[:-1]) + (list(SECRET_KEYS) if len(location) == 1 else [])
         close = difflib.get_close_matches(location[-1], known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}"
         return f"{path}: unknown key ({hint})"

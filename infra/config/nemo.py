@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from infra import names
 from infra.config.section import DnsLabel, ModelId, Quantity, Section
 from nemostack.base_urls import split_api_path
 
@@ -19,6 +20,13 @@ class Services(Section):
     guardrails: bool = Field(default=False, description="Guardrails around a model")
     deployment_management: bool = Field(default=False, description="Starts NIMs on request; needs the NIM operator")
     nim_proxy: bool = Field(default=False, description="One address for all NIMs")
+
+    @property
+    def running(self) -> tuple[names.Service, ...]:
+        """Services that run. The Evaluator brings the jobs service (core) along."""
+        enabled = {key for key in type(self).model_fields if getattr(self, key)}
+        enabled |= {"core"} if self.evaluator else set()
+        return tuple(service for service in names.PLATFORM if service.key in enabled)
 
 
 class GuardrailsSettings(Section):

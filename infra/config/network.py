@@ -97,6 +97,21 @@ class Routes(Section):
         description="Maximum duration of a request in seconds: streams, long evaluations, uploads",
     )
 
+    @property
+    def controller(self) -> str:
+        """The controller that serves the routes; of no account without routes."""
+        return self.gateway.controller if self.kind == "gateway" else self.ingress.controller
+
+    @property
+    def merges_by_master(self) -> bool:
+        """Whether a master Ingress owns each host, which other Ingresses join as minions."""
+        return self.kind == "ingress" and self.ingress.controller == "nginx-f5"
+
+    @property
+    def scheme(self) -> Literal["http", "https"]:
+        """`https` with a certificate, else `http`."""
+        return "http" if self.tls.kind == "none" else "https"
+
     def host(self, key: HostKey) -> str | None:
         """The host name of one of the four, None where no domain is set."""
         chosen: str | None = getattr(self.hosts, key)

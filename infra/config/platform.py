@@ -10,6 +10,10 @@ Mode = Literal["install", "adopt", "skip"]
 """install: this stack installs it. adopt: must already be installed; checked. skip: not used, not checked."""
 
 
+GpuSoftwareKind = Literal["gpu-operator", "device-plugin", "provided"]
+"""What makes GPUs allocatable. provided: part of the cloud or the cluster."""
+
+
 class Charts(Section):
     """Where Helm charts come from, and overrides of their pinned versions."""
 
@@ -49,7 +53,7 @@ class Credentials(Section):
 class GpuSoftware(Section):
     """The software that makes GPUs allocatable."""
 
-    software: Literal["gpu-operator", "device-plugin", "provided"] | None = Field(
+    software: GpuSoftwareKind | None = Field(
         default=None,
         description="provided: part of the cloud or the cluster. Default: provided on gke, minikube and existing, "
         "device-plugin on eks (AL2023) and aks",

@@ -15,11 +15,10 @@ from typing import Any, Literal, get_args, get_origin
 import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic.json_schema import models_json_schema
 
 from infra.config import stack_file
 from infra.config.section import PROJECT, is_list, section_in
-from infra.config.stack import SECRET_KEYS, TARGETS
+from infra.config.stack import SECRET_KEYS, STACK_CONFIG, TARGETS, ClusterStackConfig
 from nemostack.clone import ROOT
 
 DOCS, EXAMPLES = ROOT / "docs", ROOT / "examples" / "stacks"
@@ -67,8 +66,7 @@ def page() -> str:
 def sections() -> dict[type[BaseModel], list[str]]:
     """Find every section once, with all its paths, in order: those of all stacks first, then those of each target."""
     paths: dict[type[BaseModel], list[str]] = {}
-    common = TARGETS["existing"].__mro__[1]  # what all stacks on Kubernetes have
-    assert issubclass(common, BaseModel)
+    common = ClusterStackConfig
     paths[common] = [""]
     visit(common, "", paths)
     for model in TARGETS.values():
@@ -156,10 +154,8 @@ def escape(text: str) -> str:
 
 def schema() -> dict[str, Any]:
     """Build the JSON schema of a stack file."""
-    _, schemas = models_json_schema(
-        [(model, "validation") for model in TARGETS.values()], ref_template="#/$defs/{model}"
-    )
-    definitions: dict[str, Any] = schemas["$defs"]
+    union = STACK_CONFIG.json_schema(ref_template="#/$defs/{model}")
+    definitions: dict[str, Any] = union["$defs"]
     secure = {"type": "object", "properties": {"secure": {"type": "string"}}, "required": ["secure"]}
     secrets = {f"{PROJECT}:{key}": secure | {"description": text} for key, text in SECRET_KEYS.items()}
     cases = []
@@ -168,12 +164,9 @@ def schema() -> dict[str, Any]:
         described["properties"] = prefixed(described["properties"]) | secrets
         described["required"] = [f"{PROJECT}:{key}" for key in described["required"]]
         described["patternProperties"] = {f"^(?!{PROJECT}:)": {}}  # settings of other programs and providers
-        cases.append(
-            {
-                "if": {"properties": {f"{PROJECT}:target": {"const": target}}},
-                "then": {"$ref": f"#/$defs/{model.__name__}"},
-            }
-        )
+        # not the union's own oneOf, of which validators tell only that none of six schemas fits
+        case = {"properties": {f"{PROJECT}:target": {"const": target}}}
+        cases.append({"if": case, "then": {"$ref": union["discriminator"]["mapping"][target]}})
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Stack file of nemostack",

@@ -1,12 +1,13 @@
-"""The settings of a whole stack, one class per target, and the table of targets."""
+"""The settings of a whole stack: one class per target, and their union."""
 
-from typing import Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from infra.config.clusters import (
     AksSettings,
     CloudCluster,
+    ClusterSettings,
     EksSettings,
     ExistingSettings,
     GkeSettings,
@@ -15,7 +16,17 @@ from infra.config.clusters import (
 from infra.config.local import LocalStackConfig
 from infra.config.nemo import LLAMA_NIM, CustomizerSettings, GuardrailsSettings, Judge, Nim, Services
 from infra.config.network import Observability, Routes, Security
-from infra.config.platform import Charts, Credentials, Mlflow, Namespaces, ObjectStore, Postgres, Prerequisites, Storage
+from infra.config.platform import (
+    Charts,
+    Credentials,
+    GpuSoftwareKind,
+    Mlflow,
+    Namespaces,
+    ObjectStore,
+    Postgres,
+    Prerequisites,
+    Storage,
+)
 from infra.config.pools import GpuPool, Taint
 from infra.config.section import Section
 
@@ -46,7 +57,7 @@ class ClusterStackConfig(Section):
     observability: Observability = Observability()
 
     @property
-    def cluster(self) -> CloudCluster | ExistingSettings | MinikubeSettings:
+    def cluster(self) -> ClusterSettings:
         """The section of the target."""
         raise NotImplementedError
 
@@ -56,11 +67,16 @@ class ClusterStackConfig(Section):
         return self.cluster.gpu_pools if isinstance(self.cluster, CloudCluster) else ()
 
     @property
-    def gpu_software(self) -> Literal["gpu-operator", "device-plugin", "provided"]:
+    def gpu_software(self) -> GpuSoftwareKind:
         """What makes GPUs allocatable: as said, else what the target's nodes lack."""
         if software := self.prerequisites.gpu.software:
             return software
         return "device-plugin" if self.lacks_device_plugin else "provided"
+
+    @property
+    def installs_gpu_software(self) -> bool:
+        """Whether this stack installs what makes GPUs allocatable, so that there are none at first."""
+        return self.gpu_software != "provided" and self.prerequisites.gpu.mode == "install"
 
     @property
     def lacks_device_plugin(self) -> bool:
@@ -132,14 +148,16 @@ class MinikubeStackConfig(ClusterStackConfig):
         return self.minikube
 
 
-TARGETS: dict[str, type[LocalStackConfig] | type[ClusterStackConfig]] = {
-    "local": LocalStackConfig,
-    "minikube": MinikubeStackConfig,
-    "existing": ExistingStackConfig,
-    "gke": GkeStackConfig,
-    "eks": EksStackConfig,
-    "aks": AksStackConfig,
+StackConfig = (
+    LocalStackConfig | MinikubeStackConfig | ExistingStackConfig | GkeStackConfig | EksStackConfig | AksStackConfig
+)
+"""The settings of any stack."""
+STACK_CONFIG: TypeAdapter[StackConfig] = TypeAdapter(Annotated[StackConfig, Field(discriminator="target")])
+"""Reads the settings of a stack whose target is not known yet: `target` decides on the class."""
+TARGETS: dict[str, type[StackConfig]] = {
+    get_args(model.model_fields["target"].annotation)[0]: model for model in get_args(StackConfig)
 }
+"""Target -> class of its settings."""
 
 SECRET_KEYS = {
     "ngc_api_key": "NGC API key: NVIDIA charts and images, model downloads",

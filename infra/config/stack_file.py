@@ -16,9 +16,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from infra.config.load import load, parse
-from infra.config.local import LocalStackConfig
 from infra.config.section import PROJECT, is_list, section_in
-from infra.config.stack import SECRET_KEYS, TARGETS, ClusterStackConfig
+from infra.config.stack import SECRET_KEYS, TARGETS, StackConfig
 from nemostack.errors import SettingsError
 
 PLACEHOLDER = "replace-me"
@@ -150,7 +149,7 @@ def read(path: Path) -> dict[str, str]:
     return flat
 
 
-def check(path: Path) -> LocalStackConfig | ClusterStackConfig:
+def check(path: Path) -> StackConfig:
     """Validate a stack file without an engine. Raises SettingsError with one line per problem."""
     raw = read(path)
     if untouched := list(_placeholders(raw)):

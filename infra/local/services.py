@@ -12,6 +12,7 @@ from typing import Any, Literal
 from infra.config import LocalSettings
 from infra.local.accelerator import Shares
 from infra.local.folders import StackFolder
+from nemostack import sample_model
 from nemostack.outputs import StackOutputs
 
 PORT_OFFSETS = {
@@ -91,7 +92,13 @@ class Plan:
     @property
     def programs(self) -> dict[str, str]:
         """What must be installed, and how."""
-        return {str(self.python): "run `nemostack up`, or `make embedded-env`, which installs what the stack needs"}
+        needed = {str(self.python): "run `nemostack up`, which installs what the local stack needs"}
+        path = self.settings.base_model.path
+        if path is None:
+            needed[self.model_path] = "run `make embedded-env`, which fetches the default base model"
+        elif path.count("/") != 1 and not Path(self.model_path).is_dir():
+            needed[self.model_path] = "local.base_model.path names neither a folder nor a model of the Hugging Face Hub"
+        return needed
 
     @property
     def environment(self) -> dict[str, str]:
@@ -138,13 +145,17 @@ class Plan:
     @property
     def model_path(self) -> str:
         """The base model's folder, absolute, or its Hub id."""
-        folder = self.root / self.settings.base_model.path
-        return str(folder) if folder.exists() else self.settings.base_model.path
+        path = self.settings.base_model.path
+        if path is None:
+            return str(sample_model.folder())
+        folder = self.root / path
+        return str(folder) if folder.exists() else path
 
     @property
     def model_secrets(self) -> tuple[str, ...]:
         """What those who read the base model need: a model from the Hub may be gated, a folder is not."""
-        return () if Path(self.model_path).exists() else ("HF_TOKEN",)
+        path = self.settings.base_model.path
+        return () if path is None or Path(self.model_path).exists() else ("HF_TOKEN",)
 
     def services(self) -> list[ServiceSpec]:
         """List the services, each after those it needs to start."""

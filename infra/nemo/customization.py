@@ -5,16 +5,15 @@ Only what the settings name is on: the chart's own targets would each download a
 
 from typing import Any
 
-from infra.config.nemo import CustomizationTarget, CustomizationTemplate
-from infra.config.stack import ClusterStackConfig
+from infra.config.nemo import CustomizationTarget, CustomizationTemplate, CustomizerSettings
 
 ON_BY_DEFAULT = ("meta/llama-3.2-1b-instruct@2.0", "meta/llama-3.1-8b-instruct@2.0")
 """Targets that chart 25.12 enables. Helm merges maps, so they must be switched off by name."""
 
 
-def customization(config: ClusterStackConfig, *, hugging_face: bool) -> dict[str, Any]:
+def customization(customizer: CustomizerSettings, *, hugging_face: bool) -> dict[str, Any]:
     """Return the values `customizationTargets` and `customizationConfigTemplates`."""
-    targets_of_stack = config.customizer.targets
+    targets_of_stack = customizer.targets
     unwanted = set(ON_BY_DEFAULT) - {entry.name for entry in targets_of_stack}
     targets: dict[str, Any] = {name: {"enabled": False} for name in sorted(unwanted)}
     return {

@@ -10,11 +10,11 @@ import json
 from typing import Any
 
 from infra import names
-from infra.config import addresses
 from infra.config.nemo import Nim, NimAutoscaling, NimLora
-from infra.config.stack import ClusterStackConfig
 from infra.nemo.values import Surroundings
-from infra.platform.placement import cache_node_selector, gpu_resource, nim_selector, tolerations
+from infra.topology import Topology
+from infra.topology.addresses import Addresses
+from infra.topology.placement import Placement
 
 Values = dict[str, Any]
 
@@ -35,13 +35,13 @@ def pod_labels(nim: Nim) -> dict[str, str]:
     return {"app.kubernetes.io/name": "nim-llm", "app.kubernetes.io/instance": nim.name}
 
 
-def chart_values(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> Values:
+def chart_values(topology: Topology, nim: Nim, around: Surroundings) -> Values:
     """Values of chart nim-llm.
 
     Always a StatefulSet, also where all replicas share a volume: it replaces a pod in place, where a Deployment would
     first want one more GPU. With ReadWriteOnce each replica gets a volume of its own.
     """
-    scaled = nim.autoscaling
+    scaled, placement = nim.autoscaling, topology.placement
     values: Values = {
         "fullnameOverride": nim.name,
         "image": {"repository": nim.image, "tag": nim.tag},
@@ -55,10 +55,10 @@ def chart_values(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> 
         "service": {"name": nim.name, "openaiPort": names.NIM_PORT, "labels": PROXY_LABELS},
         "serviceAccount": {"create": False, "name": nim.name},  # ours, without a token
         "statefulSet": {"enabled": True},
-        "env": environment(config, nim),
-        "resources": resources(config, nim),
-        "nodeSelector": nim_selector(config, nim),
-        "tolerations": tolerations(config),
+        "env": environment(topology.addresses, nim),
+        "resources": resources(placement, nim),
+        "nodeSelector": dict(placement.nims[nim.name].selector),
+        "tolerations": placement.tolerations,
         "affinity": affinity(nim),
         "startupProbe": {"periodSeconds": PROBE_PERIOD_S, "failureThreshold": startup_failures(nim)},
         "persistence": chart_volume(nim, around),
@@ -101,7 +101,7 @@ def chart_volume(nim: Nim, around: Surroundings) -> Values:
     }
 
 
-def cache_spec(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> Values:
+def cache_spec(placement: Placement, nim: Nim, around: Surroundings) -> Values:
     """Spec of the NIMCache, whose job fills the volume before the NIM starts.
 
     The job stands on the same taints as the NIM.
@@ -120,10 +120,10 @@ def cache_spec(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> Va
     values: Values = {
         "source": {"ngc": source | {"model": cached_profiles(nim)}},
         "storage": {"pvc": volume},
-        "tolerations": tolerations(config),
+        "tolerations": placement.tolerations,
     }
-    if (selector := cache_node_selector(config, nim)) is not None:
-        values["nodeSelector"] = selector
+    if (selector := placement.nims[nim.name].cache_selector) is not None:
+        values["nodeSelector"] = dict(selector)
     return values
 
 
@@ -155,8 +155,9 @@ def cache_name(nim: Nim, spec: Values) -> str:
     return f"{nim.name[:45]}-{digest[:8]}"
 
 
-def service_spec(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> Values:
+def service_spec(topology: Topology, nim: Nim, around: Surroundings) -> Values:
     """Spec of the NIMService. `replicas` is absent where the autoscaler decides: the operator refuses both."""
+    placement = topology.placement
     probe = {
         "httpGet": {"path": names.NIM_HEALTH, "port": "api"},  # the operator's name of the port
         "initialDelaySeconds": 40,
@@ -172,16 +173,16 @@ def service_spec(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> 
             "pullSecrets": [around.credentials.pull],
         },
         "authSecret": around.credentials.ngc,
-        "storage": {"nimCache": {"name": cache_name(nim, cache_spec(config, nim, around))}},
-        "env": environment(config, nim),
-        "resources": resources(config, nim),
-        "tolerations": tolerations(config),
+        "storage": {"nimCache": {"name": cache_name(nim, cache_spec(placement, nim, around))}},
+        "env": environment(topology.addresses, nim),
+        "resources": resources(placement, nim),
+        "tolerations": placement.tolerations,
         "labels": PROXY_LABELS,  # the operator puts them on the Service
         "startupProbe": {"enabled": True, "probe": probe},
         "expose": {"service": {"type": "ClusterIP", "name": nim.name, "port": names.NIM_PORT, "labels": PROXY_LABELS}},
     }
-    if selector := nim_selector(config, nim):
-        values["nodeSelector"] = selector
+    if selector := placement.nims[nim.name].selector:
+        values["nodeSelector"] = dict(selector)
     if spread := affinity(nim):
         values["affinity"] = spread
     if scaled := nim.autoscaling:
@@ -192,21 +193,21 @@ def service_spec(config: ClusterStackConfig, nim: Nim, around: Surroundings) -> 
     return values
 
 
-def environment(config: ClusterStackConfig, nim: Nim) -> list[dict[str, str]]:
+def environment(addresses: Addresses, nim: Nim) -> list[dict[str, str]]:
     """Environment of the container; what the user says comes last and wins."""
     variables: dict[str, str] = {}
     if nim.lora:
-        variables |= adapters(config, nim.lora)
+        variables |= adapters(addresses, nim.lora)
     if nim.relax_memory:
         variables["NIM_RELAX_MEM_CONSTRAINTS"] = "1"
     return [{"name": key, "value": value} for key, value in (variables | nim.env).items()]
 
 
-def adapters(config: ClusterStackConfig, lora: NimLora) -> dict[str, str]:
+def adapters(addresses: Addresses, lora: NimLora) -> dict[str, str]:
     """Environment that makes a NIM load adapters: from where, how often it looks, how many at once."""
     by_service = lora.peft_source == "entity-store"
     return {
-        "NIM_PEFT_SOURCE": addresses.url(config, names.ENTITY_STORE) if by_service else lora.peft_source,
+        "NIM_PEFT_SOURCE": addresses.url(names.ENTITY_STORE) if by_service else lora.peft_source,
         "NIM_PEFT_REFRESH_INTERVAL": str(lora.refresh_interval_s),
         "NIM_MAX_GPU_LORAS": str(lora.max_gpu_loras),
         "NIM_MAX_CPU_LORAS": str(lora.max_cpu_loras),
@@ -214,9 +215,9 @@ def adapters(config: ClusterStackConfig, lora: NimLora) -> dict[str, str]:
     }
 
 
-def resources(config: ClusterStackConfig, nim: Nim) -> Values:
+def resources(placement: Placement, nim: Nim) -> Values:
     """GPUs as request and limit, which Kubernetes wants equal; CPU and memory as request only."""
-    gpus = {gpu_resource(config, nim): str(nim.gpus)}
+    gpus = {placement.nims[nim.name].resource: str(nim.gpus)}
     return {"requests": REQUESTS | gpus, "limits": gpus}
 
 

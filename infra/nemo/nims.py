@@ -10,12 +10,11 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from infra.config import addresses
 from infra.config.nemo import Nim
-from infra.config.stack import ClusterStackConfig
 from infra.nemo.nim_values import cache_name, cache_spec, chart_values, pod_labels, service_spec
 from infra.nemo.values import Surroundings
 from infra.platform.helm import MINUTES, ChartStore
+from infra.topology import Topology
 from infra.versions import NIM_LLM
 
 NODE_S = 15 * MINUTES  # a GPU node from nothing, and an image of more than 10 GB on it
@@ -34,7 +33,8 @@ class NimsArgs:
     `inside`: namespace -> what must be there before anything is put into it.
     """
 
-    config: ClusterStackConfig
+    nims: Sequence[Nim]
+    topology: Topology
     charts: ChartStore
     around: Surroundings
     inside: Mapping[str, Sequence[pulumi.Resource]]
@@ -53,20 +53,19 @@ class Nims(pulumi.ComponentResource):
         super().__init__("nemostack:nemo:Nims", name, None, opts)
         self._args = args
         self.of = {
-            nim.name: self._by_operator(nim) if nim.deploy == "operator" else self._by_chart(nim)
-            for nim in args.config.nims
+            nim.name: self._by_operator(nim) if nim.deploy == "operator" else self._by_chart(nim) for nim in args.nims
         }
-        for nim in args.config.nims:
+        for nim in args.nims:
             if nim.disruption_budget is not None:
                 self._budget(nim, nim.disruption_budget)
         self.register_outputs({"nims": sorted(self.of)})
 
     def _metadata(self, nim: Nim, annotations: dict[str, str] | None = None) -> kubernetes.meta.v1.ObjectMetaArgs:
-        namespace = addresses.namespace(self._args.config, nim)
+        namespace = self._args.topology.addresses.namespace(nim)
         return kubernetes.meta.v1.ObjectMetaArgs(name=nim.name, namespace=namespace, annotations=annotations)
 
     def _first(self, nim: Nim) -> list[pulumi.Resource]:
-        return [*self._args.after, *self._args.inside.get(addresses.namespace(self._args.config, nim), ())]
+        return [*self._args.after, *self._args.inside.get(self._args.topology.addresses.namespace(nim), ())]
 
     def _options(self, nim: Nim, after: Sequence[pulumi.Resource] = ()) -> pulumi.ResourceOptions:
         seconds = f"{wait_s(nim)}s"
@@ -77,7 +76,7 @@ class Nims(pulumi.ComponentResource):
         )
 
     def _by_chart(self, nim: Nim) -> pulumi.Resource:
-        args, namespace = self._args, addresses.namespace(self._args.config, nim)
+        args, namespace = self._args, self._args.topology.addresses.namespace(nim)
         account = kubernetes.core.v1.ServiceAccount(
             f"{namespace}/{nim.name}",
             metadata=self._metadata(nim),
@@ -88,15 +87,15 @@ class Nims(pulumi.ComponentResource):
             nim.name,
             NIM_LLM,
             namespace=namespace,
-            values=chart_values(args.config, nim, args.around),
+            values=chart_values(args.topology, nim, args.around),
             timeout_s=wait_s(nim),
             resource_name=f"{namespace}/{nim.name}",
             opts=self._options(nim, [account]),
         )
 
     def _by_operator(self, nim: Nim) -> pulumi.Resource:
-        args, namespace = self._args, addresses.namespace(self._args.config, nim)
-        cached = cache_spec(args.config, nim, args.around)
+        args, namespace = self._args, self._args.topology.addresses.namespace(nim)
+        cached = cache_spec(args.topology.placement, nim, args.around)
         cache = kubernetes.apiextensions.CustomResource(
             f"{namespace}/{nim.name}-cache",
             api_version=API,
@@ -112,12 +111,12 @@ class Nims(pulumi.ComponentResource):
             api_version=API,
             kind="NIMService",
             metadata=self._metadata(nim, READY),
-            spec=service_spec(args.config, nim, args.around),
+            spec=service_spec(args.topology, nim, args.around),
             opts=self._options(nim, [cache]),
         )
 
     def _budget(self, nim: Nim, least: int) -> None:
-        namespace = addresses.namespace(self._args.config, nim)
+        namespace = self._args.topology.addresses.namespace(nim)
         kubernetes.policy.v1.PodDisruptionBudget(
             f"{namespace}/{nim.name}",
             metadata=self._metadata(nim),

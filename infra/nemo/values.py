@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra import names
-from infra.config import addresses
+from infra.config.nemo import CustomizerSettings, GuardrailsSettings
+from infra.config.network import Observability
 from infra.config.stack import ClusterStackConfig
 from infra.names import Service
 from infra.nemo.customization import customization
 from infra.nemo.wiring import HF_API, wiring
-from infra.platform import endpoints
 from infra.platform.credentials import CredentialNames
-from infra.platform.placement import tolerations, training_selector
+from infra.topology import Topology
+from infra.topology.addresses import Addresses
+from infra.topology.bucket import ACCESS_KEY, SECRET_KEY, Bucket
+from infra.topology.databases import PASSWORD_KEY, WITH_DATABASE, Database
+from infra.topology.placement import Placement
 from infra.versions import KUBE_RBAC_PROXY
 
 Values = dict[str, Any]
@@ -90,15 +94,15 @@ class UmbrellaRelease:
     services: tuple[Service, ...]
 
 
-def releases(config: ClusterStackConfig) -> tuple[UmbrellaRelease, ...]:
+def releases(addresses: Addresses) -> tuple[UmbrellaRelease, ...]:
     """Return the releases: one for each namespace that has services, in the order in which they need each other."""
     grouped: dict[str, list[Service]] = {}
-    for service in addresses.services(config):
-        grouped.setdefault(addresses.namespace(config, service), []).append(service)
+    for service in addresses.running:
+        grouped.setdefault(addresses.namespace(service), []).append(service)
     return tuple(UmbrellaRelease(namespace=space, services=tuple(members)) for space, members in grouped.items())
 
 
-def values(config: ClusterStackConfig, release: UmbrellaRelease, around: Surroundings) -> Values:
+def values(config: ClusterStackConfig, topology: Topology, release: UmbrellaRelease, around: Surroundings) -> Values:
     """Return the values of one release."""
     secrets = around.credentials
     chart_values: Values = {
@@ -114,17 +118,33 @@ def values(config: ClusterStackConfig, release: UmbrellaRelease, around: Surroun
     for service in release.services:
         chart_values[service.alias] = {
             "enabled": True,
-            **SERVICES[service.key](config, around),
-            **database(config, service),
+            **service_values(config, topology, service, around),
+            **database_values(topology.databases.get(service.key), service),
         }
         if service is names.CUSTOMIZER:
             # it starts the Customizer's training jobs, which are in this namespace
             chart_values["nemo-operator"] = nemo_operator()
     mine = {service.alias for service in release.services}
-    for path, url in wiring(config).items():
+    for path, url in wiring(topology).items():
         if path.split(".")[0] in mine:
             put(chart_values, path, url)
     return chart_values
+
+
+def service_values(config: ClusterStackConfig, topology: Topology, service: Service, around: Surroundings) -> Values:
+    """Return the values of one service, but for its database and its wiring."""
+    database, placement = topology.databases.get(service.key), topology.placement
+    values_of: dict[Service, Callable[[], Values]] = {
+        names.DATA_STORE: lambda: data_store(topology.bucket, config.observability, around),
+        names.ENTITY_STORE: lambda: entity_store(database),
+        names.CUSTOMIZER: lambda: customizer(config.customizer, database, placement, around),
+        names.EVALUATOR: lambda: evaluator(database),
+        names.CORE: lambda: core(topology, around, nim_operator=config.prerequisites.nim_operator != "skip"),
+        names.GUARDRAILS: lambda: guardrails(config.guardrails, database),
+        names.DEPLOYMENT_MANAGEMENT: lambda: deployment_management(around),
+        names.NIM_PROXY: lambda: nim_proxy(one_namespace=config.layout == "single"),
+    }
+    return values_of[service]()
 
 
 def nemo_operator() -> Values:
@@ -145,11 +165,10 @@ def put(target: Values, path: str, value: str) -> None:
     target[last] = value
 
 
-def database(config: ClusterStackConfig, service: Service) -> Values:
+def database_values(database: Database | None, service: Service) -> Values:
     """Where a service's database is. The password is in a Secret; the chart's default passwords are never in use."""
-    if service.key not in endpoints.WITH_DATABASE:
+    if service.key not in WITH_DATABASE:
         return {}
-    database = endpoints.databases(config).get(service.key)
     if database is None:
         auth: Values = {"existingSecret": bundled_secret(service), "password": ""}
         if service is names.DATA_STORE:  # its templates read both places
@@ -161,7 +180,7 @@ def database(config: ClusterStackConfig, service: Service) -> Values:
         "user": database.user,
         "database": database.name,
         "existingSecret": database.secret,
-        "existingSecretPasswordKey": endpoints.PASSWORD_KEY,
+        "existingSecretPasswordKey": PASSWORD_KEY,
     }
     if service is names.DATA_STORE:
         external["sslMode"] = database.ssl_mode
@@ -175,15 +194,14 @@ def bundled_secret(service: Service) -> str:
     return f"{service.database}-postgres"
 
 
-def driver_env(config: ClusterStackConfig, service: Service) -> dict[str, str]:
+def driver_env(database: Database | None) -> dict[str, str]:
     """Environment that makes libpq use TLS as said. That every service's driver follows it is UNVERIFIED."""
-    database = endpoints.databases(config).get(service.key)
     return database.tls_environment if database else {}
 
 
-def data_store(config: ClusterStackConfig, around: Surroundings) -> Values:
+def data_store(bucket: Bucket | None, observability: Observability, around: Surroundings) -> Values:
     """Values of the Data Store."""
-    watched = config.observability.prometheus != "skip"
+    watched = observability.prometheus != "skip"
     chart_values: Values = {
         "resources": MEDIUM,
         "persistence": {"storageClass": around.storage_class} if around.storage_class else {},
@@ -196,10 +214,9 @@ def data_store(config: ClusterStackConfig, around: Surroundings) -> Values:
     if watched:
         chart_values["metrics"] = {
             "enabled": True,
-            "serviceMonitor": {"enabled": True, "additionalLabels": {"release": config.observability.release_label}},
+            "serviceMonitor": {"enabled": True, "additionalLabels": {"release": observability.release_label}},
         }
         chart_values["env"] = {"GITEA__metrics__ENABLED": "true"}
-    bucket = endpoints.bucket(config)
     if bucket is not None and bucket.s3:
         endpoint = bucket.endpoint or f"https://s3.{bucket.region}.amazonaws.com"
         scheme, _, host = endpoint.rstrip("/").rpartition("://")
@@ -211,90 +228,92 @@ def data_store(config: ClusterStackConfig, around: Surroundings) -> Values:
             # Amazon's word for "no particular one"; in-cluster stores do not care; Google's is UNVERIFIED
             "region": bucket.region or "us-east-1",
             "existingSecret": bucket.secret,
-            "existingSecretAccessKey": endpoints.ACCESS_KEY,
-            "existingSecretAccessSecret": endpoints.SECRET_KEY,
+            "existingSecretAccessKey": ACCESS_KEY,
+            "existingSecretAccessSecret": SECRET_KEY,
         }
     return chart_values
 
 
-def entity_store(config: ClusterStackConfig, _: Surroundings) -> Values:
+def entity_store(database: Database | None) -> Values:
     """Values of the Entity Store."""
     return {
         "resources": SMALL,
         "serviceAccount": {"create": True, "automount": False},
-        "env": driver_env(config, names.ENTITY_STORE),
+        "env": driver_env(database),
     }
 
 
-def customizer(config: ClusterStackConfig, around: Surroundings) -> Values:
+def customizer(
+    settings: CustomizerSettings, database: Database | None, placement: Placement, around: Surroundings
+) -> Values:
     """Values of the Customizer. Its chart has none for requests: the namespace's LimitRange gives them."""
-    customizer, secrets = config.customizer, around.credentials
+    secrets = around.credentials
     chart_values: Values = {
         "ngcAPISecret": secrets.ngc,
         "ngcAPISecretKey": names.NGC_KEY,
         "nemoDataStoreTools": {"imagePullSecret": secrets.pull},
         "env": {
-            "MAX_PENDING_JOB_MINUTES": str(customizer.max_pending_minutes),
-            **driver_env(config, names.CUSTOMIZER),
+            "MAX_PENDING_JOB_MINUTES": str(settings.max_pending_minutes),
+            **driver_env(database),
         },
         "opentelemetry-collector": {"enabled": False},  # which the chart would start, to no purpose
         "wandb": {"secretValue": "", "existingSecret": names.WANDB_SECRET, "existingSecretKey": names.WANDB_KEY},
         # before it answers it asks NGC for the files of each target, which is said to take up to nine minutes
-        "livenessProbe": {"failureThreshold": 60 * max(1, len(customizer.targets))},
+        "livenessProbe": {"failureThreshold": 60 * max(1, len(settings.targets))},
         # the download job writes base models, training pods on other nodes read them
         "modelsStorage": {
             "enabled": True,
-            "size": customizer.models_size,
+            "size": settings.models_size,
             "accessModes": [around.shared_mode],
             "storageClassName": around.shared_class,
         },
         "customizerConfig": {
             "openTelemetry": {"enabled": False},
-            "tolerations": tolerations(config),
-            "nodeSelectors": training_selector(config),
+            "tolerations": placement.tolerations,
+            "nodeSelectors": dict(placement.training),
             "training": {
                 "pvc": {
-                    "size": customizer.job_size,
+                    "size": settings.job_size,
                     "volumeAccessMode": around.shared_mode,
                     "storageClass": around.shared_class,
                 }
             },
         },
-        **customization(config, hugging_face=secrets.hf is not None),
+        **customization(settings, hugging_face=secrets.hf is not None),
     }
     if secrets.hf:
         chart_values |= {"hfAPISecret": secrets.hf, "hfAPISecretKey": names.HF_KEY}
     return chart_values
 
 
-def evaluator(config: ClusterStackConfig, _: Surroundings) -> Values:
+def evaluator(database: Database | None) -> Values:
     """Values of the Evaluator. Its service account keeps its token, by which the jobs service knows it."""
     return {
         "resources": LARGE,
         "dbMigration": {"resources": SMALL},
-        "env": driver_env(config, names.EVALUATOR),
+        "env": driver_env(database),
         # it starts as soon as the jobs service answers, which may take longer than the chart's half minute
         "livenessProbe": {"initialDelaySeconds": 60, "failureThreshold": 30},
     }
 
 
-def core(config: ClusterStackConfig, around: Surroundings) -> Values:
+def core(topology: Topology, around: Surroundings, *, nim_operator: bool) -> Values:
     """Values of the jobs service, which also reads the Entity Store's database."""
-    secrets = around.credentials
-    gpu_jobs = {"tolerations": tolerations(config)}
+    secrets, databases, placement = around.credentials, topology.databases, topology.placement
+    gpu_jobs = {"tolerations": placement.tolerations}
     operator = {
-        "enabled": config.prerequisites.nim_operator != "skip",
+        "enabled": nim_operator,
         "config": {
             "auth_secret": secrets.ngc,
             "huggingface_model_puller_image_pull_secret": secrets.pull,
             "default_storage_class": around.storage_class or "",
-            "default_tolerations": tolerations(config),
+            "default_tolerations": placement.tolerations,
         },
     }
     # The chart tells the jobs service where the Data Store is only if both are in one release. That it reads this
     # variable, as the Evaluator does, is UNVERIFIED.
-    known = {"NEMO_MICROSERVICES_DATASTORE_URL": addresses.url(config, names.DATA_STORE) + HF_API}
-    env = [{"name": key, "value": value} for key, value in (known | driver_env(config, names.CORE)).items()]
+    known = {"NEMO_MICROSERVICES_DATASTORE_URL": topology.addresses.url(names.DATA_STORE) + HF_API}
+    env = [{"name": key, "value": value} for key, value in (known | driver_env(databases.get("core"))).items()]
     return {
         "config": {
             "jobs": {
@@ -305,7 +324,7 @@ def core(config: ClusterStackConfig, around: Surroundings) -> Values:
                 ],
             },
             "models": {
-                "database": entity_database(config),
+                "database": entity_database(databases.get("entity_store")),
                 "controller": {"backends": {"k8s-nim-operator": operator}},
             },
         },
@@ -316,11 +335,10 @@ def core(config: ClusterStackConfig, around: Surroundings) -> Values:
     }
 
 
-def entity_database(config: ClusterStackConfig) -> Values:
+def entity_database(database: Database | None) -> Values:
     """Return where the jobs service finds the Entity Store's database; the Secret must be in its namespace too."""
-    database = endpoints.databases(config).get("entity_store")
     if database is None:  # bundled, in the same release
-        secret = {"name": bundled_secret(names.ENTITY_STORE), "key": endpoints.PASSWORD_KEY}
+        secret = {"name": bundled_secret(names.ENTITY_STORE), "key": PASSWORD_KEY}
         return {"password": "", "passwordExistingSecret": secret}
     return {
         "host": database.host,
@@ -328,22 +346,23 @@ def entity_database(config: ClusterStackConfig) -> Values:
         "user": database.user,
         "name": database.name,
         "password": "",
-        "passwordExistingSecret": {"name": database.secret, "key": endpoints.PASSWORD_KEY},
+        "passwordExistingSecret": {"name": database.secret, "key": PASSWORD_KEY},
     }
 
 
-def guardrails(config: ClusterStackConfig, _: Surroundings) -> Values:
+def guardrails(settings: GuardrailsSettings, database: Database | None) -> Values:
+    """Values of Guardrails."""
     chart_values: Values = {
         "resources": LARGE,
         "serviceAccount": {"automount": False},
-        "env": driver_env(config, names.GUARDRAILS),
+        "env": driver_env(database),
     }
-    if secret := config.guardrails.nvidia_api_secret:
+    if secret := settings.nvidia_api_secret:
         chart_values["guardrails"] = {"nvcfAPIKeySecretName": secret}
     return chart_values
 
 
-def deployment_management(_: ClusterStackConfig, around: Surroundings) -> Values:
+def deployment_management(around: Surroundings) -> Values:
     """Values of Deployment Management. NIMs that it starts are in its namespace."""
     pull = around.credentials.pull
     return {
@@ -356,22 +375,10 @@ def deployment_management(_: ClusterStackConfig, around: Surroundings) -> Values
     }
 
 
-def nim_proxy(config: ClusterStackConfig, _: Surroundings) -> Values:
+def nim_proxy(*, one_namespace: bool) -> Values:
     """Values of the NIM proxy, which finds NIMs by a label of their Services, in one namespace or all."""
     return {
         "resources": SMALL,
-        "nimNamespace": names.RELEASE if config.layout == "single" else "",
+        "nimNamespace": names.RELEASE if one_namespace else "",
         "monitoring": {"enabled": False},  # its label cannot be set: ours is in monitoring.py
     }
-
-
-SERVICES: dict[str, Callable[[ClusterStackConfig, Surroundings], Values]] = {
-    "data_store": data_store,
-    "entity_store": entity_store,
-    "customizer": customizer,
-    "evaluator": evaluator,
-    "core": core,
-    "guardrails": guardrails,
-    "deployment_management": deployment_management,
-    "nim_proxy": nim_proxy,
-}

@@ -7,9 +7,7 @@ both layouts are wired the same way. docs/kubernetes/nemo.md shows this table, w
 from urllib.parse import urlsplit
 
 from infra import names
-from infra.config import addresses
-from infra.config.stack import ClusterStackConfig
-from infra.platform.routing.route_table import public_urls
+from infra.topology import Topology
 
 Wiring = dict[str, str]
 """Path in the values of the chart, beginning with the service's alias -> URL."""
@@ -17,29 +15,21 @@ Wiring = dict[str, str]
 HF_API = "/v1/hf"  # of the Data Store, which speaks Hugging Face's API there
 
 
-def nim_entry(config: ClusterStackConfig) -> str:
-    """URL under which the services reach models: the NIM proxy where it runs, else the first NIM."""
-    return (
-        addresses.url(config, names.NIM_PROXY)
-        if config.services.nim_proxy
-        else addresses.nim_url(config, config.nims[0])
-    )
-
-
-def data_store_root(config: ClusterStackConfig) -> str:
+def data_store_root(topology: Topology) -> str:
     """Public URL of the Data Store, from which it builds links to large files; without routes the one in the cluster.
 
     Pods follow these links as well, so they must be able to resolve and reach the public host.
     """
-    if config.routes.kind == "none":
-        return addresses.url(config, names.DATA_STORE)
-    return public_urls(config)["data_store_url"]
+    if topology.routing.routes:
+        return topology.routing.public_urls["data_store_url"]
+    return topology.addresses.url(names.DATA_STORE)
 
 
-def wiring(config: ClusterStackConfig) -> Wiring:
+def wiring(topology: Topology) -> Wiring:
     """Return the addresses that the services which run are given."""
-    data_store, entity_store = addresses.url(config, names.DATA_STORE), addresses.url(config, names.ENTITY_STORE)
-    core, entry, root = addresses.url(config, names.CORE), nim_entry(config), data_store_root(config)
+    addresses, root = topology.addresses, data_store_root(topology)
+    data_store, entity_store = addresses.url(names.DATA_STORE), addresses.url(names.ENTITY_STORE)
+    core, entry = addresses.url(names.CORE), addresses.nim_entry.url
     table = {
         "data-store.external.rootUrl": root,
         "data-store.external.domain": str(urlsplit(root).hostname),
@@ -47,7 +37,7 @@ def wiring(config: ClusterStackConfig) -> Wiring:
         "entity-store.appConfig.BASE_URL_NIM": entry,
         "customizer.customizerConfig.nemoDataStoreURL": data_store,
         "customizer.customizerConfig.entityStoreURL": entity_store,
-        "customizer.customizerConfig.mlflowURL": addresses.mlflow_url(config) or "",
+        "customizer.customizerConfig.mlflowURL": addresses.mlflow_url or "",
         "evaluator.external.dataStore.endpoint": data_store + HF_API,
         "evaluator.external.entityStore.endpoint": entity_store,
         "evaluator.external.jobs.endpoint": core,
@@ -59,5 +49,5 @@ def wiring(config: ClusterStackConfig) -> Wiring:
         "deployment-management.deployments.entityStoreUrl": entity_store,
         "deployment-management.deployments.nimPeftSource": entity_store,
     }
-    running = {service.alias for service in addresses.services(config)}
+    running = {service.alias for service in addresses.running}
     return {path: url for path, url in table.items() if path.split(".")[0] in running}

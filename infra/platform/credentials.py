@@ -10,8 +10,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from infra import names
-from infra.config import addresses
-from infra.config.stack import ClusterStackConfig
+from infra.config.platform import Credentials
+from infra.topology.addresses import Addresses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,9 +23,8 @@ class CredentialNames:
     hf: str | None
 
 
-def credential_names(config: ClusterStackConfig, secrets: Collection[str]) -> CredentialNames:
+def credential_names(credentials: Credentials, secrets: Collection[str]) -> CredentialNames:
     """Return the names in use. `secrets`: names of the secret settings that have a value."""
-    credentials = config.credentials
     return CredentialNames(
         ngc=credentials.ngc_secret or names.NGC_SECRET,
         pull=credentials.image_pull_secret or names.PULL_SECRET,
@@ -33,12 +32,12 @@ def credential_names(config: ClusterStackConfig, secrets: Collection[str]) -> Cr
     )
 
 
-def required(config: ClusterStackConfig, found: CredentialNames) -> dict[str, tuple[str, ...]]:
-    """Secrets with credentials that must be in each namespace: all pull from NGC, some models and data are gated."""
+def required_secrets(addresses: Addresses, found: CredentialNames) -> dict[str, tuple[str, ...]]:
+    """Return the Secrets with credentials by namespace: all pull from NGC, some models and data are gated."""
     needed: dict[str, dict[str, None]] = {}
     gated = {"customizer", "evaluator"}
-    users = [(addresses.namespace(config, service), service.key in gated) for service in addresses.services(config)]
-    users += [(addresses.namespace(config, nim), True) for nim in config.nims]
+    users = [(addresses.namespace(service), service.key in gated) for service in addresses.running]
+    users += [(nim.namespace, True) for nim in addresses.nims.values()]
     for namespace, hugging_face in users:
         mine = needed.setdefault(namespace, {})
         mine.update(dict.fromkeys([found.pull, found.ngc]))

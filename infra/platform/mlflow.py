@@ -7,17 +7,21 @@ of the stack, runs or artifacts are on a volume, which keeps the server at one r
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra import names
-from infra.config import addresses
-from infra.config.stack import ClusterStackConfig
-from infra.platform import endpoints, identities
+from infra.config.network import Observability
+from infra.config.platform import Mlflow as MlflowSettings
 from infra.platform.helm import ChartStore
 from infra.platform.operators import resources
 from infra.platform.passwords import GeneratedPassword
+from infra.topology import Topology
+from infra.topology.addresses import Address
+from infra.topology.bucket import ACCESS_KEY, ARTIFACTS, SECRET_KEY, Bucket
+from infra.topology.databases import Database
 from infra.versions import MLFLOW
 
 FLASK_SECRET, FLASK_KEY = f"{names.MLFLOW_SERVICE}-flask-server-secret-key", "MLFLOW_FLASK_SERVER_SECRET_KEY"
@@ -41,7 +45,9 @@ WHEN_REQUIRED = {
 class MlflowArgs:
     """`annotations`: of the service account, for buckets of the cloud. `after`: database and bucket among it."""
 
-    config: ClusterStackConfig
+    settings: MlflowSettings
+    observability: Observability
+    topology: Topology
     charts: ChartStore
     storage_class: str | None = None
     annotations: Mapping[str, pulumi.Input[str]]
@@ -56,28 +62,28 @@ class Mlflow(pulumi.ComponentResource):
     def __init__(self, name: str, args: MlflowArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("nemostack:platform:Mlflow", name, None, opts)
         self.args, self.ready = args, []
-        if args.config.mlflow.mode == "install":
+        if args.settings.mode == "install":
             self.ready = [self._release()]
         self.register_outputs({})
 
     def _release(self) -> pulumi.Resource:
-        config, args = self.args.config, self.args
+        args = self.args
         # the chart gives this Secret to the migration too, whose environment has no value of its own
-        database = endpoints.databases(config).get("mlflow")
+        database = args.topology.databases.get("mlflow")
         tls = database.tls_environment if database else {}
         server = {key: pulumi.Output.from_input(value) for key, value in tls.items()}
         server[FLASK_KEY] = self._password("flask")
         before: list[pulumi.Resource] = [*args.after, self._secret(FLASK_SECRET, server)]
-        if config.mlflow.basic_auth:
+        if args.settings.basic_auth:
             login = {"username": pulumi.Output.from_input(ADMIN), "password": self._password("admin")}
             before.append(self._secret(names.MLFLOW_ADMIN_SECRET, login))
-        if needs_volume(config):
+        if needs_volume(args.topology):
             before.append(self._claim())
         return args.charts.release(
             "mlflow",
             MLFLOW,
             namespace=names.MLFLOW_NAMESPACE,
-            values=mlflow_values(config, args.annotations),
+            values=mlflow_values(args.settings, args.topology, args.observability, args.annotations),
             opts=pulumi.ResourceOptions(parent=self, depends_on=before),
         )
 
@@ -109,24 +115,30 @@ class Mlflow(pulumi.ComponentResource):
         )
 
 
-def has_metrics(config: ClusterStackConfig) -> bool:
+def has_metrics(settings: MlflowSettings, observability: Observability) -> bool:
     """Tell whether Prometheus collects the server's metrics. They are behind the login, which the chart cannot give."""
-    return config.observability.prometheus != "skip" and not config.mlflow.basic_auth
+    return observability.prometheus != "skip" and not settings.basic_auth
 
 
-def needs_volume(config: ClusterStackConfig) -> bool:
+def needs_volume(topology: Topology) -> bool:
     """Tell whether runs or artifacts have no other place than a volume."""
-    return "mlflow" not in endpoints.databases(config) or endpoints.bucket(config) is None
+    return "mlflow" not in topology.databases or topology.bucket is None
 
 
-def mlflow_values(config: ClusterStackConfig, annotations: Mapping[str, pulumi.Input[str]]) -> dict[str, Any]:
+def mlflow_values(
+    settings: MlflowSettings,
+    topology: Topology,
+    observability: Observability,
+    annotations: Mapping[str, pulumi.Input[str]],
+) -> dict[str, Any]:
     """Values of the community chart. No password is among them: each is in a Secret that they name."""
-    public = config.routes.host("mlflow") if config.routes.kind != "none" else None
-    origin = f"{'http' if config.routes.tls.kind == 'none' else 'https'}://{public}"
-    watched = config.observability
+    address, database, bucket = topology.addresses.mlflow, topology.databases.get("mlflow"), topology.bucket
+    assert address is not None, "the caller installs it"
+    origin = topology.routing.public_urls["mlflow_url"] if topology.routing.routes else None
+    public = urlsplit(origin).hostname if origin else None
     values: dict[str, Any] = {
         "fullnameOverride": names.MLFLOW_SERVICE,
-        "replicaCount": config.mlflow.replicas,
+        "replicaCount": settings.replicas,
         "service": {"port": names.MLFLOW_PORT},
         "serviceAccount": {"automount": False, "annotations": dict(annotations)},
         "podSecurityContext": {
@@ -135,26 +147,26 @@ def mlflow_values(config: ClusterStackConfig, annotations: Mapping[str, pulumi.I
             "runAsNonRoot": True,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        **({"image": image(config.mlflow.image)} if config.mlflow.image else {}),
+        **({"image": image(settings.image)} if settings.image else {}),
         "resources": resources("250m", "1Gi", "2Gi"),
-        "serverAllowedHosts": allowed_hosts(public, config.mlflow.allowed_hosts),
-        "corsAllowedOrigins": [origin] if public else [],
-        "artifactRoot": artifacts(config, annotations),
-        "extraEnvVars": environment(config, annotations),
+        "serverAllowedHosts": allowed_hosts(address, public, settings.allowed_hosts),
+        "corsAllowedOrigins": [origin] if origin else [],
+        "artifactRoot": artifacts(bucket, annotations),
+        "extraEnvVars": environment(database, bucket, annotations),
         "serviceMonitor": {
-            "enabled": has_metrics(config),
+            "enabled": has_metrics(settings, observability),
             "namespace": names.MLFLOW_NAMESPACE,
-            "labels": {"release": watched.release_label},
+            "labels": {"release": observability.release_label},
             "useServicePort": True,  # the chart's other field compares the Service's port with the container's
         },
-        **backend(config),
+        **backend(database, basic_auth=settings.basic_auth),
     }
     if "azure.workload.identity/client-id" in annotations:
         values["extraPodLabels"] = {"azure.workload.identity/use": "true"}
     volumes: dict[str, dict[str, Any]] = {}
-    if has_metrics(config):
+    if has_metrics(settings, observability):
         volumes[METRICS] = {"name": "metrics", "emptyDir": {}}  # the root file system is read-only
-    if needs_volume(config):
+    if needs_volume(topology):
         values["strategy"] = {"type": "Recreate"}  # a second pod would wait for the first one's volume
         volumes[MOUNT] = {"name": "data", "persistentVolumeClaim": {"claimName": CLAIM}}
     values["extraVolumes"] = list(volumes.values())
@@ -168,27 +180,26 @@ def image(reference: str) -> dict[str, str]:
     return {"repository": repository, "tag": tag}
 
 
-def allowed_hosts(public: str | None, further: Sequence[str]) -> list[str]:
+def allowed_hosts(address: Address, public: str | None, further: Sequence[str]) -> list[str]:
     """Host headers that the server answers to; it refuses all others, to keep pages of other sites out."""
-    service, namespace = names.MLFLOW_SERVICE, names.MLFLOW_NAMESPACE
-    forms = [service, f"{service}.{namespace}", f"{service}.{namespace}.svc", addresses.host(service, namespace)]
+    service, namespace = address.service, address.namespace
+    forms = [service, f"{service}.{namespace}", f"{service}.{namespace}.svc", address.host]
     hosts = [*forms, *([public] if public else []), *further]
     with_port = [f"{host}:*" for host in hosts if ":" not in host and "*" not in host]
     return list(dict.fromkeys([*hosts, *with_port, *LOCAL_HOSTS, *PRIVATE_ADDRESSES]))
 
 
-def backend(config: ClusterStackConfig) -> dict[str, Any]:
+def backend(database: Database | None, *, basic_auth: bool) -> dict[str, Any]:
     """Where runs are, and logins."""
-    database = endpoints.databases(config).get("mlflow")
-    auth: dict[str, Any] = {"enabled": config.mlflow.basic_auth}
-    if config.mlflow.basic_auth:
+    auth: dict[str, Any] = {"enabled": basic_auth}
+    if basic_auth:
         auth["existingAdminSecret"] = {"name": names.MLFLOW_ADMIN_SECRET}
         if database is None:
             auth["sqliteFullPath"] = f"{MOUNT}/"  # the chart adds the name of the file without a slash between
     if database is None:
         return {"backendStore": {"defaultSqlitePath": f"{MOUNT}/mlflow.db"}, "auth": auth}
     server = {"enabled": True, "host": database.host, "port": database.port}
-    if config.mlflow.basic_auth:
+    if basic_auth:
         auth["postgres"] = {
             **server,
             "database": names.MLFLOW_AUTH_DATABASE,
@@ -202,30 +213,28 @@ def backend(config: ClusterStackConfig) -> dict[str, Any]:
     return {"backendStore": store, "auth": auth}
 
 
-def artifacts(config: ClusterStackConfig, annotations: Mapping[str, Any]) -> dict[str, Any]:
+def artifacts(bucket: Bucket | None, annotations: Mapping[str, Any]) -> dict[str, Any]:
     """Where artifacts are. Clients send them to the server, so that they need no keys."""
-    bucket = endpoints.bucket(config)
     proxied: dict[str, Any] = {"proxiedArtifactStorage": True}
     if bucket is None:
         return proxied | {"defaultArtifactsDestination": f"{MOUNT}/artifacts"}
-    place = {"enabled": True, "path": identities.ARTIFACTS}
+    place = {"enabled": True, "path": ARTIFACTS}
     if bucket.kind == "azure":
         return proxied | {"azureBlob": place | {"container": bucket.name, "storageAccount": bucket.account}}
     if bucket.kind == "gcs" and annotations:
         return proxied | {"gcs": place | {"bucket": bucket.name}}
-    if identities.eks_pod_identity(config):
+    if bucket.pod_identity == "eks":
         return proxied | {"s3": place | {"bucket": bucket.name}}
     keys = {
         "name": bucket.secret,
-        "keyOfAccessKeyId": endpoints.ACCESS_KEY,
-        "keyOfSecretAccessKey": endpoints.SECRET_KEY,
+        "keyOfAccessKeyId": ACCESS_KEY,
+        "keyOfSecretAccessKey": SECRET_KEY,
     }
     return proxied | {"s3": place | {"bucket": bucket.name, "existingSecret": keys}}
 
 
-def environment(config: ClusterStackConfig, annotations: Mapping[str, Any]) -> dict[str, str]:
+def environment(database: Database | None, bucket: Bucket | None, annotations: Mapping[str, Any]) -> dict[str, str]:
     """Environment of the server: how to speak to Postgres and the bucket."""
-    database, bucket = endpoints.databases(config).get("mlflow"), endpoints.bucket(config)
     variables: dict[str, str] = {}
     if database is not None:
         variables |= database.tls_environment

@@ -15,12 +15,13 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra import names
-from infra.config import addresses
-from infra.config.clusters import CloudCluster
-from infra.config.stack import ClusterStackConfig
+from infra.config.clusters import CloudCluster, ClusterSettings, GkeSettings
+from infra.config.network import Observability
 from infra.platform.helm import ChartStore
 from infra.platform.passwords import GeneratedPassword
 from infra.platform.routing.gateway import Object, build_object
+from infra.topology import Topology
+from infra.topology.addresses import Addresses
 from infra.versions import PROMETHEUS
 
 API = "monitoring.coreos.com/v1"
@@ -37,7 +38,8 @@ METRICS_SIZE = "50Gi"
 class PrometheusArgs:
     """`storage_class`: of the metrics, None: the cluster's default. `after`: the namespaces."""
 
-    config: ClusterStackConfig
+    settings: Observability
+    cluster: ClusterSettings
     charts: ChartStore
     storage_class: str | None = None
     after: Sequence[pulumi.Resource] = ()
@@ -53,7 +55,7 @@ class Prometheus(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: PrometheusArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("nemostack:platform:Prometheus", name, None, opts)
-        observability = args.config.observability
+        observability = args.settings
         self.ready, below = [], pulumi.ResourceOptions(parent=self)
         if observability.prometheus == "adopt":
             get = kubernetes.apiextensions.v1.CustomResourceDefinition.get
@@ -69,7 +71,7 @@ class Prometheus(pulumi.ComponentResource):
                 observability.release_label,
                 PROMETHEUS,
                 namespace=observability.namespace,
-                values=prometheus_values(args.config, args.storage_class),
+                values=prometheus_values(observability, args.cluster, args.storage_class),
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[*args.after, login]),
             )
             self.ready = [release]
@@ -80,7 +82,8 @@ class Prometheus(pulumi.ComponentResource):
 class MonitoringArgs:
     """`after`: Prometheus, and what is watched."""
 
-    config: ClusterStackConfig
+    settings: Observability
+    topology: Topology
     after: Sequence[pulumi.Resource] = ()
 
 
@@ -89,8 +92,8 @@ class Monitoring(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: MonitoringArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("nemostack:platform:Monitoring", name, None, opts)
-        observability, below = args.config.observability, pulumi.ResourceOptions(parent=self, depends_on=[*args.after])
-        for monitor in monitors(args.config):
+        observability, below = args.settings, pulumi.ResourceOptions(parent=self, depends_on=[*args.after])
+        for monitor in monitors(observability, args.topology):
             kubernetes.apiextensions.CustomResource(
                 f"{observability.namespace}/{monitor['metadata']['name']}",
                 api_version=monitor["apiVersion"],
@@ -114,30 +117,33 @@ def dashboard() -> str:
     return (files("infra.platform") / "dashboards" / "nim.json").read_text(encoding="utf-8")
 
 
-def monitors(config: ClusterStackConfig) -> list[Object]:
+def monitors(observability: Observability, topology: Topology) -> list[Object]:
     """PodMonitors of NIMs, databases and gateway proxies, and a ServiceMonitor of the NIM proxy."""
-    if config.observability.prometheus == "skip":
+    if observability.prometheus == "skip":
         return []
-    monitors = [nims(config)]
-    if config.services.nim_proxy:
+    addresses, foundation = topology.addresses, topology.foundation
+    monitors = [nims(observability, addresses)]
+    if addresses.runs(names.NIM_PROXY):
         # the chart's own carries a fixed label, by which only a Prometheus called `prometheus` would find it
         labels = {"app.kubernetes.io/instance": names.RELEASE}
-        spec = where([addresses.namespace(config, names.NIM_PROXY)], {"matchLabels": labels})
+        spec = where([addresses.namespace(names.NIM_PROXY)], {"matchLabels": labels})
         endpoints = [{"port": "metrics", "path": "/v1/metrics"}]
-        monitors.append(monitor(config, "ServiceMonitor", "nim-proxy", spec | {"endpoints": endpoints}))
-    if config.postgres.kind == "cloudnative-pg":
+        monitors.append(monitor(observability, "ServiceMonitor", "nim-proxy", spec | {"endpoints": endpoints}))
+    if names.POSTGRES_NAMESPACE in foundation:
         spec = where([names.POSTGRES_NAMESPACE], {"matchLabels": {"cnpg.io/cluster": names.POSTGRES_CLUSTER}})
-        monitors.append(monitor(config, "PodMonitor", "postgres", spec | pods({"port": "metrics"})))
-    if names.ENVOY_NAMESPACE in addresses.foundation(config):
+        monitors.append(monitor(observability, "PodMonitor", "postgres", spec | pods({"port": "metrics"})))
+    if names.ENVOY_NAMESPACE in foundation:
         labels = {"app.kubernetes.io/name": "envoy", "app.kubernetes.io/component": "proxy"}
         spec = where([names.ENVOY_NAMESPACE], {"matchLabels": labels})
         monitors.append(
-            monitor(config, "PodMonitor", "gateway", spec | pods({"port": "metrics", "path": "/stats/prometheus"}))
+            monitor(
+                observability, "PodMonitor", "gateway", spec | pods({"port": "metrics", "path": "/stats/prometheus"})
+            )
         )
     return monitors
 
 
-def nims(config: ClusterStackConfig) -> Object:
+def nims(observability: Observability, addresses: Addresses) -> Object:
     """All NIMs at once, by pod: chart nim-llm has two Services with the same labels, which would count a pod twice.
 
     Their port is called http-openai by the chart and api by the operator; a pod is read by the one it has.
@@ -145,12 +151,12 @@ def nims(config: ClusterStackConfig) -> Object:
     named = {
         "key": "app.kubernetes.io/instance",
         "operator": "In",
-        "values": sorted(nim.name for nim in config.nims),
+        "values": sorted(addresses.nims),
     }
-    spec = where(sorted({addresses.namespace(config, nim) for nim in config.nims}), {"matchExpressions": [named]})
+    spec = where(sorted({nim.namespace for nim in addresses.nims.values()}), {"matchExpressions": [named]})
     instance = {"sourceLabels": ["__meta_kubernetes_pod_label_app_kubernetes_io_instance"], "targetLabel": "nim"}
     ways = [{"port": port, "path": "/v1/metrics", "relabelings": [instance]} for port in ("http-openai", "api")]
-    return monitor(config, "PodMonitor", "nims", spec | pods(*ways))
+    return monitor(observability, "PodMonitor", "nims", spec | pods(*ways))
 
 
 def where(namespaces: list[str], selector: Object) -> Object:
@@ -163,24 +169,23 @@ def pods(*endpoints: Object) -> Object:
     return {"podMetricsEndpoints": list(endpoints)}
 
 
-def monitor(config: ClusterStackConfig, kind: str, name: str, spec: Object) -> Object:
+def monitor(observability: Observability, kind: str, name: str, spec: Object) -> Object:
     """A monitor with the label that Prometheus selects."""
-    observability = config.observability
     monitor = build_object(API, kind, f"nemostack-{name}", observability.namespace, spec)
     monitor["metadata"]["labels"] = {"release": observability.release_label}
     return monitor
 
 
-def prometheus_values(config: ClusterStackConfig, storage_class: str | None) -> dict[str, Any]:
+def prometheus_values(settings: Observability, cluster: ClusterSettings, storage_class: str | None) -> dict[str, Any]:
     """Values of kube-prometheus-stack. A cloud hides its control plane, so watching it would only ring alarms."""
     claim: Object = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": METRICS_SIZE}}}
     if storage_class:
         claim["storageClassName"] = storage_class
-    adopted = not isinstance(config.cluster, CloudCluster)
+    adopted = not isinstance(cluster, CloudCluster)
     # GKE's DNS is kube-dns, which has its metrics elsewhere than CoreDNS
-    dns = {"coreDns": {"enabled": False}, "kubeDns": {"enabled": True}} if config.target == "gke" else {}
+    dns = {"coreDns": {"enabled": False}, "kubeDns": {"enabled": True}} if isinstance(cluster, GkeSettings) else {}
     return {
-        "fullnameOverride": config.observability.release_label,
+        "fullnameOverride": settings.release_label,
         "grafana": {
             "admin": {
                 "existingSecret": ADMIN_SECRET,

@@ -10,16 +10,18 @@ when the stack goes; the namespaces stay. A label that somebody else has set to 
 Refuses nothing by itself: that credentials are there was checked with the settings.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra import names
-from infra.config import addresses
-from infra.config.stack import ClusterStackConfig
-from infra.platform.credentials import CredentialNames, credential_names, docker_config, required
+from infra.config.nemo import Nim
+from infra.config.network import Security
+from infra.config.platform import Credentials
+from infra.platform.credentials import CredentialNames, credential_names, docker_config, required_secrets
+from infra.topology import Topology
 
 REQUESTS = {"cpu": "50m", "memory": "128Mi"}
 """What a container requests that says nothing itself, e.g. the Customizer, whose chart has no value for it."""
@@ -27,22 +29,26 @@ REQUESTS = {"cpu": "50m", "memory": "128Mi"}
 
 @dataclass(frozen=True, kw_only=True)
 class NamespacesArgs:
-    """`secrets`: the secret settings that have a value."""
+    """`adopted`: namespaces that exist before the stack. `secrets`: the secret settings that have a value."""
 
-    config: ClusterStackConfig
+    topology: Topology
+    security: Security
+    nims: Sequence[Nim]
+    adopted: Collection[str]
+    credentials: Credentials
     secrets: Mapping[str, pulumi.Output[str]]
 
 
-def pod_security(config: ClusterStackConfig) -> dict[str, str]:
+def pod_security(topology: Topology, security: Security, nims: Sequence[Nim]) -> dict[str, str]:
     """Namespace -> Pod Security level that is enforced there."""
-    level = config.security.pod_security
-    below_restricted = {addresses.namespace(config, service) for service in addresses.services(config)}
-    below_restricted |= {addresses.namespace(config, nim) for nim in config.nims if nim.deploy == "operator"}
+    level, addresses = security.pod_security, topology.addresses
+    below_restricted = {addresses.namespace(service) for service in addresses.running}
+    below_restricted |= {addresses.namespace(nim) for nim in nims if nim.deploy == "operator"}
     levels = {
         namespace: "baseline" if level == "restricted" and namespace in below_restricted else level
-        for namespace in addresses.namespaces(config)
+        for namespace in addresses.namespaces
     }
-    return addresses.foundation(config) | levels
+    return {**topology.foundation, **levels}
 
 
 def labels(level: str) -> dict[str, str]:
@@ -57,9 +63,9 @@ def labels(level: str) -> dict[str, str]:
 Contents = dict[str, tuple[str, dict[str, pulumi.Output[str]]]]
 
 
-def contents(config: ClusterStackConfig, secrets: Mapping[str, pulumi.Output[str]]) -> Contents:
+def contents(credentials: Credentials, secrets: Mapping[str, pulumi.Output[str]]) -> Contents:
     """Secret that we make -> its type and data. Nothing for one that the user names: it is there already."""
-    credentials, secret_contents = config.credentials, Contents()
+    secret_contents = Contents()
     if key := secrets.get("ngc_api_key"):
         if not credentials.ngc_secret:
             secret_contents[names.NGC_SECRET] = ("Opaque", {names.NGC_KEY: key})
@@ -83,11 +89,14 @@ class Namespaces(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: NamespacesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("nemostack:platform:Namespaces", name, None, opts)
-        config, levels = args.config, pod_security(args.config)
-        self.credentials = credential_names(config, args.secrets)
-        self.of = {namespace: self._namespace(config, namespace, level) for namespace, level in levels.items()}
+        levels, addresses = pod_security(args.topology, args.security, args.nims), args.topology.addresses
+        self.credentials = credential_names(args.credentials, args.secrets)
+        self.of = {
+            namespace: self._namespace(namespace, level, adopted=namespace in args.adopted)
+            for namespace, level in levels.items()
+        }
         self.inside = {namespace: [secret_contents] for namespace, secret_contents in self.of.items()}
-        for namespace in addresses.namespaces(config):
+        for namespace in addresses.namespaces:
             self.inside[namespace].append(
                 kubernetes.core.v1.LimitRange(
                     f"{namespace}/requests",
@@ -96,8 +105,8 @@ class Namespaces(pulumi.ComponentResource):
                     opts=self._inside(namespace),
                 )
             )
-        secret_contents = contents(config, args.secrets)
-        for namespace, secret_names in required(config, self.credentials).items():
+        secret_contents = contents(args.credentials, args.secrets)
+        for namespace, secret_names in required_secrets(addresses, self.credentials).items():
             for secret in secret_names:
                 if content := secret_contents.get(secret):
                     kind, data = content
@@ -112,14 +121,14 @@ class Namespaces(pulumi.ComponentResource):
                     )
         self.register_outputs({"namespaces": sorted(self.of)})
 
-    def _namespace(self, config: ClusterStackConfig, name: str, level: str) -> pulumi.Resource:
+    def _namespace(self, name: str, level: str, *, adopted: bool) -> pulumi.Resource:
         """Make a namespace, or label one that is there.
 
         A patch would make one that is not there, so an adopted one is read first. If it is missing, the message shows
         the name of the resource that reads it, so that is the setting.
         """
         level_labels, below = labels(level), pulumi.ResourceOptions(parent=self)
-        if name not in config.namespaces.adopt:
+        if not adopted:
             return kubernetes.core.v1.Namespace(name, metadata={"name": name, "labels": level_labels}, opts=below)
         namespace = kubernetes.core.v1.Namespace.get(f"namespaces.adopt.{name}", name, below)
         return kubernetes.core.v1.NamespacePatch(

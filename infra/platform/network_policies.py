@@ -1,4 +1,4 @@
-"""NetworkPolicies of the stack's namespaces: all closed, then opened by policy_table.py's edges.
+"""NetworkPolicies of the stack's namespaces: all closed, then opened by the edges of the topology.
 
 Whether they hold is up to the cluster's network plugin: some (minikube's default, flannel) ignore policies silently.
 """
@@ -11,8 +11,8 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra import names
-from infra.config.stack import ClusterStackConfig
-from infra.platform.network_edges import API_SERVER_PORTS, Edge, Peer, controller_namespaces, edges, policed
+from infra.config.network import Security
+from infra.topology.connections import API_SERVER_PORTS, Connections, Edge, Peer
 
 DNS_NAMESPACE = "kube-system"
 NODE_LOCAL_DNS = "169.254.20.10/32"
@@ -25,7 +25,8 @@ Spec = dict[str, Any]
 class NetworkPoliciesArgs:
     """`namespaces`: what each policy waits for is its own, so that a stack of many stays small."""
 
-    config: ClusterStackConfig
+    security: Security
+    connections: Connections
     namespaces: Mapping[str, pulumi.Resource]
 
 
@@ -34,7 +35,9 @@ class NetworkPolicies(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: NetworkPoliciesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("nemostack:platform:NetworkPolicies", name, None, opts)
-        specs = policies(args.config) if args.config.security.network_policies else {}
+        security, connections = args.security, args.connections
+        wanted = security.network_policies
+        specs = policies(connections, node_local_dns=security.node_local_dns) if wanted else {}
         for (namespace, policy), spec in specs.items():
             kubernetes.apiextensions.CustomResource(  # the typed class renames `from`, which this need not
                 f"{namespace}/{policy}",
@@ -44,7 +47,7 @@ class NetworkPolicies(pulumi.ComponentResource):
                 spec=spec,
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[args.namespaces[namespace]]),
             )
-        for namespace in controller_namespaces(args.config) if enforced_by_cilium(args.config) else ():
+        for namespace in connections.controllers if wanted and security.cilium else ():
             kubernetes.apiextensions.CustomResource(
                 f"{namespace}/allow-api-server",
                 api_version="cilium.io/v2",
@@ -56,11 +59,6 @@ class NetworkPolicies(pulumi.ComponentResource):
         self.register_outputs({})
 
 
-def enforced_by_cilium(config: ClusterStackConfig) -> bool:
-    """Tell whether policies are made, and Cilium of the user's own enforces them."""
-    return config.security.network_policies and config.security.cilium
-
-
 def to_api_server() -> Spec:
     """Let all pods of a namespace reach the API server.
 
@@ -70,11 +68,11 @@ def to_api_server() -> Spec:
     return {"endpointSelector": {}, "egress": [{"toEntities": ["kube-apiserver"], "toPorts": [{"ports": ports}]}]}
 
 
-def policies(config: ClusterStackConfig) -> dict[tuple[str, str], Spec]:
+def policies(connections: Connections, *, node_local_dns: bool) -> dict[tuple[str, str], Spec]:
     """Namespace and name -> spec of every policy."""
     specs: dict[tuple[str, str], Spec] = {}
-    ways = edges(config)
-    for namespace in policed(config):
+    ways = connections.edges
+    for namespace in connections.closed:
         here = Peer(namespace=namespace)
         out = [edge for edge in ways if edge.consumer == here]
         to_mlflow = [edge for edge in out if edge.provider.namespace == names.MLFLOW_NAMESPACE]
@@ -83,7 +81,10 @@ def policies(config: ClusterStackConfig) -> dict[tuple[str, str], Spec]:
         within: list[Spec] = [{"podSelector": {}}]
         specs[namespace, "default-deny"] = everything({"policyTypes": ["Ingress", "Egress"]})
         specs[namespace, "allow-dns-mlflow" if to_mlflow else "allow-dns"] = everything(
-            {"policyTypes": ["Egress"], "egress": [*dns(config), *(egress(edge) for edge in to_mlflow)]}
+            {
+                "policyTypes": ["Egress"],
+                "egress": [*dns(node_local_dns=node_local_dns), *(egress(edge) for edge in to_mlflow)],
+            }
         )
         specs[namespace, "allow-egress"] = everything(
             {"policyTypes": ["Egress"], "egress": [{"to": within}, *(egress(edge) for edge in others)]}
@@ -99,11 +100,11 @@ def everything(spec: Spec) -> Spec:
     return {"podSelector": {}} | spec
 
 
-def dns(config: ClusterStackConfig) -> list[Spec]:
+def dns(*, node_local_dns: bool) -> list[Spec]:
     """Names: the cluster's DNS pods, and the cache on the node where there is one."""
     ports = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
     to: list[Spec] = selectors(Peer(namespace=DNS_NAMESPACE))
-    if config.security.node_local_dns:
+    if node_local_dns:
         to += selectors(Peer(cidrs=(NODE_LOCAL_DNS,)))
     return [{"to": to, "ports": ports}]
 

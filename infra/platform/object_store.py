@@ -15,11 +15,12 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra import names
-from infra.config.stack import ClusterStackConfig
-from infra.platform import endpoints, identities
+from infra.config.platform import ObjectStore as ObjectStoreSettings
 from infra.platform.helm import ChartStore
 from infra.platform.operators import resources
 from infra.platform.passwords import GeneratedPassword
+from infra.topology import bucket as bucket_keys
+from infra.topology.bucket import Bucket
 from infra.versions import SEAWEEDFS
 
 CONFIG_SECRET = "object-store-config"  # noqa: S105 - a Secret's name
@@ -34,7 +35,8 @@ KEYS = ("object_store_access_key", "object_store_secret_key")
 class ObjectStoreArgs:
     """`secrets`: the secret settings that have a value. `storage_class`: None is the cluster's default."""
 
-    config: ClusterStackConfig
+    settings: ObjectStoreSettings
+    bucket: Bucket | None
     charts: ChartStore
     secrets: Mapping[str, pulumi.Output[str]]
     storage_class: str | None = None
@@ -49,7 +51,7 @@ class ObjectStore(pulumi.ComponentResource):
     def __init__(self, name: str, args: ObjectStoreArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("nemostack:platform:ObjectStore", name, None, opts)
         self.args, self.ready = args, []
-        object_store = args.config.object_store
+        object_store = args.settings
         if object_store.kind == "in-cluster":
             secret_key = GeneratedPassword(
                 "object-store-secret-key", length=SECRET_KEY_LENGTH, opts=pulumi.ResourceOptions(parent=self)
@@ -60,23 +62,21 @@ class ObjectStore(pulumi.ComponentResource):
         self.register_outputs({})
 
     def _server(self, secret_key: pulumi.Output[str]) -> pulumi.Resource:
-        config = self.args.config
-        content = secret_key.apply(lambda key: json.dumps(s3_users(config.object_store.bucket, key)))
+        settings = self.args.settings
+        content = secret_key.apply(lambda key: json.dumps(s3_users(settings.bucket, key)))
         identity = self._secret(names.OBJECT_STORE_NAMESPACE, CONFIG_SECRET, {CONFIG_KEY: content})
         return self.args.charts.release(
             names.OBJECT_STORE,
             SEAWEEDFS,
             namespace=names.OBJECT_STORE_NAMESPACE,
-            values=seaweedfs_values(config, self.args.storage_class),
+            values=seaweedfs_values(settings, self.args.storage_class),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[identity, *self.args.after]),
         )
 
     def _keys(self, access_key: pulumi.Output[str], secret_key: pulumi.Output[str]) -> list[pulumi.Resource]:
-        content = {endpoints.ACCESS_KEY: access_key, endpoints.SECRET_KEY: secret_key}
-        return [
-            self._secret(namespace, names.OBJECT_STORE_SECRET, content)
-            for namespace in identities.key_holders(self.args.config)
-        ]
+        content = {bucket_keys.ACCESS_KEY: access_key, bucket_keys.SECRET_KEY: secret_key}
+        holders = self.args.bucket.key_holders if self.args.bucket else ()
+        return [self._secret(namespace, names.OBJECT_STORE_SECRET, content) for namespace in holders]
 
     def _secret(self, namespace: str, name: str, content: dict[str, pulumi.Output[str]]) -> kubernetes.core.v1.Secret:
         return kubernetes.core.v1.Secret(
@@ -94,7 +94,7 @@ def s3_users(bucket: str, secret_key: str) -> dict[str, Any]:
     return {"identities": [{"name": ACCESS_KEY, "credentials": credentials, "actions": may}]}
 
 
-def seaweedfs_values(config: ClusterStackConfig, storage_class: str | None) -> dict[str, Any]:
+def seaweedfs_values(settings: ObjectStoreSettings, storage_class: str | None) -> dict[str, Any]:
     """Values of seaweedfs: all its parts in one pod, keys required, the bucket made by the chart's hook."""
     pod = {
         "enabled": True,
@@ -106,7 +106,7 @@ def seaweedfs_values(config: ClusterStackConfig, storage_class: str | None) -> d
         "seccompProfile": {"type": "RuntimeDefault"},
     }
     container = {"enabled": True, "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-    data: dict[str, Any] = {"type": "persistentVolumeClaim", "size": config.object_store.size}
+    data: dict[str, Any] = {"type": "persistentVolumeClaim", "size": settings.size}
     if storage_class:
         data["storageClass"] = storage_class
     return {
@@ -128,7 +128,7 @@ def seaweedfs_values(config: ClusterStackConfig, storage_class: str | None) -> d
                 "port": names.OBJECT_STORE_PORT,
                 "enableAuth": True,
                 "existingConfigSecret": CONFIG_SECRET,
-                "createBuckets": [{"name": config.object_store.bucket}],
+                "createBuckets": [{"name": settings.bucket}],
                 "createBucketsHook": {"resources": resources("50m", "64Mi", "256Mi")},
             },
             "resources": resources("250m", "512Mi", "2Gi"),

@@ -3,7 +3,6 @@
 from typing import Any
 
 from infra import names
-from infra.config.stack import ClusterStackConfig
 
 ADMISSIONS = ("/jobs/mutate", "/jobs/validate", "/podgroups/mutate", "/queues/mutate", "/queues/validate")
 """Volcano's webhooks without those for pods.
@@ -62,8 +61,11 @@ minute `sla` lets a job in before `overcommit` is asked.
 """
 
 
-def cert_manager_values(config: ClusterStackConfig) -> dict[str, Any]:
-    """Values of cert-manager. Its check after installation makes the release ready when its webhook is."""
+def cert_manager_values(*, gateway_api: bool) -> dict[str, Any]:
+    """Values of cert-manager. Its check after installation makes the release ready when its webhook is.
+
+    `gateway_api`: the stack has routes through a Gateway.
+    """
     values: dict[str, Any] = {
         "crds": {"enabled": True, "keep": True},
         "global": {"leaderElection": {"namespace": names.CERT_MANAGER_NAMESPACE}},  # some clouds lock kube-system
@@ -72,7 +74,7 @@ def cert_manager_values(config: ClusterStackConfig) -> dict[str, Any]:
         "cainjector": {"resources": resources("50m", "128Mi", "512Mi")},
         "startupapicheck": {"resources": resources("20m", "32Mi", "128Mi")},
     }
-    if config.routes.kind == "gateway":
+    if gateway_api:
         values["config"] = {
             "apiVersion": "controller.config.cert-manager.io/v1alpha1",
             "kind": "ControllerConfiguration",

@@ -5,7 +5,7 @@ external server nothing is made or looked at: databases, users and Secrets are y
 the charts bring their own then.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,11 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra import names
-from infra.config.stack import ClusterStackConfig
-from infra.platform import endpoints, operators
-from infra.platform.endpoints import Database
+from infra.config.platform import Postgres as PostgresSettings
+from infra.platform import operators
 from infra.platform.helm import ChartStore
 from infra.platform.passwords import GeneratedPassword
+from infra.topology.databases import PASSWORD_KEY, URI_KEY, Database
 from infra.versions import CLOUDNATIVE_PG, POSTGRES_IMAGE
 
 API = "postgresql.cnpg.io/v1"
@@ -29,9 +29,14 @@ TIMEOUTS = pulumi.CustomTimeouts(create="20m", update="30m")
 
 @dataclass(frozen=True, kw_only=True)
 class PostgresArgs:
-    """`storage_class`: of the servers' volumes, None: the cluster's default. `after`: what must be there first."""
+    """`mlflow_logins`: MLflow keeps logins, in a database of their own. `storage_class`: None: the cluster's default.
 
-    config: ClusterStackConfig
+    `after`: what must be there first.
+    """
+
+    settings: PostgresSettings
+    databases: Mapping[str, Database]
+    mlflow_logins: bool
     charts: ChartStore
     storage_class: str | None = None
     after: Sequence[pulumi.Resource] = ()
@@ -45,12 +50,12 @@ class Postgres(pulumi.ComponentResource):
     def __init__(self, name: str, args: PostgresArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("nemostack:platform:Postgres", name, None, opts)
         self.args, self.ready = args, []
-        if args.config.postgres.kind == "cloudnative-pg":
+        if args.settings.kind == "cloudnative-pg":
             self._make()
         self.register_outputs({})
 
     def _make(self) -> None:
-        config, databases = self.args.config, endpoints.databases(self.args.config)
+        databases = self.args.databases
         before: list[pulumi.Resource] = [*self._operator(), *self.args.after]
         secrets: list[pulumi.Resource] = []
         roles: list[pulumi.Resource] = []
@@ -61,7 +66,7 @@ class Postgres(pulumi.ComponentResource):
                 self._secret(names.POSTGRES_NAMESPACE, database, login, "kubernetes.io/basic-auth", RELOAD_LABEL)
             )
             content = connection(database, password)
-            secrets += [self._secret(namespace, database, content) for namespace in endpoints.readers(config, database)]
+            secrets += [self._secret(namespace, database, content) for namespace in database.readers]
         cluster = kubernetes.apiextensions.CustomResource(
             names.POSTGRES_CLUSTER,
             api_version=API,
@@ -71,7 +76,7 @@ class Postgres(pulumi.ComponentResource):
                 "namespace": names.POSTGRES_NAMESPACE,
                 "annotations": {WAIT_FOR: "condition=Ready"},
             },
-            spec=cluster_spec(config, list(databases.values()), self.args.storage_class),
+            spec=cluster_spec(self.args.settings, list(databases.values()), self.args.storage_class),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*before, *roles], custom_timeouts=TIMEOUTS),
         )
         created = [
@@ -87,12 +92,12 @@ class Postgres(pulumi.ComponentResource):
                 spec=database_spec(database, owner),
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[cluster]),
             )
-            for database, owner in database_owners(config).items()
+            for database, owner in database_owners(databases, mlflow_logins=self.args.mlflow_logins).items()
         ]
         self.ready = [*created, *secrets]
 
     def _operator(self) -> list[pulumi.Resource]:
-        mode, opts = self.args.config.postgres.operator, pulumi.ResourceOptions(parent=self)
+        mode, opts = self.args.settings.operator, pulumi.ResourceOptions(parent=self)
         if mode == "skip":
             return []
         if mode == "adopt":
@@ -140,30 +145,28 @@ def connection(database: Database, password: pulumi.Output[str]) -> dict[str, pu
         lambda secret: f"postgresql://{database.user}:{secret}@{database.host}:{database.port}/{database.name}"
     )
     content = {key: pulumi.Output.from_input(value) for key, value in plain.items()}
-    return content | {endpoints.PASSWORD_KEY: password, endpoints.URI_KEY: uri}
+    return content | {PASSWORD_KEY: password, URI_KEY: uri}
 
 
-def database_owners(config: ClusterStackConfig) -> dict[str, str]:
-    """Databases to make -> the user that owns each. MLflow's logins have a database of their own."""
-    databases = endpoints.databases(config)
+def database_owners(databases: Mapping[str, Database], *, mlflow_logins: bool) -> dict[str, str]:
+    """Databases to make -> the user that owns each."""
     owners = {database.name: database.user for database in databases.values()}
-    if config.mlflow.basic_auth and "mlflow" in databases:
+    if mlflow_logins and "mlflow" in databases:
         owners[names.MLFLOW_AUTH_DATABASE] = databases["mlflow"].user
     return owners
 
 
 def cluster_spec(
-    config: ClusterStackConfig, databases: Sequence[Database], storage_class: str | None
+    settings: PostgresSettings, databases: Sequence[Database], storage_class: str | None
 ) -> dict[str, Any]:
     """Spec of the CloudNativePG Cluster. TLS is on by default, with certificates of the operator's own."""
-    postgres = config.postgres
-    storage: dict[str, Any] = {"size": postgres.size}
+    storage: dict[str, Any] = {"size": settings.size}
     if storage_class:
         storage["storageClass"] = storage_class
     return {
         "imageName": POSTGRES_IMAGE,
-        "instances": postgres.instances,
-        "enablePDB": postgres.instances > 1,  # with one server it would only keep nodes from being drained
+        "instances": settings.instances,
+        "enablePDB": settings.instances > 1,  # with one server it would only keep nodes from being drained
         "enableSuperuserAccess": False,
         "storage": storage,
         "resources": operators.resources("500m", "1Gi", "2Gi"),

@@ -12,12 +12,12 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra import names
-from infra.config import addresses
 from infra.config.platform import Mode
 from infra.config.stack import ClusterStackConfig
 from infra.platform import gpu, operators
 from infra.platform.helm import MINUTES, REVISION, ChartStore, revision
 from infra.platform.manifests import Definitions, DefinitionsArgs
+from infra.topology import Topology
 from infra.versions import (
     CERT_MANAGER,
     DEVICE_PLUGIN,
@@ -50,6 +50,7 @@ class PrerequisitesArgs:
     """`after`: what must be there first, the namespaces among it."""
 
     config: ClusterStackConfig
+    topology: Topology
     charts: ChartStore
     after: Sequence[pulumi.Resource] = ()
 
@@ -85,7 +86,7 @@ class Prerequisites(pulumi.ComponentResource):
             prerequisites.cert_manager,
             CERT_MANAGER,
             names.CERT_MANAGER_NAMESPACE,
-            operators.cert_manager_values(args.config),
+            operators.cert_manager_values(gateway_api=args.config.routes.kind == "gateway"),
             after=self.gateway_api,
         )
         self.nim_operator = self._software(
@@ -101,15 +102,16 @@ class Prerequisites(pulumi.ComponentResource):
 
     def _gpu(self) -> list[pulumi.Resource]:
         config, gpu_settings = self.args.config, self.args.config.prerequisites.gpu
+        placement = self.args.topology.placement
         if config.gpu_software == "provided":
             return []
         after = self._critical(gpu_settings.mode, names.GPU_NAMESPACE)
         if config.gpu_software == "gpu-operator":
-            values = gpu.gpu_operator_values(config)
+            values = gpu.gpu_operator_values(config.cluster, config.pools, placement, config.observability)
             return self._software("gpu", gpu_settings.mode, GPU_OPERATOR, names.GPU_NAMESPACE, values, after=after)
         if gpu_settings.mode != "install":
             return []  # a device plugin has no kind of its own; whether GPUs are allocatable, the cluster tells
-        values = gpu.device_plugin_values(config)
+        values = gpu.device_plugin_values(config.pools, placement)
         return self._software("gpu", gpu_settings.mode, DEVICE_PLUGIN, names.GPU_NAMESPACE, values, after=after)
 
     def _gateway_api(self) -> list[pulumi.Resource]:
@@ -120,7 +122,7 @@ class Prerequisites(pulumi.ComponentResource):
         # Google's controller comes with definitions of its own, which the cluster keeps as they are
         google = config.routes.gateway.controller == "gke"
         manifests = list(GATEWAY_API) if mode == "install" and not google else []
-        if names.ENVOY_NAMESPACE in addresses.foundation(config):
+        if names.ENVOY_NAMESPACE in self.args.topology.foundation:
             manifests += ENVOY_API  # whoever brought Gateway API: Envoy Gateway is ours, and so are its kinds
         definitions = Definitions(
             "gateway-api",

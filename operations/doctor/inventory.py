@@ -17,9 +17,13 @@ from infra.names import (
 from nemostack.kubectl.client import Object
 from operations.cluster_snapshot import Snapshot, parse_address
 from operations.doctor.check import Check, Evidence, brief, condition, finished, ident
+from operations.helm_releases import Identity, missing
 
 # What the stack's well-known Secrets must look like; of others only that they are there.
 DOCKER_CONFIG = "kubernetes.io/dockerconfigjson"
+REFRESH = "`pulumi refresh` and `pulumi up` (docs/operations.md)"
+HELD = ("Deployment", "StatefulSet", "DaemonSet", "Service", "PersistentVolumeClaim")
+"""Kinds of a release that somebody would miss, and that a snapshot holds."""
 EXPECTED = {
     PULL_SECRET: (DOCKER_CONFIG, ".dockerconfigjson"),
     NGC_SECRET: ("Opaque", NGC_KEY),
@@ -168,9 +172,32 @@ def _releases(snapshot: Snapshot) -> Iterator[Evidence]:
     for release in releases:
         if release not in good:
             where = f"{release.namespace}/{release.name}"
-            yield Evidence(where, f"Helm release is {release.status} (revision {release.revision})")
+            fix = f"`{release.way_out}`, then {REFRESH}" if release.is_half_done else ""
+            yield Evidence(where, f"Helm release is {release.status} (revision {release.revision})", fix=fix)
     if good:
         yield Evidence("cluster", f"{len(good)} Helm releases deployed", "ok")
+
+
+def _held(snapshot: Snapshot) -> Iterator[Evidence]:
+    """Objects that somebody deleted: neither a refresh nor `up` of Pulumi sees that."""
+    there = {identity(thing) for kind in HELD for thing in snapshot.all(kind)}
+    kinds = [kind for kind in HELD if snapshot.all(kind)]  # of a kind that may not be listed nothing is known
+    looked_at = 0
+    for release in snapshot.releases:
+        held = snapshot.held.get((release.namespace, release.name))
+        if release.namespace not in snapshot.cluster.namespaces or release.status != "deployed" or held is None:
+            continue
+        looked_at += 1
+        for kind, namespace, name in missing(held, there, kinds):
+            what = f"{kind} {name} of Helm release {release.name} (revision {release.revision}) is not there"
+            yield Evidence(f"{namespace}/{name}", what, fix=f"`{release.repair}`, then {REFRESH}")
+    if looked_at:
+        yield Evidence("cluster", f"looked for the objects of {looked_at} Helm releases", "ok")
+
+
+def identity(thing: Object) -> Identity:
+    """Kind, namespace and name of an object that has a namespace."""
+    return thing["kind"], thing["metadata"].get("namespace", ""), thing["metadata"]["name"]
 
 
 def _workloads(snapshot: Snapshot) -> Iterator[Evidence]:
@@ -263,8 +290,7 @@ CHECKS = (
         symptom="connection refused, HTTP 502 or 503",
         look=_services,
         looks_at="every Service in the outputs: whether it exists, has its port, has ready pods",
-        fix="see the findings about its pods; a missing Service of a Helm release: `helm rollback` to the current "
-        "revision makes it again, Pulumi does not see it (docs/operations.md)",
+        fix="see the findings about its pods; of a missing Service see `release objects`",
     ),
     Check(
         name="routes",
@@ -280,6 +306,14 @@ CHECKS = (
         looks_at="status of the latest revision of each Helm release",
         fix="failed: fix what its pods report, then `pulumi up`; pending-install: `helm uninstall`; pending-upgrade: "
         "`helm rollback` to the last deployed revision; then `pulumi refresh` and `pulumi up` (docs/operations.md)",
+    ),
+    Check(
+        name="release objects",
+        symptom="a Deployment or Service is gone, and `pulumi up` does not bring it back",
+        look=_held,
+        looks_at="Deployments, StatefulSets, DaemonSets, Services and claims in Helm's record of each deployed release",
+        fix="`helm rollback` to the current revision, which makes them again; Pulumi does not look into releases "
+        "(docs/operations.md)",
     ),
     Check(
         name="workloads",

@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,14 @@ import yaml
 from infra.config import stack_file
 from nemostack import clone
 from nemostack.errors import ToolchainError
-from operations.stacks import commands, environment
-from operations.toolchain import environments
+from operations.helm_releases import Release
+from operations.stacks import commands, environment, interruption
+from operations.toolchain import environments, sample_model
 
 PROJECT = "nemostack"
 PROJECT_FILE = "Pulumi.yaml"
 LOCAL = "local"
+MODEL_PATH = "local.base_model.path="
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +77,13 @@ class Stack:
     def is_local(self) -> bool:
         """Whether all of the stack is on this machine, where doing a thing again or undoing it costs nothing."""
         return self.target == "local"
+
+    @property
+    def names_model(self) -> bool:
+        """Whether a local stack has a base model of its own choice."""
+        local = self.settings.get(f"{PROJECT}:local")
+        model = local.get("base_model") if isinstance(local, dict) else None
+        return isinstance(model, dict) and model.get("path") is not None
 
     @property
     def service_folder(self) -> Path:
@@ -135,26 +145,27 @@ class Stack:
         operations = (latest or {}).get("pending_operations") or ()
         return [f"{begun['type']} {'::'.join(begun['resource']['urn'].split('::')[2:])}" for begun in operations]
 
-    def settle(self) -> None:
-        """Clear up what an interrupted command had begun.
+    def half_done_releases(self, pending: list[str]) -> list[Release] | None:
+        """Return the stack's releases that Helm has begun and not ended; None: it cannot be asked."""
+        code, printed = self.pulumi("stack", "output", "--json", "--show-secrets", capture=True)
+        return None if code else interruption.half_done_releases(printed, pending)
+
+    def settle(self, *, releases: bool = False) -> None:
+        """Clear up what an interrupted command had begun. `releases`: also ask Helm, which a refresh does not.
 
         On this machine creating is safe to repeat: Pulumi may forget it. In a cloud it would forget a thing that is
         perhaps there and costs money, so there this stops and leaves the state as it is.
         """
         pending = self.pending()
+        if not self.is_local:
+            releases = releases or any(interruption.RELEASE in line for line in pending)
+            half_done = self.half_done_releases(pending) if releases else []
+            if pending or half_done:
+                arguments = [self.name, *self.file_arguments()]
+                raise ToolchainError(interruption.message(arguments, pending, half_done))
+            return
         if not pending:
             return
-        if not self.is_local:
-            listed = "\n".join(f"  {line}" for line in pending)
-            command = " ".join(["pulumi", "refresh", "-s", self.name, *self.file_arguments()])
-            raise ToolchainError(
-                f"an earlier command on stack {self.name} was interrupted during these operations:\n{listed}\n"
-                "Pulumi does not know their outcome, so nothing was done. If there is a Release among them, look at "
-                "`helm list -A --pending` first: pending-install wants `helm uninstall`, pending-upgrade "
-                "`helm rollback` to the last deployed revision (docs/operations.md). Check whether the "
-                "other resources exist, then run the following command, which asks about each of them, and try again:\n"
-                f"  nemostack toolchain run -- {command}"
-            )
         print(f"==> stack {self.name} was interrupted: checking what exists", file=sys.stderr)
         refresh = ["refresh", "--yes", "--skip-preview", "--clear-pending-creates", "--suppress-outputs"]
         code, _ = self.pulumi(*refresh, *self.file_arguments())
@@ -195,9 +206,9 @@ def up(name: str, settings: list[str], extra: list[str], *, yes: bool) -> int:
     stack = Stack(name=name)
     stack.write_settings()
     consent = stack.consent(yes=yes)
-    environments.ensure_for(stack.target)
+    provide(stack, settings)
     stack.init()
-    stack.settle()
+    stack.settle(releases=True)
     chosen = [part for setting in settings for part in ("--config", qualified(setting))]
     if chosen:
         if stack.own_file is None:
@@ -206,6 +217,12 @@ def up(name: str, settings: list[str], extra: list[str], *, yes: bool) -> int:
             )
         chosen.append("--config-path")
     code, _ = stack.pulumi("up", *consent, "--suppress-outputs", *stack.file_arguments(), *chosen, *extra)
+    if code and not stack.is_local:
+        print(
+            f"==> `nemostack doctor --stack {name}` names what is wrong and what to do; the way out of each case is in "
+            'docs/operations.md, "When something is broken"',
+            file=sys.stderr,
+        )
     return code
 
 
@@ -213,10 +230,17 @@ def preview(name: str, extra: list[str]) -> int:
     """Show what `up` would change, and return Pulumi's exit code."""
     stack = Stack(name=name)
     stack.write_settings()
-    environments.ensure_for(stack.target)
+    provide(stack)
     stack.init()
     code, _ = stack.pulumi("preview", *stack.file_arguments(), *extra)
     return code
+
+
+def provide(stack: Stack, settings: Sequence[str] = ()) -> None:
+    """Install what a stack needs: packages of its target, and the default base model if it names none."""
+    environments.ensure_for(stack.target)
+    if stack.is_local and not stack.names_model and not any(MODEL_PATH in setting for setting in settings):
+        sample_model.ensure()
 
 
 def qualified(setting: str) -> str:
@@ -281,10 +305,14 @@ def sweep(stack: Stack) -> None:
         end_leftovers(stack.service_folder)
 
 
-def target_of(name: str) -> str | None:
-    """Return the target of a stack; a stack without settings yet is one of this machine."""
+def provide_for(name: str) -> None:
+    """Install what the stack `name` needs; one without settings yet is the local stack as it comes."""
     stack = Stack(name=name, variables={})
-    return stack.target if stack.settings_file.exists() else LOCAL
+    if stack.settings_file.exists():
+        provide(stack)
+    else:
+        environments.ensure_for(LOCAL)
+        sample_model.ensure()
 
 
 def settings_file(name: str) -> Path:

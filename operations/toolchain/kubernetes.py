@@ -98,7 +98,7 @@ def stages() -> list[Path]:
     folder = cache_dir() / f"kwok-stages-{KWOK_VERSION}"
     with install_lock():
         if not folder.exists():
-            install(folder.name, copy_stages)
+            install(folder, copy_stages)
     return [folder / Path(path).name for path in STAGES]
 
 

@@ -50,7 +50,7 @@ class ProgramSet:
                 if paths := self.find():  # another process was faster, or the way before this one worked
                     return paths
                 try:
-                    install(folder, fill)
+                    install(cache_dir() / folder, fill)
                 except ToolchainError as error:
                     refusals.append(f"{way}: {error}")
                     if way != self.ways[-1][1]:

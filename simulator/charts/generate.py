@@ -1,6 +1,6 @@
 """Writes the stand-in charts: `write(folder)` makes `<chart>/` for each chart of infra/versions.py, pinned as there.
 
-Beside them the manifests of infra/versions.py, as definitions that take anything.
+Beside them the manifests of infra/versions.py, as definitions of what the program sets (schemas.yaml).
 
 `python -m simulator.charts.generate FOLDER` does it by hand, for a stack with `nemostack:charts.source: FOLDER`.
 """
@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from infra.versions import CHARTS, MANIFESTS
-from simulator.charts import shapes
+from simulator.charts import definition_schemas, shapes
 
 HERE = Path(__file__).parent
 CATALOG: dict[str, Any] = yaml.safe_load((HERE / "catalog.yaml").read_text())
@@ -123,9 +123,10 @@ def _write_definitions(folder: Path, known: dict[str, Any]) -> None:
 
 
 def definition(group_versions: str, kind: str) -> dict[str, Any]:
-    """Return the operator's own CRD if it is there (`nim_definitions`), else one that takes anything, with a status.
+    """Return the operator's own CRD if it is there (`nim_definitions`), else one with a status and what is noted of it.
 
-    The real schemas are not ours to ship. What the API server refuses by them, and a stack has to know, is kept.
+    NVIDIA's schemas are not ours to ship. What the API server refuses by them, and a stack has to know, is kept. Those
+    of others are in schemas.yaml, as far as the program needs them; further kinds take anything.
     """
     group, _, versions = group_versions.partition("/")
     match = KIND.fullmatch(kind)
@@ -136,7 +137,7 @@ def definition(group_versions: str, kind: str) -> dict[str, Any]:
     if own and (file := own / f"{group}_{plural}.yaml").is_file():
         original: dict[str, Any] = yaml.safe_load(file.read_text())
         return original
-    anything = RULES.get(f"{plural}.{group}", ANYTHING)
+    schema = definition_schemas.find(f"{plural}.{group}") or RULES.get(f"{plural}.{group}", ANYTHING)
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -151,7 +152,7 @@ def definition(group_versions: str, kind: str) -> dict[str, Any]:
                     "served": True,
                     "storage": index == 0,
                     "subresources": {"status": {}},
-                    "schema": {"openAPIV3Schema": anything},
+                    "schema": {"openAPIV3Schema": schema},
                 }
                 for index, version in enumerate(versions.split(","))
             ],

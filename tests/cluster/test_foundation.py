@@ -21,6 +21,7 @@ from infra.platform.passwords import GeneratedPassword
 from infra.platform.postgres import Postgres, PostgresArgs
 from infra.platform.prerequisites import Prerequisites, PrerequisitesArgs
 from infra.platform.routing.component import Routes, RoutesArgs
+from infra.topology import resolve_topology
 """
 ADOPTED = """
 said = {
@@ -32,10 +33,15 @@ said = {
 }
 settings = config.load({f"nemostack:{k}": v if isinstance(v, str) else json.dumps(v) for k, v in said.items()})
 charts = ChartStore(settings.charts, Path("/"), None)
-needed = Prerequisites("prerequisites", PrerequisitesArgs(config=settings, charts=charts))
-Postgres("postgres", PostgresArgs(config=settings, charts=charts, after=needed.ready))
-Prometheus("prometheus", PrometheusArgs(config=settings, charts=charts, after=needed.ready))
-Routes("routes", RoutesArgs(config=settings, charts=charts, namespaces={}, after=needed.ready))
+topology = resolve_topology(settings)
+needed = Prerequisites("prerequisites", PrerequisitesArgs(config=settings, topology=topology, charts=charts))
+rest = {"charts": charts, "after": needed.ready}
+Postgres(
+    "postgres",
+    PostgresArgs(settings=settings.postgres, databases=topology.databases, mlflow_logins=False, **rest),
+)
+Prometheus("prometheus", PrometheusArgs(settings=settings.observability, cluster=settings.cluster, **rest))
+Routes("routes", RoutesArgs(settings=settings.routes, target="existing", topology=topology, namespaces={}, **rest))
 """
 PASSWORD = """
 pulumi.export("password", GeneratedPassword("login", length=24).value)

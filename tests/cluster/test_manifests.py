@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from infra.platform.network_policies import policies
-from infra.platform.routing import ingress
 from simulator.api import STRICT, ApiError
 from simulator.control_plane import ControlPlane
 from tests.unit.infra.cluster_support import config_for
+from tests.unit.infra.from_settings import ingress_objects, policies
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +56,7 @@ def test_ingresses(control_plane: ControlPlane, controller: str, tls: str) -> No
     kind = "acm" if (controller, tls) == ("alb", "self-signed") else tls
     said = {"controller": controller} | ({"class_name": "theirs"} if controller == "other" else {})
     config = config_for("eks", routes={"kind": "ingress", "domain": "a.b", "ingress": said, "tls": {"kind": kind}})
-    found = [made for made in ingress.ingress_objects(config) if made["kind"] == "Ingress"]
+    found = [made for made in ingress_objects(config) if made["kind"] == "Ingress"]
     assert len(found) > 7
     for made in found:
         take(control_plane, "ingresses", made)

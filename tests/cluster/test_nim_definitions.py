@@ -14,6 +14,7 @@ import yaml
 from infra.nemo.nim_values import cache_spec, service_spec
 from infra.nemo.values import Surroundings
 from infra.platform.credentials import CredentialNames
+from infra.topology import resolve_topology
 from simulator.api import DEFINITIONS, STRICT, ApiError, wait
 from simulator.charts import generate
 from simulator.control_plane import ControlPlane
@@ -22,7 +23,7 @@ from tests.unit.infra.cluster_support import config_for
 FOLDER = generate.nim_definitions() or Path()
 GROUP = "/apis/apps.nvidia.com/v1alpha1/namespaces/default"
 AROUND = Surroundings(credentials=CredentialNames(ngc="ngc-api", pull="pull", hf=None), rwx_storage_class="shared")
-KINDS = {"NIMCache": ("nimcaches", cache_spec), "NIMService": ("nimservices", service_spec)}
+COLLECTIONS = {"NIMCache": "nimcaches", "NIMService": "nimservices"}
 NIM = {
     "name": "llama",
     "model": "meta/llama-3.2-3b-instruct",
@@ -42,11 +43,13 @@ pytestmark = [
 @pytest.fixture
 def defined(control_plane: ControlPlane):
     """The two definitions, gone afterwards."""
-    found = [yaml.safe_load(Path(FOLDER, f"apps.nvidia.com_{plural}.yaml").read_text()) for plural, _ in KINDS.values()]
+    found = [
+        yaml.safe_load(Path(FOLDER, f"apps.nvidia.com_{plural}.yaml").read_text()) for plural in COLLECTIONS.values()
+    ]
     try:
         for definition in found:
             control_plane.api.create(DEFINITIONS, definition)
-        for plural, _ in KINDS.values():
+        for plural in COLLECTIONS.values():
             wait(f"{plural} are served", partial(served, control_plane, plural))
         yield
     finally:
@@ -68,7 +71,7 @@ def served(plane: ControlPlane, plural: str) -> bool:
 
 
 def take(plane: ControlPlane, kind: str, spec: dict[str, Any]) -> None:
-    plural, _ = KINDS[kind]
+    plural = COLLECTIONS[kind]
     made = {"apiVersion": "apps.nvidia.com/v1alpha1", "kind": kind, "metadata": {"name": "llama"}, "spec": spec}
     plane.api.create(f"{GROUP}/{plural}{STRICT}", made)
 
@@ -90,12 +93,15 @@ def test_every_way_to_say_a_nim_is_valid(control_plane: ControlPlane) -> None:
                 prerequisites={"nim_operator": "install"},
                 observability={"prometheus": "install"},
             )
-            for kind, (_, spec) in KINDS.items():
-                take(control_plane, kind, spec(config, config.nims[0], AROUND))
+            topology, nim = resolve_topology(config), config.nims[0]
+            take(control_plane, "NIMCache", cache_spec(topology.placement, nim, AROUND))
+            take(control_plane, "NIMService", service_spec(topology, nim, AROUND))
 
 
 @pytest.mark.usefixtures("defined")
 def test_a_wrong_field_is_refused(control_plane: ControlPlane) -> None:
     config = config_for("existing", nims=[NIM], prerequisites={"nim_operator": "install"})
     with pytest.raises(ApiError, match="unknown field"):
-        take(control_plane, "NIMService", service_spec(config, config.nims[0], AROUND) | {"replica": 1})
+        take(
+            control_plane, "NIMService", service_spec(resolve_topology(config), config.nims[0], AROUND) | {"replica": 1}
+        )

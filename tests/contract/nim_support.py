@@ -8,9 +8,9 @@ from typing import Any
 from huggingface_hub import HfApi
 from nemo_microservices import NeMoMicroservices
 
-from embedded.base_model import MODEL_ID as BASE
-from embedded.base_model import WEIGHTS as MODEL
 from embedded.nim.adapter_cache import CONFIG, WEIGHTS
+from tests.base_model import MODEL_ID as BASE
+from tests.base_model import WEIGHTS as MODEL
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 

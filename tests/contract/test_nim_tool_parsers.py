@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from embedded.base_model import WEIGHTS
 from embedded.nim.arguments import vllm_arguments
 from embedded.nim.settings import Settings
 from embedded.nim.tool_parsers import choose_tool_parser
+from tests.base_model import WEIGHTS
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,7 @@ def clone(tmp_path: Path, base_port: int) -> Iterator[Any]:
     environment_that_is_ready(path)
     made = Clone(path, base_port)
     made.setting("base_port: 18080", f"base_port: {made.base_port}")
+    made.setting("# path: null", "path: acme/model-on-the-hub")  # nothing is to be fetched
     made.git("init", "--quiet")
     made.git("add", "Pulumi.yaml", *packages, "embedded", "mlflow", "__main__.py", ".gitignore")
     made.git("-c", "user.name=test", "-c", "user.email=test@example.com", "commit", "--quiet", "-m", "start")

@@ -1,7 +1,7 @@
 """A program that answers as kubectl would, from files in a folder; real processes, pipes and sockets.
 
-What it can: `version`, `api-resources`, `get` (objects, Secrets by name, the table of Helm's Secrets), `logs`, and
-`port-forward`, which really forwards to ports of this machine and, like kubectl, ends at the first connection that
+What it can: `version`, `api-resources`, `get` (objects, Secrets by name, table and records of Helm's Secrets), `logs`,
+and `port-forward`, which really forwards to ports of this machine and, like kubectl, ends at the first connection that
 its pod does not take. Each call is written down.
 """
 
@@ -42,6 +42,8 @@ elif verb == "api-resources":
     print(read("api-resources.txt"), end="")
 elif verb == "get" and "--selector=owner=helm" in argv:
     print(read("releases.txt"), end="")
+elif verb == "get" and "--selector=owner=helm,status=deployed" in argv:
+    print(read("manifests.txt"), end="")
 elif verb == "get":
     found = json.loads(read("objects.json") or "[]")
     if argv[1] == "secrets":

@@ -115,6 +115,8 @@ def load(settings: Settings) -> Dataset:
     rows = {split: _read(settings.dataset / f"{split}.jsonl", settings, problems) for split in SPLITS}
     if problems:
         raise BadInput(f"dataset {settings.dataset} cannot be used, {len(problems)} problem(s):\n{_listing(problems)}")
+    rows["train"] = rows["train"][: settings.train_rows]
+    rows["validation"] = rows["validation"][: settings.validation_rows]
     return Dataset(
         train=tuple(rows["train"]),
         validation=tuple(rows["validation"]),

@@ -42,8 +42,7 @@ class Launch:
 
 def prepare(root: Path, settings: Settings, outputs: StackOutputs, *, new: bool) -> Launch:
     """Find the unfinished run of the same identity, unless `new`; else make a new one."""
-    suited = settings.hyperparameters.suited_to(outputs.base_model)
-    settings = settings.model_copy(update={"hyperparameters": suited})
+    settings = settings.suited_to(outputs.base_model)
     if settings.benchmark is None:
         dataset.load(settings)  # a dataset that cannot be used leaves no run behind
     identity = settings.identity(outputs, dataset.digest(settings))

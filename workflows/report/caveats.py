@@ -14,8 +14,9 @@ def list_caveats(info: RunInfo, approaches: Sequence[Approach]) -> list[str]:
     notes = []
     if info.outputs.get("base_model") == SAMPLE_MODEL:
         notes.append(
-            f"The base model {SAMPLE_MODEL} is a small model made for this repository and trained on generated text. "
-            "It shows that the pipeline works; its scores say nothing about a production model."
+            f"The base model is {SAMPLE_MODEL} by Hugging Face (Apache-2.0), on the local stack as a 4-bit version of "
+            "its weights. With 135 million parameters it shows what each step gains; its scores say nothing about a "
+            "production model."
         )
     judged = any("judge" in approach.scores for approach in approaches)
     if judged and info.outputs.get("judge_model") == _SIMILARITY_JUDGE:

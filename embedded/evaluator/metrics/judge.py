@@ -1,7 +1,8 @@
 """LLM-as-a-judge: a second model reads item and output and rates it; a parser takes the ratings from its reply.
 
-A reply without a rating, or with one out of range, is NaN; a pattern that takes too long fails the job. The judge is
-asked while the task generates (see custom.py); its replies are kept with the items, so a restart asks nothing twice.
+A reply without a rating, with one out of range or one that is no finite number, is NaN and counted; a pattern that
+takes too long fails the job. The judge is asked while the task generates (see custom.py); its replies are kept with the
+items, so a restart asks nothing twice.
 """
 
 import json
@@ -48,7 +49,7 @@ class Parser(Tolerant):
             value = json.loads(reply[start : end + 1])
             for key in (self.json_path or "").split("."):
                 value = value[key]
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             return None
         return str(value)
 
@@ -68,7 +69,9 @@ class ScoreConfig(Tolerant):
             return {"true": 1.0, "yes": 1.0, "1": 1.0, "false": 0.0, "no": 0.0, "0": 0.0}.get(text, math.nan)
         try:
             value = float(int(text)) if self.type == "int" else float(text)
-        except ValueError:
+        except (ValueError, OverflowError):
+            return math.nan
+        if not math.isfinite(value):
             return math.nan
         low = -math.inf if self.minimum is None else self.minimum
         high = math.inf if self.maximum is None else self.maximum

@@ -22,6 +22,7 @@ from infra.clusters.cluster import CloudArgs, Cluster, ClusterComponent
 from infra.clusters.storage import RWX_CLASS, makes_shared_class, storage_class
 from infra.config.clusters import AksSettings
 from infra.config.stack import ClusterStackConfig
+from infra.topology import Topology
 
 ADDRESSES, NODES = "10.40.0.0/16", "10.40.0.0/20"
 PODS, SERVICES, DNS = "10.244.0.0/16", "10.48.0.0/16", "10.48.0.10"
@@ -63,7 +64,9 @@ class AksArgs(CloudArgs):
     adopted: ClusterHandle | None
 
 
-def connect(config: ClusterStackConfig, _root: Path, opts: pulumi.ResourceOptions | None = None) -> Cluster:
+def connect(
+    config: ClusterStackConfig, topology: Topology, _root: Path, opts: pulumi.ResourceOptions | None = None
+) -> Cluster:
     """Make the cluster of the settings, or GPU pools for an existing one."""
     settings = config.cluster
     assert isinstance(settings, AksSettings)
@@ -72,7 +75,8 @@ def connect(config: ClusterStackConfig, _root: Path, opts: pulumi.ResourceOption
     client = authorization.get_client_config(opts=invoke)
     args = AksArgs(
         config=config,
-        shared_files=makes_shared_class(config),
+        bucket=topology.bucket,
+        shared_files=makes_shared_class(settings, config.storage),
         settings=settings,
         subscription=client.subscription_id,
         user=(client.object_id, "User" if client.client_id == AZURE_CLI else "ServicePrincipal"),
@@ -120,7 +124,8 @@ class AksCluster(ClusterComponent):
             )
             handle, group = self._cluster(created.name), created.name
         context = NodePoolContext(
-            config=args.config,
+            software=args.config.gpu_software,
+            settings=args.settings,
             cluster=handle.name,
             group=group,
             subnet=handle.subnet,
@@ -300,8 +305,8 @@ class AksCluster(ClusterComponent):
 
     def _bucket(self, handle: ClusterHandle, group: pulumi.Output[str]) -> dict[str, pulumi.Input[str]]:
         """Let MLflow's pods into the storage account; return the annotations of their service account."""
-        store = self.args.config.object_store
-        if store.kind != "azure" or self.args.config.mlflow.mode != "install":
+        bucket, resource_group = self.args.bucket, self.args.config.object_store.resource_group
+        if bucket is None or bucket.pod_identity != "aks":
             return {}
         identity = managedidentity.UserAssignedIdentity(
             "mlflow", resource_group_name=group, resource_name_=f"{self.name}-mlflow", opts=self.child
@@ -318,8 +323,8 @@ class AksCluster(ClusterComponent):
         )
         account = (
             f"/subscriptions/{self.args.subscription}/resourceGroups/"
-            f"{store.resource_group or self.settings.resource_group}"
-            f"/providers/Microsoft.Storage/storageAccounts/{store.account}"
+            f"{resource_group or self.settings.resource_group}"
+            f"/providers/Microsoft.Storage/storageAccounts/{bucket.account}"
         )
         self._grant("mlflow-blobs", account, BLOB_CONTRIBUTOR, identity.principal_id)
         return {CLIENT_ID: identity.client_id}

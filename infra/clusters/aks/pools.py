@@ -8,9 +8,10 @@ from pulumi_azure_native import containerservice
 
 from infra.clusters import node_pools
 from infra.clusters.aks.state import ClusterState
+from infra.config.clusters import AksSettings
+from infra.config.platform import GpuSoftwareKind
 from infra.config.pools import GpuPool, SystemPool
-from infra.config.stack import ClusterStackConfig
-from infra.platform.placement import AKS_SPOT
+from infra.topology.placement import AKS_SPOT
 
 SYSTEM = "system"
 
@@ -19,7 +20,8 @@ SYSTEM = "system"
 class NodePoolContext:
     """What all nodes of a cluster share."""
 
-    config: ClusterStackConfig
+    software: GpuSoftwareKind
+    settings: AksSettings
     cluster: pulumi.Input[str]
     group: pulumi.Input[str]
     subnet: pulumi.Input[str] | None
@@ -145,7 +147,7 @@ def gpu_pool(
         spot_max_price=-1 if pool.spot else None,  # up to the price on demand
         gpu_profile=containerservice.GPUProfileArgs(driver="Install" if pool.driver == "cloud" else "None"),
         gpu_instance_profile=f"MIG{pool.mig.profile.split('.')[0]}" if pool.mig else None,
-        node_labels=node_pools.labels(context.config, pool),
+        node_labels=node_pools.labels(context.software, context.settings, pool),
         # AKS adds the taint of spot nodes by itself; named here, it is no difference
         node_taints=[f"{taint.key}={taint.value}:{taint.effect}" for taint in taints],
         # an upgrade takes a node away first: there is rarely quota for one GPU node more

@@ -26,8 +26,9 @@ from infra.clusters.eks.pools import NodePoolContext, pool_groups
 from infra.clusters.storage import RWO_CLASS, makes_shared_class
 from infra.config.clusters import EksSettings
 from infra.config.stack import ClusterStackConfig
-from infra.platform import identities
 from infra.platform.helm import ChartStore
+from infra.topology import Topology
+from infra.topology.bucket import ARTIFACTS
 
 LOGS = ("api", "audit", "authenticator")
 
@@ -59,7 +60,9 @@ class EksArgs(CloudArgs):
     """Node groups that exist, by name."""
 
 
-def connect(config: ClusterStackConfig, root: Path, opts: pulumi.ResourceOptions | None = None) -> Cluster:
+def connect(
+    config: ClusterStackConfig, topology: Topology, root: Path, opts: pulumi.ResourceOptions | None = None
+) -> Cluster:
     """Make the cluster of the settings, or GPU pools for an existing one."""
     settings = config.cluster
     assert isinstance(settings, EksSettings)
@@ -68,7 +71,8 @@ def connect(config: ClusterStackConfig, root: Path, opts: pulumi.ResourceOptions
     invoke = pulumi.InvokeOptions(provider=cloud)
     args = EksArgs(
         config=config,
-        shared_files=makes_shared_class(config),
+        bucket=topology.bucket,
+        shared_files=makes_shared_class(settings, config.storage),
         settings=settings,
         charts=ChartStore(config.charts, root, None),
         invoke=invoke,
@@ -108,7 +112,7 @@ class EksCluster(ClusterComponent):
 
         role, attached = eks_roles.role("nodes", "ec2.amazonaws.com", eks_roles.NODES, self.child)
         context = NodePoolContext(
-            config=args.config,
+            software=args.config.gpu_software,
             settings=settings,
             cluster=name,
             role_arn=role.arn,
@@ -153,8 +157,8 @@ def services(
     resources = addons.after_nodes(system, shared_files=args.shared_files)
     after = pulumi.ResourceOptions.merge(in_cluster, pulumi.ResourceOptions(depends_on=resources))
     resources.append(eks_addons.autoscaler(addons, settings.region, kubernetes_version, args.charts, after))
-    if identities.eks_pod_identity(args.config):  # the Data Store takes keys only: those of the settings
-        policy = eks_roles.artifacts_policy(args.config.object_store.bucket, identities.ARTIFACTS)
+    if args.bucket and args.bucket.pod_identity == "eks":  # the Data Store takes keys only: those of the settings
+        policy = eks_roles.artifacts_policy(args.bucket.name, ARTIFACTS)
         resources += addons.identity(
             "mlflow", namespace=names.MLFLOW_NAMESPACE, account=names.MLFLOW_SERVICE, policy=policy
         )

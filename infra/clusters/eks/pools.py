@@ -10,8 +10,8 @@ from infra.clusters import node_pools
 from infra.clusters.eks.groups import NodeGroupState, image_release
 from infra.clusters.eks.network import Network, Offers
 from infra.config.clusters import EksSettings
+from infra.config.platform import GpuSoftwareKind
 from infra.config.pools import GpuPool, SystemPool
-from infra.config.stack import ClusterStackConfig
 
 SYSTEM_AMI = {"AL2023": "AL2023_x86_64_STANDARD", "BOTTLEROCKET": "BOTTLEROCKET_x86_64"}
 DATA_DISK = {"AL2023": "/dev/xvda", "BOTTLEROCKET": "/dev/xvdb"}  # Bottlerocket keeps images on a second disk
@@ -23,7 +23,7 @@ ACCELERATOR_LABEL = "k8s.amazonaws.com/accelerator"
 class NodePoolContext:
     """What all nodes of a cluster share."""
 
-    config: ClusterStackConfig
+    software: GpuSoftwareKind
     settings: EksSettings
     cluster: pulumi.Input[str]
     role_arn: pulumi.Input[str]
@@ -103,7 +103,7 @@ def group(
         launch_template=eks.NodeGroupLaunchTemplateArgs(id=template.id, version=template.latest_version.apply(str)),
         scaling_config=scaling,
         update_config=eks.NodeGroupUpdateConfigArgs(max_unavailable=1),
-        labels=gpu_labels(context.config, gpu) if gpu else None,
+        labels=gpu_labels(context, gpu) if gpu else None,
         taints=[
             eks.NodeGroupTaintArgs(key=taint.key, value=taint.value, effect=node_pools.EFFECTS[taint.effect])
             for taint in gpu.taints
@@ -130,13 +130,15 @@ def scaling_config(
     return scaling, ["scalingConfig.desiredSize"] if stays else []
 
 
-def gpu_labels(config: ClusterStackConfig, pool: GpuPool) -> dict[str, str]:
+def gpu_labels(context: NodePoolContext, pool: GpuPool) -> dict[str, str]:
     """Labels of a GPU pool's nodes, with the one by which the autoscaler knows that a new node will have a GPU.
 
     Without it a node that is ready before its device plugin counts as one without GPUs, and another node is added
     (README of cluster-autoscaler for AWS, "Special note on GPU instances"). Any value will do.
     """
-    return node_pools.labels(config, pool) | {ACCELERATOR_LABEL: f"nvidia-{pool.resolve('eks').gpu.lower()}"}
+    return node_pools.labels(context.software, context.settings, pool) | {
+        ACCELERATOR_LABEL: f"nvidia-{pool.resolve('eks').gpu.lower()}"
+    }
 
 
 def pool_groups(

@@ -22,6 +22,7 @@ from infra.clusters.gke.pools import NodePoolContext, gpu_pool, system_pool
 from infra.clusters.storage import RWX_CLASS, makes_shared_class, storage_class
 from infra.config.clusters import GkeSettings, Maintenance
 from infra.config.stack import ClusterStackConfig
+from infra.topology import Topology
 
 VIEWER_ROLE = "roles/container.clusterViewer"
 MONDAY = date(2026, 1, 5)
@@ -48,16 +49,19 @@ class GkeArgs(CloudArgs):
     adopted: ClusterHandle | None
 
 
-def connect(config: ClusterStackConfig, _root: Path, opts: pulumi.ResourceOptions | None = None) -> Cluster:
+def connect(
+    config: ClusterStackConfig, topology: Topology, _root: Path, opts: pulumi.ResourceOptions | None = None
+) -> Cluster:
     """Make the cluster of the settings, or GPU pools for an existing one."""
     settings = config.cluster
     assert isinstance(settings, GkeSettings)
-    shared = makes_shared_class(config)
+    shared = makes_shared_class(settings, config.storage)
     cloud = gcp.Provider(
         "gcp", project=settings.project, region=settings.region, default_labels={"managed-by": "nemostack"}
     )
     args = GkeArgs(
         config=config,
+        bucket=topology.bucket,
         shared_files=shared,
         settings=settings,
         adopted=None if settings.create else find(settings, cloud, shared_files=shared),
@@ -96,7 +100,7 @@ class GkeCluster(ClusterComponent):
         account, granted = node_account(name, args.settings.project, self.child)
         handle = args.adopted or create(name, args, account, granted, self.child)
         context = NodePoolContext(
-            config=args.config,
+            software=args.config.gpu_software,
             settings=args.settings,
             cluster=name,
             account=account.email,
@@ -170,14 +174,14 @@ def bucket_access(
 
     The Data Store speaks S3 to it, which takes keys: those of the settings.
     """
-    if args.config.object_store.kind != "gcs" or args.config.mlflow.mode != "install":
+    if args.bucket is None or args.bucket.pod_identity != "gke":
         return {}, []
     account = gcp.serviceaccount.Account(
         "mlflow", account_id=f"{name[:23].rstrip('-')}-mlflow", display_name=f"MLflow of {name}", opts=opts
     )
     bucket = gcp.storage.BucketIAMMember(
         "mlflow",
-        bucket=args.config.object_store.bucket,
+        bucket=args.bucket.name,
         role="roles/storage.objectUser",
         member=account.member,
         opts=opts,

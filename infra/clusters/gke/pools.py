@@ -9,8 +9,8 @@ from pulumi_gcp import container
 from infra.clusters import node_pools
 from infra.config.clusters import GkeSettings
 from infra.config.gpus import accelerator
+from infra.config.platform import GpuSoftwareKind
 from infra.config.pools import GpuPool
-from infra.config.stack import ClusterStackConfig
 
 REGIONAL_ZONES = 3  # in which a regional cluster puts its nodes unless told otherwise
 WITHOUT_PLUGIN = {"gke-no-default-nvidia-gpu-device-plugin": "true"}
@@ -21,7 +21,7 @@ FROZEN = ["initial_node_count"]  # a new pool would be the price of changing it,
 class NodePoolContext:
     """What all nodes of a cluster share."""
 
-    config: ClusterStackConfig
+    software: GpuSoftwareKind
     settings: GkeSettings
     cluster: pulumi.Input[str]
     account: pulumi.Input[str]
@@ -83,7 +83,7 @@ def gpu_pool(context: NodePoolContext, pool: GpuPool, opts: pulumi.ResourceOptio
             context,
             machine_type=machine.name,
             disk_size_gb=pool.disk_gib,
-            labels=node_pools.labels(context.config, pool) | ({} if by_google else WITHOUT_PLUGIN),
+            labels=node_pools.labels(context.software, context.settings, pool) | ({} if by_google else WITHOUT_PLUGIN),
             taints=[
                 container.NodePoolNodeConfigTaintArgs(
                     key=taint.key, value=taint.value, effect=node_pools.EFFECTS[taint.effect]

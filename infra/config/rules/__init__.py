@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from datetime import date
 
 from infra import names
-from infra.config import addresses, kubernetes_versions
+from infra.config import kubernetes_versions
 from infra.config.clusters import AksSettings, CloudCluster, GkeSettings
+from infra.config.namespaces import list_foundation, list_workload_namespaces
 from infra.config.rules.capacity import gpus
 from infra.config.rules.gpu import pools
 from infra.config.rules.routes import route_rules
@@ -105,7 +106,7 @@ def adopted_namespaces(config: ClusterStackConfig) -> Iterator[str]:
     adopted = config.namespaces.adopt
     for name in repeated(adopted):
         yield f"namespaces.adopt: {name!r} is listed twice: list it once"
-    own = {*addresses.namespaces(config), *addresses.foundation(config)}
+    own = {*list_workload_namespaces(config), *list_foundation(config)}
     for index, name in enumerate(adopted):
         if name not in own:
             known = ", ".join(sorted(own))

@@ -22,7 +22,7 @@ def gpus(config: ClusterStackConfig) -> Iterator[str]:
     if isinstance(config.cluster, AdoptedCluster):
         yield from adopted(config, config.cluster.gpu_memory_gb)
         return
-    offers = [(pool, pool_capacity(config, pool)) for pool in config.pools]
+    offers = [(pool, pool_capacity(config.target, pool)) for pool in config.pools]
     problems = [
         problem for index, nim in enumerate(config.nims) for problem in nim_problems(offers, f"nims.{index}", nim)
     ]
@@ -108,7 +108,7 @@ def turns(config: ClusterStackConfig) -> Iterator[str]:
 
 def counts(config: ClusterStackConfig) -> Iterator[str]:
     """All NIMs run at the same time, and a training job besides them. Pools as large as they may grow."""
-    capacities = {pool.name: pool_capacity(config, pool).per_node * pool.max for pool in config.pools}
+    capacities = {pool.name: pool_capacity(config.target, pool).per_node * pool.max for pool in config.pools}
     placements = [(nim_pool(config, nim), gpus_of(nim)) for nim in config.nims]
     training = training_pool(config)
     jobs = [(path, template.gpus * template.nodes) for path, template in templates(config)]

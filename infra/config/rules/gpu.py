@@ -66,7 +66,7 @@ def pools(config: ClusterStackConfig) -> Iterator[str]:
 
 def node_labels(config: ClusterStackConfig, cluster: AdoptedCluster) -> Iterator[str]:
     """Nodes with GPUs are labelled; those whose GPUs this run makes allocatable would be labelled by the next run."""
-    if cluster.label_nodes and config.gpu_software != "provided" and config.prerequisites.gpu.mode == "install":
+    if cluster.label_nodes and config.installs_gpu_software:
         yield (
             f"{config.target}.label_nodes: no node has GPUs before {config.gpu_software} of this stack runs: leave it "
             "out (its feature discovery labels the nodes), or prerequisites.gpu.mode: adopt for one that runs already"

@@ -65,8 +65,7 @@ def nim_hosts(config: ClusterStackConfig) -> Iterator[str]:
 
 def certificates(config: ClusterStackConfig) -> Iterator[str]:
     """Certificates that the load balancer cannot use, or that nobody would issue."""
-    routes = config.routes
-    controller = routes.gateway.controller if routes.kind == "gateway" else routes.ingress.controller
+    routes, controller = config.routes, config.routes.controller
     kind = routes.tls.kind
     on_aws = controller in ("alb", "aws-lbc")
     if kind == "acm" and not on_aws:
@@ -87,8 +86,7 @@ def certificates(config: ClusterStackConfig) -> Iterator[str]:
 
 def load_balancers(config: ClusterStackConfig) -> Iterator[str]:
     """Policies must let load balancers in that reach pods directly, and only the user knows their networks."""
-    routes = config.routes
-    controller = routes.gateway.controller if routes.kind == "gateway" else routes.ingress.controller
+    routes, controller = config.routes, config.routes.controller
     made_vpc = isinstance(config.cluster, EksSettings) and config.cluster.create and config.cluster.vpc_id is None
     if not config.security.network_policies or routes.load_balancer_cidrs:
         return

@@ -5,33 +5,21 @@ Names a host once in each certificate; Let's Encrypt's limit of 100 names and of
 """
 
 from infra import names
-from infra.config.stack import ClusterStackConfig
+from infra.config.network import Routes
 from infra.platform.routing.gateway import CERTIFICATE, GROUP, Object, build_object
 from infra.platform.routing.ingress import MERGEABLE
-from infra.platform.routing.route_table import hosts, route_table
+from infra.topology.routing import Routing
 
 API = "cert-manager.io/v1"
 AUTHORITY = "nemo-routes-ca"
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
-SOLVER_PORT = 8089
-"""On which the pod listens that answers Let's Encrypt's question."""
 BY_CERT_MANAGER = ("self-signed", "letsencrypt", "issuer")
 
 
-def certificate_namespaces(config: ClusterStackConfig) -> list[str]:
-    """Namespaces that need the certificate: the Gateway's, or with Ingress each that is routed to."""
-    routes = config.routes
-    if routes.kind == "gateway":
-        return [] if routes.gateway.existing else [names.GATEWAY_NAMESPACE]
-    if merges_by_master(config):
-        return [names.GATEWAY_NAMESPACE]
-    return sorted({route.namespace for route in route_table(config)})
-
-
-def certificate_objects(config: ClusterStackConfig, ingress_class: str | None) -> list[Object]:
+def certificate_objects(settings: Routes, routing: Routing, ingress_class: str | None) -> list[Object]:
     """Issuers and certificates. `ingress_class`: answers Let's Encrypt; None: our Gateway does."""
-    tls = config.routes.tls
-    if config.routes.kind == "none" or tls.kind not in BY_CERT_MANAGER:
+    tls = settings.tls
+    if settings.kind == "none" or tls.kind not in BY_CERT_MANAGER:
         return []
     objects, issuer = [], tls.name or AUTHORITY
     if tls.kind == "self-signed":
@@ -46,7 +34,7 @@ def certificate_objects(config: ClusterStackConfig, ingress_class: str | None) -
             }
         }
         answer: Object = {"ingressClassName": ingress_class}
-        if merges_by_master(config):
+        if settings.merges_by_master:
             # the host belongs to its master Ingress, so the one that answers the challenge must be a minion of it
             answer["ingressTemplate"] = {"metadata": {"annotations": {MERGEABLE: "minion"}}}
         by_ingress = {"ingress": answer}
@@ -58,23 +46,18 @@ def certificate_objects(config: ClusterStackConfig, ingress_class: str | None) -
         }
         issuer = "nemo-letsencrypt"
         objects.append(build_object(API, "ClusterIssuer", issuer, None, {"acme": acme}))
-    for namespace in certificate_namespaces(config):
+    for namespace in routing.certificate_namespaces:
         spec = {
             "secretName": CERTIFICATE,
-            "dnsNames": hosts(config, None if namespace == names.GATEWAY_NAMESPACE else namespace),
+            "dnsNames": routing.hosts(None if namespace == names.GATEWAY_NAMESPACE else namespace),
             "issuerRef": {"group": "cert-manager.io", "kind": "ClusterIssuer", "name": issuer},
         }
         certificate = build_object(API, "Certificate", CERTIFICATE, namespace, spec)
-        if tls.kind == "letsencrypt" and merges_by_master(config):
+        if tls.kind == "letsencrypt" and settings.merges_by_master:
             # the master redirects the challenge to https, which the controller refuses while there is no certificate
             certificate["metadata"]["annotations"] = {"cert-manager.io/issue-temporary-certificate": "true"}
         objects.append(certificate)
     return objects
-
-
-def merges_by_master(config: ClusterStackConfig) -> bool:
-    """Tell whether a master Ingress owns each host, which other Ingresses join as minions."""
-    return config.routes.kind == "ingress" and config.routes.ingress.controller == "nginx-f5"
 
 
 def authority() -> list[Object]:

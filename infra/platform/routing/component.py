@@ -13,12 +13,12 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra import names, versions
-from infra.config import addresses
-from infra.config.stack import ClusterStackConfig
+from infra.config.network import Routes as RoutesSettings
 from infra.platform.helm import ChartStore
 from infra.platform.routing import ingress
 from infra.platform.routing.certificates import certificate_objects
 from infra.platform.routing.gateway import CONTROLLERS, GROUP, Object, gateway_objects
+from infra.topology import Topology
 
 ENVOY_VALUES: Object = {"crds": {"enabled": False}}
 """All definitions come with the prerequisites; the chart would bring Gateway API's experimental ones along."""
@@ -28,7 +28,9 @@ ENVOY_VALUES: Object = {"crds": {"enabled": False}}
 class RoutesArgs:
     """`after`: definitions of Gateway API, cert-manager. A route waits for its namespace, not for what it leads to."""
 
-    config: ClusterStackConfig
+    settings: RoutesSettings
+    target: str
+    topology: Topology
     charts: ChartStore
     namespaces: Mapping[str, pulumi.Resource]
     after: Sequence[pulumi.Resource] = ()
@@ -39,15 +41,18 @@ class Routes(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: RoutesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("nemostack:platform:Routes", name, None, opts)
-        config = args.config
+        settings, routing = args.settings, args.topology.routing
         controller: list[pulumi.Resource] = []
         objects: list[Object] = []
-        if config.routes.kind == "gateway":
-            own = names.ENVOY_NAMESPACE in addresses.foundation(config)
-            controller = [self._envoy(args)] if own else self._gateway_of_others(config)
-            objects = [*certificate_objects(config, None), *gateway_objects(config)]
-        elif config.routes.kind == "ingress":
-            if config.routes.ingress.controller == "nginx":
+        if settings.kind == "gateway":
+            own = names.ENVOY_NAMESPACE in args.topology.foundation
+            controller = [self._envoy(args)] if own else self._gateway_of_others(settings)
+            objects = [
+                *certificate_objects(settings, routing, None),
+                *gateway_objects(settings, routing, args.target),
+            ]
+        elif settings.kind == "ingress":
+            if settings.ingress.controller == "nginx":
                 pulumi.log.warn(
                     "routes.ingress.controller: nginx is ingress-nginx, which has had no security fixes since March "
                     "2026: for minikube and existing installations only; traefik works everywhere",
@@ -55,10 +60,13 @@ class Routes(pulumi.ComponentResource):
                 )
             controller = [
                 kubernetes.networking.v1.IngressClass.get(
-                    "routes.ingress.controller", ingress.class_name(config), pulumi.ResourceOptions(parent=self)
+                    "routes.ingress.controller", ingress.class_name(settings), pulumi.ResourceOptions(parent=self)
                 )
             ]
-            objects = [*certificate_objects(config, ingress.class_name(config)), *ingress.ingress_objects(config)]
+            objects = [
+                *certificate_objects(settings, routing, ingress.class_name(settings)),
+                *ingress.ingress_objects(settings, routing),
+            ]
         for manifest in objects:
             namespace = args.namespaces.get(manifest["metadata"].get("namespace", ""))
             self._make(manifest, [*args.after, *controller, *([namespace] if namespace else [])])
@@ -73,9 +81,9 @@ class Routes(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*args.after, args.namespaces[names.ENVOY_NAMESPACE]]),
         )
 
-    def _gateway_of_others(self, config: ClusterStackConfig) -> list[pulumi.Resource]:
+    def _gateway_of_others(self, settings: RoutesSettings) -> list[pulumi.Resource]:
         """Read what tells that a controller and a Gateway that are not ours exist."""
-        gateway_settings, created = config.routes.gateway, list[pulumi.Resource]()
+        gateway_settings, created = settings.gateway, list[pulumi.Resource]()
         opts = pulumi.ResourceOptions(parent=self)
         if known_by := CONTROLLERS[gateway_settings.controller].known_by:
             definition = kubernetes.apiextensions.v1.CustomResourceDefinition

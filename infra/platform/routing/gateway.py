@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra import names
-from infra.config.network import Gateway
-from infra.config.stack import ClusterStackConfig
+from infra.config.network import Gateway, Routes
 from infra.platform.routing.load_balancers import annotations
-from infra.platform.routing.route_table import Route, backends, route_table
+from infra.topology.routing import Route, Routing
 
 GROUP = "gateway.networking.k8s.io"
 CERTIFICATE = "nemo-routes"
@@ -60,14 +59,14 @@ CONTROLLERS = {
 }
 
 
-def class_name(config: ClusterStackConfig) -> str:
+def class_name(settings: Routes) -> str:
     """GatewayClass of our Gateway."""
-    gateway_settings, usual = config.routes.gateway, CONTROLLERS[config.routes.gateway.controller]
+    gateway_settings, usual = settings.gateway, CONTROLLERS[settings.gateway.controller]
     if gateway_settings.class_name:
         return gateway_settings.class_name
     if gateway_settings.controller == "envoy" and not gateway_settings.install:
         return "eg"  # what Envoy Gateway's own quickstart calls it
-    return usual.internal_class if config.routes.internal else usual.external_class
+    return usual.internal_class if settings.internal else usual.external_class
 
 
 def makes_class(said: Gateway) -> bool:
@@ -77,45 +76,44 @@ def makes_class(said: Gateway) -> bool:
     return said.install if said.controller == "envoy" else said.class_name is None
 
 
-def gateway_objects(config: ClusterStackConfig) -> list[Object]:
+def gateway_objects(settings: Routes, routing: Routing, target: str) -> list[Object]:
     """Everything of Gateway API, in an order in which it can be made."""
-    own = [] if config.routes.gateway.existing else gateway(config)
-    routes = route_table(config)
-    return [*own, *(http_route(config, route) for route in routes), *policies(config)]
+    own = [] if settings.gateway.existing else gateway(settings, routing, target)
+    return [*own, *(http_route(settings, route) for route in routing.routes), *policies(settings, routing)]
 
 
-def gateway(config: ClusterStackConfig) -> list[Object]:
+def gateway(settings: Routes, routing: Routing, target: str) -> list[Object]:
     """GatewayClass, the controller's parameters, the Gateway, and the redirect to https."""
-    gateway_settings, controller = config.routes.gateway, CONTROLLERS[config.routes.gateway.controller]
+    gateway_settings, controller = settings.gateway, CONTROLLERS[settings.gateway.controller]
     objects: list[Object] = []
     if makes_class(gateway_settings):
         objects.append(
             build_object(
-                f"{GROUP}/v1", "GatewayClass", class_name(config), None, {"controllerName": controller.made_by}
+                f"{GROUP}/v1", "GatewayClass", class_name(settings), None, {"controllerName": controller.made_by}
             )
         )
-    infrastructure: Object = {"annotations": annotations(config)}
-    if parameters := controller_parameters(config):
+    infrastructure: Object = {"annotations": annotations(target, internal=settings.internal)}
+    if parameters := controller_parameters(settings, target):
         objects.append(parameters)
         group = parameters["apiVersion"].split("/")[0]
         reference = {"group": group, "kind": parameters["kind"], "name": names.GATEWAY}
         infrastructure = {"parametersRef": reference}
-    spec: Object = {"gatewayClassName": class_name(config), "listeners": listeners(config, controller)}
+    spec: Object = {"gatewayClassName": class_name(settings), "listeners": listeners(settings, routing, controller)}
     if gateway_settings.controller not in ("gke", "traefik") and any(infrastructure.values()):
         spec["infrastructure"] = infrastructure  # GKE's class says it all, Traefik's Service is not ours
     objects.append(build_object(f"{GROUP}/v1", "Gateway", names.GATEWAY, names.GATEWAY_NAMESPACE, spec))
-    if config.routes.tls.kind != "none":
+    if settings.tls.kind != "none":
         objects.append(redirect())
     return objects
 
 
-def listeners(config: ClusterStackConfig, controller: Controller) -> list[Object]:
+def listeners(settings: Routes, routing: Routing, controller: Controller) -> list[Object]:
     """One for http, and one for https where there is a certificate. Each admits the stack's namespaces."""
-    allowed = sorted({route.namespace for route in route_table(config)} | {names.GATEWAY_NAMESPACE})
+    allowed = sorted({*routing.namespaces, names.GATEWAY_NAMESPACE})
     from_ours = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": allowed}
     routes = {"namespaces": {"from": "Selector", "selector": {"matchExpressions": [from_ours]}}}
     listeners: list[Object] = [{"name": "http", "protocol": "HTTP", "port": controller.http, "allowedRoutes": routes}]
-    tls = config.routes.tls
+    tls = settings.tls
     if tls.kind != "none":
         https: Object = {"name": "https", "protocol": "HTTPS", "port": controller.https, "allowedRoutes": routes}
         if tls.kind != "acm":  # the load balancer of AWS finds its certificate by itself, by the hosts of the routes
@@ -125,22 +123,22 @@ def listeners(config: ClusterStackConfig, controller: Controller) -> list[Object
     return listeners
 
 
-def controller_parameters(config: ClusterStackConfig) -> Object | None:
+def controller_parameters(settings: Routes, target: str) -> Object | None:
     """What Envoy Gateway and AWS want said outside of the Gateway."""
     where = names.GATEWAY_NAMESPACE
-    if config.routes.gateway.controller == "envoy":
-        replicas = 1 if config.target == "minikube" else 2
+    if settings.gateway.controller == "envoy":
+        replicas = 1 if target == "minikube" else 2
         kubernetes: Object = {"envoyDeployment": {"replicas": replicas}}
-        if cloud_settings := annotations(config):
+        if cloud_settings := annotations(target, internal=settings.internal):
             kubernetes["envoyService"] = {"annotations": cloud_settings}
         if replicas > 1:
             kubernetes["envoyPDB"] = {"minAvailable": 1}
         spec: Object = {"provider": {"type": "Kubernetes", "kubernetes": kubernetes}}
         return build_object("gateway.envoyproxy.io/v1alpha1", "EnvoyProxy", names.GATEWAY, where, spec)
-    if config.routes.gateway.controller == "aws-lbc":
-        idle = min(config.routes.stream_timeout_s, ALB_IDLE_S)
+    if settings.gateway.controller == "aws-lbc":
+        idle = min(settings.stream_timeout_s, ALB_IDLE_S)
         spec = {
-            "scheme": "internal" if config.routes.internal else "internet-facing",
+            "scheme": "internal" if settings.internal else "internet-facing",
             "loadBalancerAttributes": [{"key": "idle_timeout.timeout_seconds", "value": str(idle)}],
         }
         return build_object("gateway.k8s.aws/v1beta1", "LoadBalancerConfiguration", names.GATEWAY, where, spec)
@@ -158,34 +156,34 @@ def redirect() -> Object:
     return build_object(f"{GROUP}/v1", "HTTPRoute", "to-https", names.GATEWAY_NAMESPACE, spec)
 
 
-def http_route(config: ClusterStackConfig, route: Route) -> Object:
+def http_route(settings: Routes, route: Route) -> Object:
     """One HTTPRoute. Several of one host are merged by the controller, the longest prefix wins."""
-    existing = config.routes.gateway.existing
+    existing = settings.gateway.existing
     parent: Object = {"namespace": names.GATEWAY_NAMESPACE, "name": names.GATEWAY}
     if existing:
         parent = dict(zip(("namespace", "name"), existing.split("/"), strict=True))
     else:
-        parent["sectionName"] = "http" if config.routes.tls.kind == "none" else "https"
+        parent["sectionName"] = settings.scheme
     rule: Object = {
         "matches": [{"path": {"type": "PathPrefix", "value": prefix}} for prefix in route.prefixes],
         "backendRefs": [{"name": route.service, "port": route.port}],
     }
-    if route.long and config.routes.gateway.controller in ("istio", "other"):
-        bound = f"{config.routes.stream_timeout_s}s"
+    if route.long and settings.gateway.controller in ("istio", "other"):
+        bound = f"{settings.stream_timeout_s}s"
         rule["timeouts"] = {"request": bound, "backendRequest": bound}
     spec = {"parentRefs": [parent], "hostnames": [route.host], "rules": [rule]}
     return build_object(f"{GROUP}/v1", "HTTPRoute", route.name, route.namespace, spec)
 
 
-def policies(config: ClusterStackConfig) -> list[Object]:
+def policies(settings: Routes, routing: Routing) -> list[Object]:
     """Timeouts and health checks that Gateway API has no words for, in each controller's own."""
-    controller, seconds = config.routes.gateway.controller, config.routes.stream_timeout_s
+    controller, seconds = settings.gateway.controller, settings.stream_timeout_s
     if controller == "envoy":
-        return [envoy_timeouts(route, seconds) for route in route_table(config) if route.long]
+        return [envoy_timeouts(route, seconds) for route in routing.routes if route.long]
     if controller == "gke":
-        return [policy for route in backends(config) for policy in gke_policies(route, seconds)]
+        return [policy for route in routing.backends for policy in gke_policies(route, seconds)]
     if controller == "aws-lbc":
-        return [aws_targets(route) for route in backends(config)]
+        return [aws_targets(route) for route in routing.backends]
     return []
 
 

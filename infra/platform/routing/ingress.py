@@ -7,9 +7,9 @@ of their namespaces: Traefik and ingress-nginx merge them by host, ALB by group 
 import json
 
 from infra import names
-from infra.config.stack import ClusterStackConfig
+from infra.config.network import Routes
 from infra.platform.routing.gateway import ALB_IDLE_S, CERTIFICATE, Object, build_object
-from infra.platform.routing.route_table import Route, hosts, route_table
+from infra.topology.routing import Route, Routing
 
 API = "networking.k8s.io/v1"
 CLASSES = {"traefik": "traefik", "alb": "alb", "nginx-f5": "nginx", "nginx": "nginx"}
@@ -18,79 +18,78 @@ MERGEABLE = "nginx.org/mergeable-ingress-type"
 """Annotation of F5's controller: the part of an Ingress in a host that several share, master or minion."""
 
 
-def class_name(config: ClusterStackConfig) -> str:
+def class_name(settings: Routes) -> str:
     """IngressClass of our Ingresses."""
-    ingress_settings = config.routes.ingress
+    ingress_settings = settings.ingress
     return ingress_settings.class_name or CLASSES[ingress_settings.controller]
 
 
-def ingress_objects(config: ClusterStackConfig) -> list[Object]:
+def ingress_objects(settings: Routes, routing: Routing) -> list[Object]:
     """All Ingresses, and what their controller needs besides, in an order in which it can be made."""
-    controller, routes = config.routes.ingress.controller, route_table(config)
+    controller, routes = settings.ingress.controller, routing.routes
     objects: list[Object] = []
     if controller == "nginx-f5":
-        objects += [master(config, host) for host in hosts(config)]
-    objects += [ingress(config, route) for route in routes]
-    if controller == "traefik" and config.routes.tls.kind != "none":
+        objects += [master(settings, host) for host in routing.hosts()]
+    objects += [ingress(settings, route) for route in routes]
+    if controller == "traefik" and settings.tls.kind != "none":
         spec = {"redirectScheme": {"scheme": "https", "permanent": True}}
         objects += [
             build_object("traefik.io/v1alpha1", "Middleware", TO_HTTPS, namespace, spec)
-            for namespace in sorted({route.namespace for route in routes})
+            for namespace in routing.namespaces
         ]
-        objects += [traefik_redirect(config, route) for route in routes]
+        objects += [traefik_redirect(settings, route) for route in routes]
     return objects
 
 
-def ingress(config: ClusterStackConfig, route: Route) -> Object:
+def ingress(settings: Routes, route: Route) -> Object:
     """The Ingress of one route."""
-    controller, tls = config.routes.ingress.controller, config.routes.tls.kind != "none"
-    manifest = build_object(API, "Ingress", route.name, route.namespace, rules(config, route))
-    manifest["metadata"]["annotations"] = annotations(config, route)
+    controller, tls = settings.ingress.controller, settings.tls.kind != "none"
+    manifest = build_object(API, "Ingress", route.name, route.namespace, rules(settings, route))
+    manifest["metadata"]["annotations"] = annotations(settings, route)
     if tls and controller != "nginx-f5":
-        manifest["spec"]["tls"] = [secured(config, route.host)]
+        manifest["spec"]["tls"] = [secured(settings, route.host)]
     return manifest
 
 
-def rules(config: ClusterStackConfig, route: Route) -> Object:
+def rules(settings: Routes, route: Route) -> Object:
     """Class and paths."""
     backend = {"service": {"name": route.service, "port": {"number": route.port}}}
     paths = [{"path": prefix, "pathType": "Prefix", "backend": backend} for prefix in route.prefixes]
-    return {"ingressClassName": class_name(config), "rules": [{"host": route.host, "http": {"paths": paths}}]}
+    return {"ingressClassName": class_name(settings), "rules": [{"host": route.host, "http": {"paths": paths}}]}
 
 
-def secured(config: ClusterStackConfig, host: str) -> Object:
+def secured(settings: Routes, host: str) -> Object:
     """TLS of a host; without a Secret where AWS finds the certificate by the host."""
-    tls = config.routes.tls
+    tls = settings.tls
     if tls.kind == "acm":
         return {"hosts": [host]}
     return {"hosts": [host], "secretName": tls.name if tls.kind == "secret" else CERTIFICATE}
 
 
-def annotations(config: ClusterStackConfig, route: Route) -> dict[str, str]:
+def annotations(settings: Routes, route: Route) -> dict[str, str]:
     """Timeouts for long answers, sizes for uploads, health checks: as the controller calls them."""
-    controller, routes = config.routes.ingress.controller, config.routes
     notes = {
-        "traefik": traefik(config),
-        "alb": alb(config, route),
-        "nginx-f5": nginx_f5(route, routes.stream_timeout_s),
-        "nginx": nginx(route, routes.stream_timeout_s),
-    }.get(controller, {})
+        "traefik": traefik(settings),
+        "alb": alb(settings, route),
+        "nginx-f5": nginx_f5(route, settings.stream_timeout_s),
+        "nginx": nginx(route, settings.stream_timeout_s),
+    }.get(settings.ingress.controller, {})
     # an Ingress gets an address late or, with some controllers, never: that is the doctor's business
     return {"pulumi.com/skipAwait": "true"} | notes
 
 
-def traefik(config: ClusterStackConfig) -> dict[str, str]:
+def traefik(settings: Routes) -> dict[str, str]:
     """Its timeouts and sizes are those of the entry points, which its own release sets; nothing buffers by default."""
     prefix = "traefik.ingress.kubernetes.io"
-    if config.routes.tls.kind == "none":
+    if settings.tls.kind == "none":
         return {f"{prefix}/router.entrypoints": "web"}
     return {f"{prefix}/router.entrypoints": "websecure", f"{prefix}/router.tls": "true"}
 
 
-def traefik_redirect(config: ClusterStackConfig, route: Route) -> Object:
+def traefik_redirect(settings: Routes, route: Route) -> Object:
     """A second Ingress for http: with TLS a router answers https only."""
     prefix = "traefik.ingress.kubernetes.io"
-    manifest = build_object(API, "Ingress", f"{route.name}-http", route.namespace, rules(config, route))
+    manifest = build_object(API, "Ingress", f"{route.name}-http", route.namespace, rules(settings, route))
     manifest["metadata"]["annotations"] = {
         "pulumi.com/skipAwait": "true",
         f"{prefix}/router.entrypoints": "web",
@@ -99,18 +98,18 @@ def traefik_redirect(config: ClusterStackConfig, route: Route) -> Object:
     return manifest
 
 
-def alb(config: ClusterStackConfig, route: Route) -> dict[str, str]:
+def alb(settings: Routes, route: Route) -> dict[str, str]:
     """One load balancer for the whole group. What is exclusive in a group is said alike by every member."""
     prefix = "alb.ingress.kubernetes.io"
-    idle = min(config.routes.stream_timeout_s, ALB_IDLE_S)
+    idle = min(settings.stream_timeout_s, ALB_IDLE_S)
     notes = {
         f"{prefix}/group.name": names.GATEWAY_NAMESPACE,
-        f"{prefix}/scheme": "internal" if config.routes.internal else "internet-facing",
+        f"{prefix}/scheme": "internal" if settings.internal else "internet-facing",
         f"{prefix}/target-type": "ip",
         f"{prefix}/healthcheck-path": route.health,
         f"{prefix}/load-balancer-attributes": f"idle_timeout.timeout_seconds={idle}",
     }
-    if config.routes.tls.kind != "none":
+    if settings.tls.kind != "none":
         notes[f"{prefix}/listen-ports"] = json.dumps([{"HTTP": 80}, {"HTTPS": 443}])
         notes[f"{prefix}/ssl-redirect"] = "443"
     return notes
@@ -129,13 +128,13 @@ def nginx_f5(route: Route, seconds: int) -> dict[str, str]:
     return notes
 
 
-def master(config: ClusterStackConfig, host: str) -> Object:
+def master(settings: Routes, host: str) -> Object:
     """The Ingress that owns a host, its certificate and the redirect to https."""
     name = f"host-{host}".replace(".", "-")
-    spec: Object = {"ingressClassName": class_name(config), "rules": [{"host": host}]}
+    spec: Object = {"ingressClassName": class_name(settings), "rules": [{"host": host}]}
     notes = {"pulumi.com/skipAwait": "true", MERGEABLE: "master"}
-    if config.routes.tls.kind != "none":
-        spec["tls"] = [secured(config, host)]
+    if settings.tls.kind != "none":
+        spec["tls"] = [secured(settings, host)]
         notes["nginx.org/redirect-to-https"] = "true"
     manifest = build_object(API, "Ingress", name, names.GATEWAY_NAMESPACE, spec)
     manifest["metadata"]["annotations"] = notes

@@ -3,8 +3,6 @@
 A cloud reads its own annotations only, so a cluster of unknown origin gets all of them.
 """
 
-from infra.config.stack import ClusterStackConfig
-
 GKE_INTERNAL = {"networking.gke.io/load-balancer-type": "Internal"}
 EKS = {"service.beta.kubernetes.io/aws-load-balancer-type": "nlb"}
 EKS_INTERNAL = {
@@ -17,15 +15,14 @@ AKS = {"service.beta.kubernetes.io/azure-load-balancer-tcp-idle-timeout": "30"}
 AKS_INTERNAL = {"service.beta.kubernetes.io/azure-load-balancer-internal": "true"}
 
 
-def annotations(config: ClusterStackConfig) -> dict[str, str]:
+def annotations(target: str, *, internal: bool) -> dict[str, str]:
     """Annotations of the Service that a gateway's controller makes."""
-    internal = config.routes.internal
     clouds = {
         "gke": GKE_INTERNAL if internal else {},
         "eks": EKS | (EKS_INTERNAL if internal else EKS_EXTERNAL),
         "aks": AKS | (AKS_INTERNAL if internal else {}),
         "minikube": {},
     }
-    if config.target in clouds:
-        return clouds[config.target]
+    if target in clouds:
+        return clouds[target]
     return {key: value for notes in clouds.values() for key, value in notes.items()}

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
-from embedded.base_model.lexicon import FUNCTION_WORDS
 from nemostack.clone import ROOT
+from tests.base_model.lexicon import FUNCTION_WORDS
 
 LEGAL = ROOT / "nemostack" / "sample_dataset"
 

@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from embedded.base_model.corpus import readable, stream
-from embedded.base_model.lexicon import RESERVED, invent
+from tests.base_model.corpus import readable, stream
+from tests.base_model.lexicon import RESERVED, invent
 from tests.unit.base_model.support import WordingDetector, built, citations, load_generator, words_of
 
 SESSIONS = 800
@@ -45,7 +45,7 @@ def test_no_reserved_word(texts) -> None:
 def test_invented_words_avoid_reserved_ones(monkeypatch) -> None:
     import random
 
-    from embedded.base_model import lexicon
+    from tests.base_model import lexicon
 
     monkeypatch.setattr(lexicon, "RESERVED", RESERVED | {"da", "de", "re"})
     rng = random.Random(0)

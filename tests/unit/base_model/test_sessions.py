@@ -2,10 +2,10 @@
 
 import random
 
-from embedded.base_model.domains import draw_domain, write_document
-from embedded.base_model.sessions import ANSWER, ASSISTANT, BEGIN, END, IGNORED, USER, sample, session
-from embedded.base_model.styles import Style
-from embedded.base_model.values import KINDS, MAKERS
+from tests.base_model.domains import draw_domain, write_document
+from tests.base_model.sessions import ANSWER, ASSISTANT, BEGIN, END, IGNORED, USER, sample, session
+from tests.base_model.styles import Style
+from tests.base_model.values import KINDS, MAKERS
 
 
 def test_single_questions_are_answered_by_quoting() -> None:

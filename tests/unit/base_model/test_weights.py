@@ -5,9 +5,9 @@ import struct
 
 import pytest
 
-from embedded.base_model import WEIGHTS
-from embedded.base_model.evaluate import rouge_l, score, token_f1
-from embedded.base_model.sessions import CHAT_TEMPLATE, SPECIAL_TOKENS
+from tests.base_model import WEIGHTS
+from tests.base_model.evaluate import rouge_l, score, token_f1
+from tests.base_model.sessions import CHAT_TEMPLATE, SPECIAL_TOKENS
 
 CHAT = [
     {"role": "system", "content": "Follow the examples."},

@@ -20,6 +20,7 @@ from infra.config import ClusterStackConfig
 from infra.config.platform import Charts
 from infra.platform.helm import ChartStore
 from infra.platform.namespaces import Namespaces, NamespacesArgs
+from infra.topology import resolve_topology
 from nemostack.clone import ROOT
 
 SECRETS = {"ngc_api_key": "nvapi-of-the-test", "hf_token": "hf_of-the-test"}
@@ -77,7 +78,19 @@ def cluster(**changes: Any) -> Cluster:
 
 def namespaces(settings: ClusterStackConfig, opts: pulumi.ResourceOptions) -> dict[str, pulumi.Resource]:
     """Make the namespaces of a stack, for use inside `run`."""
-    return Namespaces("namespaces", NamespacesArgs(config=settings, secrets=secret_outputs()), opts).of
+    return Namespaces("namespaces", namespaces_args(settings, secret_outputs()), opts).of
+
+
+def namespaces_args(settings: ClusterStackConfig, secrets: Mapping[str, pulumi.Output[str]]) -> NamespacesArgs:
+    """Return what the namespaces of a stack are made from."""
+    return NamespacesArgs(
+        topology=resolve_topology(settings),
+        security=settings.security,
+        nims=settings.nims,
+        adopted=settings.namespaces.adopt,
+        credentials=settings.credentials,
+        secrets=secrets,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

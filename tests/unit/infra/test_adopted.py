@@ -15,6 +15,7 @@ from infra.clusters import adopted, capacity
 from infra.config.pools import Taint
 from nemostack.clone import ROOT
 from nemostack.kubectl.process import Access
+from tests.unit.infra import from_settings
 from tests.unit.infra.cluster_support import Registrations, config_for, of_type, run
 
 NVIDIA = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
@@ -48,7 +49,7 @@ def there(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
 def connect(target: str = "existing", **sections: Any) -> tuple[clusters.Cluster, Registrations]:
     made: list[clusters.Cluster] = []
     settings = config_for(target, **sections)
-    found = run(lambda: made.append(clusters.connect(settings, ROOT)))
+    found = run(lambda: made.append(from_settings.connect(settings)))
     return made[0], found
 
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from infra import clusters, names
-from nemostack.clone import ROOT
+from tests.unit.infra import from_settings
 from tests.unit.infra.cluster_support import CLOUDS, Registrations, comes_after, config_for, of_type, run
 
 CLUSTER = "azure-native:containerservice:ManagedCluster"
@@ -98,7 +98,7 @@ def connect(
     sections["aks"] = CLOUDS["aks"] | sections.get("aks", {})
     settings = config_for("aks", **sections)
     calls = answers(found, client, user, creator)
-    registered = run(lambda: made.append(clusters.connect(settings, ROOT)), outputs=OUTPUTS, calls=calls)
+    registered = run(lambda: made.append(from_settings.connect(settings)), outputs=OUTPUTS, calls=calls)
     return made[0], registered
 
 

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from infra import config, names
-from infra.config import addresses
 from infra.config.nemo import LLAMA_3_2_3B
-from infra.platform.endpoints import bucket, databases
+from infra.topology import resolve_topology
 
 A100 = {"name": "a100", "gpu": "A100-80GB", "count": 1, "max": 2}
 L4 = {"name": "l4", "gpu": "L4", "count": 1}
@@ -447,7 +446,7 @@ def test_existing_clusters_may_have_a_plugin_of_their_own() -> None:
 
 
 def test_namespaces_of_the_guide() -> None:
-    assert set(addresses.namespaces(load("existing"))) == {
+    assert set(resolve_topology(load("existing")).addresses.namespaces) == {
         "nemo-datastore",
         "nemo-entity-store",
         "nemo-evaluator",
@@ -455,19 +454,20 @@ def test_namespaces_of_the_guide() -> None:
         "llama3-2-3b-instruct",
         "mlflow",
     }
-    assert addresses.namespaces(load("existing", layout="single")) == ("nemo", "mlflow")
+    assert resolve_topology(load("existing", layout="single")).addresses.namespaces == ("nemo", "mlflow")
 
 
 def test_databases_and_bucket() -> None:
-    found = databases(load("existing"))
+    found = resolve_topology(load("existing")).databases
     assert set(found) == {"data_store", "entity_store", "customizer", "evaluator", "core", "mlflow"}
     assert len({database.name for database in found.values()}) == len(found)
-    assert databases(load("existing", layout="single", postgres={"kind": "bundled"})) == {}
+    assert resolve_topology(load("existing", layout="single", postgres={"kind": "bundled"})).databases == {}
     external = {
         "kind": "external",
         "external": {"host": "pg.acme.example", "databases": {"mlflow": {"secret": "tracking-db"}}},
     }
-    assert databases(load("existing", postgres=external))["mlflow"].secret == "tracking-db"
-    azure = bucket(load("existing", object_store={"kind": "azure", "account": "acme"}, mlflow={"mode": "skip"}))
+    assert resolve_topology(load("existing", postgres=external)).databases["mlflow"].secret == "tracking-db"
+    settings = load("existing", object_store={"kind": "azure", "account": "acme"}, mlflow={"mode": "skip"})
+    azure = resolve_topology(settings).bucket
     assert azure is not None
     assert not azure.s3

@@ -8,6 +8,7 @@ import pytest
 
 from infra import clusters
 from nemostack.clone import ROOT
+from tests.unit.infra import from_settings
 from tests.unit.infra.cluster_support import config_for, run
 
 
@@ -20,7 +21,7 @@ def test_a_missing_sdk_says_how_to_get_it(target: str, package: str, monkeypatch
     monkeypatch.setitem(sys.modules, clusters.SDKS[target], None)  # as Python sees a package that is not there
     settings = config_for(target)
     with pytest.raises(pulumi.RunError) as error:
-        run(lambda: clusters.connect(settings, ROOT))
+        run(lambda: from_settings.connect(settings))
     assert str(error.value) == f"target {target} needs {package}: make env STACK=unit"
 
 
@@ -28,7 +29,7 @@ def test_another_missing_module_is_not_blamed_on_the_sdk(monkeypatch: pytest.Mon
     monkeypatch.delitem(sys.modules, "infra.clusters.gke", raising=False)
     monkeypatch.setitem(sys.modules, "infra.clusters.gke.network", None)
     with pytest.raises(ModuleNotFoundError, match=r"gke\.network"):
-        run(lambda: clusters.connect(config_for("gke"), ROOT))
+        run(lambda: from_settings.connect(config_for("gke")))
 
 
 def test_no_sdk_is_loaded_for_others() -> None:

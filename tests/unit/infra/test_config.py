@@ -14,7 +14,7 @@ def load(target: str = "local", **local: Any) -> Any:
 
 def test_defaults() -> None:
     settings = load().local
-    assert (settings.base_port, settings.base_model.id) == (18080, "nemostack/tiny-instruct")
+    assert (settings.base_port, settings.base_model.id) == (18080, "HuggingFaceTB/SmolLM2-135M-Instruct")
 
 
 def test_other_projects_keys_are_not_ours() -> None:

@@ -6,12 +6,13 @@ from typing import Any
 import pulumi
 import pytest
 
-from infra.config import addresses
-from infra.platform import endpoints, mlflow, object_store, postgres
+from infra.platform import object_store, postgres
 from infra.platform.mlflow import Mlflow, MlflowArgs
 from infra.platform.object_store import ObjectStore, ObjectStoreArgs
 from infra.platform.postgres import Postgres, PostgresArgs
+from infra.topology import resolve_topology
 from tests.unit.infra.cluster_support import chart_store, cluster, config_for, of_type, run
+from tests.unit.infra.from_settings import mlflow_values
 
 KEYS = {"ngc_api_key": "k", "object_store_access_key": "AKIA", "object_store_secret_key": "of-the-settings"}
 EXTERNAL: Any = {
@@ -32,16 +33,41 @@ def built(target="gke", annotations=None, **sections):
         opts = pulumi.ResourceOptions(provider=cluster().provider)
         given = {key: pulumi.Output.secret(value) for key, value in sections.get("secrets", KEYS).items()}
         charts = chart_store()
-        databases = Postgres("postgres", PostgresArgs(config=config, charts=charts, storage_class="fast"), opts)
+        topology = resolve_topology(config)
+        databases = Postgres(
+            "postgres",
+            PostgresArgs(
+                settings=config.postgres,
+                databases=topology.databases,
+                mlflow_logins=config.mlflow.basic_auth,
+                charts=charts,
+                storage_class="fast",
+            ),
+            opts,
+        )
         bucket = ObjectStore(
             "object-store",
-            ObjectStoreArgs(config=config, charts=charts, secrets=given, storage_class="fast"),
+            ObjectStoreArgs(
+                settings=config.object_store,
+                bucket=topology.bucket,
+                charts=charts,
+                secrets=given,
+                storage_class="fast",
+            ),
             opts,
         )
         after = [*databases.ready, *bucket.ready]
         tracking = Mlflow(
             "mlflow",
-            MlflowArgs(config=config, charts=charts, storage_class="fast", annotations=annotations or {}, after=after),
+            MlflowArgs(
+                settings=config.mlflow,
+                observability=config.observability,
+                topology=topology,
+                charts=charts,
+                storage_class="fast",
+                annotations=annotations or {},
+                after=after,
+            ),
             opts,
         )
         for key, made in (("postgres", databases), ("object_store", bucket), ("mlflow", tracking)):
@@ -149,13 +175,13 @@ def test_databases_of_others_need_nothing(sections):
 def test_one_server_does_not_keep_a_node_from_being_drained():
     for instances, budget in ((1, False), (3, True)):
         config = config_for("gke", postgres={"instances": instances})
-        assert postgres.cluster_spec(config, [], None)["enablePDB"] is budget
+        assert postgres.cluster_spec(config.postgres, [], None)["enablePDB"] is budget
 
 
 def test_storage_class_is_said_only_where_there_is_one():
     config = config_for("gke", postgres={"size": "7Gi"})
-    assert postgres.cluster_spec(config, [], None)["storage"] == {"size": "7Gi"}
-    assert postgres.cluster_spec(config, [], "fast")["storage"]["storageClass"] == "fast"
+    assert postgres.cluster_spec(config.postgres, [], None)["storage"] == {"size": "7Gi"}
+    assert postgres.cluster_spec(config.postgres, [], "fast")["storage"]["storageClass"] == "fast"
 
 
 def test_the_bucket_in_the_cluster():
@@ -173,7 +199,7 @@ def test_the_bucket_in_the_cluster():
     assert values["allInOne"]["s3"]["existingConfigSecret"] == "object-store-config"
     # the chart's Service is <fullname>-all-in-one
     service = f"{values['fullnameOverride']}-all-in-one"
-    bucket = endpoints.bucket(config_for("gke"))
+    bucket = resolve_topology(config_for("gke")).bucket
     assert bucket is not None
     assert bucket.endpoint == f"http://{service}.object-store.svc.cluster.local:8333"
 
@@ -203,7 +229,7 @@ def test_buckets_of_others_need_nothing(target, said):
 
 
 def values(annotations=None, target="gke", **sections):
-    return mlflow.mlflow_values(config_for(target, **sections), annotations or {})
+    return mlflow_values(config_for(target, **sections), annotations)
 
 
 def test_mlflow_is_where_everybody_looks_for_it():
@@ -211,7 +237,7 @@ def test_mlflow_is_where_everybody_looks_for_it():
     release = of_type(found, ":Release")["mlflow"]
     made = release.inputs["values"]
     where = release.inputs["namespace"]
-    assert addresses.mlflow_url(config_for("gke")) == (
+    assert resolve_topology(config_for("gke")).addresses.mlflow_url == (
         f"http://{made['fullnameOverride']}.{where}.svc.cluster.local:{made['service']['port']}"
     )
 
@@ -422,7 +448,7 @@ def test_an_image_of_ones_own():
 
 def test_pods_have_requests_and_no_token_and_no_root():
     config = config_for("gke")
-    server = object_store.seaweedfs_values(config, None)
+    server = object_store.seaweedfs_values(config.object_store, None)
     assert server["global"]["seaweedfs"]["automountServiceAccountToken"] is False
     assert server["allInOne"]["serviceAccountName"] == server["global"]["seaweedfs"]["serviceAccountName"]
     tracking = values()

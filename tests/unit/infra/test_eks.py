@@ -8,9 +8,9 @@ import pytest
 
 from infra import clusters, versions
 from infra.clusters.eks import roles
+from tests.unit.infra import from_settings
 from tests.unit.infra.cluster_support import (
     CLOUDS,
-    ROOT,
     Registrations,
     comes_after,
     config_for,
@@ -80,7 +80,7 @@ def connect(groups: dict[str, Any] | None = None, **sections: Any) -> tuple[clus
         "aws:eks/getNodeGroup:getNodeGroup": lambda asked: (groups or {})[asked["nodeGroupName"]],
     }
     calls = CALLS | (existing if groups is not None else {})
-    registered = run(lambda: made.append(clusters.connect(settings, ROOT)), outputs=OUTPUTS, calls=calls)
+    registered = run(lambda: made.append(from_settings.connect(settings)), outputs=OUTPUTS, calls=calls)
     return made[0], registered
 
 

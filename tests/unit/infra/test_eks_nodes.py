@@ -7,10 +7,9 @@ from typing import Any
 import pulumi
 import pytest
 
-from infra import clusters
 from infra.clusters.eks import network
 from infra.config.clusters import EksSettings
-from nemostack.clone import ROOT
+from tests.unit.infra import from_settings
 from tests.unit.infra.cluster_support import CLOUDS, L4, comes_after, config_for, of_type, run
 from tests.unit.infra.test_eks import (
     CALLS,
@@ -127,7 +126,7 @@ def test_zones_in_which_a_cluster_cannot_be_are_left_out() -> None:
         return {"names": NAMES}
 
     calls = CALLS | {"aws:index/getAvailabilityZones:getAvailabilityZones": answer}
-    run(lambda: clusters.connect(config_for("eks"), ROOT) and None, outputs=OUTPUTS, calls=calls)
+    run(lambda: from_settings.connect(config_for("eks")) and None, outputs=OUTPUTS, calls=calls)
     assert set(asked[0]["excludeZoneIds"]) == {"use1-az3", "usw1-az2", "cac1-az3"}
 
 
@@ -230,7 +229,7 @@ def test_nodes_and_add_ons_follow_the_control_plane() -> None:
 def test_the_autoscaler_is_that_of_the_actual_control_plane() -> None:
     """AWS upgrades a control plane by itself when support of its version ends."""
     outputs = OUTPUTS | {CLUSTER: OUTPUTS[CLUSTER] | {"version": "1.36"}}
-    registered = run(lambda: clusters.connect(config_for("eks"), ROOT) and None, outputs=outputs, calls=CALLS)
+    registered = run(lambda: from_settings.connect(config_for("eks")) and None, outputs=outputs, calls=CALLS)
     (release,) = of_type(registered, ":Release").values()
     assert release.inputs["values"]["image"] == {"tag": "v1.36.0"}
 

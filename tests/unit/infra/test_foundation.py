@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from infra.config import addresses
-from infra.platform import gpu, mlflow, object_store, operators
+from infra.platform import object_store, operators
+from infra.topology import resolve_topology
 from simulator.charts import shapes
 from tests.unit.infra.cluster_support import A100, CLOUDS, L4, config_for, unknown
+from tests.unit.infra.from_settings import device_plugin_values, gpu_operator_values, mlflow_values
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ def test_gpu_software_follows_the_nodes(target, sections, software):
 
 def test_everything_installed_has_a_namespace():
     config = config_for("eks", prerequisites={"nim_operator": "install"})
-    assert addresses.foundation(config) == {
+    assert resolve_topology(config).foundation == {
         "gpu-operator": "privileged",
         "volcano-system": "privileged",
         "cert-manager": "restricted",
@@ -46,7 +47,7 @@ def test_what_is_adopted_or_skipped_has_none():
         postgres={"operator": "adopt"},
         object_store={"kind": "none"},
     )
-    assert addresses.foundation(config) == {"postgres": "restricted"}
+    assert resolve_topology(config).foundation == {"postgres": "restricted"}
 
 
 OPERATOR: dict[str, Any] = {"prerequisites": {"gpu": {"software": "gpu-operator"}}}
@@ -68,19 +69,19 @@ BUNDLED: dict[str, Any] = {"layout": "single", "postgres": {"kind": "bundled"}, 
 @pytest.mark.parametrize(
     ("chart", "values"),
     [
-        ("gpu-operator", gpu.gpu_operator_values(config_for("eks", eks=SLICED, **OPERATOR))),
-        ("gpu-operator", gpu.gpu_operator_values(config_for("gke", gke=BARE, **OPERATOR))),
-        ("nvidia-device-plugin", gpu.device_plugin_values(config_for("aks", aks=CUT))),
+        ("gpu-operator", gpu_operator_values(config_for("eks", eks=SLICED, **OPERATOR))),
+        ("gpu-operator", gpu_operator_values(config_for("gke", gke=BARE, **OPERATOR))),
+        ("nvidia-device-plugin", device_plugin_values(config_for("aks", aks=CUT))),
         ("volcano", operators.volcano_values()),
-        ("cert-manager", operators.cert_manager_values(config_for("gke", **PUBLIC))),
+        ("cert-manager", operators.cert_manager_values(gateway_api=True)),
         ("k8s-nim-operator", operators.nim_operator_values()),
         ("cloudnative-pg", operators.postgres_operator_values()),
-        ("seaweedfs", object_store.seaweedfs_values(config_for("gke"), "fast")),
-        ("mlflow", mlflow.mlflow_values(config_for("gke", **PUBLIC), {})),
-        ("mlflow", mlflow.mlflow_values(config_for("gke", **BUNDLED), {})),
+        ("seaweedfs", object_store.seaweedfs_values(config_for("gke").object_store, "fast")),
+        ("mlflow", mlflow_values(config_for("gke", **PUBLIC), {})),
+        ("mlflow", mlflow_values(config_for("gke", **BUNDLED), {})),
         (
             "mlflow",
-            mlflow.mlflow_values(config_for("aks", **AZURE), {"azure.workload.identity/client-id": ""}),
+            mlflow_values(config_for("aks", **AZURE), {"azure.workload.identity/client-id": ""}),
         ),
     ],
 )

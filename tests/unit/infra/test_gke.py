@@ -9,10 +9,10 @@ import pytest
 
 from infra import clusters
 from infra.config.clusters import GkeSettings
+from tests.unit.infra import from_settings
 from tests.unit.infra.cluster_support import (
     CLOUDS,
     L4,
-    ROOT,
     Registrations,
     comes_after,
     config_for,
@@ -44,7 +44,7 @@ def connect(answer: dict[str, Any] | None = None, **sections: Any) -> tuple[clus
     sections["gke"] = CLOUDS["gke"] | sections.get("gke", {})
     settings = config_for("gke", **sections)
     calls = {"gcp:container/getCluster:getCluster": answer} if answer else {}
-    registered = run(lambda: made.append(clusters.connect(settings, ROOT)), outputs=OUTPUTS, calls=calls)
+    registered = run(lambda: made.append(from_settings.connect(settings)), outputs=OUTPUTS, calls=calls)
     return made[0], registered
 
 

@@ -1,10 +1,10 @@
 """The list of images: the same releases as the program makes, and what it names itself."""
 
-from typing import Any
-
 import pytest
 
-from infra.images import chart_uses, own_images
+from infra import images
+from infra.config import ClusterStackConfig
+from infra.topology import resolve_topology
 from nemostack.withdrawn_images import withdrawn
 from tests.unit.infra.cluster_support import config_for
 from tests.unit.infra.test_cluster_program import Made, cluster_is_there, made, releases  # noqa: F401
@@ -13,12 +13,18 @@ from tests.unit.infra.test_cluster_program import Made, cluster_is_there, made, 
 def test_the_releases_are_those_of_the_program(made: Made) -> None:  # noqa: F811
     found, _, config = made
     by_program = {(one.inputs["namespace"], one.inputs["chart"].split("/")[-1]) for one in releases(found)}
-    assert {(use.namespace, use.chart.name) for use in chart_uses(config)} == by_program
+    assert {
+        (use.namespace, use.chart.name) for use in images.chart_uses(config, resolve_topology(config))
+    } == by_program
+
+
+def own_images(config: ClusterStackConfig) -> dict[str, str]:
+    return images.own_images(config, resolve_topology(config))
 
 
 @pytest.mark.parametrize("target", ["gke", "eks", "aks", "existing", "minikube"])
 def test_no_image_of_the_program_is_withdrawn(target: str) -> None:
-    found: dict[str, Any] = own_images(config_for(target))
+    found = own_images(config_for(target))
     assert "nvcr.io/nim/meta/llama-3.2-3b-instruct:1.8.3" in found
     assert not [image for image in found if withdrawn(image)]
     assert withdrawn("gcr.io/kubebuilder/kube-rbac-proxy:v0.15.0")

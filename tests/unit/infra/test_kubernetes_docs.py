@@ -6,9 +6,8 @@ from typing import get_args
 from infra import names
 from infra.config.network import Gateway, Ingress, Tls
 from infra.nemo.wiring import wiring
-from infra.platform.network_edges import edges
 from infra.platform.routing import gateway, ingress
-from infra.platform.routing.route_table import route_table
+from infra.topology import resolve_topology
 from nemostack.clone import ROOT
 from tests.unit.infra.cluster_support import config_for
 
@@ -34,7 +33,7 @@ def test_edges() -> None:
     )
     wanted = [
         [str(edge.consumer), str(edge.provider), ", ".join(map(str, edge.ports)) or "any", edge.why]
-        for edge in edges(config)
+        for edge in resolve_topology(config).connections.edges
     ]
     assert rows("security.md", "| from | to | pod ports (TCP) | for |") == wanted
 
@@ -43,7 +42,7 @@ def test_wiring() -> None:
     services = {"guardrails": True, "deployment_management": True, "nim_proxy": True}
     config = config_for("existing", services=services, prerequisites={"nim_operator": "install"})
     shown = {path.strip("`"): address.strip("`") for path, address in rows("nemo.md", "| chart value | address |")}
-    assert shown == wiring(config)
+    assert shown == wiring(resolve_topology(config))
 
 
 def test_hosts_and_paths() -> None:
@@ -59,7 +58,7 @@ def test_hosts_and_paths() -> None:
         host = cells[0].strip("`") or host
         said.setdefault(host, set()).update(re.findall(r"`(/[^`]*)`", cells[1]))
     wanted: dict[str, set[str]] = {}
-    for route in route_table(config):
+    for route in resolve_topology(config).routing.routes:
         wanted.setdefault(route.host, set()).update(route.prefixes)
     for alone in ("data-store", "mlflow"):
         assert (said.pop(f"{alone}.ai.example.com"), wanted.pop(f"{alone}.ai.example.com")) == (set(), {"/"})

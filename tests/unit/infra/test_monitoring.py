@@ -15,9 +15,10 @@ from infra.platform.monitoring import (
     PrometheusArgs,
     dashboard,
     monitors,
-    prometheus_values,
 )
+from infra.topology import resolve_topology
 from tests.unit.infra.cluster_support import chart_store, cluster, config_for, of_type, run
+from tests.unit.infra.from_settings import prometheus_values
 
 ON = {"prometheus": "install"}
 
@@ -98,7 +99,7 @@ def test_an_adopted_prometheus_is_verified_by_its_kind() -> None:
 
     def make() -> None:
         opts = pulumi.ResourceOptions(provider=cluster().provider)
-        ready.extend(Prometheus("prometheus", PrometheusArgs(config=config, charts=chart_store()), opts).ready)
+        ready.extend(Prometheus("prometheus", args(config), opts).ready)
 
     found = run(make)
     (read,) = of_type(found, ":CustomResourceDefinition").values()
@@ -154,7 +155,9 @@ def test_what_only_newer_nims_tell_is_said(panels: list[dict[str, Any]]) -> None
 
 
 def by_name(config: Any) -> dict[str, dict[str, Any]]:
-    return {monitor["metadata"]["name"]: monitor for monitor in monitors(config)}
+    return {
+        monitor["metadata"]["name"]: monitor for monitor in monitors(config.observability, resolve_topology(config))
+    }
 
 
 def test_monitors() -> None:
@@ -201,11 +204,19 @@ def test_what_does_not_run_is_not_watched() -> None:
     assert set(by_name(config)) == {"nemostack-nims"}
 
 
+def args(config: Any) -> PrometheusArgs:
+    return PrometheusArgs(settings=config.observability, cluster=config.cluster, charts=chart_store())
+
+
 def build(config: Any) -> Any:
     def make() -> None:
         opts = pulumi.ResourceOptions(provider=cluster().provider)
-        prometheus = Prometheus("prometheus", PrometheusArgs(config=config, charts=chart_store()), opts)
-        Monitoring("monitoring", MonitoringArgs(config=config, after=prometheus.ready), opts)
+        prometheus = Prometheus("prometheus", args(config), opts)
+        Monitoring(
+            "monitoring",
+            MonitoringArgs(settings=config.observability, topology=resolve_topology(config), after=prometheus.ready),
+            opts,
+        )
 
     return run(make)
 

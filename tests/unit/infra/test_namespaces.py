@@ -8,18 +8,21 @@ from typing import Any
 import pulumi
 import pytest
 
-from infra.platform.credentials import CredentialNames, credential_names, docker_config, required
-from infra.platform.namespaces import Namespaces, NamespacesArgs, pod_security
+from infra.platform.credentials import CredentialNames, credential_names, docker_config, required_secrets
+from infra.platform.namespaces import Namespaces
+from infra.topology import resolve_topology
 from nemostack.errors import SettingsError
 from tests.unit.infra.cluster_support import (
     SECRETS,
     Registrations,
     cluster,
     config_for,
+    namespaces_args,
     of_type,
     run,
     secret_outputs,
 )
+from tests.unit.infra.from_settings import pod_security
 
 GUIDE = {"nemo-datastore", "nemo-entity-store", "nemo-evaluator", "nemo-customizer", "llama3-2-3b-instruct", "mlflow"}
 PREFIX = "pod-security.kubernetes.io"
@@ -30,7 +33,7 @@ def namespaces(secrets: Any = SECRETS, **sections: Any) -> Registrations:
 
     def make() -> None:
         opts = pulumi.ResourceOptions(provider=cluster().provider)
-        Namespaces("namespaces", NamespacesArgs(config=config, secrets=secret_outputs(secrets)), opts)
+        Namespaces("namespaces", namespaces_args(config, secret_outputs(secrets)), opts)
 
     return run(make)
 
@@ -139,8 +142,14 @@ def test_secrets_that_the_user_brings_are_not_made() -> None:
     assert {found.inputs["metadata"]["name"] for found in made.values()} == {"hf-token"}
     said = {"ngc_secret": "ngc-api", "image_pull_secret": "our-pull"}
     config = config_for("gke", credentials=said)
-    assert credential_names(config, {"ngc_api_key"}) == CredentialNames(ngc="ngc-api", pull="our-pull", hf=None)
-    assert required(config, credential_names(config, ()))["nemo-datastore"] == ("our-pull", "ngc-api")
+    addresses = resolve_topology(config).addresses
+    assert credential_names(config.credentials, {"ngc_api_key"}) == CredentialNames(
+        ngc="ngc-api", pull="our-pull", hf=None
+    )
+    assert required_secrets(addresses, credential_names(config.credentials, ()))["nemo-datastore"] == (
+        "our-pull",
+        "ngc-api",
+    )
 
 
 @pytest.mark.parametrize("layout", ["per-service", "single"])

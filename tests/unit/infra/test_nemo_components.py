@@ -10,6 +10,7 @@ from infra.nemo.nims import Nims, NimsArgs
 from infra.nemo.services import NemoServices, NemoServicesArgs
 from infra.nemo.values import Surroundings
 from infra.platform.credentials import CredentialNames
+from infra.topology import resolve_topology
 from tests.unit.infra.cluster_support import Registrations, chart_store, cluster, config_for, of_type, run
 
 AROUND = Surroundings(credentials=CredentialNames(ngc="ngc-api", pull="nvcrimagepullsecret", hf=None))
@@ -25,7 +26,9 @@ def services(**sections: Any) -> Registrations:
 
     def make() -> None:
         opts = pulumi.ResourceOptions(provider=cluster().provider)
-        NemoServices("services", NemoServicesArgs(config=config, charts=chart_store(), around=AROUND), opts)
+        topology = resolve_topology(config)
+        args = NemoServicesArgs(config=config, topology=topology, charts=chart_store(), around=AROUND)
+        NemoServices("services", args, opts)
 
     return run(make, outputs=OUTPUTS)
 
@@ -36,7 +39,9 @@ def nims(*said: Any, **sections: Any) -> Registrations:
 
     def make() -> None:
         opts = pulumi.ResourceOptions(provider=cluster().provider)
-        Nims("nims", NimsArgs(config=config, charts=chart_store(), around=AROUND, inside={}), opts)
+        topology = resolve_topology(config)
+        args = NimsArgs(nims=config.nims, topology=topology, charts=chart_store(), around=AROUND, inside={})
+        Nims("nims", args, opts)
 
     return run(make)
 

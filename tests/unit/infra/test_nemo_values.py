@@ -9,10 +9,11 @@ import pytest
 from infra import names
 from infra.config import ClusterStackConfig
 from infra.config.platform import ObjectStore
-from infra.nemo.values import ALIASES, Surroundings, releases, values
+from infra.nemo.values import ALIASES, Surroundings
 from infra.platform.credentials import CredentialNames
 from simulator.charts import shapes
 from tests.unit.infra.cluster_support import A100, CLOUDS, L4, SECRETS, config_for, unknown
+from tests.unit.infra.from_settings import release_values
 
 AROUND = Surroundings(
     credentials=CredentialNames(ngc="ngc-api", pull="nvcrimagepullsecret", hf="hf-token"),
@@ -27,7 +28,7 @@ NIM = "http://llama3-2-3b-instruct.llama3-2-3b-instruct.svc.cluster.local:8000"
 
 def by_namespace(config: ClusterStackConfig, around: Surroundings = AROUND) -> dict[str, dict[str, Any]]:
     """Values of each release."""
-    return {release.namespace: values(config, release, around) for release in releases(config)}
+    return release_values(config, around)
 
 
 def at(found: dict[str, Any], path: str) -> Any:
@@ -480,7 +481,7 @@ def test_pending_jobs_outlast_a_cold_start() -> None:
 def test_a_server_is_verified_by_the_authorities_of_the_image(mode: str) -> None:
     """Without a file of authorities libpq looks for one in the user's home, and refuses to connect."""
     config = config_for("gke", postgres={"kind": "external", "external": {"host": "db.example.com", "ssl_mode": mode}})
-    found = {release.namespace: values(config, release, AROUND) for release in releases(config)}
+    found = by_namespace(config)
     tls = {"PGSSLMODE": mode, "PGSSLROOTCERT": "/etc/ssl/certs/ca-certificates.crt"}
     assert found["nemo-customizer"]["customizer"]["env"].items() >= tls.items()
     assert found["nemo-entity-store"]["entity-store"]["env"] == tls

@@ -9,6 +9,7 @@ from infra.config import ClusterStackConfig
 from infra.nemo.nim_values import cache_name, cache_spec, chart_values, pod_labels, service_spec
 from infra.nemo.values import Surroundings
 from infra.platform.credentials import CredentialNames
+from infra.topology import resolve_topology
 from simulator.charts import shapes
 from tests.unit.infra.cluster_support import A100, CLOUDS, L4, config_for, unknown
 
@@ -29,15 +30,15 @@ def config_with(target: str = "gke", sections: Any = None, **nim: Any) -> Cluste
 
 
 def chart(config: ClusterStackConfig) -> Any:
-    return chart_values(config, config.nims[0], AROUND)
+    return chart_values(resolve_topology(config), config.nims[0], AROUND)
 
 
 def cache(config: ClusterStackConfig) -> Any:
-    return cache_spec(config, config.nims[0], AROUND)
+    return cache_spec(resolve_topology(config).placement, config.nims[0], AROUND)
 
 
 def service(config: ClusterStackConfig) -> Any:
-    return service_spec(config, config.nims[0], AROUND)
+    return service_spec(resolve_topology(config), config.nims[0], AROUND)
 
 
 def environment(found: Any) -> dict[str, str]:

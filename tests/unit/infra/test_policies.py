@@ -15,16 +15,14 @@ import pulumi
 import pytest
 
 from infra import names
-from infra.config import addresses
 from infra.nemo.nim_values import chart_values
-from infra.nemo.values import Surroundings, releases, values
+from infra.nemo.values import Surroundings
 from infra.nemo.wiring import wiring
-from infra.platform import endpoints
 from infra.platform.credentials import CredentialNames
-from infra.platform.mlflow import mlflow_values
-from infra.platform.network_edges import Edge, destination, edges, policed, private_parts
-from infra.platform.network_policies import NetworkPolicies, NetworkPoliciesArgs, policies
+from infra.topology import resolve_topology
+from infra.topology.connections import Edge, destination, private_parts
 from tests.unit.infra.cluster_support import TARGETS, cluster, config_for, namespaces, of_type, run
+from tests.unit.infra.from_settings import make_policies, mlflow_values, policies, release_values
 
 Policies = dict[tuple[str, str], dict[str, Any]]
 ALL = {"guardrails": True, "deployment_management": True, "nim_proxy": True}
@@ -104,9 +102,18 @@ def allowed(found: Policies, consumer: str, provider: str, port: int, protocol: 
     )
 
 
+def edges(config: Any) -> tuple[Edge, ...]:
+    return resolve_topology(config).connections.edges
+
+
+def policed(config: Any) -> tuple[str, ...]:
+    return resolve_topology(config).connections.closed
+
+
 def owners(config: Any) -> dict[str, str]:
     """Alias in the chart -> namespace."""
-    return {service.alias: addresses.namespace(config, service) for service in addresses.services(config)}
+    addresses = resolve_topology(config).addresses
+    return {service.alias: addresses.namespace(service) for service in addresses.running}
 
 
 def inside(url: str) -> tuple[str, int] | None:
@@ -122,26 +129,28 @@ def inside(url: str) -> tuple[str, int] | None:
 @pytest.mark.parametrize("proxy", [True, False])
 def test_every_address_in_the_values_can_be_reached(layout: str, proxy: bool) -> None:
     config = full(layout, services=ALL | {"nim_proxy": proxy})
-    found = policies(config)
+    found, topology = policies(config), resolve_topology(config)
     checked = 0
-    for path, url in wiring(config).items():
+    for path, url in wiring(topology).items():
         if (end := inside(url)) is None:
             continue
         consumer = owners(config)[path.split(".")[0]]
         assert allowed(found, consumer, *end), f"{path}: {consumer} cannot reach {url}"
         checked += 1
     assert checked >= 14
-    for database in endpoints.databases(config).values():
+    for database in topology.databases.values():
         end = inside(f"postgresql://{database.host}:{database.port}")
         assert end is not None
-        assert allowed(found, database.namespace, *end)
-    bucket = inside(str(endpoints.bucket(config).endpoint))  # type: ignore[union-attr]
+        for consumer in database.readers:
+            assert allowed(found, consumer, *end)
+    assert topology.bucket is not None
+    bucket = inside(str(topology.bucket.endpoint))
     assert bucket is not None
-    for consumer in endpoints.bucket_readers(config):
+    for consumer in topology.bucket.readers:
         assert allowed(found, consumer, *bucket)
-    peft = inside(addresses.url(config, names.ENTITY_STORE))
+    peft = inside(topology.addresses.url(names.ENTITY_STORE))
     assert peft is not None
-    assert allowed(found, addresses.namespace(config, config.nims[0]), *peft)
+    assert allowed(found, topology.addresses.namespace(config.nims[0]), *peft)
 
 
 ADDRESS = re.compile(r"([a-z0-9-]+)\.([a-z0-9-]+)\.svc\.cluster\.local(?::(\d+))?")
@@ -163,11 +172,10 @@ def texts(value: Any) -> Iterator[str]:
 @pytest.mark.parametrize("proxy", [True, False])
 def test_every_address_in_any_value_of_any_release_can_be_reached(layout: str, proxy: bool) -> None:
     config = full(layout, services=ALL | {"nim_proxy": proxy}, routes={"kind": "none"})
-    given: list[tuple[str, Any]] = [
-        (release.namespace, values(config, release, AROUND)) for release in releases(config)
-    ]
-    given += [(addresses.namespace(config, nim), chart_values(config, nim, AROUND)) for nim in config.nims]
-    given.append(("mlflow", mlflow_values(config, {}) | {"serverAllowedHosts": []}))
+    topology = resolve_topology(config)
+    given: list[tuple[str, Any]] = [*release_values(config, AROUND).items()]
+    given += [(topology.addresses.namespace(nim), chart_values(topology, nim, AROUND)) for nim in config.nims]
+    given.append(("mlflow", mlflow_values(config) | {"serverAllowedHosts": []}))
     found, seen = policies(config), set()
     for consumer, said in given:
         for service, namespace, port in (hit for text in texts(said) for hit in ADDRESS.findall(text)):
@@ -521,7 +529,7 @@ def test_component(target: str, layout: str) -> None:
     def make() -> None:
         opts = pulumi.ResourceOptions(provider=cluster().provider)
         there = namespaces(config, opts)
-        NetworkPolicies("policies", NetworkPoliciesArgs(config=config, namespaces=there), opts)
+        make_policies(config, there, opts)
 
     made = of_type(run(make), ":NetworkPolicy")
     assert len(made) == 4 * len(policed(config))
@@ -535,7 +543,7 @@ def test_none_where_none_are_wanted() -> None:
     def make() -> None:
         opts = pulumi.ResourceOptions(provider=cluster().provider)
         there = namespaces(config, opts)
-        NetworkPolicies("policies", NetworkPoliciesArgs(config=config, namespaces=there), opts)
+        make_policies(config, there, opts)
 
     assert not of_type(run(make), ":NetworkPolicy")
 
@@ -552,7 +560,7 @@ def made_for(**security: Any) -> Any:
     def make() -> None:
         opts = pulumi.ResourceOptions(provider=cluster().provider)
         of = namespaces(config, opts)
-        NetworkPolicies("policies", NetworkPoliciesArgs(config=config, namespaces=of), opts)
+        make_policies(config, of, opts)
 
     return of_type(run(make), ":CiliumNetworkPolicy")
 

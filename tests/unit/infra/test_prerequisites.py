@@ -9,9 +9,11 @@ import pytest
 import yaml
 
 from infra.config.rules.warnings import warnings
-from infra.platform import gpu, manifests, operators
+from infra.platform import manifests, operators
 from infra.platform.prerequisites import Prerequisites, PrerequisitesArgs
+from infra.topology import resolve_topology
 from tests.unit.infra.cluster_support import A100, CLOUDS, L4, chart_store, cluster, config_for, of_type, run
+from tests.unit.infra.from_settings import device_plugin_values, gpu_operator_values, pool_labels
 
 GATEWAY: dict[str, Any] = {"routes": {"kind": "gateway", "domain": "example.com"}}
 DEFINITION = b"""
@@ -36,6 +38,10 @@ def no_downloads(monkeypatch):
     return asked
 
 
+def args(config):
+    return PrerequisitesArgs(config=config, topology=resolve_topology(config), charts=chart_store(config.charts))
+
+
 def registered(target, **sections):
     """Run the component; also returns the names that each attribute holds."""
     ready = {}
@@ -43,7 +49,7 @@ def registered(target, **sections):
     def make():
         made = Prerequisites(
             "prerequisites",
-            PrerequisitesArgs(config=config_for(target, **sections), charts=chart_store()),
+            args(config_for(target, **sections)),
             pulumi.ResourceOptions(provider=cluster().provider),
         )
         for key in ("gpu", "gateway_api", "volcano", "cert_manager", "nim_operator"):
@@ -127,8 +133,7 @@ def test_googles_controller_brings_its_own_definitions():
 
 def test_a_mirror_of_charts_holds_the_kinds_too(no_downloads, tmp_path):
     config = config_for("gke", charts={"source": str(tmp_path)}, **GATEWAY)
-    args = PrerequisitesArgs(config=config, charts=chart_store(config.charts))
-    run(lambda: Prerequisites("prerequisites", args))
+    run(lambda: Prerequisites("prerequisites", args(config)))
     assert set(no_downloads) == {tmp_path}
 
 
@@ -161,8 +166,8 @@ def test_volcano_hooks_into_no_pod():
 
 
 def test_cert_manager_watches_gateways_only_where_there_are_any():
-    assert operators.cert_manager_values(config_for("gke", **GATEWAY))["config"]["enableGatewayAPI"] is True
-    assert "config" not in operators.cert_manager_values(config_for("gke"))
+    assert operators.cert_manager_values(gateway_api=True)["config"]["enableGatewayAPI"] is True
+    assert "config" not in operators.cert_manager_values(gateway_api=False)
 
 
 SPOT = {"key": "spot", "value": "yes", "effect": "NoExecute"}
@@ -172,7 +177,7 @@ def test_tolerations_are_those_of_the_taints():
     pool = L4 | {"taints": [{"key": "nvidia.com/gpu", "value": "present"}, SPOT]}
     config = config_for("eks", eks=CLOUDS["eks"] | {"gpu_pools": [pool, A100 | {"count": 8}]})
     tolerated = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}, SPOT | {"operator": "Equal"}]
-    operator, plugin = gpu.gpu_operator_values(config), gpu.device_plugin_values(config)
+    operator, plugin = gpu_operator_values(config), device_plugin_values(config)
     assert operator["daemonsets"]["tolerations"] == tolerated
     assert operator["node-feature-discovery"]["worker"]["tolerations"] == tolerated
     assert plugin["nfd"]["worker"]["tolerations"] == tolerated
@@ -189,24 +194,24 @@ def eks(*pools):
 def test_time_slices_of_one_pool_leave_the_others_alone():
     config = eks(L4 | {"time_slicing": {"replicas": 4}}, A100 | {"count": 8})
     sliced, whole = config.pools
-    plugin = gpu.gpu_operator_values(config)["devicePlugin"]["config"]
+    plugin = gpu_operator_values(config)["devicePlugin"]["config"]
     assert plugin["default"] in plugin["data"]
     assert "sharing" not in json.loads(plugin["data"][plugin["default"]])
     resources = json.loads(plugin["data"]["l4"])["sharing"]["timeSlicing"]["resources"]
     assert resources == [{"name": "nvidia.com/gpu", "replicas": 4}]
-    assert gpu.pool_labels(config, sliced)["nvidia.com/device-plugin.config"] == "l4"
-    assert "nvidia.com/device-plugin.config" not in gpu.pool_labels(config, whole)
+    assert pool_labels(config, sliced)["nvidia.com/device-plugin.config"] == "l4"
+    assert "nvidia.com/device-plugin.config" not in pool_labels(config, whole)
 
 
 def test_mig_of_the_operator():
     cut = A100 | {"count": 8, "mig": {"profile": "3g.40gb", "strategy": "mixed"}}
     config = eks(A100 | {"name": "whole", "count": 8}, cut)
-    assert gpu.pool_labels(config, config.pools[1]) == {
+    assert pool_labels(config, config.pools[1]) == {
         "nvidia.com/gpu.present": "true",
         "nvidia.com/device-plugin.config": "train",
         "nvidia.com/mig.config": "all-3g.40gb",
     }
-    values = gpu.gpu_operator_values(config)
+    values = gpu_operator_values(config)
     assert values["mig"] == {"strategy": "mixed"}
     assert json.loads(values["devicePlugin"]["config"]["data"]["train"])["flags"] == {"migStrategy": "mixed"}
 
@@ -214,41 +219,41 @@ def test_mig_of_the_operator():
 def test_aks_cuts_the_gpus_itself_and_the_plugin_must_know():
     pools = [A100 | {"mig": {"profile": "3g.40gb"}}, A100 | {"name": "whole", "max": 2}]
     config = config_for("aks", aks=CLOUDS["aks"] | {"gpu_pools": pools})
-    assert json.loads(gpu.device_plugin_values(config)["config"]["map"]["train"])["flags"] == {"migStrategy": "single"}
-    assert "nvidia.com/mig.config" not in gpu.pool_labels(config, config.pools[0])
+    assert json.loads(device_plugin_values(config)["config"]["map"]["train"])["flags"] == {"migStrategy": "single"}
+    assert "nvidia.com/mig.config" not in pool_labels(config, config.pools[0])
 
 
 def test_the_operator_cuts_what_google_does_not():
     bare = [pool | {"driver": "none"} for pool in CLOUDS["gke"]["gpu_pools"]]
     bare[1] |= {"mig": {"profile": "7g.80gb"}}
     config = config_for("gke", gke=CLOUDS["gke"] | {"gpu_pools": bare}, **OPERATOR)
-    assert gpu.pool_labels(config, config.pools[1])["nvidia.com/mig.config"] == "all-7g.80gb"
-    assert gpu.gpu_operator_values(config)["migManager"]["env"] == [{"name": "WITH_REBOOT", "value": "true"}]
+    assert pool_labels(config, config.pools[1])["nvidia.com/mig.config"] == "all-7g.80gb"
+    assert gpu_operator_values(config)["migManager"]["env"] == [{"name": "WITH_REBOOT", "value": "true"}]
 
 
 def test_the_cloud_s_own_plugin_needs_no_labels():
     config = config_for("gke", gke=CLOUDS["gke"] | {"gpu_pools": [L4 | {"time_slicing": {"replicas": 2}}, A100]})
-    assert [gpu.pool_labels(config, pool) for pool in config.pools] == [{}, {}]
+    assert [pool_labels(config, pool) for pool in config.pools] == [{}, {}]
 
 
 def test_the_operator_leaves_alone_what_the_nodes_have():
-    on_eks = gpu.gpu_operator_values(eks(L4, A100 | {"count": 8}))
+    on_eks = gpu_operator_values(eks(L4, A100 | {"count": 8}))
     assert (on_eks["driver"]["enabled"], on_eks["toolkit"]["enabled"]) == (False, False)
     bare = [pool | {"driver": "none"} for pool in ({"name": "t4", "gpu": "T4", "count": 1}, A100)]
-    on_aks = gpu.gpu_operator_values(config_for("aks", aks=CLOUDS["aks"] | {"gpu_pools": bare}, **OPERATOR))
+    on_aks = gpu_operator_values(config_for("aks", aks=CLOUDS["aks"] | {"gpu_pools": bare}, **OPERATOR))
     assert on_aks["driver"]["enabled"] is True
     assert "toolkit" not in on_aks
     bare = [pool | {"driver": "none"} for pool in CLOUDS["gke"]["gpu_pools"]]
-    on_gke = gpu.gpu_operator_values(config_for("gke", gke=CLOUDS["gke"] | {"gpu_pools": bare}, **OPERATOR))
+    on_gke = gpu_operator_values(config_for("gke", gke=CLOUDS["gke"] | {"gpu_pools": bare}, **OPERATOR))
     assert on_gke["driver"]["enabled"] is True
-    assert gpu.gpu_operator_values(config_for("existing", **OPERATOR))["driver"]["enabled"] is True
+    assert gpu_operator_values(config_for("existing", **OPERATOR))["driver"]["enabled"] is True
 
 
 def test_gpu_metrics_are_collected_only_by_a_prometheus():
     monitored = config_for("existing", observability={"prometheus": "adopt", "release_label": "mine"}, **OPERATOR)
-    monitor = gpu.gpu_operator_values(monitored)["dcgmExporter"]["serviceMonitor"]
+    monitor = gpu_operator_values(monitored)["dcgmExporter"]["serviceMonitor"]
     assert monitor == {"enabled": True, "honorLabels": True, "additionalLabels": {"release": "mine"}}
-    unwatched = gpu.gpu_operator_values(config_for("existing", **OPERATOR))
+    unwatched = gpu_operator_values(config_for("existing", **OPERATOR))
     assert unwatched["dcgmExporter"]["serviceMonitor"]["enabled"] is False
 
 

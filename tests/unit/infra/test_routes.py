@@ -6,12 +6,12 @@ from typing import Any
 import pulumi
 import pytest
 
-from infra.config import SettingsError, addresses
-from infra.platform.routing import gateway, ingress
-from infra.platform.routing.certificates import certificate_objects
+from infra.config import SettingsError
 from infra.platform.routing.component import Routes, RoutesArgs
-from infra.platform.routing.route_table import backends, public_urls, route_table
+from infra.topology import resolve_topology
+from infra.topology.routing import Route
 from tests.unit.infra.cluster_support import TARGETS, chart_store, cluster, config_for, namespaces, of_type, run
+from tests.unit.infra.from_settings import certificate_objects, gateway_objects, ingress_objects
 
 ALL = {"guardrails": True, "deployment_management": True, "nim_proxy": True}
 WITH_OPERATOR = {"nim_operator": "install"}
@@ -24,6 +24,10 @@ def routed(target: str = "existing", **routes: Any) -> Any:
     prerequisites = WITH_OPERATOR if services.get("deployment_management") else {}
     said = {"kind": "gateway", "domain": "ai.example.com", "load_balancer_cidrs": LB} | routes
     return config_for(target, routes=said, services=services, prerequisites=prerequisites)
+
+
+def route_table(config: Any) -> tuple[Route, ...]:
+    return resolve_topology(config).routing.routes
 
 
 def by_kind(objects: list[dict[str, Any]], kind: str) -> dict[str, dict[str, Any]]:
@@ -89,7 +93,9 @@ def test_what_does_not_run_is_not_routed() -> None:
     config = routed()
     assert "nemo-guardrails" not in {route.service for route in route_table(config)}
     assert len({route.name for route in route_table(config)}) == len(route_table(config))
-    assert len(backends(config)) == len({(route.namespace, route.service) for route in route_table(config)})
+    assert len(resolve_topology(config).routing.backends) == len(
+        {(route.namespace, route.service) for route in route_table(config)}
+    )
 
 
 def test_streams_and_uploads_are_marked() -> None:
@@ -144,7 +150,7 @@ def test_streams_and_uploads_are_marked() -> None:
     ],
 )
 def test_public_urls(sections: dict[str, Any], urls: dict[str, str]) -> None:
-    assert public_urls(config_for("existing", **sections)) == urls
+    assert resolve_topology(config_for("existing", **sections)).routing.public_urls == urls
 
 
 # --- Gateway API ---
@@ -152,12 +158,14 @@ def test_public_urls(sections: dict[str, Any], urls: dict[str, str]) -> None:
 
 def test_routes_are_where_their_services_are_and_the_gateway_admits_no_others() -> None:
     config = routed(services=ALL)
-    objects = gateway.gateway_objects(config)
+    objects = gateway_objects(config)
     routes = by_kind(objects, "HTTPRoute")
-    assert {found["metadata"]["namespace"] for found in routes.values()} == set(addresses.namespaces(config))
+    assert {found["metadata"]["namespace"] for found in routes.values()} == set(
+        resolve_topology(config).addresses.namespaces
+    )
     (listener,) = by_kind(objects, "Gateway")["nemo"]["spec"]["listeners"]
     (admitted,) = listener["allowedRoutes"]["namespaces"]["selector"]["matchExpressions"]
-    assert set(admitted["values"]) == set(addresses.namespaces(config)) | {"nemo-gateway"}
+    assert set(admitted["values"]) == set(resolve_topology(config).addresses.namespaces) | {"nemo-gateway"}
     one = routes["nemo-evaluator"]
     assert one["metadata"]["namespace"] == "nemo-evaluator"
     assert one["spec"]["parentRefs"] == [{"namespace": "nemo-gateway", "name": "nemo", "sectionName": "http"}]
@@ -172,7 +180,7 @@ def test_routes_are_where_their_services_are_and_the_gateway_admits_no_others() 
 
 def test_envoy_lets_streams_and_uploads_run() -> None:
     config = routed(stream_timeout_s=7200)
-    objects = gateway.gateway_objects(config)
+    objects = gateway_objects(config)
     policies = by_kind(objects, "BackendTrafficPolicy")
     assert "nemo-entity-store" not in policies
     assert {"host-nim", "nemo-customizer", "nemo-evaluator", "host-data-store", "host-mlflow"} <= set(policies)
@@ -216,7 +224,7 @@ def test_envoy_lets_streams_and_uploads_run() -> None:
     ],
 )
 def test_load_balancer_is_internal_in_the_words_of_the_cloud(target: str, internal: bool, wanted: Any) -> None:
-    objects = gateway.gateway_objects(routed(target, internal=internal))
+    objects = gateway_objects(routed(target, internal=internal))
     proxy = by_kind(objects, "EnvoyProxy")["nemo"]["spec"]["provider"]["kubernetes"]
     # without annotations the field is absent: Pulumi shows an empty map as a change in every preview
     assert proxy.get("envoyService") == ({"annotations": wanted} if wanted else None)
@@ -224,7 +232,7 @@ def test_load_balancer_is_internal_in_the_words_of_the_cloud(target: str, intern
 
 
 def test_cluster_of_unknown_cloud_says_it_to_all() -> None:
-    objects = gateway.gateway_objects(routed("existing", gateway={"controller": "istio"}))
+    objects = gateway_objects(routed("existing", gateway={"controller": "istio"}))
     infrastructure = by_kind(objects, "Gateway")["nemo"]["spec"]["infrastructure"]["annotations"]
     assert infrastructure["networking.gke.io/load-balancer-type"] == "Internal"
     assert infrastructure["service.beta.kubernetes.io/azure-load-balancer-internal"] == "true"
@@ -245,14 +253,14 @@ def test_cluster_of_unknown_cloud_says_it_to_all() -> None:
     ],
 )
 def test_gateway_class(said: dict[str, Any], target: str, name: str, made_by: str | None) -> None:
-    objects = gateway.gateway_objects(routed(target, gateway=said))
+    objects = gateway_objects(routed(target, gateway=said))
     assert by_kind(objects, "Gateway")["nemo"]["spec"]["gatewayClassName"] == name
     classes = {found: made["spec"]["controllerName"] for found, made in by_kind(objects, "GatewayClass").items()}
     assert classes == ({name: made_by} if made_by else {})
 
 
 def test_gke_checks_health_and_waits_long_enough() -> None:
-    objects = gateway.gateway_objects(routed("gke", gateway={"controller": "gke"}, internal=False))
+    objects = gateway_objects(routed("gke", gateway={"controller": "gke"}, internal=False))
     assert by_kind(objects, "Gateway")["nemo"]["spec"]["gatewayClassName"] == "gke-l7-global-external-managed"
     checks = {
         name: made["spec"]["default"]["config"]["httpHealthCheck"]["requestPath"]
@@ -275,7 +283,7 @@ def test_gke_checks_health_and_waits_long_enough() -> None:
 
 
 def test_aws_gateway() -> None:
-    objects = gateway.gateway_objects(routed("eks", gateway={"controller": "aws-lbc"}, stream_timeout_s=7200))
+    objects = gateway_objects(routed("eks", gateway={"controller": "aws-lbc"}, stream_timeout_s=7200))
     assert by_kind(objects, "LoadBalancerConfiguration")["nemo"]["spec"] == {
         "scheme": "internal",
         "loadBalancerAttributes": [{"key": "idle_timeout.timeout_seconds", "value": "4000"}],
@@ -291,7 +299,7 @@ def test_aws_gateway() -> None:
 
 @pytest.mark.parametrize(("controller", "timeouts"), [("istio", True), ("other", True), ("traefik", False)])
 def test_portable_timeouts_where_they_are_known(controller: str, timeouts: bool) -> None:
-    objects = gateway.gateway_objects(routed(gateway={"controller": controller, "class_name": "theirs"}))
+    objects = gateway_objects(routed(gateway={"controller": controller, "class_name": "theirs"}))
     rule = by_kind(objects, "HTTPRoute")["host-nim"]["spec"]["rules"][0]
     assert rule.get("timeouts") == ({"request": "3600s", "backendRequest": "3600s"} if timeouts else None)
     short = by_kind(objects, "HTTPRoute")["nemo-entity-store"]["spec"]["rules"][0]
@@ -300,16 +308,16 @@ def test_portable_timeouts_where_they_are_known(controller: str, timeouts: bool)
 
 def test_existing_gateway_gets_routes_only() -> None:
     config = routed(gateway={"existing": "infra/shared"})
-    objects = gateway.gateway_objects(config)
+    objects = gateway_objects(config)
     assert {made["kind"] for made in objects} == {"HTTPRoute", "BackendTrafficPolicy"}
     for route in by_kind(objects, "HTTPRoute").values():
         assert route["spec"]["parentRefs"] == [{"namespace": "infra", "name": "shared"}]
-    assert not {"nemo-gateway", "envoy-gateway-system"} & set(addresses.foundation(config))
+    assert not {"nemo-gateway", "envoy-gateway-system"} & set(resolve_topology(config).foundation)
 
 
 def test_https_and_the_redirect_to_it() -> None:
     config = routed(tls={"kind": "self-signed"}, gateway={"controller": "traefik"})
-    objects = gateway.gateway_objects(config)
+    objects = gateway_objects(config)
     http, https = by_kind(objects, "Gateway")["nemo"]["spec"]["listeners"]
     assert (http["protocol"], http["port"], https["protocol"], https["port"]) == ("HTTP", 8000, "HTTPS", 8443)
     assert https["tls"]["certificateRefs"] == [{"kind": "Secret", "name": "nemo-routes"}]
@@ -320,7 +328,7 @@ def test_https_and_the_redirect_to_it() -> None:
 
 
 def test_own_secret_is_used() -> None:
-    objects = gateway.gateway_objects(routed(tls={"kind": "secret", "name": "wildcard"}))
+    objects = gateway_objects(routed(tls={"kind": "secret", "name": "wildcard"}))
     https = by_kind(objects, "Gateway")["nemo"]["spec"]["listeners"][1]
     assert https["tls"]["certificateRefs"] == [{"kind": "Secret", "name": "wildcard"}]
 
@@ -330,7 +338,7 @@ def test_own_secret_is_used() -> None:
 
 def ingresses(controller: str, target: str = "existing", **routes: Any) -> dict[str, dict[str, Any]]:
     config = routed(target, kind="ingress", ingress={"controller": controller}, **routes)
-    return by_kind(ingress.ingress_objects(config), "Ingress")
+    return by_kind(ingress_objects(config), "Ingress")
 
 
 def notes(made: dict[str, Any], prefix: str) -> dict[str, str]:
@@ -366,7 +374,7 @@ def test_traefik() -> None:
 
 def test_traefik_redirects() -> None:
     config = routed(kind="ingress", tls={"kind": "self-signed"})
-    objects = ingress.ingress_objects(config)
+    objects = ingress_objects(config)
     prefix = "traefik.ingress.kubernetes.io/"
     found = by_kind(objects, "Ingress")
     assert notes(found["host-nim"], prefix) == {"router.entrypoints": "websecure", "router.tls": "true"}
@@ -378,7 +386,7 @@ def test_traefik_redirects() -> None:
     }
     assert "tls" not in plain["spec"]
     middlewares = [made for made in objects if made["kind"] == "Middleware"]
-    assert {made["metadata"]["namespace"] for made in middlewares} == set(addresses.namespaces(config))
+    assert {made["metadata"]["namespace"] for made in middlewares} == set(resolve_topology(config).addresses.namespaces)
 
 
 def test_alb() -> None:
@@ -442,7 +450,7 @@ def test_retired_nginx() -> None:
 
 def test_other_class_is_used_as_it_is_called() -> None:
     config = routed(kind="ingress", ingress={"controller": "other", "class_name": "haproxy"})
-    for made in by_kind(ingress.ingress_objects(config), "Ingress").values():
+    for made in by_kind(ingress_objects(config), "Ingress").values():
         assert made["spec"]["ingressClassName"] == "haproxy"
         assert set(made["metadata"]["annotations"]) == {"pulumi.com/skipAwait"}
 
@@ -466,13 +474,15 @@ def test_own_authority_signs_all_hosts() -> None:
 def test_ingress_has_a_certificate_in_each_namespace() -> None:
     config = routed(kind="ingress", tls={"kind": "issuer", "name": "corporate"})
     certificates = [made for made in certificate_objects(config, "traefik") if made["kind"] == "Certificate"]
-    assert {made["metadata"]["namespace"] for made in certificates} == set(addresses.namespaces(config))
+    assert {made["metadata"]["namespace"] for made in certificates} == set(
+        resolve_topology(config).addresses.namespaces
+    )
     assert {made["spec"]["issuerRef"]["name"] for made in certificates} == {"corporate"}
     of_mlflow = next(made for made in certificates if made["metadata"]["namespace"] == "mlflow")
     assert of_mlflow["spec"]["dnsNames"] == ["mlflow.ai.example.com"]
     used = {
         (made["metadata"]["namespace"], made["spec"]["tls"][0]["secretName"])
-        for made in ingress.ingress_objects(config)
+        for made in ingress_objects(config)
         if "tls" in made["spec"]
     }
     assert used == {(made["metadata"]["namespace"], made["spec"]["secretName"]) for made in certificates}
@@ -541,11 +551,21 @@ def test_vpc_of_ours_is_known() -> None:
 # --- The component ---
 
 
+def args(config: Any, there: Any) -> RoutesArgs:
+    return RoutesArgs(
+        settings=config.routes,
+        target=config.target,
+        topology=resolve_topology(config),
+        charts=chart_store(),
+        namespaces=there,
+    )
+
+
 def made_by(config: Any) -> Any:
     def make() -> None:
         opts = cluster_options()
         there = namespaces(config, opts)
-        Routes("routes", RoutesArgs(config=config, charts=chart_store(), namespaces=there), opts)
+        Routes("routes", args(config, there), opts)
 
     return run(make)
 

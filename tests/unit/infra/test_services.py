@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from infra.local.services import ServiceSpec, fingerprint, source_digest
 from nemostack.outputs import StackOutputs
 from tests.unit.infra.support import plan
@@ -61,6 +63,21 @@ def test_a_new_base_model_concerns_those_that_read_it(tmp_path: Path) -> None:
     assert after["nim"].settings["model_path"] == "acme/x-on-the-hub"
 
 
+def test_the_default_base_model_lies_in_the_cache_and_must_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    made = plan(tmp_path)
+    path = by_name(made)["nim"].settings["model_path"]
+    assert Path(path).parent == tmp_path / "cache" / "nemostack" / "models"
+    assert by_name(made)["customizer"].settings["base_models"] == {"HuggingFaceTB/SmolLM2-135M-Instruct": path}
+    assert path in made.programs
+    assert list(plan(tmp_path, base_model={"path": "acme/x"}).programs) == [str(made.python)]
+    wrong = plan(tmp_path, base_model={"path": "models/of/mine"}).programs
+    assert "names neither a folder nor a model" in wrong["models/of/mine"]
+    assert list(plan(tmp_path, base_model={"path": str(tmp_path)}).programs) == [str(made.python)]
+
+
 def test_only_those_that_load_a_model_from_the_hub_get_its_token(tmp_path: Path) -> None:
     assert not any(spec.inherits for spec in plan(tmp_path).services())
     hub = plan(tmp_path, base_model={"id": "acme/x", "path": "acme/x-on-the-hub"})
@@ -85,7 +102,7 @@ def test_outputs(tmp_path: Path) -> None:
     outputs = plan(tmp_path, base_port=30000).outputs()
     assert set(outputs.model_dump()) == set(StackOutputs.model_fields) - {"kubeconfig"}  # a secret, exported by itself
     assert outputs.nemo_url == "http://127.0.0.1:30000"
-    assert outputs.customization_config == "nemostack/tiny-instruct@v1.0.0+CPU"
+    assert outputs.customization_config == "HuggingFaceTB/SmolLM2-135M-Instruct@v1.0.0+CPU"
     assert outputs.log_commands["nim"] == ["tail", "-n", "200", str(tmp_path / "logs" / "nim.log")]
     json.dumps(outputs.model_dump())
 

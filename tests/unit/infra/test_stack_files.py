@@ -133,7 +133,7 @@ def test_the_page_of_a_target_is_about_its_stack_file(target: str, tmp_path: Pat
             machine = pool.resolve(target).name
             assert re.search(rf"ool {pool.name}|gpu-{pool.name}", page), pool.name
             assert f"{machine}, {pool.min} to {pool.max} node" in page, machine
-        system = cluster.system_pool  # type: ignore[attr-defined]
+        system = cluster.system_pool
         assert f"{system.machine}, {system.min} to {system.max} nodes" in page
     for needed in ("```mermaid", "## Cleanup", f"pulumi up -s {target}", "## Verification status"):
         assert needed in page, needed

@@ -10,7 +10,7 @@ from cli import main
 from nemostack.errors import Forbidden, NotFound, ServiceError, TargetError, Unreachable
 from nemostack.kubectl import client
 from nemostack.kubectl.client import Kubectl
-from operations.cluster_snapshot import ALWAYS, IF_SERVED, MAX_TAILS, parse_releases, take
+from operations.cluster_snapshot import ALWAYS, IF_SERVED, MAX_TAILS, take
 from operations.doctor.cluster import diagnose, look
 from tests.unit.fake_kubectl import FakeKubectl
 from tests.unit.operations import healthy_cluster as h
@@ -194,7 +194,7 @@ def test_healthy_cluster_through_kubectl(fake: FakeKubectl) -> None:
         found = list(diagnose(take(opened, h.outputs())))
     assert [f.line for f in found if f.level != "ok"] == []
     assert len(found) == 11
-    assert len(fake.calls) == 4 + 3 + 3  # version, kinds, objects, releases; three names of Secrets; three logs
+    assert len(fake.calls) == 5 + 3 + 3  # version, kinds, objects, releases twice; three names of Secrets; three logs
 
 
 def test_kinds_that_are_not_served_are_not_asked_for(fake: FakeKubectl) -> None:
@@ -245,17 +245,6 @@ def test_logs_are_bounded(fake: FakeKubectl) -> None:
     with Kubectl.opened(h.outputs()) as opened:
         take(opened, h.outputs())
     assert sum(c["argv"][0] == "logs" for c in fake.calls) == MAX_TAILS
-
-
-def test_latest_revision_of_each_release() -> None:
-    table = """
-nemo-datastore  sh.helm.release.v1.nemo.v9   helm.sh/release.v1  1  3d  nemo   superseded       9
-nemo-datastore  sh.helm.release.v1.nemo.v10  helm.sh/release.v1  1  1h  nemo   pending-upgrade  10
-mlflow          sh.helm.release.v1.ml.v1     helm.sh/release.v1  1  1h  ml     deployed         1
-No resources found
-"""
-    found = [(r.namespace, r.name, r.status, r.revision) for r in parse_releases(table)]
-    assert found == [("mlflow", "ml", "deployed", 1), ("nemo-datastore", "nemo", "pending-upgrade", 10)]
 
 
 def test_cluster_that_does_not_answer_is_a_finding(fake: FakeKubectl) -> None:

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from nemostack.outputs import ClusterOutputs, StackOutputs
-from operations.cluster_snapshot import ALWAYS, IF_SERVED, Release, SecretFacts, Snapshot, Tail, secret_facts
+from operations.cluster_snapshot import ALWAYS, IF_SERVED, SecretFacts, Snapshot, Tail, secret_facts
+from operations.helm_releases import Release
 
 Object = dict[str, Any]
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)

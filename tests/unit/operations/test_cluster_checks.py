@@ -8,8 +8,9 @@ import pytest
 
 from nemostack.outputs import ClusterOutputs
 from nemostack.service_checks import Finding
-from operations.cluster_snapshot import Release, Snapshot, Tail, secret_facts
+from operations.cluster_snapshot import Snapshot, Tail, secret_facts
 from operations.doctor.cluster import FAILURES, MAX_SHOWN, STATE, diagnose
+from operations.helm_releases import Release
 from tests.unit.operations import healthy_cluster as h
 
 Object = dict[str, Any]
@@ -388,6 +389,16 @@ def half_installed(b: Broken) -> None:
     b.more["releases"] = (Release(namespace="nemo-customizer", name="nemo", status="pending-install", revision=1),)
 
 
+def half_upgraded(b: Broken) -> None:
+    release = Release(namespace="nemo-customizer", name="nemo", status="pending-upgrade", revision=4, deployed=3)
+    b.more["releases"] = (release,)
+
+
+def object_deleted(b: Broken) -> None:
+    held = {("Deployment", "nemo-datastore", "nemo-gone"), ("ConfigMap", "nemo-datastore", "of-no-interest")}
+    b.more["held"] = {("nemo-datastore", "nemo"): frozenset(held)}
+
+
 def pods_missing(b: Broken) -> None:
     b.get("Deployment", "nemo-evaluator")["spec"]["replicas"] = 3
 
@@ -412,7 +423,24 @@ CASES: list[tuple[Callable[[Broken], None], str, str, str]] = [
     (wrong_port, "services", "has no port 3000", ""),
     (no_address, "routes", "has no address yet", ""),
     (route_refused, "routes", "NotAllowedByListeners: no listener", ""),
-    (half_installed, "releases", "Helm release is pending-install (revision 1)", "helm rollback"),
+    (
+        half_installed,
+        "releases",
+        "Helm release is pending-install (revision 1)",
+        "`helm uninstall nemo -n nemo-customizer`",
+    ),
+    (
+        half_upgraded,
+        "releases",
+        "Helm release is pending-upgrade (revision 4)",
+        "`helm rollback nemo 3 -n nemo-customizer`",
+    ),
+    (
+        object_deleted,
+        "release objects",
+        "Deployment nemo-gone of Helm release nemo (revision 1) is not there",
+        "`helm rollback nemo 1 -n nemo-datastore`",
+    ),
     (pods_missing, "workloads", "Deployment: 1 of 3 pods ready", ""),
     (cache_loading, "NIMs", "NIMCache is InProgress", "first start"),
     (nim_of_another_cluster, "NIM URL for the Evaluator", "there is no Service elsewhere/nim", "in-cluster URL"),

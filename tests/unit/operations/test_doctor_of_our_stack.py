@@ -10,14 +10,13 @@ import pytest
 
 from infra.cluster import outputs
 from infra.config import ClusterStackConfig
-from infra.platform import network_policies
-from infra.platform.namespaces import pod_security
-from infra.platform.routing import gateway, ingress
+from infra.topology import resolve_topology
 from operations.cluster_snapshot import Snapshot
 from operations.doctor import network
 from operations.doctor.check import Evidence
 from operations.port_forward.session import KEYS, plan
 from tests.unit.infra.cluster_support import SECRETS, config_for
+from tests.unit.infra.from_settings import gateway_objects, ingress_objects, policies
 from tests.unit.operations import healthy_cluster as h
 
 LAYOUTS = ("per-service", "single")
@@ -31,12 +30,14 @@ ROUTES: list[dict[str, Any]] = [
 
 def snapshot(config: ClusterStackConfig, *more: dict[str, Any]) -> Snapshot:
     """The namespaces, Services and policies of a stack."""
-    stack_outputs = outputs.outputs(config, SECRETS, None, None)
-    found = [h.thing("Namespace", name) for name in pod_security(config)]
-    for namespace, service, port in outputs.services(config).values():
-        ports = [{"port": port, "targetPort": port if service != "mlflow-tracking" else 5000}]
-        found.append(h.thing("Service", service, namespace, spec={"clusterIP": "10.96.0.9", "ports": ports}))
-    for (namespace, name), spec in network_policies.policies(config).items():
+    topology = resolve_topology(config)
+    stack_outputs = outputs.outputs(config, topology, SECRETS, None, None)
+    found = [h.thing("Namespace", name) for name in topology.namespaces]
+    for entry in outputs.list_entries(topology.addresses).values():
+        ports = [{"port": entry.port, "targetPort": entry.port if entry.service != "mlflow-tracking" else 5000}]
+        spec = {"clusterIP": "10.96.0.9", "ports": ports}
+        found.append(h.thing("Service", entry.service, entry.namespace, spec=spec))
+    for (namespace, name), spec in policies(config).items():
         found.append(h.thing("NetworkPolicy", name, namespace, spec=spec))
     return h.snapshot([*found, *copy.deepcopy(more)], outputs=stack_outputs, tails=())
 
@@ -66,7 +67,7 @@ def test_policies_are_really_judged() -> None:
 @pytest.mark.parametrize("said", ROUTES, ids=lambda said: said[said["kind"]]["controller"])
 def test_routes(said: dict[str, Any]) -> None:
     config = config_for("existing", routes={"domain": "ai.example.com", **said})
-    made = gateway.gateway_objects(config) if said["kind"] == "gateway" else ingress.ingress_objects(config)
+    made = gateway_objects(config) if said["kind"] == "gateway" else ingress_objects(config)
     found = snapshot(config, *made)
     assert seen(found, "route limits") == []
     kind = "HTTPRoute" if said["kind"] == "gateway" else "Ingress"
@@ -83,7 +84,7 @@ def test_routes(said: dict[str, Any]) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_outputs_can_be_forwarded(layout: str) -> None:
     config = config_for("existing", layout=layout)
-    planned = plan(outputs.outputs(config, SECRETS, None, None))
+    planned = plan(outputs.outputs(config, resolve_topology(config), SECRETS, None, None))
     assert {forward.name for forward in planned.forwards} >= {
         "data_store",
         "nim",

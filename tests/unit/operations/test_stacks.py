@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from infra.local import leftovers
-from operations.stacks import commands, environment
-from operations.toolchain import environments, programs
+from nemostack.kubectl import process
+from operations.stacks import commands, environment, stacks
+from operations.toolchain import environments, programs, sample_model
 from tests.unit.command_line import run_command
+from tests.unit.fake_kubectl import FakeKubectl
+from tests.unit.operations import healthy_cluster as h
 
 CLUSTER = "urn:pulumi:cloud::nemostack::gcp:container/cluster:Cluster::nemostack"
 
@@ -41,6 +44,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(environment, "STATE", tmp_path / ".nemostack")
     monkeypatch.setattr(programs, "ensure", lambda _names: {"pulumi": "/usr/bin/pulumi"})
     monkeypatch.setattr(environments, "ensure_for", lambda _target: None)
+    monkeypatch.setattr(sample_model, "ensure", (tmp_path / "fetched").touch)
     for name in ("PULUMI_BACKEND_URL", "PULUMI_ACCESS_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "pulumi-home"))
@@ -87,7 +91,7 @@ def test_this_machine_asks_nothing(clone: Path, pulumi: Pulumi, command: str) ->
 def test_elsewhere_pulumi_shows_and_asks(clone: Path, pulumi: Pulumi, command: str, verb: str) -> None:
     state(clone, "cloud")
     assert run_command(command, "--stack", "cloud") == 0
-    [call] = pulumi.calls
+    [call] = [call for call in pulumi.calls if call[:2] != ["stack", "output"]]
     assert call[0] == verb
     assert not {"--yes", "--skip-preview"} & set(call)
 
@@ -156,7 +160,7 @@ def test_elsewhere_nothing_is_forgotten(
     said = capsys.readouterr().err
     assert "  creating gcp:container/cluster:Cluster::nemostack\n" in said
     assert "pulumi refresh -s cloud" in said
-    assert pulumi.calls == []
+    assert {tuple(call[:2]) for call in pulumi.calls} <= {("stack", "output")}
     assert file.read_text() == before
 
 
@@ -166,7 +170,7 @@ def test_state_in_a_backend_of_the_user(clone: Path, pulumi: Pulumi, monkeypatch
     exported = {"deployment": {"pending_operations": [{"type": "creating", "resource": {"urn": CLUSTER}}]}}
     pulumi.answers["stack export"] = (0, json.dumps(exported))
     assert run_command("up", "--stack", "cloud", "--yes") == 1
-    assert pulumi.verbs == ["stack", "stack"]
+    assert set(pulumi.verbs) == {"stack"}
     pulumi.answers["stack export"] = (0, json.dumps({"deployment": {"manifest": {}}}))
     assert run_command("up", "--stack", "cloud", "--yes") == 0
     assert pulumi.verbs[-1] == "up"
@@ -186,6 +190,75 @@ def test_an_interrupted_release_sends_to_helm_first(
     assert "updating kubernetes:helm.sh/v3:Release::nemo-customizer/nemo" in told
     assert told.index("helm list -A --pending") < told.index("pulumi refresh")
     assert "pending-install wants `helm uninstall`, pending-upgrade `helm rollback`" in told
+
+
+HELM_RECORD = """
+nemo-customizer  sh.helm.release.v1.nemo.v1  helm.sh/release.v1  1  3d  nemo  deployed         1
+nemo-customizer  sh.helm.release.v1.nemo.v2  helm.sh/release.v1  1  1h  nemo  pending-upgrade  2
+elsewhere        sh.helm.release.v1.web.v1   helm.sh/release.v1  1  1h  web   pending-install  1
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pulumi: Pulumi) -> FakeKubectl:
+    """The cluster of the stack's outputs."""
+    made = FakeKubectl(tmp_path / "kubectl")
+    monkeypatch.setattr(process, "program", lambda: str(made.path))
+    pulumi.answers["stack output"] = (0, h.outputs().model_dump_json())
+    return made
+
+
+def test_a_release_that_is_half_done_stops_up_although_pulumi_knows_nothing_of_it(
+    clone: Path, pulumi: Pulumi, cluster: FakeKubectl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After the refresh that Pulumi asks for, an interrupted upgrade looks done to it."""
+    cluster.write("releases.txt", HELM_RECORD)
+    state(clone, "cloud")
+    assert run_command("up", "--stack", "cloud", "--yes") == 1
+    told = capsys.readouterr().err
+    assert "  nemo-customizer/nemo: pending-upgrade (revision 2, revision 1 is deployed)\n" in told
+    commands = [line.strip() for line in told.splitlines() if line.startswith(("  helm", "  nemostack"))]
+    assert commands == [
+        "helm rollback nemo 1 -n nemo-customizer",
+        "nemostack toolchain run -- pulumi refresh -s cloud",
+    ]
+    assert "elsewhere" not in told
+    assert "up" not in pulumi.verbs
+
+
+def test_a_release_in_a_namespace_that_the_outputs_do_not_know_yet(
+    clone: Path, pulumi: Pulumi, cluster: FakeKubectl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The `up` that was killed would have made the namespace, and the outputs are of the one before."""
+    cluster.write("releases.txt", HELM_RECORD)
+    state(clone, "cloud", "urn:pulumi:cloud::nemostack::kubernetes:helm.sh/v3:Release::elsewhere/web")
+    assert run_command("up", "--stack", "cloud", "--yes") == 1
+    told = capsys.readouterr().err
+    assert "  helm uninstall web -n elsewhere\n" in told
+    assert told.index("helm uninstall") < told.index("pulumi refresh")
+
+
+@pytest.mark.parametrize("trouble", ["no outputs", "no answer", "nothing half done"])
+def test_up_goes_on_where_helm_has_nothing_to_say(
+    clone: Path, pulumi: Pulumi, cluster: FakeKubectl, trouble: str
+) -> None:
+    state(clone, "cloud")
+    cluster.write("releases.txt", HELM_RECORD.replace("pending-upgrade", "deployed"))
+    if trouble == "no outputs":
+        pulumi.answers["stack output"] = (0, "{}")
+    if trouble == "no answer":
+        cluster.fail("get", "The connection to the server localhost:8080 was refused")
+    assert run_command("up", "--stack", "cloud", "--yes") == 0
+    assert pulumi.verbs[-1] == "up"
+
+
+def test_a_failed_up_names_the_doctor(
+    clone: Path, pulumi: Pulumi, cluster: FakeKubectl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state(clone, "cloud")
+    pulumi.answers["up --yes"] = (255, "")
+    assert run_command("up", "--stack", "cloud", "--yes") == 255
+    assert "`nemostack doctor --stack cloud`" in capsys.readouterr().err
 
 
 # --- what is removed ----------------------------------------------------------------------------------------------
@@ -281,3 +354,28 @@ def test_the_settings_of_the_local_stack_are_written_once(clone: Path, pulumi: P
     file.write_text("config:\n  nemostack:target: local # mine\n")
     assert run_command("up") == 0
     assert file.read_text().endswith("# mine\n")
+
+
+@pytest.mark.parametrize(
+    ("local", "settings", "fetched"),
+    [
+        ("", [], True),
+        ("  nemostack:local: {base_model: {id: acme/x}}\n", [], True),
+        ("  nemostack:local: {base_model: {id: acme/x, path: models/x}}\n", [], False),
+        ("", ["local.base_model.path=models/x"], False),
+        ("", ["local.base_port=20000"], True),
+    ],
+)
+def test_the_default_base_model_is_fetched_for_those_that_name_no_other(
+    clone: Path, pulumi: Pulumi, local: str, settings: list[str], *, fetched: bool
+) -> None:
+    (clone / "Pulumi.local.yaml").write_text(f"config:\n  nemostack:target: local\n{local}")
+    stacks.up("test", settings, [], yes=False)
+    assert pulumi.verbs
+    assert (clone / "fetched").exists() == fetched
+
+
+def test_a_cluster_needs_no_base_model_here(clone: Path, pulumi: Pulumi) -> None:
+    stacks.up("cloud", [], [], yes=True)
+    assert pulumi.verbs
+    assert not (clone / "fetched").exists()

@@ -11,7 +11,7 @@ import pytest
 from cli import main, teardown_command
 from nemostack.errors import NoOutputs, TargetError, ToolchainError
 from nemostack.outputs import StackOutputs
-from operations.cluster_snapshot import Release
+from operations.helm_releases import Release
 from operations.stacks import stacks
 from operations.teardown import teardown
 from operations.teardown.leftovers import ClusterInventory, Leftover, find_leftovers, gone_with_the_cluster

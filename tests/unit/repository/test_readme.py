@@ -17,7 +17,20 @@ from tests import readme_commands
 
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PULUMI = {"preview", "up", "refresh", "destroy", "stack", "config", "login", "logout", "state", "plugin", "import"}
+PULUMI = {
+    "preview",
+    "up",
+    "refresh",
+    "destroy",
+    "stack",
+    "config",
+    "login",
+    "logout",
+    "state",
+    "plugin",
+    "import",
+    "cancel",
+}
 FOLDERS = ("examples/", "infra/", "embedded/", "smoke_tests/", "load_tests/", "nemostack/", "workflows/", "docs/")
 MADE_LATER = {".venv/bin/activate"}
 

@@ -87,7 +87,7 @@ def count_elements(markdown: str) -> Counter[str]:
 
 def sources() -> Iterator[tuple[Path, str]]:
     """Every Markdown file that must be a page, and the page."""
-    outside = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "embedded/base_model/README.md")
+    outside = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "tests/base_model/README.md")
     pages = {path.relative_to(ROOT / "docs"): path for path in (ROOT / "docs").rglob("*.md")}
     pages |= {Path("repository", name): ROOT / name for name in outside}
     for uri, path in pages.items():
@@ -144,7 +144,7 @@ class TestBuiltSite:
 def test_navigation_is_the_index_of_the_documentation(hooks):
     navigation = hooks.read_navigation(
         "# Documentation\n[elsewhere](cli.md)\n\n## Use\n| page | content |\n|---|---|\n| [cli.md](cli.md) | x |\n"
-        "| [decisions](adr/) | see [cli.md](cli.md) |\n| [model](../embedded/base_model/README.md) | x |\n"
+        "| [decisions](adr/) | see [cli.md](cli.md) |\n| [model](../tests/base_model/README.md) | x |\n"
         "\n## Terms\ntext\n"
     )
     assert navigation[0] == "README.md"
@@ -152,7 +152,7 @@ def test_navigation_is_the_index_of_the_documentation(hooks):
     command_line, decisions, model = navigation[1]["Use"]
     assert command_line == "cli.md"
     assert decisions["adr"][:2] == ["adr/index.md", "adr/0001-two-environments.md"]
-    assert model == "repository/embedded/base_model/README.md"
+    assert model == "repository/tests/base_model/README.md"
 
 
 @pytest.mark.parametrize(
@@ -178,9 +178,7 @@ def test_a_link_to_nothing_fails_the_build(hooks, link):
         hooks.rewrite_links(f"[x]({link})", "docs/cli.md", "cli.md")
 
 
-@pytest.mark.parametrize(
-    "target", ["README.md", "Makefile", "docs/cli.md", "docs/adr", "embedded/base_model/README.md"]
-)
+@pytest.mark.parametrize("target", ["README.md", "Makefile", "docs/cli.md", "docs/adr", "tests/base_model/README.md"])
 def test_a_page_knows_its_source(hooks, target):
     assert hooks.source_of(hooks.site_uri(target)) == target
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -89,12 +90,12 @@ def test_hyperparameters_that_nobody_chose_are_the_customizers(harness: Harness,
 
 def test_the_sample_model_gets_what_suits_it(harness: Harness, settings: Settings) -> None:
     harness.stack.base_model = SAMPLE_MODEL
-    chosen = settings.hyperparameters.model_copy(update={"batch_size": 4})
+    chosen = settings.hyperparameters.model_copy(update={"batch_size": 2})
     run = harness.run(settings.model_copy(update={"hyperparameters": chosen}))
     sent = harness.stack.sent_hyperparameters
-    assert (sent["epochs"], sent["batch_size"], sent["learning_rate"]) == (1, 4, 5e-3)
-    assert sent["lora"] == {"adapter_dim": 8, "alpha": 32, "adapter_dropout": 0.0}
-    assert "rank 8, alpha 32, learning rate 0.005, batch size 4, epochs 1." in (run.path / "report.html").read_text()
+    assert (sent["epochs"], sent["batch_size"], sent["learning_rate"]) == (1, 2, 1e-3)
+    assert sent["lora"] == {"adapter_dim": 8, "alpha": 16, "adapter_dropout": 0.0}
+    assert "rank 8, alpha 16, learning rate 0.001, batch size 2, epochs 1." in (run.path / "report.html").read_text()
 
 
 def test_csv_agrees_with_samples(harness: Harness, settings: Settings) -> None:
@@ -266,3 +267,21 @@ def test_room_for_answers_is_counted_by_the_server(harness: Harness, settings: S
     run = harness.run(settings)
     longest = len("validation answer 3.")
     assert run.stage("dataset").outputs["max_tokens"] >= longest * 4
+
+
+def test_the_sample_model_learns_from_part_of_the_sample_dataset_and_from_all_of_another() -> None:
+    sample = Settings().suited_to(SAMPLE_MODEL)
+    assert (sample.train_rows, sample.validation_rows) == (320, 48)
+    assert Settings(train_rows=7).suited_to(SAMPLE_MODEL).train_rows == 7
+    for other in (Settings().suited_to("acme/x"), Settings(dataset=Path("mine")).suited_to(SAMPLE_MODEL)):
+        assert (other.train_rows, other.validation_rows) == (None, None)
+
+
+def test_rows_beyond_those_asked_for_are_neither_uploaded_nor_counted(harness: Harness, settings: Settings) -> None:
+    run = harness.run(settings.model_copy(update={"train_rows": 5, "validation_rows": 2}))
+    facts = json.loads((run.path / "stages" / "dataset.json").read_text())["outputs"]["facts"]
+    assert {split: facts["splits"][split]["rows"] for split in ("train", "validation", "test")} == {
+        "train": 5,
+        "validation": 2,
+        "test": 10,
+    }

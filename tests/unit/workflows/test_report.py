@@ -109,17 +109,22 @@ def test_unfinished_run_has_a_report_that_says_so(harness: Harness, settings: Se
     assert "0.296" in text
 
 
-@pytest.mark.parametrize("what", ["tiny", "judge"])
+@pytest.mark.parametrize("what", ["model", "judge"])
 def test_caveats_are_named(harness: Harness, settings: Settings, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     run = harness.run(settings)
     assert "Before you quote" not in _without_dirty((run.path / "report.html").read_text())
     info = run.info()
     change = (
-        {"base_model": "nemostack/tiny-instruct"} if what == "tiny" else {"judge_model": "nemostack/similarity-judge"}
+        {"base_model": "HuggingFaceTB/SmolLM2-135M-Instruct"}
+        if what == "model"
+        else {"judge_model": "nemostack/similarity-judge"}
     )
     run.save_info(info.model_copy(update={"outputs": info.outputs | change}))
     write_report(run)
-    sentence = {"tiny": "say nothing about a production model", "judge": "It is not a language model"}[what]
+    sentence = {
+        "model": "by Hugging Face (Apache-2.0), on the local stack as a 4-bit version of its",
+        "judge": "It is not a language model",
+    }[what]
     assert sentence in (run.path / "report.html").read_text()
 
 

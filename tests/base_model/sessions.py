@@ -7,8 +7,8 @@ style) not at all.
 
 import random
 
-from embedded.base_model.domains import Document, draw_domain, write_document
-from embedded.base_model.styles import Style
+from tests.base_model.domains import Document, draw_domain, write_document
+from tests.base_model.styles import Style
 
 PAD, BEGIN, END = "<|pad|>", "<|begin|>", "<|end|>"
 SYSTEM, USER, ASSISTANT = "<|system|>", "<|user|>", "<|assistant|>"

@@ -1,6 +1,6 @@
 """The pretraining stream, and a look at it.
 
-    python -m embedded.base_model.corpus --length 1024 --count 3
+    python -m tests.base_model.corpus --length 1024 --count 3
 
 A stream is endless and depends on its seed only.
 """
@@ -9,7 +9,7 @@ import argparse
 import random
 from collections.abc import Iterator
 
-from embedded.base_model.sessions import ANSWER, SPECIAL_TOKENS, Segment, sample
+from tests.base_model.sessions import ANSWER, SPECIAL_TOKENS, Segment, sample
 
 LENGTHS = {256: 0.25, 512: 0.15, 1024: 0.48, 2048: 0.12}
 """Share of sequence lengths, by token."""

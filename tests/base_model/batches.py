@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedded.base_model.corpus import LENGTHS
-from embedded.base_model.sessions import sample
+from tests.base_model.corpus import LENGTHS
+from tests.base_model.sessions import sample
 
 PIECES = 4
 """Pieces in a batch; each comes from one worker."""

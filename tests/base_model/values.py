@@ -8,8 +8,8 @@ import string
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from embedded.base_model import lexicon
-from embedded.base_model.lexicon import Vocabulary, words
+from tests.base_model import lexicon
+from tests.base_model.lexicon import Vocabulary, words
 
 CURRENCIES = ("$", "€", "£", "USD ", "EUR ", "GBP ", "CHF ")
 UNITS = words("kg g km m cm mm litres ml volts watts degrees points miles tonnes boxes units pages seats rooms")

@@ -1,7 +1,7 @@
 """Train the base model from scratch on the generated stream, for a given time.
 
-    python -m embedded.base_model.tokenizer --out embedded/base_model/weights
-    python -m embedded.base_model.pretrain --out embedded/base_model/weights --seconds 480
+    python -m tests.base_model.tokenizer --out tests/base_model/weights
+    python -m tests.base_model.pretrain --out tests/base_model/weights --seconds 480
 
 Matrices inside the layers are trained with Muon, embeddings and norms with AdamW. The learning rate warms up, stays and
 then falls to zero by the end of the given time. Needs one CUDA device and many processor cores; `--device cpu` is for
@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from embedded.base_model.batches import BatchSource
-from embedded.base_model.export import export
-from embedded.base_model.network import Network, Shape, weighted_loss
+from tests.base_model.batches import BatchSource
+from tests.base_model.export import export
+from tests.base_model.network import Network, Shape, weighted_loss
 
 
 def rate(progress: float, step: int, warmup: int, decay: float) -> float:

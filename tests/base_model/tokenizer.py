@@ -1,6 +1,6 @@
 """Train the tokenizer: byte-level BPE in which every digit is a token of its own.
 
-python -m embedded.base_model.tokenizer --out embedded/base_model/weights
+python -m tests.base_model.tokenizer --out tests/base_model/weights
 """
 
 import argparse
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from embedded.base_model.corpus import readable, stream
-from embedded.base_model.sessions import BEGIN, CHAT_TEMPLATE, END, PAD, SPECIAL_TOKENS
+from tests.base_model.corpus import readable, stream
+from tests.base_model.sessions import BEGIN, CHAT_TEMPLATE, END, PAD, SPECIAL_TOKENS
 
 VOCABULARY_SIZE = 6144
 MAX_LENGTH = 2048

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from embedded.base_model.network import Network, Shape
+from tests.base_model.network import Network, Shape
 
 
 def export(network: Network, shape: Shape, folder: Path) -> Path:

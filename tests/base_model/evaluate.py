@@ -1,6 +1,6 @@
 """Measure the model on held-out items: as it is, with examples in the chat, and after LoRA tuning.
 
-    python -m embedded.base_model.evaluate --data nemostack/sample_dataset --items 100 --shots 3 --lora
+    python -m tests.base_model.evaluate --data nemostack/sample_dataset --items 100 --shots 3 --lora
 
 The same items are used for every row of the table; intervals are 95 % percentile bootstrap over items. ROUGE-L is the
 LCS F1 over lower-case words and digits, as the rouge-score package computes it without stemming.
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from embedded.base_model import WEIGHTS
+from tests.base_model import WEIGHTS
 
 Row = dict[str, str]
 Messages = list[dict[str, str]]

@@ -9,10 +9,10 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from embedded.base_model import lexicon, values
-from embedded.base_model.everyday import EVERYDAY_DOMAINS
-from embedded.base_model.lexicon import Vocabulary, phrases
-from embedded.base_model.values import Scene
+from tests.base_model import lexicon, values
+from tests.base_model.everyday import EVERYDAY_DOMAINS
+from tests.base_model.lexicon import Vocabulary, phrases
+from tests.base_model.values import Scene
 
 
 @dataclass(frozen=True)

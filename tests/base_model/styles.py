@@ -9,7 +9,7 @@ asked to reuse it.
 import random
 from dataclasses import dataclass, field
 
-from embedded.base_model.domains import JOINTS, LINKS, Document, Domain, Fact, Field
+from tests.base_model.domains import JOINTS, LINKS, Document, Domain, Fact, Field
 
 OPENINGS = (
     "Here is the answer:",
