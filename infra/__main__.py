@@ -3,8 +3,9 @@
 import pulumi
 from pulumi.runtime.config import CONFIG
 
-from infra import config, local
+from infra import config
 from infra.config.secrets import secrets as secret_settings
+from infra.local.stack import LocalStack, LocalStackArgs
 from nemostack.clone import ROOT
 
 try:
@@ -14,8 +15,8 @@ except config.SettingsError as error:
     raise pulumi.RunError(f"Pulumi.{pulumi.get_stack()}.yaml:\n{error}") from None
 
 if isinstance(settings, config.LocalStackConfig):
-    exports = local.LocalStack(
-        pulumi.get_stack(), local.LocalStackArgs(root=ROOT, stack=pulumi.get_stack(), settings=settings.local)
+    exports = LocalStack(
+        pulumi.get_stack(), LocalStackArgs(root=ROOT, stack=pulumi.get_stack(), settings=settings.local)
     ).exports
 else:
     # here: the SDK of Kubernetes takes seconds to load, and a local stack has no use for it

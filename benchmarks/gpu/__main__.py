@@ -11,10 +11,15 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.gpu import models, report
+from nemostack.clone import ROOT
 
+if TYPE_CHECKING:
+    from benchmarks.gpu.serving import Server
+
+RANK = 16  # of the adapters that are served
 PARTS = ("checks", "pipeline", "training", "serving")
 
 
@@ -30,6 +35,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--tiny", action="store_true", help="a tiny shape in place of Llama-3.2-3B's, for rehearsals")
     parser.add_argument("--model", type=Path, required=True, help="folder of the model for checks and pipeline")
     parser.add_argument("--model-id", default="benchmark/smollm2-135m-instruct")
+    harness = ROOT / ".venv" / "bin" / "python"
+    parser.add_argument("--harness", type=Path, default=harness, help="Python of the environment of the command")
     parser.add_argument("--base-port", type=int, default=24080)
     parser.add_argument("--limit", type=int, default=100, help="items of each evaluation of the pipeline")
     parser.add_argument("--steps", type=int, default=12, help="measured steps of each training case")
@@ -39,8 +46,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batches", type=int, nargs="+", default=[8, 32])
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 64, 512])
     parser.add_argument("--adapters", type=int, nargs="+", default=[0, 1, 8, 32])
-    parser.add_argument("--window", type=float, default=2.5, help="seconds that each sample counts")
-    parser.add_argument("--until", type=float, default=240, help="seconds for the rounds of the serving part")
+    parser.add_argument("--window", type=float, default=1.5, help="seconds that each sample counts")
+    parser.add_argument("--within", type=float, default=900, help="seconds for the serving part, the start included")
+    parser.add_argument("--keep", action="store_true", help="leave the servers running, for another run")
     options = parser.parse_args(arguments)
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"unknown part {', '.join(sorted(unknown))}: choose from {', '.join(PARTS)}")
@@ -59,6 +67,7 @@ def pipeline(options: argparse.Namespace) -> dict[str, Any]:
     from benchmarks.gpu import pipeline as part
 
     return part.run(
+        options.harness,
         options.model,
         options.model_id,
         options.work / "pipeline",
@@ -113,23 +122,70 @@ def training(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def serving(options: argparse.Namespace) -> dict[str, Any]:
-    """NIM beside bare vLLM."""
+    """NIM beside bare vLLM. With --keep the servers stay, and another run measures more rounds on them."""
     from benchmarks.gpu import serving as part
 
-    shape, folder, rank = shape_of(options), options.work / "serving", 16
+    shape, folder = shape_of(options), options.work / "serving"
     folder.mkdir(parents=True, exist_ok=True)
-    shell = shell_of(options)
-    if options.device == "cpu":
-        shell = models.write_weights(shape, shell, options.work / shape.name, "cpu")
-    adapters = list(models.write_adapters(shape, folder / "adapters", max(options.adapters), rank))
+    deadline = time.time() + options.within
+    kept = folder / "servers.json"
     servers: list[part.Server] = []
-    started = time.time()
+    try:
+        if kept.exists():
+            servers = [part.Server(**one | {"log": Path(one["log"])}) for one in json.loads(kept.read_text())]
+        else:
+            servers = start_servers(options, shape, folder)
+            kept.write_text(json.dumps([vars(one) | {"log": str(one.log)} for one in servers]))
+        named = {server.name: server for server in servers}
+        samples = options.out / "serving-samples.jsonl"
+        part.measure(
+            {name: named[name].url for name in (part.NIM, part.VLLM)},
+            adapter_names(max(options.adapters)),
+            shape,
+            streams=options.streams,
+            mixes=options.adapters,
+            seconds=options.window,
+            deadline=deadline,
+            out=samples,
+        )
+        return {
+            "shape": shape.name,
+            "weights": "random",
+            "device": options.device,
+            "start": {name: part.start_up(named[name]) for name in (part.VLLM, part.NIM)},
+            "cells": part.summarize(part.read_samples(samples)),
+        }
+    finally:
+        for log in folder.glob("*.log"):
+            (options.out / f"serving-{log.name}.txt").write_text(log.read_text(errors="replace")[-200_000:])
+        if not options.keep:
+            kept.unlink(missing_ok=True)
+            for server in reversed(servers):
+                server.stop()
+
+
+def adapter_names(count: int) -> list[str]:
+    """Names of the adapters as models, as a Customizer gives them."""
+    from benchmarks.gpu import serving as part
+
+    return [f"{part.REPO}@cust-{number}" for number in range(count)]
+
+
+def start_servers(options: argparse.Namespace, shape: models.Shape, folder: Path) -> "list[Server]":
+    """Start stores, bare vLLM and NIM, with their adapters; stop what runs if one does not start."""
+    from benchmarks.gpu import serving as part
+
+    shell = shell_of(options)
+    if options.device == "cpu":  # vLLM on a CPU has no random weights of its own
+        shell = models.write_weights(shape, shell, options.work / shape.name, "cpu")
+    adapters = list(models.write_adapters(shape, folder / "adapters", max(options.adapters), RANK))
+    servers: list[part.Server] = []
     try:
         stores = part.start_stores(folder)
         servers += stores.values()
-        settings = part.nim_settings(shell, stores, device=options.device, rank=rank)
+        settings = part.nim_settings(shell, stores, device=options.device, rank=RANK)
         port = part.free_port()
-        names = [f"{part.REPO}@cust-{number}" for number in range(len(adapters))]
+        names = adapter_names(len(adapters))
         command, env = part.vllm_command(settings, folder, port, dict(zip(names, adapters, strict=True)))
         bare = part.start(part.VLLM, command, folder / "vllm.log", port, env)
         servers.append(bare)
@@ -140,31 +196,13 @@ def serving(options: argparse.Namespace) -> dict[str, Any]:
         nim = part.start(part.NIM, part.serve_command("nim", folder, port, **settings), folder / "nim.log", port)
         servers.append(nim)
         part.await_ready(nim)
-        fetching = part.await_adapters(nim, names)
-        samples = part.measure(
-            {part.NIM: nim.url, part.VLLM: bare.url},
-            names,
-            shape,
-            streams=options.streams,
-            mixes=options.adapters,
-            seconds=options.window,
-            deadline=time.time() + options.until,
-            out=options.out / "serving-samples.jsonl",
-        )
-        return {
-            "shape": shape.name,
-            "weights": "random",
-            "device": options.device,
-            "adapters_fetched_s": round(fetching, 1),
-            "total_s": round(time.time() - started),
-            "start": {server.name: part.start_up(server) for server in (bare, nim)},
-            "cells": part.summarize(samples),
-        }
-    finally:
+        print(f"ready: {bare.name} {bare.ready_s:.0f} s, {nim.name} {nim.ready_s:.0f} s", flush=True)
+        print(f"adapters fetched after {part.await_adapters(nim, names):.0f} s more", flush=True)
+    except BaseException:
         for server in reversed(servers):
             server.stop()
-        for log in folder.glob("*.log"):
-            (options.out / f"serving-{log.name}.txt").write_text(log.read_text(errors="replace")[-200_000:])
+        raise
+    return servers
 
 
 def main(arguments: list[str] | None = None) -> int:

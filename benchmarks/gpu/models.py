@@ -96,7 +96,7 @@ def write_weights(shape: Shape, shell: Path, folder: Path, device: str) -> Path:
     shutil.copytree(shell, folder, dirs_exist_ok=True)
     torch.manual_seed(0)
     with torch.device(device):
-        model = AutoModelForCausalLM.from_config(config_of(shape), dtype=torch.bfloat16)
+        model: Any = AutoModelForCausalLM.from_config(config_of(shape), dtype=torch.bfloat16)  # type: ignore[no-untyped-call]
     model.save_pretrained(str(folder), max_shard_size="100GB")
     del model
     if device == "cuda":

@@ -5,6 +5,7 @@ the GPU's memory. Bare vLLM is its own server command; the NIM is `embedded.serv
 which it fetches its adapters.
 """
 
+import itertools
 import json
 import os
 import re
@@ -188,41 +189,43 @@ def measure(
     seconds: float,
     deadline: float,
     out: Path,
-) -> list[dict[str, Any]]:
-    """Rounds of all cells in turns until `deadline`; each sample is written as it is measured."""
-    samples: list[dict[str, Any]] = []
-    number = 0
-    with out.open("a") as file:
-        while True:
-            began = time.time()
-            for count in mixes:
-                models = tuple(adapters[:count]) or (BASE,)
-                for many in streams:
-                    for name in list(servers)[:: 1 if number % 2 else -1]:
-                        one = load.run(
-                            load.Load(
-                                url=servers[name],
-                                models=models,
-                                streams=many,
-                                seconds=seconds,
-                                warm_up_s=1.5,
-                                prompt_tokens=PROMPT_TOKENS,
-                                most_tokens=MOST_TOKENS,
-                                vocabulary=min(shape.vocabulary, 6000),
-                                seed=number * 1000 + count * 10 + many,
-                            )
-                        )
-                        sample = {"round": number, "server": name, "adapters": count, "streams": many, **asdict(one)}
-                        samples.append(sample)
-                        file.write(json.dumps(sample) + "\n")
-                        file.flush()
-                        shown = f"round {number} {name:9} {count:2} adapters {many:3} streams"
-                        print(f"{shown} {one.tokens_per_s:8.0f} tokens/s, {one.errors} errors", flush=True)
-                        if time.time() > deadline:
-                            return samples
+) -> None:
+    """Rounds of all cells in turns until `deadline`; each sample is appended to `out` as it is measured.
+
+    The first round warms up. Rounds go on counting from those that are in `out`.
+    """
+    number = max((sample["round"] for sample in read_samples(out)), default=-1) + 1
+    with load.clients() as pool, out.open("a") as file:
+        while time.time() < deadline:
+            for count, many in itertools.product(mixes, streams):
+                for name in list(servers)[:: 1 if number % 2 else -1]:
+                    one = load.run(
+                        load.Load(
+                            url=servers[name],
+                            models=tuple(adapters[:count]) or (BASE,),
+                            streams=many,
+                            seconds=seconds,
+                            warm_up_s=1.0,
+                            prompt_tokens=PROMPT_TOKENS,
+                            most_tokens=MOST_TOKENS,
+                            vocabulary=min(shape.vocabulary, 6000),
+                            seed=number * 1_000_000 + count * 1000 + many,
+                        ),
+                        pool,
+                    )
+                    sample = {"round": number, "server": name, "adapters": count, "streams": many, **asdict(one)}
+                    file.write(json.dumps(sample) + "\n")
+                    file.flush()
+                    shown = f"round {number} {name:9} {count:2} adapters {many:3} streams"
+                    print(f"{shown} {one.tokens_per_s:8.0f} tokens/s, {one.errors} errors", flush=True)
+                if time.time() > deadline:
+                    break
             number += 1
-            if time.time() + (time.time() - began) > deadline:
-                return samples
+
+
+def read_samples(path: Path) -> list[dict[str, Any]]:
+    """Samples that were measured, by earlier runs as well."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def summarize(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -54,7 +54,8 @@ class PlainLoop:
         import torch
         from transformers import AutoModelForCausalLM
 
-        base = AutoModelForCausalLM.from_pretrained(weights, dtype=torch.bfloat16).to(device)
+        base: Any = AutoModelForCausalLM.from_pretrained(weights, dtype=torch.bfloat16)
+        base.to(device)
         config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
         self.model: Any = peft.get_peft_model(base, config).train()
         self.device = device

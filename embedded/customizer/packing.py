@@ -96,8 +96,11 @@ def attend(
 ) -> tuple[torch.Tensor, None]:
     """Compute causal attention within each row; an attention function as transformers calls them."""
     del module, attention_mask
-    if layout.ends is not None and not layout.shared and not dropout and query.dtype in {torch.bfloat16, torch.float16}:
-        return _attend_in_one_kernel(query, key, value, layout.own, layout.ends, scaling), None
+    if layout.ends is not None and not layout.shared and not dropout:
+        dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else query.dtype
+        if dtype in {torch.bfloat16, torch.float16}:
+            q, k, v = (tensor.to(dtype) for tensor in (query, key, value))
+            return _attend_in_one_kernel(q, k, v, layout.own, layout.ends, scaling), None
     shared, sizes = layout.shared, ([layout.shared] if layout.shared else []) + list(layout.own)
     parts = [torch.split(tensor, sizes, dim=2) for tensor in (query, key, value)]
     outputs: list[torch.Tensor] = []

@@ -101,10 +101,14 @@ def _tie_children_to_this_process(listening: socket.socket) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     parent = os.getpid()
 
+    def before() -> None:  # the engine forks as well, where several GPUs share the model
+        nonlocal parent
+        parent = os.getpid()
+
     def in_child() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # died in between
             os._exit(1)
         listening.close()
 
-    os.register_at_fork(after_in_child=in_child)
+    os.register_at_fork(before=before, after_in_child=in_child)
