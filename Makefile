@@ -16,7 +16,7 @@ NEMOSTACK := .venv/bin/python -m cli
 LIGHT     := .venv/bin/python
 EMBEDDED  := .venv-embedded/bin/python
 LIGHT_CODE := nemostack cli operations infra workflows smoke_tests load_tests simulator tests/unit tests/local tests/cluster \
-              tests/simulator benchmarks/cluster_scale.py docs
+              tests/contract_suite tests/simulator benchmarks/cluster_scale.py docs
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -48,14 +48,13 @@ load: .venv/.ready ## Load-test NIM of a running stack, base model and adapters 
 	@$(NEMOSTACK) load --stack $(STACK) --slo $(SLO)
 clean: ## Destroy the local stack with its data; remove environments and caches of this clone
 	@[ ! -e .nemostack ] || { $(MAKE) .venv/.ready && $(NEMOSTACK) down --stack $(STACK) --purge; }
-	rm -rf .venv .venv-embedded .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-embedded .venv-embedded-cuda .mypy_cache .ruff_cache .pytest_cache
 
 check: all-env ## Format, lint, types, locks, docs, unit tests
 	@$(MAKE) -j 2 --output-sync=target lint types-stack types-embedded lock-check docs
-	$(LIGHT) -m pytest tests/unit -n 2 -m "not slow"
+	$(LIGHT) -m pytest tests/unit -n 2 --dist loadgroup -m "not slow"
 lint: .venv/.ready
-	.venv/bin/ruff format --check .
-	.venv/bin/ruff check .
+	.venv/bin/ruff format --check . && .venv/bin/ruff check .
 	.venv/bin/lint-imports >/dev/null || .venv/bin/lint-imports
 types-stack: all-env
 	$(LIGHT) -m mypy $(LIGHT_CODE)
@@ -64,13 +63,13 @@ types-embedded: all-env # a cache of its own: two runs at a time on one break it
 docs: .venv/.ready ## Build the documentation site into build/site
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 contract: embedded-env ## Official clients against the embedded services
-	$(EMBEDDED) -m pytest tests/contract tests/unit/base_model -m "not downloads"
+	$(EMBEDDED) -m pytest tests/contract tests/unit/base_model -n 2 --dist loadfile --no-loadscope-reorder -m "not downloads"
 engine: all-env ## The slow ones: real Pulumi engine and processes on a small stack, the load test's client
 	@$(NEMOSTACK) toolchain ensure pulumi >/dev/null
-	$(LIGHT) -m pytest tests/unit tests/local -n 2 -m slow
+	$(LIGHT) -m pytest tests/unit tests/local -n 3 --dist loadgroup -m slow
 cluster: .venv/.ready ## Targets on Kubernetes: real control plane and Pulumi engine, simulated GPU nodes (first time: 15 min more)
 	@$(NEMOSTACK) toolchain ensure pulumi kubernetes etcd kwok helm >/dev/null
-	$(LIGHT) -m pytest tests/simulator tests/cluster -n 2 --dist loadfile
+	$(LIGHT) -m pytest tests/simulator tests/cluster -n 3 --dist loadfile --no-loadscope-reorder
 test: check contract engine cluster ## Run everything CI runs: the four above, then smoke tests, README's commands and a load test on a stack of their own
 	@trap '$(NEMOSTACK) down --stack test --purge' EXIT; $(NEMOSTACK) up --stack test --config local.base_port=$(TEST_BASE_PORT) $(TEST_MODEL); \
 	$(NEMOSTACK) smoke --stack test; $(LIGHT) -m tests.readme_commands --stack test --without smoke --without load --without customize; \
@@ -78,5 +77,7 @@ test: check contract engine cluster ## Run everything CI runs: the four above, t
 bench: embedded-env ## Ratios, each measured within one run (about 25 min, on a quiet machine)
 	$(LIGHT) -m benchmarks.load_client --others
 	$(LIGHT) -m benchmarks.cluster_scale --rounds 1 --skip-checkpoints
-	$(EMBEDDED) -m benchmarks.customizer
-	$(EMBEDDED) -m benchmarks.nim
+	$(EMBEDDED) -m benchmarks.customizer && $(EMBEDDED) -m benchmarks.nim
+bench-gpu: .venv/.ready ## The same on an NVIDIA GPU: checks, pipeline, training and serving (about 20 min); report in build/bench-gpu
+	@.venv/bin/python -c "from operations.toolchain import environments, sample_model; environments.ensure_for('local'); environments.ensure_embedded_cuda(); sample_model.ensure()"
+	.venv-embedded-cuda/bin/python -m benchmarks.gpu

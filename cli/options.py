@@ -173,6 +173,17 @@ AlphaOption = Annotated[
     int | None, typer.Option("--alpha", min=1, help=f"The adapter is scaled by alpha / rank. {_left('alpha')}")
 ]
 RunsOption = Annotated[Path, typer.Option("--runs", envvar="NEMOSTACK_RUNS", help="Where the directories of runs are.")]
+BenchmarksOption = Annotated[
+    str,
+    typer.Option(
+        "--benchmarks",
+        metavar="NAME,NAME",
+        help="Also compare base and tuned model on these lm-eval tasks, such as gsm8k,mmlu,hellaswag,truthfulqa.",
+    ),
+]
+BenchmarkItemsOption = Annotated[
+    int, typer.Option("--benchmark-items", min=1, help="Questions per benchmark, the first ones; of mmlu, per subject.")
+]
 NewOption = Annotated[bool, typer.Option("--new", help="Start another run instead of resuming an unfinished one.")]
 KeepOption = Annotated[bool, typer.Option("--keep-adapter", help="Leave the tuned model on the stack, served by NIM.")]
 LoadOption = Annotated[

@@ -11,6 +11,7 @@ from nemostack.service_checks import Finding
 from operations.teardown.teardown import Plan, Report
 from workflows.engine.run_directory import RunDirectory
 from workflows.results.approach import Approach
+from workflows.results.benchmarks import BenchmarkComparison
 from workflows.results.comparison import Comparison, Decision, interval_text, to_csv
 from workflows.results.metrics import METRICS
 from workflows.settings import Settings
@@ -111,8 +112,11 @@ def evaluated(console: Console, run: RunDirectory) -> None:
 
     record = run.stage("benchmark")
     if record.status == "done":
-        for name, value in Benchmarked.model_validate(record.outputs).scores.items():
+        benchmarked = Benchmarked.model_validate(record.outputs)
+        for name, value in benchmarked.scores.items():
             _say(console, f"{name}\t{value:.4f}")
+        if benchmarked.data.note:
+            _say(console, f"Note: {benchmarked.data.note}")
     else:
         approach = Approach.model_validate(run.stage("evaluation").outputs)
         _scores(console, [approach])
@@ -132,8 +136,10 @@ def customized(console: Console, run: RunDirectory) -> None:
 
 
 def comparison_table(console: Console, comparison: Comparison) -> None:
-    """Scores, then the decision."""
+    """Scores, benchmarks, then the decision."""
     _scores(console, comparison.approaches)
+    if comparison.benchmarks:
+        _benchmarks(console, comparison.benchmarks)
     if comparison.decision is not None:
         _decision(console, comparison.decision)
 
@@ -168,6 +174,25 @@ def _scores(console: Console, approaches: Sequence[Approach]) -> None:
     for metric, row in zip(shown, cells, strict=True):
         table.add_row(metric.label, *map(Text, row))
     console.print(table)
+
+
+def _benchmarks(console: Console, benchmarks: Sequence[BenchmarkComparison]) -> None:
+    names = ("Benchmark", "Base model", "Tuned model", "Tuned minus base", "")
+    rows: list[tuple[str, ...]] = [
+        (b.label, interval_text(b.base), interval_text(b.tuned), interval_text(b.difference, signed=True), b.verdict)
+        for b in benchmarks
+    ]
+    if console.is_terminal:
+        table = _table(*names)
+        for row in rows:
+            table.add_row(*map(Text, row))
+        console.print(table)
+    else:
+        for row in (names, *rows):
+            _say(console, "\t".join(row))
+    for benchmark in benchmarks:
+        if benchmark.data.note:
+            _say(console, f"Note: {benchmark.data.note}")
 
 
 def _decision(console: Console, decision: Decision) -> None:

@@ -10,6 +10,7 @@ from nemostack.errors import BadInput, NemostackError
 from nemostack.exit_codes import ExitCode
 from workflows.settings import Kind, Settings
 
+_DEFAULTS = Settings()
 _ZERO_SHOT = o.EvaluationOptions(shots=0)
 
 
@@ -56,7 +57,9 @@ def run(
     training: o.TrainingOptions,
     experiment: Annotated[
         str, typer.Option("--experiment", help="MLflow experiment to log to.")
-    ] = Settings().experiment,
+    ] = _DEFAULTS.experiment,
+    benchmarks: o.BenchmarksOption = "",
+    benchmark_items: o.BenchmarkItemsOption = _DEFAULTS.benchmark_items,
     load_slo: o.LoadOption = None,
     keep_adapter: o.KeepOption = False,
     run: o.RunOptions,
@@ -70,6 +73,8 @@ def run(
         "run",
         hyperparameters=training.hyperparameters(),
         experiment=experiment,
+        benchmarks=tuple(name.strip() for name in benchmarks.split(",") if name.strip()),
+        benchmark_items=benchmark_items,
         load_slo=load_slo,
         keep_adapter=keep_adapter,
         **training.rows(),

@@ -18,18 +18,18 @@ _PATTERNS = (
         rf"\1{HIDDEN}",
     ),
 )
-_SECRETS: set[str] = set()
+SECRETS: set[str] = set()
 
 
 def remember(secret: str) -> None:
     """Hide `secret` from now on. Shorter than four characters it would blot out ordinary text, so it is not."""
     if len(secret) >= 4:
-        _SECRETS.add(secret)
+        SECRETS.add(secret)
 
 
 def redact(text: str) -> str:
     """`text` without secrets."""
-    for secret in sorted(_SECRETS, key=len, reverse=True):
+    for secret in sorted(SECRETS, key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)

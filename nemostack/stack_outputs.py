@@ -26,7 +26,7 @@ ENV_OUTPUTS = "NEMOSTACK_OUTPUTS"
 URL_KEYS = ("nemo_url", "data_store_url", "nim_url", "nim_internal_url", "mlflow_url", "judge_url")
 OPTIONAL_KEYS = ("mlflow_url",)  # empty: a stack without it
 FLAG_KEYS = (*URL_KEYS, "judge_model", "base_model", "customization_config")
-_PULUMI_TIMEOUT_S = 600.0  # the first call may have to fetch or build the toolchain
+PULUMI_TIMEOUT_S = 600.0  # the first call may have to fetch or build the toolchain
 _HINT = f"is the stack up? `make up` starts the local one; or name the services with --outputs FILE or {ENV_OUTPUTS}"
 
 
@@ -71,7 +71,7 @@ def _from_stack(stack: str) -> dict[str, Any]:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=_PULUMI_TIMEOUT_S,
+            timeout=PULUMI_TIMEOUT_S,
             check=False,
             stdin=subprocess.DEVNULL,
         )

@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.longest_first import position
+
+pytest.register_assert_rewrite("tests.contract_suite")
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
@@ -95,6 +99,11 @@ def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> It
     wait("default service account", lambda: control_plane.api.exists(account))
     yield name
     control_plane.api.delete(f"/api/v1/namespaces/{name}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest. The sort is stable: the order is otherwise as it was."""
+    items.sort(key=lambda item: position(str(item.path)))
 
 
 def names(plane: ControlPlane, path: str) -> set[str]:

@@ -6,7 +6,7 @@ from the Data Store.
 
 from workflows.engine.stage import Context, Stage
 from workflows.settings import Settings
-from workflows.stages import load_test
+from workflows.stages import benchmarks, load_test
 from workflows.stages.cleanup import Cleaned, clean
 from workflows.stages.comparison import COMPARISON
 from workflows.stages.customization import CUSTOMIZATION, Trained
@@ -28,8 +28,10 @@ def plan(settings: Settings) -> list[Stage]:
         DATASET,
         of_model("zero_shot", "Zero-shot evaluation"),
         of_model("in_context", "In-context evaluation"),
+        *benchmarks.of_side(settings, "base"),
         CUSTOMIZATION,
         of_model("lora", "Evaluation of the tuned model"),
+        *benchmarks.of_side(settings, "tuned"),
         COMPARISON,
         *([_LOAD_TEST] if settings.load_slo else []),
         CLEANUP,

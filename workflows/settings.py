@@ -6,10 +6,11 @@ the results belongs to it, what only changes patience or tidiness does not.
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from nemostack import sample_dataset
 from nemostack.models import SAMPLE_MODEL, Hyperparameters, Model
@@ -49,11 +50,21 @@ class Settings(Model):
     seed: int = 0
     hyperparameters: Hyperparameters = Hyperparameters()
     experiment: str = Field(default="legal_domain_evaluation", min_length=1, description="In MLflow")
+    benchmarks: tuple[str, ...] = Field(default=(), description="run: lm-eval tasks for base and tuned model")
+    benchmark_items: int = Field(default=20, ge=1, description="Questions per benchmark; of mmlu, per subject")
     keep_adapter: bool = False
     load_slo: Path | None = Field(default=None, description="Objectives of a load test before the cleanup; None: none")
     deadlines: Deadlines = Deadlines()
     model: str | None = Field(default=None, description="evaluate: the model id, None for the stack's base model")
     benchmark: str | None = Field(default=None, description="evaluate: an lm-eval task instead of the dataset")
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _once_each(cls, benchmarks: tuple[str, ...]) -> tuple[str, ...]:
+        for name in benchmarks:
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+                raise ValueError(f"{name!r} is no name of a benchmark; expected names such as gsm8k,mmlu")
+        return tuple(dict.fromkeys(benchmarks))
 
     def suited_to(self, base_model: str) -> Self:
         """Fill in what was not chosen where we know what suits the model and, with it, the sample dataset."""
@@ -64,9 +75,9 @@ class Settings(Model):
 
     def identity(self, outputs: StackOutputs, dataset_digest: str) -> str:
         """Eight hex digits of what the results depend on: settings, files of the dataset, services."""
-        asked: dict[str, Any] = self.model_dump(
-            mode="json", exclude={"keep_adapter", "deadlines", "experiment", "load_slo"}
-        )
+        without = {"keep_adapter", "deadlines", "experiment", "load_slo"}
+        without |= set() if self.benchmarks else {"benchmarks", "benchmark_items"}
+        asked: dict[str, Any] = self.model_dump(mode="json", exclude=without)
         asked["dataset"] = dataset_digest
         services = outputs.model_dump(mode="json", exclude={"log_commands", "cluster"})
         text = json.dumps([asked, services], sort_keys=True)

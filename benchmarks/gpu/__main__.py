@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.gpu import models, report
+from nemostack import sample_model
 from nemostack.clone import ROOT
+from nemostack.models import SAMPLE_MODEL
 
 if TYPE_CHECKING:
     from benchmarks.gpu.serving import Server
@@ -33,8 +35,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=Path("build/bench-gpu/work"), help="folder for models and logs")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--tiny", action="store_true", help="a tiny shape in place of Llama-3.2-3B's, for rehearsals")
-    parser.add_argument("--model", type=Path, required=True, help="folder of the model for checks and pipeline")
-    parser.add_argument("--model-id", default="benchmark/smollm2-135m-instruct")
+    model = sample_model.folder()
+    parser.add_argument("--model", type=Path, default=model, help="folder of the model for checks and pipeline")
+    parser.add_argument("--model-id", default=SAMPLE_MODEL)
     harness = ROOT / ".venv" / "bin" / "python"
     parser.add_argument("--harness", type=Path, default=harness, help="Python of the environment of the command")
     parser.add_argument("--base-port", type=int, default=24080)

@@ -5,8 +5,10 @@ resources; the guide's older `/v1/evaluations`; academic benchmarks by the real 
 ROUGE by rouge-score, BERTScore by bert-score, METEOR by nltk, token F1 and exact match as SQuAD defines them.
 
 Reduced: BERTScore uses all-MiniLM-L6-v2 (its weights come as a package), unscaled; METEOR matches words and stems but
-no synonyms, since WordNet is not shipped; targets `retriever` and `rag`, datasets on another hub than the Data Store
-and benchmarks that execute code (HumanEval, MBPP) are refused; groups carry no metrics of their own.
+no synonyms, since WordNet is not shipped; where the Hugging Face Hub cannot be reached, gsm8k, mmlu, hellaswag and
+truthfulqa ask our own questions (substitutes/), and each result says so; targets `retriever` and `rag`, datasets on
+another hub than the Data Store and benchmarks that execute code are refused, but HumanEval where the settings let it
+run in a sandbox (sandbox.py); groups of custom tasks carry no metrics of their own.
 
 Choices where the contract is silent: greedy decoding (`temperature` 0) and `max_tokens` 256 unless told; an item that
 the model refuses (400, 413, 422) counts as NaN, while a model that is gone fails the job; 32 requests at a time.

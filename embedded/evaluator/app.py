@@ -136,7 +136,8 @@ def _evaluate_live(api: Api, document: dict[str, Any]) -> dict[str, Any]:
     """Evaluate within the request; nothing is stored."""
     if "config" not in document or "target" not in document:
         raise Unprocessable("live: `config` and `target` are needed")
-    plan = make_plan(api.expand("config", document["config"]), api.expand("target", document["target"]))
+    config, target = api.expand("config", document["config"]), api.expand("target", document["target"])
+    plan = make_plan(config, target, api.settings)
     _check_live_rows(api, plan)
     with tempfile.TemporaryDirectory(prefix="nemostack-live-") as folder:
         evaluation = Evaluation(plan, api.settings, Path(folder), threading.Event())

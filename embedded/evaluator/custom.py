@@ -60,6 +60,7 @@ class Outcome:
     first_error: str = ""
     groups: dict[str, Any] | None = None
     cut_items: int = 0  # outputs that the model ended with finish_reason `length`
+    data: dict[str, Any] | None = None  # of a benchmark: where its questions come from
     gaps: tuple[str, ...] = ()  # what judges did not rate, in sentences
 
 

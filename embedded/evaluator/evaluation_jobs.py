@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from embedded.common.documents import Document
+from embedded.common.errors import Unprocessable
 from embedded.common.job_queue import COMPLETED, ENDED, FAILED, Ending, JobQueue, JobRecords, Stopped
 from embedded.common.names import new_id, now
 from embedded.evaluator import results
@@ -107,6 +108,7 @@ def _summary(outcomes: list[Outcome]) -> str:
         remarks.append(f"{count} items could not be answered; the first: {failed[0].first_error}")
     if cut := sum(outcome.cut_items for outcome in outcomes):
         remarks.append(f"{cut} outputs were cut by their limit of tokens: raise max_tokens")
+    remarks += sorted({outcome.data["note"] for outcome in outcomes if outcome.data and "note" in outcome.data})
     remarks += [gap for outcome in outcomes for gap in outcome.gaps]
     return "completed" + (f", but {'; '.join(remarks)}" if remarks else "")
 
@@ -150,7 +152,7 @@ class Jobs:
 
     def create(self, job: Document) -> Document:
         """Store a job (`config` and `target` expanded, known to be good) and queue it."""
-        plan = make_plan(job["config"], job["target"])
+        plan = make_plan(job["config"], job["target"], self._settings)
         job_id, result_id = new_id("eval"), new_id("evaluation_result")
         details = {
             "message": "created",
@@ -197,7 +199,10 @@ class Jobs:
     def run(self, job_id: str, stop: threading.Event) -> Ending:
         """Evaluate; EvaluationErrors are failures with what was done until then."""
         job = self._store.get("job", job_id)
-        plan = make_plan(job["config"], job["target"])
+        try:
+            plan = make_plan(job["config"], job["target"], self._settings)
+        except Unprocessable as error:  # the settings have changed since the job was created
+            return Ending(FAILED, error.detail)
         evaluation = self._running[job_id] = Evaluation(plan, self._settings, self.folder(job_id), stop)
         try:
             evaluation.log("running")

@@ -2,7 +2,7 @@
 
 A process, because it imports torch and datasets (seconds, hundreds of MB) and must die on cancel. The key of the model
 reaches it by environment. Answers are cached per task, so that a restart asks only for what is missing. Data come from
-the Hugging Face hub, or from the task's `dataset.files_url`, whose rows have the benchmark's own columns.
+the task's `dataset.files_url`, whose rows have the benchmark's own columns, or from where benchmark_tasks.py says.
 """
 
 import asyncio
@@ -62,10 +62,14 @@ class BenchmarkTask:
         path = self._run.folder / "spec.json"
         path.write_text(json.dumps(spec, indent=1))
         self._run.log(f"task {self._plan.name}: starting lm-eval's {self._plan.benchmark} on {model.model_id}")
-        self._run_worker(path, model, offline=bool(spec["data_files"]) or not _hub_answers())
+        self._run_worker(path, model, offline=spec["offline"])
         report = json.loads((self._run.folder / "report.json").read_text())
         samples = read_file(self._run.folder / "harness_samples.jsonl")
-        return Outcome(_metrics(report["results"], samples), samples, groups=_metric_tree(report.get("groups")))
+        data = report["data"]
+        if note := data.get("note"):
+            self._run.log(f"task {self._plan.name}: {note}")
+        metrics, groups = _metrics(report["results"], samples), _metric_tree(report.get("groups"))
+        return Outcome(metrics, samples, groups=groups, data=data)
 
     def partial_samples(self) -> list[dict[str, Any]]:
         """None: lm-eval scores all at its end; answers so far stay in its cache."""
@@ -86,11 +90,12 @@ class BenchmarkTask:
                 f"model {model.model_id} is not at {model.root}; models there: {', '.join(sorted(served))}"
             )
         about = served.get(model.model_id, {})
+        files = self._data_files()
         return {
             "benchmark": self._plan.benchmark,
             "model": model.model_id,
             "root": model.root,
-            "model_type": extra.get("model_type") or ("completions" if self._is_completions_only() else None),
+            "model_type": extra.get("model_type") or ("completions" if self._wants_completions() else None),
             "tokenizer": self._tokenizer(model.model_id, about),
             "max_length": about.get("max_model_len") or 2048,
             "num_fewshot": extra.get("num_fewshot"),
@@ -101,20 +106,24 @@ class BenchmarkTask:
             "attempts": params.max_retries + 1,
             "generation": {
                 key: value
-                for key, value in {
-                    "max_gen_toks": params.max_tokens,
-                    "temperature": params.temperature,
-                    "top_p": params.top_p,
-                }.items()
-                if value is not None
+                for key, field, value in (
+                    ("max_gen_toks", "max_tokens", params.max_tokens),
+                    ("temperature", "temperature", params.temperature),
+                    ("top_p", "top_p", params.top_p),
+                )
+                if value is not None and (not self._plan.runs_code or field in params.model_fields_set)
             },
             "stop": [params.stop] if isinstance(params.stop, str) else params.stop,
-            "data_files": self._data_files(),
+            "data_files": files,
+            "offline": bool(files) or not _hub_answers(),
+            "runs_code": self._plan.runs_code,
             "folder": str(self._run.folder),
         }
 
-    def _is_completions_only(self) -> bool:
-        """Whether the target's own URL is that of completions; it then decides where chat would do too."""
+    def _wants_completions(self) -> bool:
+        """Whether texts are to be continued where chat would do too: the target's own URL says so, or the task does."""
+        if self._plan.runs_code and "instruct" not in self._plan.benchmark:
+            return True  # HumanEval's prompts are beginnings of programs
         api = getattr(self._target.model, "api_endpoint", None)
         return isinstance(api, ApiEndpoint) and re.search(r"(?<!/chat)/completions/?$", api.url) is not None
 

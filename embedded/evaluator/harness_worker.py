@@ -1,92 +1,30 @@
 """Runs one lm-eval benchmark: `python -m embedded.evaluator.harness_worker SPEC.json`, started by harness.py.
 
 Progress and errors go to stdout as JSON lines, lm-eval's own talk to stderr, results into the spec's folder:
-`report.json` and `harness_samples.jsonl`. The key of the model is OPENAI_API_KEY. Benchmarks that execute code are
-refused, as lm-eval itself does without a special consent.
+`report.json` and `harness_samples.jsonl`. The key of the model is OPENAI_API_KEY. Code that the model writes runs in a
+sandbox (code_tests.py) and only if the spec says so; a benchmark that runs code in another way is refused.
 """
 
 import json
-import math
 import os
 import sys
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from embedded.evaluator.benchmark_tasks import SpecError, load
+from embedded.evaluator.code_tests import CodeEval, reference
+from embedded.evaluator.harness_client import create_client
 from embedded.evaluator.records import replace_lines
+from embedded.evaluator.sandbox import Sandbox
 
-
-class _SpecError(Exception):
-    """The benchmark cannot be run as asked; the text says why."""
+_DEFAULT_ROOM = 256  # tokens of an answer, as lm-eval has it
 
 
 def _say(**message: Any) -> None:
     print(json.dumps(message), flush=True)
-
-
-def _load(spec: dict[str, Any]) -> Any:
-    """lm-eval's tasks for the spec, with its data replaced if files are given."""
-    from lm_eval.tasks import TaskManager
-    from lm_eval.tasks._yaml_loader import load_yaml  # the public loader drops a task's own config on overrides
-
-    manager = TaskManager()
-    name, files = spec["benchmark"], spec["data_files"]
-    if name not in manager.all_tasks:
-        near = [task for task in manager.all_tasks if name.lower() in task.lower()][:8]
-        raise _SpecError(f"lm-eval has no task {name!r}" + (f"; it has {', '.join(near)}" if near else ""))
-    if not files:
-        try:
-            return manager.load(name)
-        except (ConnectionError, OSError, ValueError) as error:
-            raise _SpecError(
-                f"loading the dataset failed: {type(error).__name__}: {str(error).splitlines()[0][:300]}"
-            ) from error
-    entry = manager.task_index[name]
-    if name not in manager.all_subtasks or entry.yaml_path is None:
-        raise _SpecError(
-            f"{name} is a group of tasks, each with data of its own: name one of its tasks, or leave `dataset` out"
-        )
-    config = dict(load_yaml(entry.yaml_path, resolve_func=True))
-    split = config.get("test_split") or config.get("validation_split")
-    files = {(split if key == "eval" else key): path for key, path in files.items()}
-    if split not in files:
-        raise _SpecError(f"{name} evaluates split {split!r}; the dataset has {', '.join(files)}")
-    for key in ("tag", "group"):
-        config.pop(key, None)
-    for key in ("training_split", "validation_split", "fewshot_split"):
-        if config.get(key) and config[key] not in files:
-            config[key] = split if key == "fewshot_split" else None  # lm-eval keeps an item out of its own examples
-    return manager.load(
-        config | {"dataset_path": "json", "dataset_name": None, "dataset_kwargs": {"data_files": files}}
-    )
-
-
-def _create_model(spec: dict[str, Any], *, likelihoods: bool) -> Any:
-    """lm-eval's client for the endpoint; likelihoods need completions and a tokenizer."""
-    from lm_eval.api.registry import get_model
-
-    chat = not likelihoods and spec["model_type"] != "completions"
-    arguments: dict[str, Any] = {
-        "model": spec["model"],
-        "base_url": spec["root"] + ("/chat/completions" if chat else "/completions"),
-        "num_concurrent": max(2, spec["parallelism"]),  # the concurrent path caches answers one by one
-        "max_retries": spec["attempts"],
-        "timeout": math.ceil(spec["timeout"]),
-        "max_length": spec["max_length"],
-        "tokenizer_backend": "None",
-        "tokenized_requests": False,
-        "eos_string": "</s>",
-    }
-    if likelihoods:
-        if spec["model_type"] == "chat":
-            raise _SpecError("it compares likelihoods, which a chat endpoint does not give: leave extra.model_type out")
-        if spec["tokenizer"] is None:
-            raise _SpecError(
-                f"it compares likelihoods and needs the tokenizer of {spec['model']}: set params.extra.tokenizer"
-            )
-        arguments |= {"tokenizer": spec["tokenizer"], "tokenizer_backend": "huggingface", "tokenized_requests": True}
-    return get_model("local-chat-completions" if chat else "local-completions").create_from_arg_obj(arguments), chat
 
 
 def _plain(value: Any) -> Any:
@@ -97,8 +35,8 @@ def _key(metric: str, filter_name: str) -> str:
     return metric if filter_name == "none" else f"{metric}__{filter_name}"
 
 
-def _samples(by_task: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """One record an item, scores of all filters in it."""
+def _samples(by_task: dict[str, list[dict[str, Any]]], code_eval: CodeEval) -> list[dict[str, Any]]:
+    """One record an item, scores of all filters in it, and why code did not pass."""
     records: dict[tuple[str, int], dict[str, Any]] = {}
     for task, logged in by_task.items():
         for one in logged:
@@ -113,6 +51,10 @@ def _samples(by_task: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
                     "scores": {},
                 },
             )
+            if code_eval.verdicts:
+                record["sample"]["verdicts"] = [
+                    asdict(verdict) for verdict in code_eval.verdicts[reference(one["doc"])]
+                ]
             for metric in one["metrics"]:
                 if isinstance(one[metric], int | float):
                     key = _key(metric, one["filter"])
@@ -132,16 +74,22 @@ def _results(scores: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def run(spec: dict[str, Any]) -> None:
-    """Evaluate, and write report and samples."""
-    from lm_eval.api.model import CacheHook, CachingLM
-    from lm_eval.evaluator import evaluate
+def _prepare_code_eval(spec: dict[str, Any]) -> CodeEval:
+    """Put our metric where lm-eval's HumanEval tasks look for theirs."""
+    import evaluate as hf_evaluate
 
-    loaded = _load(spec)
-    tasks = loaded["tasks"]
-    model, chat = _create_model(spec, likelihoods=any(task.OUTPUT_TYPE != "generate_until" for task in tasks.values()))
-    if unsafe := [name for name, task in tasks.items() if getattr(task, "UNSAFE_CODE", False)]:
-        raise _SpecError(f"{', '.join(unsafe)} executes the model's code, which is not done here")
+    original, ours = hf_evaluate.load, CodeEval(Sandbox())
+
+    def load_metric(path: str, *args: Any, **more: Any) -> Any:
+        return ours if path == "code_eval" else original(path, *args, **more)
+
+    if spec["runs_code"]:
+        hf_evaluate.load = load_metric
+    return ours
+
+
+def _configure(tasks: dict[str, Any], spec: dict[str, Any], *, chat: bool) -> int:
+    """Set what the spec asks for in each task; the number of items to come."""
     total = 0
     for task in tasks.values():
         task.set_fewshot_seed(seed=spec["seed"])
@@ -150,10 +98,32 @@ def run(spec: dict[str, Any]) -> None:
         elif task.get_config("num_fewshot") is None:
             task.set_config(key="num_fewshot", value=0)
         if task.OUTPUT_TYPE == "generate_until":
-            generation = spec["generation"] | ({"until": spec["stop"]} if spec["stop"] else {})
+            room = (task.get_config("generation_kwargs") or {}).get("max_gen_toks", _DEFAULT_ROOM)
+            generation = {"max_gen_toks": min(room, spec["max_length"] // 2)} | spec["generation"]
+            generation |= {"until": spec["stop"]} if spec["stop"] else {}
+            if chat and task.get_config("gen_prefix"):  # the answer goes on where the task began it
+                generation |= {"continue_final_message": True, "add_generation_prompt": False}
             task.set_config(key="generation_kwargs", value=generation, update=True)
         docs = len(task.eval_docs)
         total += min(docs, spec["limit"] or docs)
+    return total
+
+
+def run(spec: dict[str, Any]) -> None:
+    """Evaluate, and write report and samples."""
+    from lm_eval.api.model import CacheHook, CachingLM
+    from lm_eval.evaluator import evaluate
+
+    code_eval = _prepare_code_eval(spec)
+    loaded = load(spec)
+    tasks = loaded.tasks["tasks"]
+    unsafe = [name for name, task in tasks.items() if getattr(task, "UNSAFE_CODE", False)]
+    if unsafe and not spec["runs_code"]:
+        raise SpecError(f"{', '.join(unsafe)} executes the model's code, which is not done here")
+    if unsafe:
+        code_eval.know(doc for task in tasks.values() for doc in task.eval_docs)
+    model, chat = create_client(spec, likelihoods=any(task.OUTPUT_TYPE != "generate_until" for task in tasks.values()))
+    total = _configure(tasks, spec, chat=chat)
 
     cached = CachingLM(model, str(Path(spec["folder"]) / "answers.db"))
     requests = {"total": total, "done": 0}
@@ -170,13 +140,19 @@ def run(spec: dict[str, Any]) -> None:
     model.set_cache_hook(Hook(cached))
     try:
         report = evaluate(
-            cached, loaded, limit=spec["limit"], apply_chat_template=chat, fewshot_as_multiturn=chat, bootstrap_iters=0
+            cached,
+            loaded.tasks,
+            limit=spec["limit"],
+            apply_chat_template=chat,
+            fewshot_as_multiturn=chat,
+            bootstrap_iters=0,
+            confirm_run_unsafe_code=bool(unsafe),
         )
     except ValueError as error:
         if "larger than population" not in str(error):
             raise
         shots = ", ".join(f"{name} has {task.get_config('num_fewshot')}" for name, task in tasks.items())
-        raise _SpecError(
+        raise SpecError(
             f"the dataset has too few rows for the examples before each question ({shots}): upload more rows, or set "
             "params.extra.num_fewshot lower"
         ) from error
@@ -184,8 +160,9 @@ def run(spec: dict[str, Any]) -> None:
     parts = {task: _results(scores) for task, scores in results.items() if task != name}
     whole = _results(results[name]) if name in results else {}
     folder = Path(spec["folder"])
-    replace_lines(folder / "harness_samples.jsonl", _samples(report["samples"]))
-    (folder / "report.json").write_text(json.dumps({"results": whole, "groups": parts, "n_shot": report.get("n-shot")}))
+    replace_lines(folder / "harness_samples.jsonl", _samples(report["samples"], code_eval))
+    n_shot = {"n_shot": report.get("n-shot")}
+    (folder / "report.json").write_text(json.dumps({"results": whole, "groups": parts, "data": loaded.data} | n_shot))
 
 
 def _die_with(parent: int) -> None:
@@ -206,7 +183,7 @@ def main(argv: list[str]) -> int:
     threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
     try:
         run(spec)
-    except _SpecError as error:
+    except SpecError as error:
         _say(error=str(error))
     except Exception as error:  # noqa: BLE001 - whatever lm-eval raises must reach the job's message
         import traceback

@@ -15,7 +15,7 @@ from typing import Any
 CPU_SECONDS = 5
 MEMORY_BYTES = 1 << 30
 MAX_REPLY = 100_000  # characters of a reply that are looked at: the last, as the last match counts
-_BATCH = 200  # replies that share the limit
+BATCH = 200  # replies that share the limit
 _WALL_SECONDS = 300  # only for a machine that gives hardly any processor time
 # Run by a bare interpreter. It answers a line at a time, so that the reply in which time ran out is known.
 _PROGRAM = """
@@ -59,8 +59,8 @@ def find_last(pattern: str, texts: Sequence[str]) -> list[str | None]:
     PatternError when a text takes longer than CPU_SECONDS or more memory than MEMORY_BYTES.
     """
     matches: list[str | None] = []
-    for start in range(0, len(texts), _BATCH):
-        batch = [text[-MAX_REPLY:] for text in texts[start : start + _BATCH]]
+    for start in range(0, len(texts), BATCH):
+        batch = [text[-MAX_REPLY:] for text in texts[start : start + BATCH]]
         lines = _run(pattern, batch)
         if len(lines) != 1 + len(batch):
             raise PatternError(f"regex {pattern!r}: {lines[0].get('error', 'it cannot be used')}")

@@ -14,6 +14,8 @@ from embedded.evaluator.errors import DataError
 from embedded.evaluator.legacy import DEFAULT_TEMPLATE, current_shape
 from embedded.evaluator.metrics import Metric, create
 from embedded.evaluator.request_models import Config, Dataset, Params, Target, TaskConfig
+from embedded.evaluator.sandbox import Sandbox
+from embedded.evaluator.settings import Settings
 from embedded.evaluator.templates import check
 from nemostack.validation import validation_lines
 
@@ -32,6 +34,10 @@ UNAVAILABLE_TYPES = {
 }
 # Beginnings of lm-eval's names for what it marks as unsafe (`unsafe_code`), and of NVIDIA's names for the same.
 CODE_BENCHMARKS = ("humaneval", "mbpp", "cruxeval", "longproc", "multiple-", "bigcodebench", "livecodebench")
+# Those whose tests can be kept apart from the code that they test (cell.py).
+SANDBOXED = {"humaneval", "humaneval_64", "humaneval_instruct", "humaneval_64_instruct"}
+# Names that lm-eval has in small letters only.
+_GUIDE = {"gsm8k", "mmlu", "hellaswag", "truthfulqa", "humaneval"}
 _CUSTOM_KINDS: dict[str, Kind] = {
     "chat-completion": "chat-completion",
     "chat": "chat-completion",
@@ -51,6 +57,7 @@ class TaskPlan:
     dataset: str | Dataset | None
     metrics: dict[str, Metric]
     benchmark: str = ""
+    runs_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,7 @@ def parse_target(document: dict[str, Any]) -> Target:
     return target
 
 
-def make_plan(config: dict[str, Any], target: dict[str, Any]) -> Plan:
+def make_plan(config: dict[str, Any], target: dict[str, Any], settings: Settings) -> Plan:
     """Plan what the job will do. Unprocessable for all that can be known to fail."""
     parsed, aim = parse_config(config), parse_target(target)
     warnings = [f"config: {sentence}" for sentence in drop_unknown_keys(parsed)]
@@ -103,7 +110,9 @@ def make_plan(config: dict[str, Any], target: dict[str, Any]) -> Plan:
         if custom:
             raise Unprocessable("config.tasks: a custom evaluation needs at least one task")
         tasks = {parsed.type: TaskConfig(type=parsed.type)}
-    planned = [_plan_task(name, task, parsed, aim, warnings) for name, task in tasks.items()]
+    planned = [
+        _plan_task(name, task, parsed, aim, settings=settings, warnings=warnings) for name, task in tasks.items()
+    ]
     for group, members in parsed.groups.items():
         if unknown := [name for name in members.tasks if name not in tasks]:
             raise Unprocessable(f"config.groups.{group}.tasks: no task is named {', '.join(unknown)}")
@@ -112,7 +121,9 @@ def make_plan(config: dict[str, Any], target: dict[str, Any]) -> Plan:
     )
 
 
-def _plan_task(name: str, task: TaskConfig, config: Config, target: Target, warnings: list[str]) -> TaskPlan:
+def _plan_task(
+    name: str, task: TaskConfig, config: Config, target: Target, *, settings: Settings, warnings: list[str]
+) -> TaskPlan:
     where = f"config.tasks.{name}"
     given = {**config.params, **task.params}
     template = given.pop("template", None)
@@ -121,11 +132,13 @@ def _plan_task(name: str, task: TaskConfig, config: Config, target: Target, warn
     if config.type != "custom":
         if target.type != "model":
             raise Unprocessable(f"target.type: benchmark {task.type} needs a model, not {target.type!r}")
-        if task.type.startswith(CODE_BENCHMARKS):
+        benchmark = task.type.lower() if task.type.lower() in _GUIDE else task.type
+        runs_code = benchmark.startswith(CODE_BENCHMARKS)
+        if runs_code and (obstacle := _obstacle_to_code(benchmark, settings)) is not None:
             raise Unprocessable(
-                f"{where}.type: benchmark {task.type} executes code that the model writes, which is not done here"
+                f"{where}.type: benchmark {task.type} executes code that the model writes, and {obstacle}"
             )
-        return TaskPlan(name, "benchmark", params, None, task.dataset, {}, benchmark=task.type)
+        return TaskPlan(name, "benchmark", params, None, task.dataset, {}, benchmark=benchmark, runs_code=runs_code)
     kind = _CUSTOM_KINDS.get(task.type)
     if kind is None:
         raise Unprocessable(f"{where}.type: {task.type!r}; a custom task is one of {', '.join(_CUSTOM_KINDS)}")
@@ -151,6 +164,16 @@ def _plan_task(name: str, task: TaskConfig, config: Config, target: Target, warn
     for metric in metrics.values():
         warnings += metric.warnings
     return TaskPlan(name, kind, params, template, task.dataset, metrics)
+
+
+def _obstacle_to_code(benchmark: str, settings: Settings) -> str | None:
+    """Tell why this service does not run a benchmark's code; None where it does."""
+    if benchmark not in SANDBOXED:
+        return f"only that of {', '.join(sorted(SANDBOXED))} can be run shut in here"
+    if not settings.run_generated_code:
+        return "the setting run_generated_code is off (of a local stack: local.evaluator.run_generated_code)"
+    obstacle = Sandbox().find_obstacle()
+    return None if obstacle is None else f"it cannot be shut in here: {obstacle}"
 
 
 def _metric(kind: str, params: dict[str, Any], where: str) -> Metric:

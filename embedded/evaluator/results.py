@@ -27,14 +27,15 @@ def body(outcomes: dict[str, Outcome], groups: dict[str, list[str]]) -> dict[str
     }
     for name, outcome in outcomes.items():
         if outcome.groups:
-            tree[name] = {"metrics": outcome.metrics, "groups": outcome.groups}
-    tasks = {name: {"metrics": outcome.metrics} | _cut(outcome) for name, outcome in outcomes.items()}
+            tree[name] = {"metrics": outcome.metrics, "groups": outcome.groups} | _beside(outcome)
+    tasks = {name: {"metrics": outcome.metrics} | _beside(outcome) for name, outcome in outcomes.items()}
     return {"tasks": tasks, "groups": tree}
 
 
-def _cut(outcome: Outcome) -> dict[str, int]:
-    """How many outputs ended at their limit of tokens, beside the scores that they lower."""
-    return {"outputs_cut_by_length": outcome.cut_items} if outcome.cut_items else {}
+def _beside(outcome: Outcome) -> dict[str, Any]:
+    """What a reader of the scores must know: outputs cut at their limit of tokens, questions that are substitutes."""
+    cut = {"outputs_cut_by_length": outcome.cut_items} if outcome.cut_items else {}
+    return cut | ({"data": outcome.data} if outcome.data else {})
 
 
 def _sample_files(folder: Path) -> Iterator[Path]:

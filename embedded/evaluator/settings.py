@@ -18,3 +18,6 @@ class Settings(ServiceSettings):
     )
     max_concurrent_jobs: int = Field(default=2, ge=1, description="more jobs wait in state `created`")
     publish_results: bool = Field(default=True, description="copy results to hf://datasets/evaluation-results/JOB")
+    run_generated_code: bool = Field(
+        default=False, description="let HumanEval run code that the model writes, shut in by bubblewrap"
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 DEFAULT_PARSER = "hermes"
 # Mark in the template -> name in vLLM; the first that is there wins.
-_MARKS = {
+MARKS = {
     "<|python_tag|>": "llama3_json",
     "<|python_start|>": "llama4_pythonic",
     "[TOOL_CALLS]": "mistral",
@@ -23,7 +23,7 @@ _MARKS = {
 def choose_tool_parser(model_path: str) -> str:
     """Return vLLM's name of the parser for the model in folder `model_path`; DEFAULT_PARSER for a Hub id."""
     template = _read_template(Path(model_path))
-    return next((parser for mark, parser in _MARKS.items() if mark in template), DEFAULT_PARSER)
+    return next((parser for mark, parser in MARKS.items() if mark in template), DEFAULT_PARSER)
 
 
 def _read_template(folder: Path) -> str:

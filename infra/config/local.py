@@ -88,6 +88,15 @@ class LocalCustomizer(Section):
     threads: int | None = Field(default=None, ge=1, description="CPU threads per job; default: all cores")
 
 
+class LocalEvaluator(Section):
+    """What the embedded Evaluator may do."""
+
+    run_generated_code: bool = Field(
+        default=False,
+        description="Let HumanEval run code that the model writes, isolated by bubblewrap, which must be installed",
+    )
+
+
 class LocalSettings(Section):
     """The local stack: real services on this machine, on loopback."""
 
@@ -104,6 +113,7 @@ class LocalSettings(Section):
     gpu: LocalGpu = LocalGpu()
     nim: LocalNim = LocalNim()
     customizer: LocalCustomizer = LocalCustomizer()
+    evaluator: LocalEvaluator = LocalEvaluator()
 
     def folder(self, root: Path, stack: str) -> Path:
         """Return the stack's folder, absolute."""

@@ -197,6 +197,7 @@ class Plan:
                     "judge_url": self.url("judge"),
                     "judge_model": JUDGE_MODEL,
                     "tokenizers": {model.id: self.model_path},
+                    **self.settings.evaluator.model_dump(),
                 },
                 after=("data_store", "entity_store", "judge"),
                 reads_model=True,

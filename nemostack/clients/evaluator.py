@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nemo_microservices import NeMoMicroservices
 
 _SERVICE = "Evaluator"
-_MAX_UNZIPPED = 512 * 1024 * 1024
+MAX_UNZIPPED = 512 * 1024 * 1024
 
 
 class EvaluationJob(Job):
@@ -38,6 +38,14 @@ class Score(Model):
     mean: float | None = None
     stddev: float | None = None
     nan_count: int = 0
+
+
+class BenchmarkData(Model):
+    """Where the questions of a benchmark come from, where the Evaluator says so; `note` if they are substitutes."""
+
+    origin: str = ""
+    published: bool | None = None
+    note: str = ""
 
 
 class Sample(Model):
@@ -106,16 +114,27 @@ class Evaluator:
 
     def scores(self, job_id: str) -> dict[str, dict[str, Score]]:
         """Task -> `metric.score` -> score, of a job that has ended."""
-        with calling(_SERVICE, self._url, f"fetching the results of evaluation job {job_id}"):
-            response = self._sdk.evaluation.jobs.results(job_id)
-            result: dict[str, Any] = response.to_dict(mode="json", exclude_unset=True, warnings=False)
         tasks: dict[str, dict[str, Score]] = {}
-        for task, content in (result.get("tasks") or {}).items():
+        for task, content in self._tasks(job_id).items():
             tasks[task] = {}
             for metric, body in ((content or {}).get("metrics") or {}).items():
                 for name, score in ((body or {}).get("scores") or {}).items():
                     tasks[task][f"{metric}.{name}"] = _score(score or {})
         return tasks
+
+    def benchmark_data(self, job_id: str, task: str) -> BenchmarkData:
+        """Say where a benchmark's questions come from; empty where the Evaluator does not tell."""
+        data = (self._tasks(job_id).get(task) or {}).get("data")
+        if not isinstance(data, dict):
+            return BenchmarkData()
+        known = {key: data[key] for key in BenchmarkData.model_fields if data.get(key) is not None}
+        return BenchmarkData.model_validate(known)
+
+    def _tasks(self, job_id: str) -> dict[str, Any]:
+        with calling(_SERVICE, self._url, f"fetching the results of evaluation job {job_id}"):
+            response = self._sdk.evaluation.jobs.results(job_id)
+            result: dict[str, Any] = response.to_dict(mode="json", exclude_unset=True, warnings=False)
+        return result.get("tasks") or {}
 
     def samples(self, job_id: str, task: str) -> list[Sample] | None:
         """Every item of a task in order, None where this Evaluator offers no samples to download."""
@@ -170,12 +189,12 @@ def _member(archive: bytes, wanted: str, job_id: str) -> bytes | None:
             if not names:
                 return None
             with opened.open(min(names, key=len)) as member:
-                content = member.read(_MAX_UNZIPPED + 1)
+                content = member.read(MAX_UNZIPPED + 1)
     except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, EOFError) as error:
         raise ServiceError(f"the archive of evaluation job {job_id} cannot be read: {error}") from error
-    if len(content) > _MAX_UNZIPPED:
+    if len(content) > MAX_UNZIPPED:
         raise ServiceError(
-            f"{wanted} of evaluation job {job_id} unpacks to more than {_MAX_UNZIPPED >> 20} MiB: refused"
+            f"{wanted} of evaluation job {job_id} unpacks to more than {MAX_UNZIPPED >> 20} MiB: refused"
         )
     return content
 

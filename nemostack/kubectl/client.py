@@ -22,7 +22,7 @@ from nemostack.redact import redact
 
 Object = dict[str, Any]
 TIMEOUT_S = 60.0
-_KILL_AFTER_S = 15.0  # kubectl has its own limit for each request; this is for plugins that fetch credentials
+KILL_AFTER_S = 15.0  # kubectl has its own limit for each request; this is for plugins that fetch credentials
 
 # What kubectl and client-go say, and what it means. The first that matches.
 _MEANINGS: tuple[tuple[re.Pattern[str], type[ServiceError], str], ...] = (
@@ -113,7 +113,7 @@ class Kubectl:
 
     def _call(self, arguments: Sequence[str], timeout_s: float) -> CompletedCall:
         try:
-            return call(self._access, arguments, request_s=timeout_s, within_s=timeout_s + _KILL_AFTER_S)
+            return call(self._access, arguments, request_s=timeout_s, within_s=timeout_s + KILL_AFTER_S)
         except NotInstalled as error:
             raise TargetError(str(error)) from error
         except NoAnswer as error:

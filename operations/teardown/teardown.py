@@ -45,7 +45,7 @@ RUN_TIME = (
 )
 STOP_S = 180
 SETTLE_S = 90.0
-_POLL_S = 2.0
+POLL_S = 2.0
 Say = Callable[[str], None]
 
 
@@ -208,7 +208,7 @@ def _settled(kubectl: Kubectl, cluster: ClusterOutputs, delete_data: bool, say: 
         if not going or time.monotonic() > deadline:
             return remains
         say(f"waiting for {len(going)} to go: {', '.join(f'{one.kind} {one.where}' for one in going[:3])}")
-        time.sleep(_POLL_S)
+        time.sleep(POLL_S)
 
 
 def _delete_data(

@@ -35,7 +35,8 @@ def main() -> None:
         run(sys.executable, "-m", "venv", VENV)
         pinned = Path(__file__).with_name("bootstrap.txt")
         run(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", pinned)
-    run(UV, "pip", "sync", "--quiet", "--python", VENV, "--require-hashes", ROOT / "requirements.txt")
+    # Compiled here, once: where PYTHONDONTWRITEBYTECODE is set, as in many images, each start would compile them again.
+    run(UV, "pip", "sync", "-q", "--compile-bytecode", "--python", VENV, "--require-hashes", ROOT / "requirements.txt")
     run(UV, "pip", "install", "--quiet", "--python", VENV, "--no-deps", "--no-build-isolation", "--editable", ROOT)
     READY.touch()
 

@@ -4,6 +4,7 @@ Simulated nodes have no pods to connect to: that bytes flow is proven in tests/u
 kubectl.
 """
 
+import re
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from nemostack.kubectl.client import Kubectl
 from nemostack.outputs import StackOutputs
 from operations.port_forward import forwarder
 from operations.port_forward.session import forwarding, free_ports, plan, wait_ready
+from simulator.api import wait
 from simulator.control_plane import ControlPlane
 from tests.unit.operations import healthy_cluster as h
 
@@ -60,8 +62,10 @@ def test_pod_that_does_not_run(control_plane: ControlPlane, namespace: str, monk
         "spec": {"containers": [{"name": "main", "image": "none.invalid/none:1"}], "nodeSelector": {"no": "node"}},
     }
     control_plane.api.create(f"/api/v1/namespaces/{namespace}/pods", pod)
-    with pytest.raises(
-        DeadlineExceeded, match=r"mlflow: error: .* pod is not running\. Current status=Pending"
-    ) as caught:
-        forward(outputs(control_plane, namespace), 6)
+    stack = outputs(control_plane, namespace)
+    with Kubectl.opened(stack) as kubectl, forwarding(kubectl, plan(stack), lambda _said: None) as (only,):
+        wait("kubectl says why", lambda: only.why_not, lambda why: "pod is not running" in why)
+        with pytest.raises(DeadlineExceeded) as caught:
+            wait_ready([only], 0)
+    assert re.search(r"mlflow: error: .* pod is not running\. Current status=Pending", str(caught.value))
     assert "nemostack doctor" in str(caught.value)

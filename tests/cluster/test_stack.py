@@ -11,6 +11,9 @@ import json
 import pytest
 
 from infra import names
+from nemostack.outputs import StackOutputs
+from operations.doctor.cluster import look
+from operations.teardown import teardown
 from simulator.api import wait
 from simulator.inventory import SYSTEM_NAMESPACES
 from simulator.pulumi_stack import NAME
@@ -141,7 +144,27 @@ def test_a_release_that_fails_is_told_and_mended(standing, control_plane):
     assert_healthy(control_plane)
 
 
-def test_everything_goes(standing, control_plane):
-    standing.destroy()
+def test_doctor_finds_nothing_wrong(standing, control_plane, monkeypatch):
+    monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))  # as a user of target `existing` may have it
+    outputs = StackOutputs.model_validate(standing.outputs())
+    assert outputs.cluster is not None
+    findings = look(outputs, lambda _text: None)
+    assert findings
+    assert [finding.line for finding in findings if finding.level != "ok"] == []
+
+
+def test_everything_goes_and_teardown_finds_nothing_left(standing, control_plane, monkeypatch):
+    monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
+    messages: list[str] = []
+
+    def destroy() -> int:
+        standing.destroy()
+        return 0
+
+    outputs = StackOutputs.model_validate(standing.outputs())
+    report = teardown.teardown("x", outputs, destroy, messages.append, delete_data=True)
+    assert [f"{one.kind} {one.where}: {one.detail}" for one in report.unexpected] == [], messages
+    assert report.destroyed
+    assert report.cluster_seen
     assert namespaces(control_plane) == SYSTEM_NAMESPACES
     assert control_plane.api.items("/api/v1/persistentvolumes") == []

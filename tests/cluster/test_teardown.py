@@ -90,7 +90,7 @@ class Stack:
 
 @pytest.fixture
 def stack(control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
-    monkeypatch.setattr(teardown, "_POLL_S", 0.3)
+    monkeypatch.setattr(teardown, "POLL_S", 0.3)
     monkeypatch.setattr(teardown, "SETTLE_S", 20.0)
     made = Stack(control_plane)
     yield made

@@ -32,6 +32,7 @@ from huggingface_hub import HfApi
 from nemo_microservices import NeMoMicroservices
 
 from nemostack.clone import ROOT
+from simulator import ports
 
 # Before huggingface_hub reads them: no bars between the dots, no telemetry, nothing of the user's token.
 os.environ.update(HF_HUB_DISABLE_PROGRESS_BARS="1", HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_IMPLICIT_TOKEN="1")
@@ -66,9 +67,19 @@ def free_socket() -> socket.socket:
     return held
 
 
+def _held_ports() -> Iterator[int]:
+    """Ports for processes, block after block: no other test process gets them as long as this one lives."""
+    with ExitStack() as holding:
+        while True:
+            yield from holding.enter_context(ports.hold())
+
+
+_PORTS = _held_ports()
+
+
 def free_port() -> int:
-    with free_socket() as held:
-        return int(held.getsockname()[1])
+    """A loopback port for a process to bind; each call gives another one."""
+    return next(_PORTS)
 
 
 # What a service takes at most to end when it is told to: 5 s of its own, and what a busy machine adds.

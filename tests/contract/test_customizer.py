@@ -13,6 +13,7 @@ from huggingface_hub import HfApi
 from nemo_microservices import NeMoMicroservices
 
 from tests.contract.customizer_support import LIVE, MODEL_ID, finished, jsonl, make_model, pairs, put_dataset
+from tests.contract_suite.customization import CustomizationContract
 
 LORA = {"finetuning_type": "lora", "training_type": "sft"}
 
@@ -473,3 +474,11 @@ def test_unknown_jobs_and_finished_jobs(client, done):
     with pytest.raises(nemo_microservices.ConflictError, match="is completed already"):
         client.customization.jobs.cancel(done.id)
     assert done.status not in LIVE
+
+
+class TestPromises(CustomizationContract):
+    """Those that the fake stack of the unit tests shares."""
+
+    @pytest.fixture
+    def config(self):
+        return f"{MODEL_ID}@v1.0.0+CPU"

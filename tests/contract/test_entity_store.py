@@ -42,19 +42,6 @@ def test_project_life(sdk: NeMoMicroservices, unique: str) -> None:
     assert list(sdk.projects.list(filter={"namespace": unique})) == []
 
 
-def test_dataset_life(sdk: NeMoMicroservices, unique: str) -> None:
-    url = f"hf://datasets/{unique}/legal"
-    made = sdk.datasets.create(name="legal", namespace=unique, files_url=url, project="law", limit=5, split="train")
-    assert made.id.startswith("dataset-")
-    assert len(made.id) == len("dataset-") + 22
-    got = sdk.datasets.retrieve("legal", namespace=unique)
-    assert (got.files_url, got.project, got.limit, got.split, got.hf_endpoint) == (url, "law", 5, "train", None)
-    changed = sdk.datasets.update("legal", namespace=unique, files_url=f"{url}/testing/a.jsonl")
-    assert changed.files_url == f"{url}/testing/a.jsonl"
-    assert changed.limit == 5
-    assert sdk.datasets.delete("legal", namespace=unique).id == made.id
-
-
 def test_name_and_namespace_have_defaults(sdk: NeMoMicroservices) -> None:
     made = sdk.datasets.create(files_url="s3://bucket/x")
     assert (made.namespace, made.name) == ("default", made.id)
@@ -145,16 +132,6 @@ def test_duplicates_are_409_and_not_retried(
     assert again.status_code == 409
     assert again.headers["x-should-retry"] == "false"
     assert "exists already" in again.json()["detail"]
-
-
-def test_the_sdk_sends_a_duplicate_once(entity_store_url: str, unique: str) -> None:
-    sent = []
-    hooks = {"request": [lambda request: sent.append(request.method)]}
-    with NeMoMicroservices(base_url=entity_store_url, http_client=httpx.Client(event_hooks=hooks)) as sdk:
-        sdk.namespaces.create(id=unique)
-        with pytest.raises(nemo_microservices.ConflictError):
-            sdk.namespaces.create(id=unique)
-    assert sent == ["POST", "POST"]
 
 
 @pytest.mark.parametrize("path", ["namespaces/x", "projects/x/y", "datasets/x/y", "models/x/y"])

@@ -20,6 +20,7 @@ from tests.contract.evaluator_support import (  # noqa: F401 - fixtures among th
     upload,
 )
 from tests.contract.scripted_model import ScriptedModel
+from tests.contract_suite.evaluation import ROWS, EvaluationContract
 
 
 def test_chat_job_gives_the_scores_worked_out_by_hand(
@@ -208,3 +209,15 @@ def test_tool_calls_of_a_model_are_scored_with_nvidias_extra_keys(
     assert model.bodies[0]["tool_choice"] == "auto"
     log = client.evaluation.jobs.download_logs(job.id)["logs"]
     assert "warning: config.tasks.qa.metrics.t.params: unknown key 'model' is ignored" in log
+
+
+class TestPromises(EvaluationContract):
+    """Those that the fake stack of the unit tests shares."""
+
+    @pytest.fixture
+    def rows_url(self, upload: Callable[..., str]) -> str:
+        return upload(ROWS)
+
+    @pytest.fixture
+    def model_target(self, model: tuple[ScriptedModel, str]) -> dict[str, Any]:
+        return target(model[1])

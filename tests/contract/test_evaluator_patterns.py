@@ -42,7 +42,7 @@ def test_the_last_match_counts(pattern: str, text: str, found: str | None) -> No
 
 
 def test_many_replies_come_back_in_order() -> None:
-    texts = [f"score {number}" for number in range(2 * patterns._BATCH + 7)]
+    texts = [f"score {number}" for number in range(2 * patterns.BATCH + 7)]
     assert find_last(r"(\d+)", texts) == [re.findall(r"\d+", text)[-1] for text in texts]
 
 

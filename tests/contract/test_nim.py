@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from nemostack.clients.serving import wait_until_served
 from nemostack.errors import ServiceError
 from tests.contract.conftest import Running, wait_until
 from tests.contract.nim_support import BASE, MODEL, Stores, make_adapter
+from tests.contract_suite.nim import NimContract
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 PROMPTS = [
@@ -77,6 +77,12 @@ def served(stores: Stores, client: openai.OpenAI, adapters: list[Path]) -> list[
 
 def listed(client: openai.OpenAI) -> set[str]:
     return {model.id for model in client.models.list()}
+
+
+def wait_for_a_look(stores: Stores, client: openai.OpenAI, unique: str, folder: Path) -> None:
+    """Wait until NIM has looked at the Entity Store by itself: it serves an adapter that was not there before."""
+    newest = stores.publish("default", f"{unique}-newest@cust-1", folder)
+    wait_until(lambda: newest in listed(client), "NIM's next look at the Entity Store")
 
 
 @pytest.fixture(scope="module")
@@ -415,7 +421,7 @@ def test_life_of_an_adapter(
 ) -> None:
     name = f"{unique}@cust-life"
     adapter = stores.announce("default", name)
-    time.sleep(1.2)
+    wait_for_a_look(stores, client, unique, adapters[1])
     assert adapter not in listed(client), "announced is not uploaded"
     with pytest.raises(openai.NotFoundError):
         client.completions.create(model=adapter, prompt="a", max_tokens=1)
@@ -457,8 +463,20 @@ def test_what_vllm_itself_refuses(stores: Stores, client: openai.OpenAI, adapter
     config = folder / "adapter_config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"use_dora": True}))
     adapter = stores.publish("default", f"{unique}@cust-1", folder)
-    time.sleep(1.5)
+    wait_for_a_look(stores, client, unique, adapters[1])
     with pytest.raises((openai.NotFoundError, openai.BadRequestError)):
         client.completions.create(model=adapter, prompt="a", max_tokens=1)
     assert adapter not in listed(client)
     assert client.completions.create(model=BASE, prompt="a", max_tokens=1).choices
+
+
+class TestPromises(NimContract):
+    """Those that the fake stack of the unit tests shares."""
+
+    @pytest.fixture
+    def nim_url(self, nim: Running) -> str:
+        return nim.url
+
+    @pytest.fixture
+    def base_model(self) -> str:
+        return BASE

@@ -136,7 +136,7 @@ def test_sigterm_while_the_model_loads(tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"port": free_port(), "data_dir": str(tmp_path / "data"), **settings()}))
     with subprocess.Popen([sys.executable, "-m", "embedded.serve", "nim", str(config)], cwd=ROOT) as process:
-        time.sleep(4)
+        wait_until(lambda: len(family(process)) > 1, "the engine, which loads the model")
         processes = family(process)
         process.send_signal(signal.SIGTERM)
         assert process.wait(STOPPED_S) == 0

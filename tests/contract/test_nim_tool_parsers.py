@@ -35,7 +35,7 @@ def test_every_parser_that_may_be_chosen_is_one_of_vllm() -> None:
     from embedded.nim import tool_parsers
 
     known = set(ToolParserManager.list_registered())
-    assert {*tool_parsers._MARKS.values(), tool_parsers.DEFAULT_PARSER} <= known
+    assert {*tool_parsers.MARKS.values(), tool_parsers.DEFAULT_PARSER} <= known
 
 
 @pytest.mark.parametrize(("chosen", "parser"), [(None, "hermes"), ("xlam", "xlam")])

@@ -19,7 +19,9 @@ from tests.local.conftest import SECOND_STACK, TIMEOUT_S, Clone
 pytestmark = pytest.mark.slow
 
 SERVICES = {"gateway", "data_store", "nim", "mlflow", "judge", "entity_store", "customizer", "evaluator"}
-ALL_UNCHANGED = "19 unchanged"
+# the stack, its component, the supervisor, and for each service a component and a process
+RESOURCES = 3 + 2 * len(SERVICES)
+ALL_UNCHANGED = f"{RESOURCES} unchanged"
 
 
 def wait_until_written(record: Path, run: Any, output: Path) -> None:
@@ -66,8 +68,8 @@ def assert_nothing_left(clone: Clone) -> None:
 def test_life(clone: Clone) -> None:
     preview = clone.nemostack("toolchain", "run", "--", "true")
     assert preview == ""
-    assert "+ 19 created" in clone.up()
-    assert len(clone.listening()) == 8
+    assert f"+ {RESOURCES} created" in clone.up()
+    assert len(clone.listening()) == len(SERVICES)
     assert set(clone.pids()) == SERVICES
     assert "127.0.0.1" in psutil.Process(clone.pid("nim")).environ()["no_proxy"].split(",")
 
@@ -89,7 +91,7 @@ def test_life(clone: Clone) -> None:
     clone.setting("max_loras: 4", "max_loras: 3")
     assert "~settings" in clone.pulumi("preview")
     assert clone.pids() == before
-    assert resources(clone.up()) == ["~ 1 updated", "18 unchanged"]
+    assert resources(clone.up()) == ["~ 1 updated", f"{RESOURCES - 1} unchanged"]
     assert [name for name in SERVICES if clone.pids()[name] != before[name]] == ["nim"]
     assert json.loads((clone.stack / "config" / "nim.json").read_text())["max_loras"] == 3
 
@@ -103,7 +105,7 @@ def test_life(clone: Clone) -> None:
 def test_preview_starts_nothing(clone: Clone) -> None:
     clone.nemostack("up", "--config", "x", code=1)  # makes the stack, then refuses
     output = clone.pulumi("preview")
-    assert "+ 19 to create" in output
+    assert f"+ {RESOURCES} to create" in output
     assert clone.listening() == []
     assert not (clone.stack / "supervisor").exists()
 
@@ -115,7 +117,7 @@ def test_killed_service(clone: Clone) -> None:
     clone.countermand()
     assert "nim deleted" in clone.pulumi("refresh", "--yes", "--skip-preview")
     assert "+ 1 created" in clone.up()
-    assert len(clone.listening()) == 8
+    assert len(clone.listening()) == len(SERVICES)
 
     # ... and up alone repairs as well
     os.kill(clone.pid("judge"), signal.SIGKILL)
@@ -129,8 +131,8 @@ def test_killed_supervisor(clone: Clone) -> None:
     clone.up()
     before = clone.pids()
     os.kill(int((clone.stack / "supervisor" / "supervisord.pid").read_text()), signal.SIGKILL)
-    assert len(clone.listening()) == 8  # orphans
-    assert "~ 9 updated" in clone.up()
+    assert len(clone.listening()) == len(SERVICES)  # orphans
+    assert f"~ {1 + len(SERVICES)} updated" in clone.up()
     assert not set(before.values()) & {process.pid for process in clone.processes()}
     os.kill(int((clone.stack / "supervisor" / "supervisord.pid").read_text()), signal.SIGKILL)
     clone.down()
@@ -156,7 +158,7 @@ def test_service_that_does_not_start(clone: Clone) -> None:
     assert "Traceback" not in output
     clone.countermand()
     clone.up()
-    assert len(clone.listening()) == 8
+    assert len(clone.listening()) == len(SERVICES)
 
 
 def test_missing_environment(clone: Clone) -> None:
@@ -198,7 +200,7 @@ def test_interrupted_up(clone: Clone, how: str, tmp_path: Path) -> None:
     assert "Traceback" not in said.read_text()
     clone.countermand()
     clone.up()
-    assert len(clone.listening()) == 8
+    assert len(clone.listening()) == len(SERVICES)
     assert resources(clone.up()) == [ALL_UNCHANGED]
     clone.down()
     wait_until_gone(clone)

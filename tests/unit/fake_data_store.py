@@ -49,11 +49,11 @@ class FakeDataStore:
     def create_repo(self, body: bytes) -> Any:
         raw = json.loads(body)
         key = (raw["type"], f"{raw['organization']}/{raw['name']}")
-        url = {"url": f"{self.url}/ds/v1/hf/datasets/{key[1]}"}
+        url = f"datasets/{key[1]}"
         if key in self.repos:
-            raise Answer(409, url)
+            raise Answer(409, {"error": f"repository {key[1]} exists already", "url": url})
         self.repos[key] = {}
-        return url
+        return {"url": url}
 
     def delete_repo(self, body: bytes) -> Any:
         raw = json.loads(body)
@@ -63,11 +63,15 @@ class FakeDataStore:
 
     def _repo(self, kind: str, name: str) -> dict[str, bytes]:
         if (kind, name) not in self.repos:
-            raise Answer(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
+            raise Answer(404, {"error": f"{kind} {name} does not exist"}, {"X-Error-Code": "RepoNotFound"})
         return self.repos[kind, name]
 
     def repo_info(self, name: str) -> Any:
-        return {"id": name, "sha": SHA, "siblings": [{"rfilename": path} for path in self._repo("dataset", name)]}
+        return {
+            "id": name,
+            "sha": SHA,
+            "siblings": [{"rfilename": path} for path in sorted(self._repo("dataset", name))],
+        }
 
     def preupload(self, body: bytes, name: str) -> Any:
         self._repo("dataset", name)
@@ -87,21 +91,26 @@ class FakeDataStore:
                 del repo[path]
             elif entry["key"] != "header":
                 raise Answer(400, {"error": f"the fake stack knows no {entry['key']} in a commit"})
-        url = "" if self.empty_commit_url else f"{self.url}/ds/v1/hf/datasets/{name}/commit/{SHA}"
+        url = "" if self.empty_commit_url else f"datasets/{name}/commit/{SHA}"
         return {"success": True, "commitOid": SHA, "commitUrl": url, "hookOutput": ""}
 
     def tree(self, name: str) -> Any:
+        files = self._repo("dataset", name)
         return [
-            {"type": "file", "path": path, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}  # noqa: S324
-            for path, data in self._repo("dataset", name).items()
+            {"type": "file", "path": path, "size": len(files[path]), "oid": git_id(files[path])}
+            for path in sorted(files)
         ]
 
     def resolve(self, name: str, path: str) -> Any:
         repo = self._repo("dataset", name)
         if path not in repo:
             raise Answer(404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound"})
-        etag = hashlib.sha256(repo[path]).hexdigest()
-        raise Answer(200, repo[path], {"ETag": f'"{etag}"', "X-Repo-Commit": SHA})
+        raise Answer(200, repo[path], {"ETag": f'"{git_id(repo[path])}"', "X-Repo-Commit": SHA})
+
+
+def git_id(data: bytes) -> str:
+    """Return the id that git gives a file of this content."""
+    return hashlib.sha1(f"blob {len(data)}\0".encode() + data).hexdigest()  # noqa: S324
 
 
 DATA_STORE_ROUTES: tuple[tuple[str, Callable[..., Any]], ...] = (

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import signal
+import sys
 import threading
 import zipfile
 from collections.abc import Callable
@@ -19,23 +20,27 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from nemostack.outputs import StackOutputs
 from tests.unit.fake_data_store import DATA_STORE_ROUTES, Answer, FakeDataStore
+from tests.unit.fake_entity_store import ENTITY_STORE_ROUTES, NO_RETRY, FakeEntityStore, not_found
 
 BASE = "base/model"
 CONFIG = "base/model@v1"
 
 
-class FakeStack(FakeDataStore):
+class FakeStack(FakeEntityStore, FakeDataStore):
     """The services' state, and routes over it."""
 
     def __init__(self) -> None:
         self.requests: list[str] = []
         self.hooks: list[tuple[re.Pattern[str], Callable[[], object]]] = []
-        self.namespaces: set[str] = {"default"}
         self.query: dict[str, str] = {}
-        self.datasets: dict[str, dict[str, Any]] = {}
-        self.models: dict[str, dict[str, Any]] = {}
         super().__init__()
         self.evaluations: dict[str, dict[str, Any]] = {}
+        self.benchmarks: dict[str, str] = {}  # lm-eval task -> metric; others have one score and no items
+        self.benchmark_data: dict[str, Any] = {
+            "origin": "nemostack substitute",
+            "published": False,
+            "note": "these are our own questions",
+        }
         self.customizations: dict[str, dict[str, Any]] = {}
         self.looks_needed = 1
         self.samples = True
@@ -46,15 +51,18 @@ class FakeStack(FakeDataStore):
         self.base_model = BASE
         self.sent_hyperparameters: dict[str, Any] = {}
         self.refusal = ""  # why NIM does not serve an adapter; it says so in its answer on the model
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self._server = _Server(_handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def close(self) -> None:
+        """Stop. Raises ExceptionGroup when a request met something that the fake does not know how to answer."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+        if self._server.failures:
+            raise ExceptionGroup("the fake stack itself failed", self._server.failures)
 
     @property
     def outputs(self) -> StackOutputs:
@@ -112,54 +120,6 @@ class FakeStack(FakeDataStore):
                 return handle(self, body, *match.groups())
         raise Answer(404, {"detail": f"no route {line}"})
 
-    def add_namespace(self, body: bytes) -> Any:
-        name = json.loads(body)["id"]
-        if name in self.namespaces:
-            raise Answer(409, {"detail": "exists"}, {"x-should-retry": "false"})
-        self.namespaces.add(name)
-        raise Answer(201, {"id": name})
-
-    def namespace(self, name: str) -> Any:
-        if name not in self.namespaces:
-            raise Answer(404, {"detail": f"namespace {name} not found"})
-        return {"id": name}
-
-    def drop_namespace(self, name: str) -> Any:
-        self.namespace(name)
-        self.namespaces.remove(name)
-        return {"id": name, "message": "gone"}
-
-    def add_dataset(self, body: bytes) -> Any:
-        raw = json.loads(body)
-        name = f"{raw['namespace']}/{raw['name']}"
-        if name in self.datasets:
-            raise Answer(409, {"detail": "exists"}, {"x-should-retry": "false"})
-        self.datasets[name] = raw
-        raise Answer(201, raw)
-
-    def entity(self, kind: str, name: str) -> Any:
-        return _found(getattr(self, kind), name)
-
-    def entities(self, kind: str) -> Any:
-        """List a page, of one namespace where the query asks for it."""
-        namespace = self.query.get("filter[namespace]")
-        rows = []
-        for full_name, entity in getattr(self, kind).items():
-            own, _, name = full_name.partition("/")
-            if namespace in {None, own}:
-                rows.append({**entity, "namespace": own, "name": name})
-        # one page holds them all, and the SDK asks for pages until one is empty
-        return _page(rows if self.query.get("page", "1") == "1" else [])
-
-    def change_dataset(self, body: bytes, name: str) -> Any:
-        _found(self.datasets, name).update(json.loads(body))
-        return self.datasets[name]
-
-    def drop_entity(self, kind: str, name: str) -> Any:
-        _found(getattr(self, kind), name)
-        del getattr(self, kind)[name]
-        return {"message": "gone"}
-
     def add_evaluation(self, body: bytes) -> Any:
         raw = json.loads(body)
         job = {**raw, "id": f"eval-{len(self.evaluations) + 1}", "status": "created", "looks": 0}
@@ -181,7 +141,9 @@ class FakeStack(FakeDataStore):
             "output_model": f"{raw['output_model']}@{job_id}",
         }
         self.customizations[job_id] = job
-        self.models[job["output_model"]] = {"artifact": {"status": "created", "files_url": "hf://x"}}
+        self.models[job["output_model"]] = {
+            "artifact": {"status": "created", "files_url": f"hf://models/{job['output_model']}"}
+        }
         return job
 
     def look(self, kind: str, job_id: str) -> Any:
@@ -202,12 +164,13 @@ class FakeStack(FakeDataStore):
 
     def jobs(self, kind: str) -> Any:
         jobs = {"evaluation": self.evaluations, "customization": self.customizations}[kind]
-        return _page(list(reversed(jobs.values())))
+        return self.page(reversed(jobs.values()))
 
     def cancel(self, kind: str, job_id: str) -> Any:
         job = _found({"evaluation": self.evaluations, "customization": self.customizations}[kind], job_id)
         if job["status"] in {"completed", "failed", "cancelled"}:
-            raise Answer(409, {"detail": "has ended"}, {"x-should-retry": "false"})
+            detail = f"{kind} job {job_id} is {job['status']} already: there is nothing to cancel"
+            raise Answer(409, {"detail": detail}, NO_RETRY)
         job["status"] = "cancelled"
         return job
 
@@ -215,6 +178,20 @@ class FakeStack(FakeDataStore):
         _found(self.evaluations, job_id)
         del self.evaluations[job_id]
         raise Answer(204)
+
+    def benchmark_items(self, job: dict[str, Any]) -> list[dict[str, Any]]:
+        """The base model is right in every second question, a tuned one in every fourth."""
+        metric = self.benchmarks[job["config"]["type"]]
+        every = 2 if job["target"]["model"]["api_endpoint"]["model_id"] == self.base_model else 4
+        return [
+            {
+                "index": index,
+                "item": {"question": f"question {index}?"},
+                "sample": {"output_text": f"answer {index}"},
+                "scores": {f"{metric}.{metric}": float(index % every == 0)},
+            }
+            for index in range(job["config"]["params"]["limit_samples"])
+        ]
 
     def item_scores(self, job: dict[str, Any]) -> list[dict[str, Any]]:
         task = job["config"]["tasks"]["answers"]
@@ -250,7 +227,13 @@ class FakeStack(FakeDataStore):
             raise Answer(404, {"detail": "nothing to download"})
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:
-            archive.writestr("answers/samples.jsonl", self.samples_file(job))
+            archive.writestr("results.json", json.dumps(self.results(job_id)))
+            kind = job["config"]["type"]
+            if kind == "custom":
+                archive.writestr("answers/samples.jsonl", self.samples_file(job))
+            elif kind in self.benchmarks:
+                lines = "".join(f"{json.dumps(item)}\n" for item in self.benchmark_items(job))
+                archive.writestr(f"{kind}/samples.jsonl", lines)
         return buffer.getvalue()
 
     def samples_file(self, job: dict[str, Any]) -> str:
@@ -259,15 +242,24 @@ class FakeStack(FakeDataStore):
 
     def results(self, job_id: str) -> Any:
         job = _found(self.evaluations, job_id)
-        if job["config"]["type"] != "custom":
+        if (kind := job["config"]["type"]) in self.benchmarks:
+            values = [next(iter(item["scores"].values())) for item in self.benchmark_items(job)]
+            mean, metric = sum(values) / len(values), self.benchmarks[kind]
+            stats = {"count": len(values), "mean": mean, "variance": mean * (1 - mean)}
+            body = {"metrics": {metric: {"scores": {metric: {"value": mean, "stats": stats}}}}}
+            return {"tasks": {kind: body | ({"data": self.benchmark_data} if self.benchmark_data else {})}}
+        if kind != "custom":
             scores = {"exact_match": {"value": 0.25, "stats": {"count": 4, "mean": 0.25}}}
             return {"tasks": {job["config"]["type"]: {"metrics": {"exact_match": {"scores": scores}}}}}
-        values = [sample["scores"]["rouge.rouge_L_score"] for sample in self.item_scores(job)]
-        mean = sum(values) / len(values)
-        variance = sum((value - mean) ** 2 for value in values) / len(values)
-        stats = {"count": len(values), "mean": mean, "variance": variance, "nan_count": 1}
-        score = {"rouge_L_score": {"value": mean, "stats": stats}}
-        return {"tasks": {"answers": {"metrics": {"rouge": {"scores": score}}}}}
+        samples = self.item_scores(job)
+        metrics: dict[str, Any] = {}
+        for metric, score in (("rouge", "rouge_L_score"), ("bleu", "sentence"), ("f1", "f1_score")):
+            values = [sample["scores"][f"{metric}.{score}"] for sample in samples]
+            mean = sum(values) / len(values)
+            variance = sum((value - mean) ** 2 for value in values) / len(values)
+            stats = {"count": len(values), "mean": mean, "variance": variance, "nan_count": 1}
+            metrics[metric] = {"scores": {score: {"value": mean, "stats": stats}}}
+        return {"tasks": {"answers": {"metrics": metrics}}}
 
     def nim_model(self, name: str) -> Any:
         if name in self.served():
@@ -281,20 +273,19 @@ class FakeStack(FakeDataStore):
         return {"count": round(len(json.loads(body)["prompt"]) * self.tokens_per_character), "tokens": []}
 
     def chat(self, body: bytes) -> Any:
-        raw = json.loads(body)
+        model = json.loads(body)["model"]
+        self.nim_model(model)
         message = {"role": "assistant", "content": "Hello you"}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
-        return {"id": "c", "object": "chat.completion", "created": 1, "model": raw["model"], "choices": [choice]}
+        usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+        completion = {"id": "c", "object": "chat.completion", "created": 1, "model": model}
+        return {**completion, "choices": [choice], "usage": usage}
 
 
-def _found(entities: dict[str, Any], name: str) -> Any:
-    if name not in entities:
-        raise Answer(404, {"detail": f"{name} not found"})
-    return entities[name]
-
-
-def _page(rows: list[Any]) -> dict[str, Any]:
-    return {"object": "list", "data": rows, "pagination": {"page": 1, "page_size": 100}}
+def _found(jobs: dict[str, Any], job_id: str) -> Any:
+    if job_id not in jobs:
+        raise not_found("job", job_id)
+    return jobs[job_id]
 
 
 def _model_list(stack: FakeStack, _body: bytes) -> Any:
@@ -305,16 +296,8 @@ def _model_list(stack: FakeStack, _body: bytes) -> Any:
 
 
 _ROUTES: tuple[tuple[str, Callable[..., Any]], ...] = (
-    ("GET /v1/namespaces", lambda s, _b: _page([{"id": n} for n in s.namespaces])),
-    ("POST /v1/namespaces", FakeStack.add_namespace),
-    ("GET /v1/namespaces/(.+)", lambda s, _b, name: s.namespace(name)),
-    ("DELETE /v1/namespaces/(.+)", lambda s, _b, name: s.drop_namespace(name)),
-    ("POST /v1/datasets", FakeStack.add_dataset),
-    ("GET /v1/(datasets|models)", lambda s, _b, kind: s.entities(kind)),
-    ("PATCH /v1/datasets/(.+)", FakeStack.change_dataset),
-    ("GET /v1/(datasets|models)/(.+)", lambda s, _b, kind, name: s.entity(kind, name)),
-    ("DELETE /v1/(datasets|models)/(.+)", lambda s, _b, kind, name: s.drop_entity(kind, name)),
-    ("GET /v1/customization/configs", lambda _s, _b: _page([{"namespace": "base", "name": "model@v1"}])),
+    *ENTITY_STORE_ROUTES,
+    ("GET /v1/customization/configs", lambda s, _b: s.page([{"namespace": "base", "name": "model@v1"}])),
     ("POST /v1/customization/jobs", FakeStack.add_customization),
     ("POST /v1/evaluation/jobs", FakeStack.add_evaluation),
     ("GET /v1/(customization|evaluation)/jobs", lambda s, _b, kind: s.jobs(kind)),
@@ -336,12 +319,20 @@ _ROUTES: tuple[tuple[str, Callable[..., Any]], ...] = (
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
+    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
+        self.failures: list[Exception] = []
+
     def handle_error(self, *_args: Any) -> None:
-        """Clients that were interrupted hang up; that is what they are for here."""
+        """Keep what went wrong. Clients that were interrupted hang up; that is what they are for here."""
+        error = sys.exception()
+        if isinstance(error, Exception) and not isinstance(error, ConnectionError):
+            self.failures.append(error)
 
 
 def _handler(stack: FakeStack) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        server: _Server
         protocol_version = "HTTP/1.1"
         wbufsize = -1  # head and body in one packet, else each answer waits for a delayed ACK
 
@@ -352,6 +343,9 @@ def _handler(stack: FakeStack) -> type[BaseHTTPRequestHandler]:
                 status, result = 200, stack.answer(self.command, self.path, body)
             except Answer as answer:
                 status, result, headers = answer.status, answer.body, answer.headers
+            except Exception as error:  # noqa: BLE001 - whatever it is, the test has to fail and the client to go on
+                self.server.failures.append(error)
+                status, result, headers = 500, {"detail": repr(error)}, NO_RETRY
             data = result if isinstance(result, bytes) else b"" if result is None else json.dumps(result).encode()
             kind = "application/zip" if isinstance(result, bytes) else "application/json"
             try:

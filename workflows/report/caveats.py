@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from nemostack.models import SAMPLE_MODEL
 from workflows.engine.run_directory import RunInfo
 from workflows.results.approach import Approach
+from workflows.results.benchmarks import BenchmarkComparison
 
 _SIMILARITY_JUDGE = "nemostack/similarity-judge"
 
 
-def list_caveats(info: RunInfo, approaches: Sequence[Approach]) -> list[str]:
+def list_caveats(
+    info: RunInfo, approaches: Sequence[Approach], benchmarks: Sequence[BenchmarkComparison] = ()
+) -> list[str]:
     """Return one sentence per caveat."""
     notes = []
     if info.outputs.get("base_model") == SAMPLE_MODEL:
@@ -42,6 +45,9 @@ def list_caveats(info: RunInfo, approaches: Sequence[Approach]) -> list[str]:
     if missing:
         listed = ", ".join(f"{name}: {count}" for name, count in missing.items())
         notes.append(f"Items without a score are left out of that mean ({listed}).")
+    notes += [
+        f"{benchmark.data.note[0].upper()}{benchmark.data.note[1:]}." for benchmark in benchmarks if benchmark.data.note
+    ]
     if info.git_commit and info.git_commit.endswith("-dirty"):
         notes.append("The clone had uncommitted changes when the run was made.")
     return notes

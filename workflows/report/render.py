@@ -62,7 +62,8 @@ def _content(run: RunDirectory) -> dict[str, Any]:
         "examples": _examples(run, approaches),
         "mlflow": compared.mlflow if compared else None,
         "load": _given(run, "load_test", LoadTested),
-        "reduced": list_caveats(info, approaches),
+        "benchmarks": comparison.benchmarks if comparison else [],
+        "reduced": list_caveats(info, approaches, comparison.benchmarks if comparison else []),
         "failed": next((stage for stage in stages if stage.status in {"failed", "interrupted"}), None),
     }
 

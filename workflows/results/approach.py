@@ -93,14 +93,17 @@ def config(
     }
 
 
-def benchmark_config(settings: Settings, benchmark: str) -> dict[str, Any]:
-    """Describe an lm-eval benchmark by its name, e.g. gsm8k."""
+def benchmark_config(settings: Settings, benchmark: str, *, limit: int, shots: int | None) -> dict[str, Any]:
+    """Describe an lm-eval benchmark by its name, e.g. gsm8k. Without `shots` it shows the examples that its task does.
+
+    Whether it asks a chat or completions is left to the Evaluator: some benchmarks can have only one of them.
+    """
     params = {
-        "limit_samples": settings.limit,
+        "limit_samples": limit,
         "max_tokens": settings.max_tokens or 256,
         "temperature": settings.temperature,
         "parallelism": settings.parallelism,
-        "extra": {"num_fewshot": settings.shots, "model_type": "chat"},
+        "extra": {} if shots is None else {"num_fewshot": shots},
     }
     return {"type": benchmark, "params": params, "tasks": {benchmark: {"type": benchmark}}}
 

@@ -10,8 +10,11 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from pydantic import Field
+
 from nemostack.models import Model
 from workflows.results.approach import Approach, ItemResult
+from workflows.results.benchmarks import BenchmarkComparison
 from workflows.results.metrics import BY_KEY, METRICS, PRIMARY
 from workflows.results.statistics import Estimate, Verdict, independent_difference, overlap, paired_difference, verdict
 
@@ -48,6 +51,7 @@ class Comparison(Model):
     approaches: list[Approach]
     differences: list[Difference]
     decision: Decision | None
+    benchmarks: list[BenchmarkComparison] = Field(default_factory=list)
 
 
 def compare(
@@ -141,7 +145,7 @@ def interval_text(estimate: Estimate, *, signed: bool = False, digits: int = 3) 
 
 
 def to_csv(comparison: Comparison) -> str:
-    """Write a line per approach and metric."""
+    """Write a line per approach and metric, then a line per benchmark and model."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["approach", "model", "shots", "metric", "mean", "low95", "high95", "n", "missing", "method"])
@@ -150,6 +154,14 @@ def to_csv(comparison: Comparison) -> str:
             writer.writerow(
                 [
                     *(approach.name, approach.model, approach.shots, key),
+                    *(score.mean, score.low, score.high, score.n, score.missing, score.method),
+                ]
+            )
+    for benchmark in comparison.benchmarks:
+        for side, score in (("base", benchmark.base), ("tuned", benchmark.tuned)):
+            writer.writerow(
+                [
+                    *(f"{benchmark.label}, {side}", "", "", benchmark.metric),
                     *(score.mean, score.low, score.high, score.n, score.missing, score.method),
                 ]
             )

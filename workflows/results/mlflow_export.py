@@ -14,6 +14,7 @@ from nemostack.errors import ServiceError
 from nemostack.models import Model
 from nemostack.redact import redact
 from workflows.results.approach import Approach
+from workflows.results.benchmarks import BenchmarkComparison
 from workflows.results.comparison import Comparison
 from workflows.settings import Settings
 
@@ -56,6 +57,9 @@ class Tracker:
                 tags = {"mlflow.parentRunId": parent}
                 data = _approach_data(approach, tags, curves if approach.name == "lora" else {})
                 self._write(client, experiment, approach.name, approach.name, data)
+            for benchmark in comparison.benchmarks:
+                data = _benchmark_data(benchmark, {"mlflow.parentRunId": parent})
+                self._write(client, experiment, f"benchmark {benchmark.benchmark}", benchmark.label, data)
         except Exception as error:  # noqa: BLE001 - results must survive whatever a tracking server does
             return Logged(problem=self._problem("logging to", error))
         return Logged(run_id=parent, url=f"{redact(self._uri)}/#/experiments/{experiment}/runs/{parent}")
@@ -137,6 +141,26 @@ def _parent_data(settings: Settings, hyperparameters: Mapping[str, float], compa
     ]
     decision = {} if comparison.decision is None else {"nemostack.decision": comparison.decision.outcome}
     return {"params": params, "metrics": metrics, "tags": decision}
+
+
+def _benchmark_data(benchmark: BenchmarkComparison, tags: dict[str, str]) -> dict[str, Any]:
+    """One row a benchmark; the names of a substitute's numbers say that it is one."""
+    params = {
+        "benchmark": benchmark.benchmark,
+        "metric": benchmark.metric,
+        "items": benchmark.base.n,
+        "questions": benchmark.data.origin or "unknown",
+        **({"note": benchmark.data.note} if benchmark.data.note else {}),
+    }
+    stem = "substitute_" if benchmark.data.note else ""
+    estimates = {"base": benchmark.base, "tuned": benchmark.tuned, "tuned_minus_base": benchmark.difference}
+    metrics = [
+        (f"{stem}{name}{suffix}", 0, value)
+        for name, score in estimates.items()
+        for suffix, value in (("", score.mean), ("_low95", score.low), ("_high95", score.high))
+        if value is not None
+    ]
+    return {"params": params, "metrics": metrics, "tags": tags}
 
 
 def _approach_data(approach: Approach, tags: dict[str, str], curves: Curves) -> dict[str, Any]:

@@ -19,7 +19,7 @@ LEVEL = 0.95
 _Z = 1.959963984540054
 _CELLS = 4_000_000  # index cells held at once: 32 MB
 
-Method = Literal["bootstrap", "paired bootstrap", "normal", "none"]
+Method = Literal["bootstrap", "paired bootstrap", "Wilson", "normal", "none"]
 Verdict = Literal["better", "worse", "unclear"]
 
 
@@ -49,6 +49,16 @@ def of_items(
     tail = (1 - LEVEL) / 2 * 100
     low, high = np.percentile(_resampled_means(finite, seed), [tail, 100 - tail])
     return Estimate(mean=mean, low=float(low), high=float(high), n=len(finite), missing=missing, method=method)
+
+
+def of_shares(values: Sequence[float], *, missing: int = 0) -> Estimate:
+    """Share of ones among zeros and ones, with Wilson's interval; it is honest where all answers are right, or none."""
+    n = len(values)
+    share = sum(values) / n
+    middle = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+    half = _Z / (1 + _Z**2 / n) * float(np.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2)))
+    low, high = max(0.0, middle - half), min(1.0, middle + half)
+    return Estimate(mean=share, low=low, high=high, n=n, missing=missing, method="Wilson")
 
 
 def of_summary(mean: float, stddev: float | None, n: int, *, missing: int = 0) -> Estimate:

@@ -6,6 +6,7 @@ from workflows.engine.stage import Context, Stage
 from workflows.results import comparison
 from workflows.results.approach import Approach, ItemResult
 from workflows.results.mlflow_export import Logged, Tracker
+from workflows.stages import benchmarks
 from workflows.stages.customization import Trained
 from workflows.stages.evaluation import LABELS
 
@@ -21,6 +22,7 @@ def _run(context: Context) -> Compared:
     done = [context.given(name, Approach) for name in LABELS if context.run.stage(name).status == "done"]
     items = {approach.name: context.run.load_samples(approach.name, ItemResult) for approach in done}
     result = comparison.compare(done, items, seed=context.settings.seed)
+    result = result.model_copy(update={"benchmarks": benchmarks.compared(context)})
     write_atomically(context.run.path / "comparison.json", result.model_dump_json(indent=2) + "\n")
     write_atomically(context.run.path / "comparison.csv", comparison.to_csv(result))
     context.progress.update("logging to MLflow")

@@ -1,6 +1,6 @@
 """Evaluations as stages: of a model on the test items (zero-shot, in-context, tuned), or on a benchmark."""
 
-from nemostack.clients.evaluator import EvaluationJob
+from nemostack.clients.evaluator import BenchmarkData, EvaluationJob
 from nemostack.clients.serving import wait_until_served
 from nemostack.errors import JobFailed
 from nemostack.models import Model
@@ -21,6 +21,7 @@ class Benchmarked(Model):
 
     job_id: str
     scores: dict[str, float]
+    data: BenchmarkData = BenchmarkData()
 
 
 def of_model(name: str, title: str) -> Stage:
@@ -62,7 +63,7 @@ def _approach(context: Context, name: str) -> Approach:
         examples=examples,
         judge_key=context.judge_key,
     )
-    job = _evaluate(context, name, config, model)
+    job = evaluate(context, name, config, model)
     samples = context.clients.evaluator.samples(job.id, approach.TASK)
     items = approach.item_results(samples or [])
     if items:
@@ -108,7 +109,8 @@ def _model(context: Context, name: str) -> str:
     return model
 
 
-def _evaluate(context: Context, stage: str, config: dict[str, object], model: str) -> EvaluationJob:
+def evaluate(context: Context, stage: str, config: dict[str, object], model: str) -> EvaluationJob:
+    """Carry one evaluation job of a stage to its end."""
     evaluator = context.clients.evaluator
 
     def describe(job: EvaluationJob) -> str:
@@ -136,8 +138,8 @@ def _evaluate(context: Context, stage: str, config: dict[str, object], model: st
 def _benchmark(context: Context) -> Benchmarked:
     settings = context.settings
     assert settings.benchmark is not None
-    config = approach.benchmark_config(settings, settings.benchmark)
-    job = _evaluate(context, "benchmark", config, settings.model or context.outputs.base_model)
+    config = approach.benchmark_config(settings, settings.benchmark, limit=settings.limit, shots=settings.shots)
+    job = evaluate(context, "benchmark", config, settings.model or context.outputs.base_model)
     scores = {
         f"{task} {name}": score.value
         for task, named in context.clients.evaluator.scores(job.id).items()
@@ -146,7 +148,8 @@ def _benchmark(context: Context) -> Benchmarked:
     }
     if not scores:
         raise JobFailed(f"evaluation job {job.id} completed without scores; see the Evaluator's log")
-    return Benchmarked(job_id=job.id, scores=scores)
+    data = context.clients.evaluator.benchmark_data(job.id, settings.benchmark)
+    return Benchmarked(job_id=job.id, scores=scores, data=data)
 
 
 BENCHMARK = Stage(name="benchmark", title="Benchmark", run=_benchmark, gives=Benchmarked)

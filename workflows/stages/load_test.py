@@ -23,7 +23,7 @@ USERS = 8
 DURATION_S = 15
 WARMUP_S = 3
 _VERDICTS = {ExitCode.DONE, ExitCode.LOAD_FAIL, ExitCode.LOAD_NOT_ENOUGH, ExitCode.LOAD_INVALID}
-_DEADLINE_S = 180.0
+DEADLINE_S = 180.0
 
 
 class LoadTested(Model):
@@ -68,12 +68,12 @@ def _complete(command: Sequence[str]) -> tuple[int, str, str]:
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
         try:
-            out, err = process.communicate(timeout=_DEADLINE_S)
+            out, err = process.communicate(timeout=DEADLINE_S)
         except BaseException as error:  # too late, or Ctrl-C, which a session of its own does not get
             os.killpg(process.pid, signal.SIGKILL)
             _, err = process.communicate()
             if isinstance(error, subprocess.TimeoutExpired):
-                raise JobFailed(f"the load test did not end within {_DEADLINE_S:.0f} s; {_last(err)}") from error
+                raise JobFailed(f"the load test did not end within {DEADLINE_S:.0f} s; {_last(err)}") from error
             raise
     return process.returncode, out, err
 

@@ -77,8 +77,11 @@ CASES = [
     pytest.param(
         (target, layout, extent),
         id=f"{target}-{layout}-{extent}",
-        # the SDKs of clouds are slow; the rest of the program is the same for all targets
-        marks=[pytest.mark.slow] if target in CLOUDS and extent == "all" else [],
+        marks=[
+            pytest.mark.xdist_group(f"{target}-{layout}-{extent}"),
+            # the SDKs of clouds are slow; the rest of the program is the same for all targets
+            *([pytest.mark.slow] if target in CLOUDS and extent == "all" else []),
+        ],
     )
     for target in TARGETS
     for layout in ("per-service", "single")

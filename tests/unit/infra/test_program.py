@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -74,6 +75,20 @@ def test_a_local_stack_does_not_load_the_sdk_of_kubernetes() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(("environment", "sends"), [({}, False), ({"NEMOSTACK_PULUMI_DEBUG": "1"}, True)])
+def test_debug_messages_are_sent_only_when_asked_for(environment: dict[str, str], sends: bool) -> None:
+    program = (
+        "from pulumi.runtime import mocks; from pulumi.runtime.proto import engine_pb2; severities = []\n"
+        "mocks.MockEngine.Log = lambda self, request: severities.append(request.severity)\n"
+        "from tests.unit.infra.test_program import run_program; run_program({'nemostack:target': 'local'})\n"
+        "print(severities.count(engine_pb2.DEBUG))"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=True)
+    resources = 2 + 2 * 8  # the stack's component and the supervisor, a component and a process for each service
+    assert (int(done.stdout) >= resources) == sends  # the root's messages are sent before the program starts
 
 
 def test_inventory(local: Program) -> None:

@@ -19,8 +19,18 @@ LLAMA = {
     "tag": "1.13.1",
 }
 SECOND = LLAMA | {"name": "second"}
-WHOLE = {"cluster/outputs.py", "clusters/", "config/", "images.py", "nemo/values.py", "topology/"}
-"""Where functions may take the whole settings: ADR 12 says why."""
+GPU_SOFTWARE = "platform/prerequisites.py"
+WHOLE = (
+    "cluster/",
+    "clusters/",
+    "config/",
+    "images.py",
+    "nemo/services.py",
+    "nemo/values.py",
+    "topology/",
+    GPU_SOFTWARE,
+)
+"""Where functions and components may take the whole settings: ADR 12 says why."""
 
 
 def topology(target: str = "existing", **sections: Any) -> Topology:
@@ -267,7 +277,9 @@ def test_components_take_parts_of_the_settings_and_not_all() -> None:
         str(path.relative_to(folder))
         for path in folder.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.arg) and node.annotation and "ClusterStackConfig" in ast.unparse(node.annotation)
+        if isinstance(node, ast.arg | ast.AnnAssign)
+        and node.annotation
+        and "ClusterStackConfig" in ast.unparse(node.annotation)
     }
-    assert "cluster/outputs.py" in taking, "the search finds what it looks for"
-    assert {path for path in taking if not path.startswith(tuple(WHOLE))} == set()
+    assert GPU_SOFTWARE in taking, "the search finds what it looks for"
+    assert {path for path in taking if not path.startswith(WHOLE)} == set()

@@ -179,7 +179,7 @@ def test_broken_archives(stack: FakeStack, archive: bytes) -> None:
 
 
 def test_archive_bomb_is_refused(stack: FakeStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nemostack.clients.evaluator._MAX_UNZIPPED", 1 << 20)
+    monkeypatch.setattr("nemostack.clients.evaluator.MAX_UNZIPPED", 1 << 20)
     bomb = zipped("t/samples.jsonl", b"0" * (2 << 20))
     assert len(bomb) < 10_000
     with pytest.raises(ServiceError, match="unpacks to more than"):

@@ -160,7 +160,7 @@ def test_failures(fake: FakeKubectl, said: str, kind: type[ServiceError], shown:
 
 
 def test_a_call_that_hangs(fake: FakeKubectl, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_KILL_AFTER_S", 0.2)
+    monkeypatch.setattr(client, "KILL_AFTER_S", 0.2)
     fake.fail("version", "", sleep=30)
     with Kubectl.opened(h.outputs()) as opened, pytest.raises(Unreachable, match=r"did not end within 0\.4 s"):
         opened.run("version", timeout_s=0.2)

@@ -32,7 +32,7 @@ def test_nested_values() -> None:
 
 def test_a_run_leaves_no_secret_behind(harness: Harness, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEMOSTACK_JUDGE_API_KEY", "judge-key-0815")
-    monkeypatch.setattr(redact, "_SECRETS", set())
+    monkeypatch.setattr(redact, "SECRETS", set())
     with_user = harness.stack.url.replace("http://", "http://someone:pa55word@")
     monkeypatch.setattr(
         type(harness.stack), "outputs", harness.stack.outputs.model_copy(update={"nemo_url": with_user})

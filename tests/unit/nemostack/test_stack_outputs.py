@@ -108,7 +108,7 @@ def test_only_a_stack_without_outputs_has_none(
 
 def test_a_stack_that_takes_too_long(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fake_pulumi(monkeypatch, tmp_path, "import time; time.sleep(60)")
-    monkeypatch.setattr(stack_outputs, "_PULUMI_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(stack_outputs, "PULUMI_TIMEOUT_S", 0.2)
     with pytest.raises(TargetError, match="timed out") as caught:
         of_stack("staging")
     assert type(caught.value) is TargetError

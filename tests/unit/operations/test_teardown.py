@@ -215,7 +215,7 @@ def pulumi(monkeypatch: pytest.MonkeyPatch) -> Pulumi:
     monkeypatch.setattr(stacks, "Stack", made)
     monkeypatch.setattr(teardown_command, "of_stack", made.of_stack)
     monkeypatch.setattr(teardown_command, "destroy", made.destroy)
-    monkeypatch.setattr(teardown, "_POLL_S", 0.01)
+    monkeypatch.setattr(teardown, "POLL_S", 0.01)
     monkeypatch.setattr(teardown, "SETTLE_S", 0.1)
     return made
 

@@ -2,26 +2,15 @@
 
 import ast
 import re
-import subprocess
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from typing import Any
 
 from nemostack.clone import ROOT
+from tests.unit.repository.tracked import tracked
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-
-
-def tracked(*folders: str) -> list[str]:
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "--", *folders],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [name for name in listed.stdout.splitlines() if (ROOT / name).exists()]
 
 
 def normalized(requirement: str) -> str:

@@ -110,6 +110,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("site")
 class TestBuiltSite:
     def test_pages_have_the_elements_of_their_sources(self, site):
         for source, page in sources():

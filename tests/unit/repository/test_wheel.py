@@ -13,7 +13,7 @@ from nemostack.version import VERSION
 from tests.unit.fake_stack import FakeStack
 
 UV = Path(sys.executable).with_name("uv")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("wheel")]  # installed once
 
 
 @pytest.fixture(scope="module")

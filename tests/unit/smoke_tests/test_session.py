@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,11 +48,14 @@ def test_time_for_jobs_is_an_option(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def dead_stack(tmp_path: Path) -> Path:
-    """Outputs of a stack where nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+def dead_stack(tmp_path: Path) -> Iterator[Path]:
+    """Outputs of a stack where nobody listens, and nobody can: its port is taken."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield write_outputs(tmp_path / "outputs.json", f"http://127.0.0.1:{taken.getsockname()[1]}")
+
+
+def write_outputs(path: Path, url: str) -> Path:
     urls = ("nemo_url", "data_store_url", "nim_url", "nim_internal_url", "mlflow_url", "judge_url")
     outputs = {
         **dict.fromkeys(urls, url),
@@ -61,7 +65,6 @@ def dead_stack(tmp_path: Path) -> Path:
         "customization_config": "m/base@v1",
         "log_commands": {"nim": [sys.executable, "-c", "print('last words of nim')"]},
     }
-    path = tmp_path / "outputs.json"
     path.write_text(json.dumps(outputs))
     return path
 

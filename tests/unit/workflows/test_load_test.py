@@ -124,6 +124,6 @@ def test_nothing_goes_on_after_ctrl_c(load: Run, harness: Harness, monkeypatch: 
 
 def test_one_that_does_not_end_is_ended(load: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load_test, "DURATION_S", 170)
-    monkeypatch.setattr(load_test, "_DEADLINE_S", 1.0)
+    monkeypatch.setattr(load_test, "DEADLINE_S", 1.0)
     with pytest.raises(JobFailed, match="the load test did not end within 1 s"):
         load(SLO % 90_000, TUNED)
