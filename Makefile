@@ -54,8 +54,7 @@ check: all-env ## Format, lint, types, locks, docs, unit tests
 	@$(MAKE) -j 2 --output-sync=target lint types-stack types-embedded lock-check docs
 	$(LIGHT) -m pytest tests/unit -n 2 --dist loadgroup -m "not slow"
 lint: .venv/.ready
-	.venv/bin/ruff format --check . && .venv/bin/ruff check .
-	.venv/bin/lint-imports >/dev/null || .venv/bin/lint-imports
+	.venv/bin/ruff format --check . && .venv/bin/ruff check . && { .venv/bin/lint-imports >/dev/null || .venv/bin/lint-imports; }
 types-stack: all-env
 	$(LIGHT) -m mypy $(LIGHT_CODE)
 types-embedded: all-env # a cache of its own: two runs at a time on one break it
@@ -78,6 +77,5 @@ bench: embedded-env ## Ratios, each measured within one run (about 25 min, on a 
 	$(LIGHT) -m benchmarks.load_client --others
 	$(LIGHT) -m benchmarks.cluster_scale --rounds 1 --skip-checkpoints
 	$(EMBEDDED) -m benchmarks.customizer && $(EMBEDDED) -m benchmarks.nim
-bench-gpu: .venv/.ready ## The same on an NVIDIA GPU: checks, pipeline, training and serving (about 20 min); report in build/bench-gpu
-	@.venv/bin/python -c "from operations.toolchain import environments, sample_model; environments.ensure_for('local'); environments.ensure_embedded_cuda(); sample_model.ensure()"
-	.venv-embedded-cuda/bin/python -m benchmarks.gpu
+bench-gpu: embedded-env ## The same on an NVIDIA GPU: checks, pipeline, training, serving (20 min)
+	@$(LIGHT) -m operations.toolchain.environments && .venv-embedded-cuda/bin/python -m benchmarks.gpu

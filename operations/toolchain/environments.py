@@ -96,3 +96,7 @@ def _uv(*arguments: str) -> None:
         raise ToolchainError(
             f"`uv {' '.join(arguments[:2])}` failed (exit {process.returncode}), see above; run it again"
         )
+
+
+if __name__ == "__main__":  # `make bench-gpu`, which needs no stack
+    ensure_embedded_cuda()
