@@ -22,6 +22,8 @@ from operations.helm_releases import Identity, missing
 # What the stack's well-known Secrets must look like; of others only that they are there.
 DOCKER_CONFIG = "kubernetes.io/dockerconfigjson"
 REFRESH = "`pulumi refresh` and `pulumi up` (docs/operations.md)"
+LISTENING = ("Accepted", "ResolvedRefs", "Programmed")
+"""Conditions of a Gateway's listener without which it does not serve."""
 HELD = ("Deployment", "StatefulSet", "DaemonSet", "Service", "PersistentVolumeClaim")
 """Kinds of a release that somebody would miss, and that a snapshot holds."""
 EXPECTED = {
@@ -140,6 +142,8 @@ def _routes(snapshot: Snapshot) -> Iterator[Evidence]:
             yield Evidence(ident(gateway), f"not {missing[0]}: {brief(state.get('message', 'no controller took it'))}")
         elif not gateway["status"].get("addresses"):
             yield Evidence(ident(gateway), "has no address yet: the load balancer is not there")
+        elif broken := list(_broken_listeners(gateway)):
+            yield from broken  # of which the Gateway's own conditions say nothing
         else:
             good += 1
     for route in snapshot.ours("HTTPRoute"):
@@ -164,6 +168,19 @@ def _routes(snapshot: Snapshot) -> Iterator[Evidence]:
             yield Evidence(ident(ingress), f"has no address: no controller took it (ingressClassName {name})")
     if good:
         yield Evidence("cluster", f"{good} routes accepted and addressed", "ok")
+
+
+def _broken_listeners(gateway: Object) -> Iterator[Evidence]:
+    for listener in gateway["status"].get("listeners") or []:
+        refused = [
+            one for one in listener.get("conditions") or [] if one["type"] in LISTENING and one["status"] != "True"
+        ]
+        if refused:
+            what = f"listener {listener['name']}: {refused[0]['reason']}: {brief(refused[0].get('message', ''))}"
+            fix = (
+                "the Secret with the certificate must exist in the Gateway's namespace: `kubectl describe certificate`"
+            )
+            yield Evidence(ident(gateway), what, fix=fix if refused[0]["reason"] == "InvalidCertificateRef" else "")
 
 
 def _releases(snapshot: Snapshot) -> Iterator[Evidence]:
@@ -296,7 +313,8 @@ CHECKS = (
         name="routes",
         symptom="host names do not resolve or answer HTTP 404",
         look=_routes,
-        looks_at="Gateways (Accepted, Programmed, address), HTTPRoutes (Accepted, ResolvedRefs), Ingresses (address)",
+        looks_at="Gateways (Accepted, Programmed, address, listeners), HTTPRoutes (Accepted, ResolvedRefs), Ingresses "
+        "(address)",
         fix="check that the controller of the class runs, and quota and subnet tags for its load balancer",
     ),
     Check(

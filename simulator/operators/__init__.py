@@ -9,7 +9,7 @@ volumes), and the verdict follows those: a NIM without a free GPU is not Ready. 
 from collections.abc import Iterator
 
 from simulator.api import Api, ApiError, Object
-from simulator.operators import nim, postgres, routes, volcano
+from simulator.operators import certificates, gateways, load_balancers, nim, postgres, volcano
 from simulator.operators.rounds import SERVICES, Round
 
 KINDS = {
@@ -17,13 +17,15 @@ KINDS = {
     nim.NIM_SERVICES: nim.nim_service,
     postgres.POSTGRES: postgres.postgres,
     postgres.DATABASES: postgres.database,
-    "/apis/cert-manager.io/v1/issuers": routes.ready,
-    "/apis/cert-manager.io/v1/clusterissuers": routes.ready,
-    "/apis/cert-manager.io/v1/certificates": routes.certificate,
-    "/apis/gateway.networking.k8s.io/v1/gatewayclasses": routes.accepted,
-    "/apis/gateway.networking.k8s.io/v1/gateways": routes.gateway,
-    SERVICES: routes.load_balanced,
-    "/apis/networking.k8s.io/v1/ingresses": routes.load_balanced,
+    certificates.ISSUERS: certificates.issuer,
+    certificates.CLUSTER_ISSUERS: certificates.issuer,
+    certificates.CERTIFICATES: certificates.certificate,
+    gateways.CLASSES: gateways.gateway_class,
+    gateways.GATEWAYS: gateways.gateway,
+    gateways.ROUTES: gateways.http_route,
+    gateways.POLICIES: gateways.traffic_policy,
+    SERVICES: load_balancers.load_balanced,
+    "/apis/networking.k8s.io/v1/ingresses": load_balancers.load_balanced,
     volcano.JOBS: volcano.volcano_job,
     volcano.POD_GROUPS: volcano.pod_group,
 }
@@ -52,12 +54,6 @@ class Operators:
 
     def _things(self, seen: Round) -> Iterator[tuple[str, Object]]:
         for path in KINDS:
-            try:
-                things = list(seen.collection(path).values())
-            except ApiError as error:
-                if error.code != 404:  # a group that lacks this kind
-                    raise
-                continue
-            for thing in things:
+            for thing in list(seen.collection(path).values()):
                 if "deletionTimestamp" not in thing["metadata"]:
                     yield path, thing

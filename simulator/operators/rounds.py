@@ -3,14 +3,17 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from simulator.api import Api, Object
+from simulator.api import Api, ApiError, Object
 
 MANAGER = "simulated-operators"
 GENERATION = "simulated.nemostack.dev/generation"
 CLAIMS = "/api/v1/persistentvolumeclaims"
 CONFIG_MAPS = "/api/v1/configmaps"
+NAMESPACES = "/api/v1/namespaces"
 NODES = "/api/v1/nodes"
 PODS = "/api/v1/pods"
+SECRETS = "/api/v1/secrets"
+WITHOUT_RECORDS = "?fieldSelector=type%21%3Dhelm.sh%2Frelease.v1"
 SERVICES = "/api/v1/services"
 JOBS = "/apis/batch/v1/jobs"
 DEPLOYMENTS = "/apis/apps/v1/deployments"
@@ -30,9 +33,25 @@ class Round:
         """Return the objects of a collection by namespace and name; none if the API does not know it."""
         if path not in self._read:
             group = path.split("/")[2]
-            items = self.api.items(path) if group in self.groups or path.startswith("/api/") else []
-            self._read[path] = {(it["metadata"].get("namespace", ""), it["metadata"]["name"]): it for it in items}
+            served = group in self.groups or path.startswith("/api/")
+            self._read[path] = {
+                (it["metadata"].get("namespace", ""), it["metadata"]["name"]): it
+                for it in (self._items(path) if served else [])
+            }
         return self._read[path]
+
+    @property
+    def secrets(self) -> dict[tuple[str, str], Object]:
+        """Secrets by namespace and name, without Helm's records, which are large."""
+        return self.collection(f"{SECRETS}{WITHOUT_RECORDS}")
+
+    def _items(self, path: str) -> list[Object]:
+        try:
+            return self.api.items(path)
+        except ApiError as error:
+            if error.code != 404:  # a group that lacks this kind
+                raise
+            return []
 
     def child(
         self, owner: Object, path: str, kind: str, name: str, body: Object, *, notes: dict[str, str] | None = None
@@ -81,13 +100,13 @@ def at(collection: str, namespace: str | None) -> str:
     return f"{head}/namespaces/{namespace}/{plural}" if namespace else collection
 
 
-def condition(kind: str, true: bool = True) -> Object:
+def condition(kind: str, true: bool = True, *, reason: str = "Simulated", message: str = "") -> Object:
     """Return a condition as every operator writes it. Its time stands still, so that it changes only once."""
     return {
         "type": kind,
         "status": str(true),
-        "reason": "Simulated",
-        "message": "",
+        "reason": reason,
+        "message": message,
         "lastTransitionTime": "2026-01-01T00:00:00Z",
     }
 

@@ -29,6 +29,7 @@ def test_layout_single_with_a_nim_by_the_operator_gateway_and_certificates_twice
     assert control_plane.api.exists(f"/api/v1/namespaces/{names.RELEASE}/services/{LLAMA}")
     assert control_plane.api.items("/apis/gateway.networking.k8s.io/v1/httproutes")
     assert stack.up().changes == {}
+    assert stack.refresh().changes == {}
     stack.destroy()
     assert namespaces(control_plane) == SYSTEM_NAMESPACES
 

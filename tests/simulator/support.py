@@ -1,7 +1,14 @@
 """Pods that the tests of the simulated cluster create, and short forms of what they look at."""
 
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import yaml
+
+from operations.toolchain import programs
 from simulator.api import Api, ApiError, Object, wait
 from simulator.control_plane import ControlPlane
 
@@ -59,3 +66,39 @@ def create_resource(control_plane: ControlPlane, collection: str, kind: str, nam
 def state(control_plane: ControlPlane, path: str) -> Any:
     """Return `status.state` of the resource at `path`."""
     return control_plane.api.get(path).get("status", {}).get("state")
+
+
+POLICIES = {
+    "ValidatingAdmissionPolicy": "validatingadmissionpolicies",
+    "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings",
+}
+
+
+@contextmanager
+def admission(plane: ControlPlane, charts: Path, chart: str, *values: str) -> Iterator[None]:
+    """Put in force what stands in for an operator's webhook, as its stand-in chart renders it."""
+    helm = programs.ensure(["helm"])["helm"]
+    command = [helm, "template", "rel", str(charts / chart), *(word for value in values for word in ("--set", value))]
+    rendered = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    paths = []
+    try:
+        for thing in yaml.safe_load_all(rendered):
+            if thing and thing["kind"] in POLICIES:
+                path = f"/apis/admissionregistration.k8s.io/v1/{POLICIES[thing['kind']]}"
+                plane.api.create(path, thing)
+                paths.append(f"{path}/{thing['metadata']['name']}")
+        assert paths, f"{chart} has no policy"
+        yield
+    finally:
+        for path in paths:
+            plane.api.delete(path)
+
+
+def refusal(plane: ControlPlane, method: str, path: str, body: Object) -> str:
+    """Return why the API server refuses to create or change an object, empty if it does not."""
+    kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+    try:
+        plane.api.request(method, path, body, kind)
+    except ApiError as error:
+        return str(error)
+    return ""

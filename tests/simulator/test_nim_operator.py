@@ -1,18 +1,15 @@
 """The simulated NIM operator: what it waits for, which profiles a cache takes, and what cannot be changed."""
 
-import subprocess
 from functools import partial
 from typing import Any
 
 import pytest
-import yaml
 
-from operations.toolchain import programs
 from simulator.api import ApiError, Object, wait
 from simulator.control_plane import ControlPlane
 from simulator.operators.nim import NIM_CACHES, NIM_SERVICES, PROFILES, select_profiles
 from simulator.operators.rounds import at
-from tests.simulator.support import TOLERATES_GPU, claims, create_resource, phases, state
+from tests.simulator.support import TOLERATES_GPU, admission, claims, create_resource, phases, refusal, state
 
 pytestmark = pytest.mark.slow
 
@@ -112,39 +109,11 @@ def test_the_image_of_a_cache_cannot_be_changed(control_plane: ControlPlane, nam
         control_plane.api.patch(path, {"spec": {"source": {"ngc": {"modelPuller": "none.invalid/nim:1.8.4"}}}})
 
 
-PLURALS = {
-    "ValidatingAdmissionPolicy": "validatingadmissionpolicies",
-    "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings",
-}
-
-
 @pytest.fixture
 def webhook(control_plane: ControlPlane, charts):
     """What stands in for the operator's webhook, as the chart renders it."""
-    helm = programs.ensure(["helm"])["helm"]
-    command = [helm, "template", "rel", str(charts / "k8s-nim-operator"), "--set"]
-    command.append("operator.admissionController.enabled=true")
-    rendered = yaml.safe_load_all(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    paths = []
-    for thing in rendered:
-        if thing and thing["kind"].startswith("ValidatingAdmissionPolicy"):
-            path = f"/apis/admissionregistration.k8s.io/v1/{PLURALS[thing['kind']]}"
-            control_plane.api.create(path, thing)
-            paths.append(f"{path}/{thing['metadata']['name']}")
-    yield
-    for path in paths:
-        control_plane.api.delete(path)
-
-
-def refusal(plane: ControlPlane, method: str, path: str, body: Object) -> str:
-    """Return why the API server refuses a change of a cache, empty if it does not."""
-    try:
-        plane.api.request(
-            method, path, body, "application/merge-patch+json" if method == "PATCH" else "application/json"
-        )
-    except ApiError as error:
-        return str(error)
-    return ""
+    with admission(control_plane, charts, "k8s-nim-operator", "operator.admissionController.enabled=true"):
+        yield
 
 
 @pytest.mark.usefixtures("webhook")
@@ -165,3 +134,45 @@ def test_the_webhook_refuses_what_the_original_refuses(
     assert "must be empty if profiles are provided" in create(cache_of(profiles=["one"], lora=True))
     assert "must be provided when" in create(cache_of() | {"storage": {"pvc": {"create": False}}})
     assert "authSecret: Required value" in create(cache_of() | {"source": {"ngc": NGC | {"authSecret": ""}}})
+
+
+def service_of(**changes: Any) -> Object:
+    """Return the spec of a NIMService, which needs nothing but what is changed."""
+    return {key: value for key, value in (NIM_SERVICE | changes).items() if value is not None}
+
+
+HPA = {"minReplicas": 1, "maxReplicas": 3}
+# with the original's definition its own rules may be the first to refuse, in other words than the webhook's
+REFUSED_SERVICES: list[tuple[Object, str]] = [
+    ({"authSecret": ""}, "spec.authSecret: Required value"),
+    ({"storage": {}}, "exactly one of nimCache, pvc, emptyDir or hostPath must be defined"),
+    ({"storage": {"nimCache": {"name": "n"}, "hostPath": "/models"}}, "exactly one of nimCache, pvc"),
+    ({"image": {"repository": "none.invalid/nim", "tag": ""}}, "repository and tag are required"),
+    ({"scale": {"enabled": True, "hpa": HPA}}, "spec.replicas"),
+    ({"scale": {"enabled": True}, "replicas": None}, "spec.scale.hpa: Required value"),
+    ({"metrics": {"enabled": True}}, "spec.metrics.serviceMonitor: Required value"),
+]
+
+
+@pytest.mark.usefixtures("webhook")
+def test_the_webhook_refuses_services_as_the_original_does(
+    control_plane: ControlPlane, namespace: str, define: Any
+) -> None:
+    define("apps.nvidia.com/v1alpha1", "NIMService")
+    collection = at(NIM_SERVICES, namespace)
+
+    def create(spec: Object) -> str:
+        body = {"apiVersion": "apps.nvidia.com/v1alpha1", "kind": "NIMService", "metadata": {"name": "m"}, "spec": spec}
+        return refusal(control_plane, "POST", collection + "?dryRun=All", body)
+
+    wait("the policy is in force", lambda: create(service_of(authSecret="")), lambda text: "authSecret" in text)
+    assert create(service_of()) == ""
+    assert create(service_of(scale={"enabled": True, "hpa": HPA}, replicas=None)) == ""
+    for changes, says in REFUSED_SERVICES:
+        assert says in create(service_of(**changes)), changes
+
+    volume = {"pvc": {"create": True, "size": "50Gi", "volumeAccessMode": "ReadWriteOnce"}}
+    path = create_resource(control_plane, collection, "NIMService", "n", service_of(storage=volume))
+    change = {"spec": {"storage": {"pvc": {"size": "60Gi"}}}}
+    assert "spec.storage.pvc: Forbidden: is immutable once" in refusal(control_plane, "PATCH", path, change)
+    assert refusal(control_plane, "PATCH", path, {"spec": {"image": {"tag": "1.8.4"}}}) == "", "the image may change"

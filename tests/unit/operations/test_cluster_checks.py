@@ -385,6 +385,19 @@ def route_refused(b: Broken) -> None:
     b.objects[b.objects.index(b.get("HTTPRoute", "nemo"))] = h.route(accepted="False")
 
 
+def no_certificate(b: Broken) -> None:
+    said = {
+        "status": "False",
+        "reason": "InvalidCertificateRef",
+        "message": "Secret routes/nemo-routes does not exist.",
+    }
+    listener = {
+        "name": "https",
+        "conditions": [{"type": "Accepted", "status": "True"}, {"type": "ResolvedRefs", **said}],
+    }
+    b.get("Gateway", "nemo")["status"]["listeners"] = [listener]
+
+
 def half_installed(b: Broken) -> None:
     b.more["releases"] = (Release(namespace="nemo-customizer", name="nemo", status="pending-install", revision=1),)
 
@@ -422,6 +435,12 @@ CASES: list[tuple[Callable[[Broken], None], str, str, str]] = [
     (no_pod_behind, "services", "no ready pod behind the Service (data_store)", ""),
     (wrong_port, "services", "has no port 3000", ""),
     (no_address, "routes", "has no address yet", ""),
+    (
+        no_certificate,
+        "routes",
+        "listener https: InvalidCertificateRef: Secret routes/nemo-routes does not exist.",
+        "kubectl describe certificate",
+    ),
     (route_refused, "routes", "NotAllowedByListeners: no listener", ""),
     (
         half_installed,
