@@ -1,11 +1,12 @@
 """Customizer against a plain PEFT loop: the same rows, batches and optimizer, in one run.
 
-    .venv-embedded/bin/python -m benchmarks.customizer [--batch-size 32] [--steps 10] [--dropout 0.1] [--threads 2]
+    .venv-embedded/bin/python -m benchmarks.customizer [--batch-size 4] [--steps 10] [--dropout 0.1] [--threads 2]
 
 The plain loop is what a first script does (and the Hugging Face Trainer without packing): a batch padded to its longest
 row, attention mask, labels, `model(...).loss`. The Customizer's steps include its reports and checkpoints. The two take
-turns step by step, so that other load on the machine hits both. Prints tokens/s (padding not counted), the ratio, and
-the validation loss both reach, for speed that costs quality does not count.
+turns step by step, so that other load on the machine hits both. Prints tokens/s (padding not counted), the ratio, the
+share of the peak (the operations a second of a large product of matrices, measured between the steps) that the
+arithmetic of a step reaches, and the validation loss both reach, for speed that costs quality does not count.
 """
 
 import argparse
@@ -13,6 +14,8 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,11 @@ from embedded.customizer.spec import JobFolder, JobSpec
 from embedded.customizer.tokens import Example, encode
 from embedded.customizer.training_rows import Template, parse_row
 from embedded.customizer.workers import SPIN_COUNT
+from nemostack import sample_model
 from nemostack.clone import ROOT
+
+PEAK_WIDTH = 2048
+PEAK_OPERATIONS = 2 * PEAK_WIDTH**3
 
 
 class PlainLoop:
@@ -124,14 +131,33 @@ def _spec(options: argparse.Namespace, precision: str) -> JobSpec:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.customizer", description=__doc__.splitlines()[0])
-    parser.add_argument("--weights", type=Path, default=ROOT / "tests/base_model/weights")
+    parser.add_argument("--weights", type=Path, default=sample_model.folder())
     parser.add_argument("--data", type=Path, default=ROOT / "nemostack/sample_dataset")
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--dropout", type=float, default=0.0)
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     return parser.parse_args()
+
+
+def _operations(step: Callable[[], None]) -> int:
+    """Count the floating-point operations of a step."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return int(counter.get_total_flops())
+
+
+def _peak_seconds() -> float:
+    """Measure how long PEAK_OPERATIONS take in one product of matrices."""
+    import torch
+
+    matrix = torch.ones(PEAK_WIDTH, PEAK_WIDTH)
+    begun = time.perf_counter()
+    torch.mm(matrix, matrix)
+    return time.perf_counter() - begun
 
 
 def main() -> None:
@@ -150,7 +176,7 @@ def main() -> None:
     validation = _examples(options.data / "validation.jsonl", specs["fp32"], tokenizer)[:50]
     plain = PlainLoop(specs["fp32"])
     seconds = dict.fromkeys(("plain PEFT loop", *specs), 0.0)
-    tokens = 0
+    tokens, peak_seconds = 0, 0.0
     with tempfile.TemporaryDirectory() as scratch:
         runs = {}
         for name, spec in specs.items():
@@ -173,19 +199,28 @@ def main() -> None:
                 taken[name] = time.perf_counter() - begun
             if number:  # the first step of each warms up
                 tokens += sum(map(len, batch))
+                peak_seconds += _peak_seconds()
                 seconds = {name: seconds[name] + taken[name] for name in seconds}
+        operations = {"plain PEFT loop": _operations(partial(plain.step, batch, 0.0))}
+        operations |= {name: _operations(partial(run.one_step, batch)) for name, run in runs.items()}
+        peak = options.steps * PEAK_OPERATIONS / peak_seconds
         losses = {"plain PEFT loop": plain.validation_loss(validation)}
         losses |= {name: run.validation_loss() for name, run in runs.items()}
     result = {
         name: {
             "tokens_per_s": round(tokens / spent),
             "ratio": round(seconds["plain PEFT loop"] / spent, 2),
+            "share_of_peak": round(operations[name] / sum(map(len, batch)) * tokens / spent / peak, 2),
             "validation_loss": round(losses[name], 4),
         }
         for name, spent in seconds.items()
     }
     setting = {"batch_size": options.batch_size, "dropout": options.dropout, "threads": options.threads}
-    print(json.dumps({**setting, "steps": options.steps, "results": result}, indent=2))
+    print(
+        json.dumps(
+            {**setting, "steps": options.steps, "peak_gflop_per_s": round(peak / 1e9), "results": result}, indent=2
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 SAMPLE_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 SAMPLE_MODEL_SUITS = {"alpha": 16, "adapter_dropout": 0.0, "batch_size": 4, "learning_rate": 1e-3}
-"""Chosen on the validation rows of the sample dataset, see docs/performance.md."""
+"""See docs/adr/0013-the-sample-model-comes-from-the-package-index.md."""
 
 
 class Model(BaseModel):

@@ -1,5 +1,6 @@
 """The settings in vLLM's words. Imports nothing heavy."""
 
+from embedded.common.processor import multiplies_bfloat16
 from embedded.nim.settings import Settings
 from embedded.nim.tool_parsers import choose_tool_parser
 
@@ -11,7 +12,7 @@ def vllm_arguments(settings: Settings) -> list[str]:
         *("--served-model-name", settings.base_model),
         *("--host", settings.host),
         *("--port", str(settings.port)),
-        *("--dtype", settings.dtype),
+        *("--dtype", settings.dtype or ("bfloat16" if multiplies_bfloat16() else "float32")),
         *("--max-model-len", str(settings.max_model_len)),
         *("--max-num-seqs", str(settings.max_num_seqs)),
         *("--max-num-batched-tokens", str(settings.max_num_batched_tokens)),

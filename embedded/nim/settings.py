@@ -41,7 +41,9 @@ class Settings(ServiceSettings):
     tool_call_parser: str | None = Field(
         default=None, description="vLLM's name of the parser for calls of tools; default: chosen by the chat template"
     )
-    dtype: Literal["bfloat16", "float32"] = Field(default="bfloat16", description="Weights and arithmetic")
+    dtype: Literal["bfloat16", "float32"] | None = Field(
+        default=None, description="Weights and arithmetic; default: bfloat16 where the processor multiplies it"
+    )
     threads: int = Field(default=1, ge=1, description="OpenMP threads of the engine; the API has a core of its own")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="vLLM's and ours")
 

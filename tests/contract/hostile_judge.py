@@ -18,6 +18,7 @@ WORDS = "I weigh every word of this answer. "
 DEEP = 100_000
 MEBIBYTE = b" " * 2**20
 DRIP_S = 0.1
+GIANT_S = 0.02  # lets the others be answered in between
 BEHAVIOURS: dict[str, str | int | Callable[[], Response]] = {
     # ordinary
     "plain": "RATING: 4",
@@ -49,7 +50,7 @@ BEHAVIOURS: dict[str, str | int | Callable[[], Response]] = {
         '{"choices": [{"message": {"content": "RATING: 5"}}], "usage": {"total_tokens": 1e999}}',
         media_type="application/json",
     ),
-    "giant": lambda: StreamingResponse(_endless(MEBIBYTE), media_type="application/json"),
+    "giant": lambda: StreamingResponse(_endless(MEBIBYTE, GIANT_S), media_type="application/json"),
     "bomb": lambda: Response(
         gzip.compress(MEBIBYTE * 64), headers={"content-encoding": "gzip"}, media_type="application/json"
     ),
@@ -61,7 +62,7 @@ BEHAVIOURS: dict[str, str | int | Callable[[], Response]] = {
 }
 
 
-async def _endless(part: bytes, pause_s: float = 0.0) -> AsyncIterator[bytes]:
+async def _endless(part: bytes, pause_s: float) -> AsyncIterator[bytes]:
     while True:
         yield part
         await asyncio.sleep(pause_s)

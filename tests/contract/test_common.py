@@ -23,6 +23,7 @@ from starlette.datastructures import QueryParams
 from embedded import serve
 from embedded.common import errors, listing, names
 from embedded.common.files_url import FilesUrl, FilesUrlError
+from embedded.common.processor import multiplies_bfloat16
 from embedded.common.service import HEALTH_PATHS, ServiceSettings, create_service
 from nemostack.clone import ROOT
 from tests.contract.conftest import STOPPED_S, free_port, wait_until
@@ -353,3 +354,19 @@ def test_a_taken_port_is_told_without_a_traceback(start_process, tmp_path: Path)
     assert done.returncode == 3
     assert "address already in use" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx512f avx512_vnni\n", False),
+        ("processor\t: 0\nflags\t\t: fpu avx512f avx512_bf16\n", True),
+        ("processor\t: 0\nflags\t\t: fpu amx_tile amx_bf16\n", True),
+        ("processor\t: 0\nFeatures\t: fp asimd bf16 i8mm\n", True),
+        ("model name\t: bf16 amx_bf16\nflags\t\t: fpu\n", False),
+    ],
+)
+def test_whether_a_processor_multiplies_bfloat16_is_read_from_its_flags(tmp_path, text, expected):
+    (tmp_path / "cpuinfo").write_text(text)
+    assert multiplies_bfloat16(tmp_path / "cpuinfo") == expected
+    assert not multiplies_bfloat16(tmp_path / "absent")

@@ -216,6 +216,19 @@ def test_a_run_interrupted_and_resumed_ends_exactly_as_one_that_was_not(make_spe
     assert [(p["step"], p["value"]) for p in one.val_loss] == [(p["step"], p["value"]) for p in other.val_loss]
 
 
+def test_the_same_seed_gives_the_same_adapter_to_the_byte_and_another_seed_another(make_spec, tmp_path):
+    written = []
+    for number, seed in enumerate((7, 7, 8)):
+        spec = make_spec(epochs=2, lora={"adapter_dim": 4, "adapter_dropout": 0.1}).model_copy(update={"seed": seed})
+        folder = _folder(tmp_path / str(number))
+        model, run = _run(spec, folder, Reporter(folder.progress))
+        run.train()
+        model.save(folder.artifact, load_tokenizer(spec))
+        written.append((folder.artifact / "adapter_model.safetensors").read_bytes())
+    assert written[0] == written[1]
+    assert written[0] != written[2]
+
+
 def test_training_lowers_the_validation_loss_and_keeps_the_best_checkpoint(make_spec, tmp_path):
     spec = make_spec(epochs=4)
     folder = _folder(tmp_path / "job")

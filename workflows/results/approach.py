@@ -96,12 +96,13 @@ def config(
 def benchmark_config(settings: Settings, benchmark: str, *, limit: int, shots: int | None) -> dict[str, Any]:
     """Describe an lm-eval benchmark by its name, e.g. gsm8k. Without `shots` it shows the examples that its task does.
 
-    Whether it asks a chat or completions is left to the Evaluator: some benchmarks can have only one of them.
+    Whether it asks a chat or completions is left to the Evaluator: some benchmarks can have only one of them. So is the
+    temperature, for lm-eval decodes greedily; with another one its seeded requests end vLLM on CPUs, where long prompts
+    are read in parts.
     """
     params = {
         "limit_samples": limit,
         "max_tokens": settings.max_tokens or 256,
-        "temperature": settings.temperature,
         "parallelism": settings.parallelism,
         "extra": {} if shots is None else {"num_fewshot": shots},
     }

@@ -63,6 +63,7 @@ def test_what_is_sent(harness: Harness, asked: Settings) -> None:
     harness.run(asked)
     sent = [job["config"] for job in jobs if job["config"]["type"] == "gsm8k"]
     assert [config["params"]["limit_samples"] for config in sent] == [40, 40]
+    assert "temperature" not in sent[0]["params"]  # greedy, as lm-eval does by itself
     assert sent[0]["params"]["extra"] == {}  # as many examples as the task shows, and the endpoint that it needs
     models = [
         job["target"]["model"]["api_endpoint"]["model_id"] for job in jobs if job["config"]["type"] in {"gsm8k", "mmlu"}
