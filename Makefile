@@ -74,8 +74,7 @@ test: check contract engine cluster ## Run everything CI runs: the four above, t
 	$(NEMOSTACK) smoke --stack test; $(LIGHT) -m tests.readme_commands --stack test --without smoke --without load --without customize; \
 	$(NEMOSTACK) load --stack test --slo examples/slo.local.yaml --users 4 --duration 10s
 bench: embedded-env ## Ratios, each measured within one run (about 25 min, on a quiet machine)
-	$(LIGHT) -m benchmarks.load_client --others
-	$(LIGHT) -m benchmarks.cluster_scale --rounds 1 --skip-checkpoints
+	$(LIGHT) -m benchmarks.load_client --others && $(LIGHT) -m benchmarks.cluster_scale --rounds 1 --skip-checkpoints
 	$(EMBEDDED) -m benchmarks.customizer && $(EMBEDDED) -m benchmarks.nim
 bench-gpu: embedded-env ## The same on an NVIDIA GPU: checks, pipeline, training, serving (20 min)
 	@$(LIGHT) -m operations.toolchain.environments && .venv-embedded-cuda/bin/python -m benchmarks.gpu

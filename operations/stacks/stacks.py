@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -253,7 +253,8 @@ def accelerator_of(stack: Stack, settings: Sequence[str] = ()) -> Choice:
     for key, _, value in (qualified(setting).partition("=") for setting in settings):
         if key == f"{PROJECT}:local.accelerator":
             wanted = value
-    return choose(wanted) if wanted in {"auto", "cpu", "cuda"} else choose("cpu")  # the program refuses other values
+    known: tuple[Literal["auto", "cpu", "cuda"], ...] = ("auto", "cpu", "cuda")
+    return choose(next((kind for kind in known if kind == wanted), "cpu"))  # the program refuses other values
 
 
 def qualified(setting: str) -> str:
