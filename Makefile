@@ -48,14 +48,13 @@ load: .venv/.ready ## Load-test NIM of a running stack, base model and adapters 
 	@$(NEMOSTACK) load --stack $(STACK) --slo $(SLO)
 clean: ## Destroy the local stack with its data; remove environments and caches of this clone
 	@[ ! -e .nemostack ] || { $(MAKE) .venv/.ready && $(NEMOSTACK) down --stack $(STACK) --purge; }
-	rm -rf .venv .venv-embedded .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-embedded .venv-embedded-cuda .mypy_cache .ruff_cache .pytest_cache
 
 check: all-env ## Format, lint, types, locks, docs, unit tests
 	@$(MAKE) -j 2 --output-sync=target lint types-stack types-embedded lock-check docs
 	$(LIGHT) -m pytest tests/unit -n 2 --dist loadgroup -m "not slow"
 lint: .venv/.ready
-	.venv/bin/ruff format --check . && .venv/bin/ruff check .
-	.venv/bin/lint-imports >/dev/null || .venv/bin/lint-imports
+	.venv/bin/ruff format --check . && .venv/bin/ruff check . && { .venv/bin/lint-imports >/dev/null || .venv/bin/lint-imports; }
 types-stack: all-env
 	$(LIGHT) -m mypy $(LIGHT_CODE)
 types-embedded: all-env # a cache of its own: two runs at a time on one break it
@@ -75,6 +74,7 @@ test: check contract engine cluster ## Run everything CI runs: the four above, t
 	$(NEMOSTACK) smoke --stack test; $(LIGHT) -m tests.readme_commands --stack test --without smoke --without load --without customize; \
 	$(NEMOSTACK) load --stack test --slo examples/slo.local.yaml --users 4 --duration 10s
 bench: embedded-env ## Ratios, each measured within one run (about 25 min, on a quiet machine)
-	$(LIGHT) -m benchmarks.load_client --others
-	$(LIGHT) -m benchmarks.cluster_scale --rounds 1 --skip-checkpoints
+	$(LIGHT) -m benchmarks.load_client --others && $(LIGHT) -m benchmarks.cluster_scale --rounds 1 --skip-checkpoints
 	$(EMBEDDED) -m benchmarks.customizer && $(EMBEDDED) -m benchmarks.nim
+bench-gpu: embedded-env ## The same on an NVIDIA GPU: checks, pipeline, training, serving (20 min)
+	@$(LIGHT) -m operations.toolchain.environments && .venv-embedded-cuda/bin/python -m benchmarks.gpu

@@ -22,10 +22,10 @@ except config.SettingsError as error:
 
 # Each target's packages are imported where they are needed: the SDK of Kubernetes alone takes a second.
 if isinstance(settings, config.LocalStackConfig):
-    from infra import local
+    from infra.local.stack import LocalStack, LocalStackArgs
 
-    exports = local.LocalStack(
-        pulumi.get_stack(), local.LocalStackArgs(root=ROOT, stack=pulumi.get_stack(), settings=settings.local)
+    exports = LocalStack(
+        pulumi.get_stack(), LocalStackArgs(root=ROOT, stack=pulumi.get_stack(), settings=settings.local)
     ).exports
 else:
     from infra.cluster.stack import ClusterStack, ClusterStackArgs

@@ -42,6 +42,9 @@ class StackOutputs(BaseModel):
     log_commands: dict[str, list[str]] = Field(
         description="Service name -> command (argv) that prints the end of its log; run by a test that failed"
     )
+    accelerator: str | None = Field(
+        default=None, description="What a local stack computes on, why, and who has how much"
+    )
     cluster: ClusterOutputs | None = Field(default=None, description="Access to the cluster; None on the local stack")
     kubeconfig: str = Field(
         default="",

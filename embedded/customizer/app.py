@@ -58,7 +58,8 @@ Named = Annotated[Ref, Depends(_named)]
 def create_app(settings: Settings) -> FastAPI:
     """Build the app. State opens, and unfinished jobs go on, when it starts."""
     documents = Documents(settings.data_dir / "customizer.sqlite")
-    configs, jobs = ConfigStore(documents, settings.base_models), Jobs(documents, settings.data_dir / "jobs")
+    configs = ConfigStore(documents, settings.base_models, settings.accelerator, len(settings.gpus))
+    jobs = Jobs(documents, settings.data_dir / "jobs")
     entities = EntityStore(settings.entity_store_url)
     creation = Creation(settings, configs, jobs, entities)
     processes = Workers(keep_warm=settings.keep_warm)

@@ -1,8 +1,9 @@
 """Configs (what may be trained, and how) and targets (base models): kept as sent, looked up by versioned names.
 
-For each base model in the settings there is a target `NAME@v1.0.0` and a config `NAME@v1.0.0+CPU`, renewed at every
-start. A config shows its target in full. Weights are never taken from a path that a client names: a target is one of
-the settings' base models, or a model repository of the Data Store, which each job fetches (see `stored_model`).
+For each base model in the settings there is a target `NAME@v1.0.0` and a config `NAME@v1.0.0+CPU` (`+GPU` where a GPU
+computes), renewed at every start. A config shows its target in full. Weights are never taken from a path that a client
+names: a target is one of the settings' base models, or a model repository of the Data Store, which each job fetches
+(see `stored_model`).
 """
 
 import contextlib
@@ -23,7 +24,9 @@ Kind = Literal["config", "target"]
 PROMPT_TEMPLATE = "{prompt} {completion}"
 VERSION = "v1.0.0"
 MAX_SEQ_LENGTH = 2048
-PRECISION: Literal["fp32"] = "fp32"
+Accelerator = Literal["cpu", "cuda"]
+CONFIG_SUFFIX: dict[Accelerator, str] = {"cpu": "CPU", "cuda": "GPU"}
+PRECISION: dict[Accelerator, Literal["fp32", "bf16"]] = {"cpu": "fp32", "cuda": "bf16"}
 
 
 def _key(ref: Ref) -> str:
@@ -33,8 +36,15 @@ def _key(ref: Ref) -> str:
 class ConfigStore:
     """All configs and targets. `base_models` maps model ids to weights."""
 
-    def __init__(self, documents: Documents, base_models: dict[str, str]) -> None:
+    def __init__(
+        self,
+        documents: Documents,
+        base_models: dict[str, str],
+        accelerator: Accelerator = "cpu",
+        gpus: int = 0,
+    ) -> None:
         self._documents, self.base_models = documents, base_models
+        self._accelerator, self._gpus = accelerator, gpus
 
     def renew_built_in(self) -> None:
         """Bring the entries for the settings' base models up to date."""
@@ -50,7 +60,7 @@ class ConfigStore:
                 namespace=ref.namespace,
                 base_model=model_id,
                 num_parameters=max(1, known.parameters),
-                precision=PRECISION,
+                precision=PRECISION[self._accelerator],
             )
             self._add("target", target.model_dump(), built_in=True)
             kinds_of_training: tuple[Literal["lora", "lora_merged", "all_weights"], ...] = (
@@ -59,14 +69,15 @@ class ConfigStore:
                 "all_weights",
             )
             config = Config(
-                name=f"{ref.name}@{VERSION}+CPU",
+                name=f"{ref.name}@{VERSION}+{CONFIG_SUFFIX[self._accelerator]}",
                 namespace=ref.namespace,
                 target=f"{ref.namespace}/{target.name}",
                 max_seq_length=min(MAX_SEQ_LENGTH, known.context),
-                training_precision=PRECISION,
+                training_precision=PRECISION[self._accelerator],
                 prompt_template=PROMPT_TEMPLATE,
                 training_options=[
-                    TrainingOption(finetuning_type=kind, num_gpus=0, micro_batch_size=1) for kind in kinds_of_training
+                    TrainingOption(finetuning_type=kind, num_gpus=self._gpus, micro_batch_size=1)
+                    for kind in kinds_of_training
                 ],
             )
             self._add("config", config.model_dump(), built_in=True)

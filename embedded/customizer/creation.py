@@ -50,7 +50,7 @@ class Creation:
         option = _option(config, request.hyperparameters)
         precision = config["training_precision"] or target["precision"]
         if precision not in _PRECISIONS:
-            raise BadRequest(f"precision {precision}: on CPU there are {', '.join(_PRECISIONS)}")
+            raise BadRequest(f"precision {precision}: available here are {', '.join(_PRECISIONS)}")
         try:
             dataset, url, limit = self._dataset(request, warnings)
         except StoreError as error:
@@ -74,6 +74,9 @@ class Creation:
             prompt_template=config["prompt_template"] or PROMPT_TEMPLATE,
             chat_prompt_template=config["chat_prompt_template"],
             threads=self._settings.cores,
+            device=self._settings.accelerator,
+            gpus=self._settings.gpus,
+            gpu_memory_fraction=self._settings.gpu_memory_fraction,
             seed=hyper.seed or 0,
         )
         shown = _document(spec, request, config, option) | {"dataset": dataset, "warnings": warnings or None}
@@ -152,7 +155,7 @@ def _reference(text: str, what: str) -> Ref:
 
 def _option(config: Document, hyper: Hyperparameters) -> dict[str, Any]:
     if hyper.training_type != "sft":
-        raise BadRequest(f"training_type {hyper.training_type!r} is not available on CPU: use 'sft'")
+        raise BadRequest(f"training_type {hyper.training_type!r} is not available here: use 'sft'")
     for option in config["training_options"]:
         if (option["training_type"], option["finetuning_type"]) == (hyper.training_type, hyper.finetuning_type):
             micro: int = option["micro_batch_size"]

@@ -73,7 +73,8 @@ def _forward(self: Any, x: torch.Tensor) -> torch.Tensor:
     mask = None
     if self.training and isinstance(dropout, nn.Dropout) and dropout.p > 0:
         keep = 1 - dropout.p
-        mask = torch.empty(x.numel() // x.shape[-1], x.shape[-1], dtype=x.dtype).bernoulli_(keep).div_(keep)
+        mask = torch.empty(x.numel() // x.shape[-1], x.shape[-1], dtype=x.dtype, device=x.device)
+        mask.bernoulli_(keep).div_(keep)
     a, b = self.lora_A["default"].weight, self.lora_B["default"].weight
     y: torch.Tensor = _LowRank.apply(x, base.weight, base.bias, a, b, self.scaling["default"], mask)  # type: ignore[no-untyped-call]
     return y

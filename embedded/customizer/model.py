@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from embedded.customizer import batches, lora, packing
+from embedded.customizer import batches, devices, lora, packing
 from embedded.customizer.progress import Reporter
 from embedded.customizer.schemas import Lora, Sft
 from embedded.customizer.spec import JobError, JobSpec
@@ -56,8 +56,10 @@ class TunedModel:
             if self._hyper.sft:
                 _set_dropout(config, self._hyper.sft, reporter)
             adapter = self._hyper.finetuning_type != "all_weights"
-            # Frozen weights may be rounded; weights that learn in small steps may not.
+            # Frozen weights may be rounded; weights that learn in small steps may not: on a GPU those are computed
+            # with in bf16 all the same (autocast).
             half = adapter and spec.precision in {"bf16", "bf16-mixed"}
+            self._autocast = spec.device == "cuda" and not adapter and spec.precision in {"bf16", "bf16-mixed"}
             self._packs = packing.is_packable(config, spec.max_seq_length)
             packing.register()
             loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -77,9 +79,15 @@ class TunedModel:
         torch.manual_seed(spec.seed)  # a fresh adapter's values are random
         if adapter:
             self._peft = lora.attach(self.core, self._hyper.lora or Lora(), spec.base_model, fused=fused)
-        # Rows that share their beginning share its dropout as well, so none is shared where anything is dropped.
-        self._shares = not any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.core.modules()) and not getattr(
-            config, "attention_dropout", 0
+        self._device = torch.device(spec.device)
+        self.core.to(self._device)
+        self.pass_tokens = devices.tokens_per_pass(spec, config)
+        # Rows that share their beginning share its dropout as well, so none is shared where anything is dropped. On a
+        # GPU one kernel attends over all rows, but not over a part that is common to them.
+        self._shares = (
+            spec.device == "cpu"
+            and not any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.core.modules())
+            and not getattr(config, "attention_dropout", 0)
         )
 
     @property
@@ -91,22 +99,27 @@ class TunedModel:
         """Split rows into those that are computed together."""
         if not self._packs:
             return [[example] for example in examples]
-        return [[examples[i] for i in rows] for rows in batches.passes([len(example) for example in examples])]
+        return [
+            [examples[i] for i in rows]
+            for rows in batches.passes([len(example) for example in examples], self.pass_tokens)
+        ]
 
     def loss_sum(self, examples: list[Example]) -> torch.Tensor:
         """Sum over learned tokens of -log p(token | what stands before it); a scalar, in nats.
 
         The output layer is a large part of a small model; it is computed only where a token is learned.
         """
-        rows = packing.pack(examples, share=self._shares)
+        # Packed on the CPU in any case: a GPU would have to be waited for where sizes depend on values.
+        rows = packing.pack(examples, share=self._shares).to(self._device)
         more = {"layout": rows.layout} if self._packs else {}
-        logits = self.core(
-            input_ids=rows.ids[None],
-            position_ids=rows.positions[None],
-            logits_to_keep=rows.before,
-            use_cache=False,
-            **more,
-        ).logits
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
+            logits = self.core(
+                input_ids=rows.ids[None],
+                position_ids=rows.positions[None],
+                logits_to_keep=rows.before,
+                use_cache=False,
+                **more,
+            ).logits
         return functional.cross_entropy(logits[0].float(), rows.targets, reduction="sum")
 
     def tensors(self) -> Tensors:

@@ -7,7 +7,8 @@ whose attention is not known here to be plain and causal: `is_packable` says so,
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -32,6 +33,7 @@ class Layout:
 
     shared: int
     own: tuple[int, ...]
+    ends: torch.Tensor | None = None  # on a GPU: where each row ends, behind a first zero
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,13 @@ class Pack:
     targets: torch.Tensor
 
     def to(self, device: torch.device) -> "Pack":
-        """Return the pack with its tensors on a device."""
-        tensors = (self.ids, self.positions, self.before, self.targets)
-        return Pack(self.layout, *(tensor.to(device) for tensor in tensors))
+        """Return the pack with its tensors on a device; the CPU does not wait for a GPU to have them."""
+        if device.type == "cpu":
+            return self
+        ends = torch.tensor([0, *accumulate(self.layout.own)], dtype=torch.int32)
+        tensors = (self.ids, self.positions, self.before, self.targets, ends)
+        *moved, ends = (tensor.pin_memory().to(device, non_blocking=True) for tensor in tensors)
+        return Pack(replace(self.layout, ends=ends), *moved)
 
 
 def _shared_tokens(examples: Sequence[Example]) -> int:
@@ -90,6 +96,11 @@ def attend(
 ) -> tuple[torch.Tensor, None]:
     """Compute causal attention within each row; an attention function as transformers calls them."""
     del module, attention_mask
+    if layout.ends is not None and not layout.shared and not dropout:
+        dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else query.dtype
+        if dtype in {torch.bfloat16, torch.float16}:
+            q, k, v = (tensor.to(dtype) for tensor in (query, key, value))
+            return _attend_in_one_kernel(q, k, v, layout.own, layout.ends, scaling), None
     shared, sizes = layout.shared, ([layout.shared] if layout.shared else []) + list(layout.own)
     parts = [torch.split(tensor, sizes, dim=2) for tensor in (query, key, value)]
     outputs: list[torch.Tensor] = []
@@ -100,6 +111,36 @@ def attend(
         )
         outputs.append(output[:, :, shared:] if outputs else output)  # the first row gives the shared part as well
     return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
+
+
+def _attend_in_one_kernel(  # noqa: PLR0917
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    own: tuple[int, ...],
+    ends: torch.Tensor,
+    scaling: float | None,
+) -> torch.Tensor:
+    """As the loop below does, for a GPU, where to start many small kernels takes longer than to run them."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    groups = query.shape[1] // key.shape[1]
+    q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+    if groups > 1:
+        k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
+    output: Any = varlen_attn(
+        q.contiguous(),
+        k.contiguous(),
+        v.contiguous(),
+        ends,
+        ends,
+        max(own),
+        max(own),
+        scale=scaling,
+        window_size=(-1, 0),
+    )
+    attended: torch.Tensor = output[None]
+    return attended
 
 
 def register() -> None:

@@ -1,8 +1,9 @@
 """Settings of the Customizer."""
 
 import os
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from embedded.common.service import ServiceSettings
 
@@ -24,6 +25,16 @@ class Settings(ServiceSettings):
     max_served_rank: int | None = Field(
         default=None, ge=1, description="Highest adapter rank that NIM serves; a job above it gets a warning"
     )
+
+    accelerator: Literal["cpu", "cuda"] = Field(default="cpu", description="What computes")
+    gpus: tuple[int, ...] = Field(default=(), description="Numbers of the GPUs that a job computes on")
+    gpu_memory_fraction: float = Field(default=0.9, gt=0, le=0.98, description="Part of each GPU's memory for a job")
+
+    @model_validator(mode="after")
+    def _has_a_gpu(self) -> "Settings":
+        if (self.accelerator == "cuda") != bool(self.gpus):
+            raise ValueError(f"gpus={list(self.gpus)}: expected GPUs with accelerator=cuda, and none with cpu")
+        return self
 
     @property
     def cores(self) -> int:

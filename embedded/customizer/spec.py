@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -44,6 +45,9 @@ class JobSpec(BaseModel):
     chat_prompt_template: str | None
     threads: int
     seed: int
+    device: Literal["cpu", "cuda"] = "cpu"
+    gpus: tuple[int, ...] = ()
+    gpu_memory_fraction: float = 1.0
 
     @property
     def repo(self) -> Ref:

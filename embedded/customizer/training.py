@@ -68,7 +68,7 @@ class Run:
         """Take up the last checkpoint, if there is one."""
         if not self._folder.checkpoint.exists():
             return False
-        saved = torch.load(self._folder.checkpoint, weights_only=True)
+        saved = torch.load(self._folder.checkpoint, weights_only=True, map_location=self._spec.device)
         self._model.restore(saved["weights"])
         self._optimizer.load_state_dict(saved["optimizer"])
         self.step, self._window = saved["step"], saved["window"]
@@ -101,20 +101,15 @@ class Run:
                 batches = epoch_batches(len(self._train), self._spec.hyperparameters.batch_size, self._spec.seed, epoch)
             self.one_step([self._train[i] for i in batches[self.step % schedule.steps_per_epoch]])
             stopped = self.after_step(self.step - 1)
-        self._model.restore(torch.load(self._folder.best, weights_only=True))
+        self._model.restore(torch.load(self._folder.best, weights_only=True, map_location="cpu"))
         return self._best_step
 
     def one_step(self, batch: list[Example]) -> None:
         """Take one optimizer step on `batch`."""
-        torch.manual_seed(self._spec.seed * 1_000_003 + self.step)
         for group in self._optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.step)
         tokens = sum(sum(example.learned) for example in batch)
-        total = 0.0
-        for rows in self._model.passes(batch):
-            loss = self._model.loss_sum(rows)
-            (loss / tokens).backward()  # type: ignore[no-untyped-call]
-            total += loss.item()
+        total = self._add_gradient(batch, tokens)
         if not math.isfinite(total):
             raise JobError(
                 f"the training loss is not a number at step {self.step}",
@@ -125,6 +120,26 @@ class Run:
         self._optimizer.zero_grad()
         self._window = [self._window[0] + total, self._window[1] + tokens]
         self.step += 1
+
+    def _add_gradient(self, batch: list[Example], tokens: int) -> float:
+        """Compute the gradient of the mean loss; return the loss sum. Passes too large for a GPU are made smaller."""
+        while True:
+            torch.manual_seed(self._spec.seed * 1_000_003 + self.step)
+            passes = self._model.passes(batch)
+            try:
+                losses = []
+                for rows in passes:
+                    loss = self._model.loss_sum(rows)
+                    (loss / tokens).backward()  # type: ignore[no-untyped-call]
+                    losses.append(loss.detach())
+                return float(torch.stack(losses).double().sum())  # once a step, for a GPU has to be waited for
+            except torch.OutOfMemoryError:
+                if len(passes) == len(batch):  # a single row does not fit
+                    raise
+            self._optimizer.zero_grad()
+            torch.cuda.empty_cache()
+            self._model.pass_tokens = max(sum(map(len, rows)) for rows in passes) // 2
+            self._reporter.log("passes made smaller", f"{self._model.pass_tokens} tokens: the GPU's memory ran out")
 
     def after_step(self, step: int) -> bool:
         """Log, validate and keep what is due after `step` (from 0); True when training should end early."""
@@ -157,6 +172,7 @@ class Run:
         """Mean loss per learned token of the validation rows, in nats."""
         self._model.core.eval()
         with torch.inference_mode():
-            total = sum(self._model.loss_sum(rows).item() for rows in self._model.passes(self._validation))
+            losses = [self._model.loss_sum(rows) for rows in self._model.passes(self._validation)]
+            total = float(torch.stack(losses).double().sum())
         self._model.core.train()
         return total / sum(sum(example.learned) for example in self._validation)

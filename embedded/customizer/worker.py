@@ -20,7 +20,7 @@ from typing import Any
 
 from embedded.common.files_url import FilesUrl, FilesUrlError
 from embedded.common.names import now
-from embedded.customizer import stored_model, stores
+from embedded.customizer import devices, stored_model, stores
 from embedded.customizer.progress import Reporter
 from embedded.customizer.spec import JobError, JobFolder, JobSpec
 from embedded.customizer.training_rows import Rows, Template, read_rows
@@ -147,13 +147,12 @@ def _train(spec: JobSpec, folder: JobFolder, reporter: Reporter, rows: Rows) -> 
     if stored_model.is_stored(spec.weights):
         reporter.log("reading base model", spec.weights)
         spec = spec.model_copy(update={"weights": str(stored_model.fetch(spec, folder))})
-    import torch
-
+    devices.prepare_environment(spec)
     from embedded.customizer.model import TunedModel, load_tokenizer
     from embedded.customizer.tokens import encode
     from embedded.customizer.training import Run
 
-    torch.set_num_threads(spec.threads)
+    devices.claim(spec)
     tokenizer = load_tokenizer(spec)
     train = encode(rows.train, tokenizer, spec.max_seq_length)
     validation = encode(rows.validation, tokenizer, spec.max_seq_length)
@@ -165,14 +164,19 @@ def _train(spec: JobSpec, folder: JobFolder, reporter: Reporter, rows: Rows) -> 
         )
     if not train.examples or not validation.examples:
         raise JobError(f"no row has anything to learn within max_seq_length of {spec.max_seq_length} tokens")
-    model = TunedModel(spec, reporter)
-    run = Run(spec, folder, model, train=train.examples, validation=validation.examples, reporter=reporter)
-    resumed = run.resume()
-    reporter.log(
-        "training resumed" if resumed else "training",
-        f"from step {run.step} of {run.schedule.total_steps}; {len(train.examples)} training and "
-        f"{len(validation.examples)} validation rows",
-    )
-    best = run.train()
-    reporter.finished(best)
-    model.save(folder.artifact, tokenizer)
+    try:
+        model = TunedModel(spec, reporter)
+        run = Run(spec, folder, model, train=train.examples, validation=validation.examples, reporter=reporter)
+        resumed = run.resume()
+        reporter.log(
+            "training resumed" if resumed else "training",
+            f"from step {run.step} of {run.schedule.total_steps}; {len(train.examples)} training and "
+            f"{len(validation.examples)} validation rows",
+        )
+        best = run.train()
+        reporter.finished(best)
+        model.save(folder.artifact, tokenizer)
+    except Exception as error:
+        if devices.out_of_memory(error):
+            raise JobError(f"out of GPU memory: {str(error).split('. ')[0]}", devices.advice(spec)) from error
+        raise

@@ -7,7 +7,6 @@ them; so folders stay as long as their id is known here.
 from pathlib import Path
 
 from vllm.entrypoints.openai.models.serving import OpenAIServingModels
-from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 from vllm.entrypoints.serve.lora.protocol import LoadLoRAAdapterRequest, UnloadLoRAAdapterRequest
 from vllm.exceptions import VLLMNotFoundError
 from vllm.lora.request import LoRARequest
@@ -16,6 +15,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 
 from embedded.nim.adapter_cache import NotServableError
 from embedded.nim.synchronizer import Synchronizer
+from embedded.nim.vllm_parts import ErrorResponse
 
 
 class VllmAdapters:

@@ -4,7 +4,6 @@ Imports vLLM: only after `server.environment` is in force.
 """
 
 import asyncio
-import os
 import socket
 from argparse import Namespace
 from contextlib import suppress
@@ -12,39 +11,47 @@ from contextlib import suppress
 import httpx
 from fastapi import FastAPI
 from vllm.engine.arg_utils import AsyncEngineArgs
-from vllm.entrypoints.launchers.api_server.app_state import init_app_state
-from vllm.entrypoints.launchers.app import build_app
-from vllm.entrypoints.launchers.cli_args import make_arg_parser
-from vllm.entrypoints.launchers.launcher import serve_http
 from vllm.utils.argparse_utils import FlexibleArgumentParser
-from vllm.v1.engine import core as _core  # noqa: F401 - for the child, which is forked after the imports
 from vllm.v1.engine.async_llm import AsyncLLM
-from vllm.v1.executor import uniproc_executor as _executor  # noqa: F401
 from vllm.v1.metrics.prometheus import get_prometheus_registry
-from vllm.v1.worker import cpu_worker as _worker  # noqa: F401
 
-from embedded.nim import lora_kernel, nim_routes
+from embedded.nim import nim_routes
 from embedded.nim.adapter_cache import AdapterCache, read_shapes
 from embedded.nim.adapters import EntityStoreResolver, VllmAdapters
 from embedded.nim.arguments import vllm_arguments
 from embedded.nim.nim_metrics import NimMetrics
 from embedded.nim.settings import Settings
 from embedded.nim.synchronizer import Synchronizer, over_http
+from embedded.nim.vllm_parts import build_app, init_app_state, make_arg_parser, serve_http
 
 GRACE_S = 2
 
 
 def start_engine(settings: Settings) -> tuple[Namespace, AsyncLLM]:
-    """Load the model in a forked child. ValueError, OSError or RuntimeError when it cannot be loaded."""
+    """Load the model in a child process. ValueError, OSError or RuntimeError when it cannot be loaded."""
     parser = FlexibleArgumentParser()  # type: ignore[no-untyped-call]
     args = make_arg_parser(parser).parse_args(vllm_arguments(settings))
     args.middleware = [f"{nim_routes.__name__}.{nim_routes.BothErrorShapes.__name__}"]
     engine_args = AsyncEngineArgs.from_cli_args(args)
+    if settings.accelerator == "cuda":
+        return args, _start_on_gpus(settings, engine_args)
+    from embedded.nim import cpu_engine
+
     engine_args.distributed_executor_backend = "uni"
     config = engine_args.create_engine_config()
-    os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"  # the line above has set "spawn"
-    lora_kernel.install()
+    cpu_engine.prepare()
     return args, AsyncLLM.from_vllm_config(config)
+
+
+def _start_on_gpus(settings: Settings, engine_args: AsyncEngineArgs) -> AsyncLLM:
+    from embedded.nim import gpu_engine
+
+    gpu_engine.check(settings)
+    gpu_engine.prepare()
+    try:
+        return AsyncLLM.from_vllm_config(engine_args.create_engine_config())
+    except (RuntimeError, ValueError) as error:
+        raise RuntimeError(f"{error}; {gpu_engine.explain(settings)}") from error
 
 
 async def serve(settings: Settings, listening: socket.socket) -> None:

@@ -16,9 +16,8 @@ def vllm_arguments(settings: Settings) -> list[str]:
         *("--max-model-len", str(settings.max_model_len)),
         *("--max-num-seqs", str(settings.max_num_seqs)),
         *("--max-num-batched-tokens", str(settings.max_num_batched_tokens)),
-        *("--kv-cache-memory-bytes", str(settings.kv_cache_mib * 1024**2)),
         "--enable-prefix-caching",
-        "--enforce-eager",
+        *_accelerator_arguments(settings),
         *("--enable-lora", "--max-loras", str(settings.max_loras)),
         *("--max-cpu-loras", str(settings.max_cpu_loras)),
         *("--max-lora-rank", str(settings.max_lora_rank)),
@@ -32,4 +31,15 @@ def vllm_arguments(settings: Settings) -> list[str]:
         *("--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}'),
         "--enable-tokenizer-info-endpoint",  # lm-eval asks for it
         *("--allowed-origins", "[]"),  # no web page may call this server
+    ]
+
+
+def _accelerator_arguments(settings: Settings) -> list[str]:
+    if settings.accelerator == "cpu":
+        # Nothing is compiled or captured: on a CPU that costs minutes and gains nothing.
+        return ["--kv-cache-memory-bytes", str(settings.kv_cache_mib * 1024**2), "--enforce-eager"]
+    return [
+        *("--gpu-memory-utilization", f"{settings.gpu_memory_fraction:g}"),
+        *("--tensor-parallel-size", str(len(settings.gpus))),
+        *("--load-format", settings.load_format),
     ]

@@ -1,7 +1,8 @@
 """vLLM's OpenAI server in this process, its engine in one forked child.
 
-Start-up is what it costs to import vLLM once (7 to 9 s on one core): the child is forked after the imports instead of
-importing again, as vLLM's own start does twice; nothing is compiled, nothing is warmed up. Until the model is loaded
+On a CPU, start-up is what it costs to import vLLM once (7 to 9 s on one core): the child is forked after the imports
+instead of importing again, as vLLM's own start does twice; nothing is compiled, nothing is warmed up. On a GPU vLLM
+compiles the model and captures CUDA graphs first, which takes a minute or two. Until the model is loaded
 the port is bound but refuses connections. A dead engine ends the process with exit code 1; whatever ends this process,
 SIGKILL included, ends the engine.
 """
@@ -44,19 +45,28 @@ def serve(settings: Settings) -> None:
 
 def environment(settings: Settings) -> dict[str, str]:
     """Set what vLLM and its libraries read from the environment."""
-    return {
+    shared = {
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "VLLM_LOGGING_LEVEL": settings.log_level,
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",  # lets vLLM ask our resolver; its routes are removed in nim_routes.py
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # keeps the model in the engine's process; the engine has its own anyway
         # A call that a request forces is written by the tool's schema, as a NIM writes it; else only its frame is.
         "VLLM_ENFORCE_STRICT_TOOL_CALLING": "0",
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # binding wants a core per thread and one more
         "OMP_NUM_THREADS": str(settings.threads),
         "TOKENIZERS_PARALLELISM": "false",
+    }
+    if settings.accelerator == "cpu":
+        return shared | {
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # keeps the model in the engine's process; it has its own anyway
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # binding wants a core per thread and one more
+        }
+    return shared | {
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # the numbers of nvidia-smi
+        "CUDA_VISIBLE_DEVICES": ",".join(map(str, settings.gpus)),
+        # FlashInfer compiles its sampler at the first start, with a CUDA toolkit that a driver does not bring.
+        "VLLM_USE_FLASHINFER_SAMPLER": "0",
     }
 
 
@@ -91,10 +101,14 @@ def _tie_children_to_this_process(listening: socket.socket) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     parent = os.getpid()
 
+    def before() -> None:  # the engine forks as well, where several GPUs share the model
+        nonlocal parent
+        parent = os.getpid()
+
     def in_child() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # died in between
             os._exit(1)
         listening.close()
 
-    os.register_at_fork(after_in_child=in_child)
+    os.register_at_fork(before=before, after_in_child=in_child)

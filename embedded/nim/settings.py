@@ -29,7 +29,15 @@ class Settings(ServiceSettings):
     max_model_len: int = Field(default=2048, ge=16, description="Prompt and completion together, tokens")
     max_num_seqs: int = Field(default=64, ge=1, description="Requests decoded at the same time")
     max_num_batched_tokens: int = Field(default=2048, ge=64, description="Tokens in one engine step")
-    kv_cache_mib: int = Field(default=512, ge=16, description="Memory for the KV cache, MiB")
+    kv_cache_mib: int = Field(default=512, ge=16, description="Memory for the KV cache on a CPU, MiB")
+    accelerator: Literal["cpu", "cuda"] = Field(default="cpu", description="What computes")
+    gpus: tuple[int, ...] = Field(default=(), description="Numbers of the GPUs that share the model (tensor parallel)")
+    gpu_memory_fraction: float = Field(
+        default=0.9, gt=0, le=0.98, description="Part of each GPU's memory for weights, activations and KV cache"
+    )
+    load_format: Literal["auto", "dummy"] = Field(
+        default="auto", description="dummy: random weights in place of the model's own, for benchmarks on a GPU"
+    )
     tool_call_parser: str | None = Field(
         default=None, description="vLLM's name of the parser for calls of tools; default: chosen by the chat template"
     )
@@ -38,6 +46,12 @@ class Settings(ServiceSettings):
     )
     threads: int = Field(default=1, ge=1, description="OpenMP threads of the engine; the API has a core of its own")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="vLLM's and ours")
+
+    @model_validator(mode="after")
+    def _has_a_gpu(self) -> "Settings":
+        if (self.accelerator == "cuda") != bool(self.gpus):
+            raise ValueError(f"gpus={list(self.gpus)}: expected GPUs with accelerator=cuda, and none with cpu")
+        return self
 
     @model_validator(mode="after")
     def _adapters_can_be_served(self) -> "Settings":

@@ -3,7 +3,3 @@
 Pulumi decides what runs; supervisor holds the processes and their logs and restarts nothing by itself: a service
 that died is drift, which `pulumi refresh` shows and `pulumi up` repairs. Everything listens on loopback.
 """
-
-from infra.local.stack import LocalStack, LocalStackArgs
-
-__all__ = ["LocalStack", "LocalStackArgs"]

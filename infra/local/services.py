@@ -7,9 +7,10 @@ and Evaluator share its address, while NIM and Data Store have their own (their 
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from infra.config import LocalSettings
+from infra.local.accelerator import Shares
 from infra.local.folders import StackFolder
 from nemostack import sample_model
 from nemostack.outputs import StackOutputs
@@ -30,7 +31,13 @@ ROUTES = {
     "evaluator": ("/v1/evaluation", "/v2/evaluation", "/v1/evaluations"),
 }
 JUDGE_MODEL = "nemostack/similarity-judge"
-CUSTOMIZER_VERSION = "v1.0.0+CPU"
+CUSTOMIZER_VERSION = {"cpu": "v1.0.0+CPU", "cuda": "v1.0.0+GPU"}
+ENVIRONMENTS = {"cpu": ".venv-embedded", "cuda": ".venv-embedded-cuda"}
+NIM_LIMITS = {
+    "cpu": {"max_loras": 4, "max_cpu_loras": 16, "max_num_seqs": 64},
+    "cuda": {"max_loras": 32, "max_cpu_loras": 64, "max_num_seqs": 512, "max_num_batched_tokens": 8192},
+}
+GPU_START_TIMEOUT_S = 900  # vLLM compiles the model and captures graphs, and may have to download the model first
 ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
     "TOKENIZERS_PARALLELISM": "false",
@@ -70,22 +77,61 @@ class Plan:
     root: Path
     folder: StackFolder
     settings: LocalSettings
+    shares: Shares | None = None  # of the GPUs; None: all compute on the CPU
+
+    @property
+    def accelerator(self) -> Literal["cpu", "cuda"]:
+        """What the services compute on."""
+        return "cpu" if self.shares is None else "cuda"
 
     @property
     def python(self) -> Path:
         """The interpreter of the embedded services."""
-        return self.root / ".venv-embedded" / "bin" / "python"
+        return self.root / ENVIRONMENTS[self.accelerator] / "bin" / "python"
 
     @property
     def programs(self) -> dict[str, str]:
         """What must be installed, and how."""
-        needed = {str(self.python): "run `make embedded-env`, which installs what the local stack needs"}
+        needed = {str(self.python): "run `nemostack up`, which installs what the local stack needs"}
         path = self.settings.base_model.path
         if path is None:
             needed[self.model_path] = "run `make embedded-env`, which fetches the default base model"
         elif path.count("/") != 1 and not Path(self.model_path).is_dir():
             needed[self.model_path] = "local.base_model.path names neither a folder nor a model of the Hugging Face Hub"
         return needed
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What all services see; those of a stack on the CPU see no GPU."""
+        if self.shares is None:
+            return ENVIRONMENT | {"CUDA_VISIBLE_DEVICES": ""}
+        return ENVIRONMENT | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+
+    def nim_settings(self) -> dict[str, Any]:
+        """Limits of NIM: those that were set, and for the others what suits the accelerator."""
+        limits: dict[str, Any] = dict(NIM_LIMITS[self.accelerator])
+        limits |= self.settings.nim.model_dump(exclude_none=True)
+        if limits["max_loras"] > limits["max_cpu_loras"]:  # one of the two was set
+            key = "max_loras" if self.settings.nim.max_loras is None else "max_cpu_loras"
+            limits[key] = limits["max_cpu_loras" if key == "max_loras" else "max_loras"]
+        if self.shares is not None:
+            limits |= {
+                "accelerator": "cuda",
+                "gpus": list(self.shares.nim_gpus),
+                "gpu_memory_fraction": self.shares.nim_fraction,
+            }
+        return limits
+
+    def customizer_settings(self) -> dict[str, Any]:
+        """Limits of the Customizer, and its share of the GPUs: jobs that run at the same time divide it."""
+        limits = self.settings.customizer.model_dump()
+        if self.shares is not None:
+            limits |= {
+                "accelerator": "cuda",
+                "gpus": list(self.shares.customizer_gpus),
+                "gpu_memory_fraction": self.shares.customizer_fraction / self.settings.customizer.max_concurrent_jobs,
+            }
+        return limits
 
     @property
     def ports(self) -> dict[str, int]:
@@ -123,9 +169,9 @@ class Plan:
             self.embedded(
                 "nim",
                 "NIM",
-                {"base_model": model.id, "model_path": self.model_path, **stores, **self.settings.nim.model_dump()},
+                {"base_model": model.id, "model_path": self.model_path, **stores, **self.nim_settings()},
                 health_path="/v1/health/ready",
-                timeout_s=400,
+                timeout_s=400 if self.shares is None else GPU_START_TIMEOUT_S,
                 after=("data_store", "entity_store"),
                 reads_model=True,
             ),
@@ -135,7 +181,7 @@ class Plan:
                 {
                     "base_models": {model.id: self.model_path},
                     **stores,
-                    **self.settings.customizer.model_dump(),
+                    **self.customizer_settings(),
                     "max_served_rank": self.settings.nim.max_lora_rank,
                 },
                 after=("data_store", "entity_store"),
@@ -226,7 +272,7 @@ class Plan:
             judge_url=self.url("judge"),
             judge_model=JUDGE_MODEL,
             base_model=model,
-            customization_config=f"{model}@{CUSTOMIZER_VERSION}",
+            customization_config=f"{model}@{CUSTOMIZER_VERSION[self.accelerator]}",
             log_commands={name: ["tail", "-n", LOG_LINES, str(self.folder.log(name))] for name in PORT_OFFSETS},
         )
 

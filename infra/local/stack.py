@@ -9,9 +9,11 @@ from typing import Any
 import pulumi
 
 from infra.config import LocalSettings
+from infra.local.accelerator import Choice, choose, share_out
 from infra.local.folders import StackFolder
 from infra.local.provider import LocalService, LocalSupervisor
-from infra.local.services import ENVIRONMENT, Plan, ServiceSpec
+from infra.local.services import Plan, ServiceSpec
+from nemostack.errors import LocalServiceError
 from nemostack.outputs import StackOutputs
 
 
@@ -23,10 +25,11 @@ class LocalStackArgs:
     stack: str
     settings: LocalSettings
 
-    def plan(self) -> Plan:
+    def plan(self, choice: Choice) -> Plan:
         """Plan the services to run."""
         folder = StackFolder(self.settings.folder(self.root, self.stack).resolve())
-        return Plan(root=self.root, folder=folder, settings=self.settings)
+        shares = share_out(choice.gpus, self.settings.gpu) if choice.kind == "cuda" else None
+        return Plan(root=self.root, folder=folder, settings=self.settings, shares=shares)
 
 
 class Service(pulumi.ComponentResource):
@@ -49,7 +52,7 @@ class Service(pulumi.ComponentResource):
             "name": spec.name,
             "command": spec.command,
             "settings": json.dumps(spec.settings, indent=2, sort_keys=True),  # as text: Pulumi makes all numbers floats
-            "environment": ENVIRONMENT,
+            "environment": plan.environment,
             "inherits": list(spec.inherits),
             "directory": str(plan.root),
             "health_url": url + spec.health_path,
@@ -69,7 +72,14 @@ class LocalStack(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: LocalStackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("nemostack:local:Stack", name, None, opts)
-        plan = args.plan()
+        try:
+            choice = choose(args.settings.accelerator)
+            plan = args.plan(choice)
+        except LocalServiceError as error:
+            raise pulumi.RunError(str(error)) from None
+        shares = "" if plan.shares is None else f"; {plan.shares}"
+        self.accelerator = f"{choice.kind}: {choice.reason}{shares}"
+        pulumi.log.info(f"accelerator {self.accelerator}", self)
         child = pulumi.ResourceOptions(parent=self)
         self.supervisor = LocalSupervisor(
             "supervisor", folder=plan.folder.path, ports=plan.ports, programs=plan.programs, opts=child
@@ -79,5 +89,8 @@ class LocalStack(pulumi.ComponentResource):
             after = [self.supervisor, *(self.services[needed].process for needed in spec.after)]
             self.services[spec.name] = Service(spec, plan, after=after, opts=child)
         self.outputs = plan.outputs()
-        self.exports = self.outputs.model_dump() | {"kubeconfig": self.outputs.kubeconfig}
+        self.exports = self.outputs.model_dump() | {
+            "kubeconfig": self.outputs.kubeconfig,
+            "accelerator": self.accelerator,
+        }
         self.register_outputs({"nemo_url": self.outputs.nemo_url})

@@ -16,11 +16,12 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
 from infra.config import stack_file
+from infra.local.accelerator import Choice, choose
 from nemostack import clone
 from nemostack.errors import ToolchainError
 from operations.helm_releases import Release
@@ -239,8 +240,21 @@ def preview(name: str, extra: list[str]) -> int:
 def provide(stack: Stack, settings: Sequence[str] = ()) -> None:
     """Install what a stack needs: packages of its target, and the default base model if it names none."""
     environments.ensure_for(stack.target)
+    if stack.is_local and accelerator_of(stack, settings).kind == "cuda":
+        environments.ensure_embedded_cuda()
     if stack.is_local and not stack.names_model and not any(MODEL_PATH in setting for setting in settings):
         sample_model.ensure()
+
+
+def accelerator_of(stack: Stack, settings: Sequence[str] = ()) -> Choice:
+    """Choose what a local stack computes on, from `settings` of the command line and the stack's file."""
+    local = stack.settings.get(f"{PROJECT}:local")
+    wanted = local.get("accelerator", "auto") if isinstance(local, dict) else "auto"
+    for key, _, value in (qualified(setting).partition("=") for setting in settings):
+        if key == f"{PROJECT}:local.accelerator":
+            wanted = value
+    known: tuple[Literal["auto", "cpu", "cuda"], ...] = ("auto", "cpu", "cuda")
+    return choose(next((kind for kind in known if kind == wanted), "cpu"))  # the program refuses other values
 
 
 def qualified(setting: str) -> str:

@@ -15,6 +15,7 @@ from nemostack import clone
 from nemostack.errors import ToolchainError
 
 VENV, EMBEDDED = clone.ROOT / ".venv", clone.ROOT / ".venv-embedded"
+EMBEDDED_CUDA = clone.ROOT / ".venv-embedded-cuda"
 CLOUDS = ("gke", "eks", "aks")
 
 
@@ -28,18 +29,28 @@ def ensure_for(target: str | None) -> None:
 
 def ensure_embedded() -> None:
     """Make or update `.venv-embedded`."""
-    lock = clone.ROOT / "embedded" / "requirements.txt"
-    marker, locked = EMBEDDED / ".ready", digest_of(lock, clone.ROOT / "pyproject.toml")
+    _ensure_services(EMBEDDED, "requirements.txt", "vLLM, PyTorch, lm-eval, MLflow server (1 to 5 min, 7 GB)")
+
+
+def ensure_embedded_cuda() -> None:
+    """Make or update `.venv-embedded-cuda`, which only stacks on a GPU need."""
+    what = "vLLM and PyTorch for CUDA 13, lm-eval, MLflow server (2 to 10 min, 12 GB)"
+    _ensure_services(EMBEDDED_CUDA, "requirements-cuda.txt", what)
+
+
+def _ensure_services(venv: Path, lock_name: str, what: str) -> None:
+    lock = clone.ROOT / "embedded" / lock_name
+    marker, locked = venv / ".ready", digest_of(lock, clone.ROOT / "pyproject.toml")
     if _holds(marker, locked):
         return
-    _tell(".venv-embedded: vLLM, PyTorch, lm-eval, MLflow server (1 to 5 min, 7 GB)")
+    _tell(f"{venv.name}: {what}")
     marker.unlink(missing_ok=True)
-    if not (EMBEDDED / "pyvenv.cfg").exists():
-        shutil.rmtree(EMBEDDED, ignore_errors=True)  # what an interruption left of it
-        _uv("venv", "--quiet", "--python", str(VENV / "bin" / "python"), str(EMBEDDED))
-    _uv("pip", "sync", "--python", str(EMBEDDED), "--compile-bytecode", "--require-hashes", str(lock))
+    if not (venv / "pyvenv.cfg").exists():
+        shutil.rmtree(venv, ignore_errors=True)  # what an interruption left of it
+        _uv("venv", "--quiet", "--python", str(VENV / "bin" / "python"), str(venv))
+    _uv("pip", "sync", "--python", str(venv), "--compile-bytecode", "--require-hashes", str(lock))
     own = ("--no-deps", "--no-build-isolation", "-e", str(clone.ROOT))
-    _uv("pip", "install", "--quiet", "--python", str(EMBEDDED), *own)
+    _uv("pip", "install", "--quiet", "--python", str(venv), *own)
     marker.write_text(locked)
 
 
@@ -85,3 +96,7 @@ def _uv(*arguments: str) -> None:
         raise ToolchainError(
             f"`uv {' '.join(arguments[:2])}` failed (exit {process.returncode}), see above; run it again"
         )
+
+
+if __name__ == "__main__":  # `make bench-gpu`, which needs no stack
+    ensure_embedded_cuda()

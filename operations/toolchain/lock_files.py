@@ -15,6 +15,10 @@ from operations.toolchain.environments import CLOUDS, VENV
 SOURCES: dict[str, tuple[str, ...]] = {
     "requirements.txt": ("pyproject.toml", "--extra", "provision", "--group", "dev", "--group", "docs"),
     "embedded/requirements.txt": ("--group", "embedded", "--group", "dev"),
+    # of one platform, and without the overrides in pyproject.toml, which are those of the CPU's PyTorch
+    "embedded/requirements-cuda.txt": (
+        *("--group", "embedded-cuda", "--no-config", "--python-platform", "x86_64-manylinux_2_28"),
+    ),
     **{f"infra/clusters/requirements/{cloud}.txt": ("--group", cloud, "-c", "requirements.txt") for cloud in CLOUDS},
 }
 """Lock file -> what it is compiled from."""
@@ -24,7 +28,8 @@ def compile_lock(sources: tuple[str, ...], output: Path) -> None:
     """Compile one lock file into `output`, which keeps the versions that are in it and still fit."""
     subprocess.run(
         [
-            *(str(VENV / "bin" / "uv"), "pip", "compile", *sources, "--universal", "--python-version", "3.11"),
+            *(str(VENV / "bin" / "uv"), "pip", "compile", *sources, "--python-version", "3.11"),
+            *(() if "--python-platform" in sources else ("--universal",)),
             *("--generate-hashes", "--no-emit-index-url", "--no-header", "--quiet", "-o", str(output)),
         ],
         check=True,

@@ -42,11 +42,14 @@ def test_up_does_what_preview_said_and_everything_is_healthy(standing, control_p
 def test_outputs_name_what_is_there(standing, control_plane):
     found = standing.outputs()
     assert (found["target"], found["base_model"]) == ("existing", NIM["model"])
+    assert {"data_store", "entity_store", "nim", "mlflow"} <= found["cluster"]["services"].keys()
     for place in found["cluster"]["services"].values():
         path, port = place.split(":")
         namespace, name = path.split("/")
         service = control_plane.api.get(f"/api/v1/namespaces/{namespace}/services/{name}")
         assert int(port) in {entry["port"] for entry in service["spec"]["ports"]}
+    assert all(found["cluster"]["secrets"].values())
+    assert LLAMA in found["cluster"]["secrets"]
     for namespace, secrets in found["cluster"]["secrets"].items():
         for secret in secrets:
             assert control_plane.api.exists(f"/api/v1/namespaces/{namespace}/secrets/{secret}"), (namespace, secret)

@@ -2,7 +2,6 @@
 
 import json
 import math
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -142,7 +141,7 @@ def test_rows_packed_together_have_the_loss_and_the_gradient_of_each_row_alone_i
     for name, model in (("ours", ours), ("alone", alone)):
         _stir(model)
         losses[name] = 0.0
-        monkeypatch.setattr("embedded.customizer.batches.passes", partial(passes, max_tokens=max_tokens))
+        model.pass_tokens = max_tokens
         groups = model.passes(examples)
         assert len(groups) == (
             len(examples) if name == "alone" else len(passes([len(e) for e in examples], max_tokens))

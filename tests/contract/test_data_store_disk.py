@@ -17,6 +17,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from embedded.data_store import Settings
 from embedded.data_store.app import create_app
+from embedded.data_store.hub_errors import EntryNotFound, RepoNotFound
 from embedded.data_store.names import RepoId
 from embedded.data_store.storage import Storage
 from tests.contract.conftest import Running, wait_until
@@ -286,9 +287,9 @@ def test_storage_refuses_names_that_leave_the_folder(tmp_path: Path) -> None:
     try:
         for bad in ("..", ".", "a/b", "", "\x00"):
             for repo_id in (RepoId("models", bad, "x"), RepoId("models", "x", bad)):
-                with pytest.raises(Exception, match="does not exist"):
+                with pytest.raises(RepoNotFound, match="does not exist"):
                     storage.repository(repo_id)
-            with pytest.raises(Exception, match="does not exist"):
+            with pytest.raises(EntryNotFound, match="does not exist"):
                 storage.namespace(bad)
     finally:
         storage.close()

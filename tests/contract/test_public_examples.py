@@ -226,7 +226,7 @@ CUSTOMIZATIONS = {
     "preference optimization": (
         {"finetuning_type": "all_weights", "training_type": "dpo", "dpo": {"ref_policy_kl_penalty": 0.1}},
         400,
-        "training_type 'dpo' is not available on CPU",
+        "training_type 'dpo' is not available here",
     ),
 }
 

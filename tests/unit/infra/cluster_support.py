@@ -219,6 +219,13 @@ def of_type(registrations: Registrations, kind: str) -> dict[str, Registration]:
     return {name: found for (typ, name), found in registrations.items() if typ.endswith(kind)}
 
 
+def every(registrations: Registrations, kind: str) -> list[Registration]:
+    """List the registrations whose type ends in `kind`; fails where none is: loops over none prove nothing."""
+    found = list(of_type(registrations, kind).values())
+    assert found, f"nothing of type {kind} was registered"
+    return found
+
+
 def comes_after(registrations: Registrations, one: Registration) -> set[tuple[str, str]]:
     """All that must be there before `one`, by type and name: what it and its provider wait for, and so on."""
     found: set[tuple[str, str]] = set()

@@ -13,7 +13,7 @@ import yaml
 
 from infra import clusters, names
 from tests.unit.infra import from_settings
-from tests.unit.infra.cluster_support import CLOUDS, Registrations, comes_after, config_for, of_type, run
+from tests.unit.infra.cluster_support import CLOUDS, Registrations, comes_after, config_for, every, of_type, run
 
 CLUSTER = "azure-native:containerservice:ManagedCluster"
 POOL = ":AgentPool"
@@ -145,7 +145,7 @@ def test_secure_defaults() -> None:
     assert inputs["oidcIssuerProfile"] == {"enabled": True}
     assert inputs["securityProfile"] == {"workloadIdentity": {"enabled": True}}
     assert inputs["networkProfile"]["networkPolicy"] == "cilium"
-    assert all(found.inputs["enableNodePublicIP"] is False for found in of_type(registered, POOL).values())
+    assert all(found.inputs["enableNodePublicIP"] is False for found in every(registered, POOL))
     assert "apiServerAccessProfile" not in inputs
     _, office = connect(aks={"authorized_networks": ["192.0.2.0/24"]})
     assert office[CLUSTER, "nemostack"].inputs["apiServerAccessProfile"] == {"authorizedIPRanges": ["192.0.2.0/24"]}
@@ -221,7 +221,7 @@ def test_the_network_lets_nodes_reach_shares() -> None:
     expected = "network-id/subnets/nodes"
     (system,) = registered[CLUSTER, "nemostack"].inputs["agentPoolProfiles"]
     assert system["vnetSubnetID"] == expected
-    assert all(found.inputs["vnetSubnetID"] == expected for found in of_type(registered, POOL).values())
+    assert all(found.inputs["vnetSubnetID"] == expected for found in every(registered, POOL))
 
 
 def test_a_subnet_that_is_there_is_used() -> None:
@@ -295,7 +295,7 @@ def test_a_cluster_that_is_there_only_gets_pools_and_a_class() -> None:
         "azure-native:containerservice:AgentPool",
         "kubernetes:storage.k8s.io/v1:StorageClass",
     }
-    for found in of_type(registered, POOL).values():
+    for found in every(registered, POOL):
         assert found.inputs["vnetSubnetID"] == "/subnets/there"
         assert (found.inputs["resourceGroupName"], found.inputs["resourceName"]) == ("group-1", "nemostack")
         assert "orchestratorVersion" not in found.inputs

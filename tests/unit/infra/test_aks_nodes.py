@@ -3,7 +3,7 @@
 import pulumi
 import pytest
 
-from tests.unit.infra.cluster_support import comes_after, of_type
+from tests.unit.infra.cluster_support import comes_after, every, of_type
 from tests.unit.infra.test_aks import A10, CLUSTER, POOL, TRAIN, as_shipped, connect, pool, pool_state, running
 
 
@@ -75,7 +75,7 @@ def test_a_change_keeps_running_nodes() -> None:
     assert system["count"] == 3
     _, registered = connect(now, creator="me")
     assert of_type(registered, POOL)["gpu-a10"].inputs["count"] == 2
-    for registration in (registered[CLUSTER, "nemostack"], *of_type(registered, POOL).values()):
+    for registration in (registered[CLUSTER, "nemostack"], *every(registered, POOL)):
         assert not list(registration.options.ignoreChanges), "an ignored input is sent as it was at first"
 
 
@@ -120,7 +120,7 @@ def test_the_control_plane_is_raised_before_its_nodes() -> None:
     _, registered = connect(now, creator="me", aks=spot)
     inputs = registered[CLUSTER, "nemostack"].inputs
     assert (inputs["kubernetesVersion"], inputs["agentPoolProfiles"][0]["orchestratorVersion"]) == ("1.36", "1.35")
-    for one in of_type(registered, POOL).values():
+    for one in every(registered, POOL):
         assert one.inputs["orchestratorVersion"] == "1.36", "a request of its own, after that of the cluster"
         assert (CLUSTER, "nemostack") in comes_after(registered, one)
     then = running(pool_state("system", 2), version="1.36")

@@ -115,7 +115,9 @@ def made(request: Any, cluster_is_there: None) -> Made:
 
 
 def releases(found: Registrations) -> list[Registration]:
-    return [one for (typ, _), one in found.items() if typ == RELEASE]
+    listed = [one for (typ, _), one in found.items() if typ == RELEASE]
+    assert listed
+    return listed
 
 
 def texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

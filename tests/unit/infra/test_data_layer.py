@@ -11,7 +11,7 @@ from infra.platform.mlflow import Mlflow, MlflowArgs
 from infra.platform.object_store import ObjectStore, ObjectStoreArgs
 from infra.platform.postgres import Postgres, PostgresArgs
 from infra.topology import resolve_topology
-from tests.unit.infra.cluster_support import chart_store, cluster, config_for, of_type, run
+from tests.unit.infra.cluster_support import chart_store, cluster, config_for, every, of_type, run
 from tests.unit.infra.from_settings import mlflow_values
 
 KEYS = {"ngc_api_key": "k", "object_store_access_key": "AKIA", "object_store_secret_key": "of-the-settings"}
@@ -138,7 +138,7 @@ def test_secrets_come_before_their_users():
     (servers,) = of_type(found, ":Cluster").values()
     assert "cloudnative-pg" in servers.dependencies
     assert "postgres-data-store-postgres" in servers.dependencies
-    assert all("nemo-postgres" in made.dependencies for made in of_type(found, ":Database").values())
+    assert all("nemo-postgres" in made.dependencies for made in every(found, ":Database"))
     releases = of_type(found, ":Release")
     assert {"database-mlflow", "mlflow-mlflow-postgres", "mlflow-object-store", "object-store"} <= releases[
         "mlflow"

@@ -14,6 +14,7 @@ from tests.unit.infra.cluster_support import (
     Registrations,
     comes_after,
     config_for,
+    every,
     of_type,
     run,
 )
@@ -135,7 +136,7 @@ def test_inventory() -> None:
 
 def test_nodes_come_after_what_makes_them_ready() -> None:
     _, registered = as_shipped()
-    for registration in of_type(registered, GROUP).values():
+    for registration in every(registered, GROUP):
         assert {"vpc-cni", "kube-proxy", "nemostack", "private-us-east-1a"} <= registration.dependencies
         assert "nodes-AmazonEKSWorkerNodePolicy" in registration.dependencies
     addons = of_type(registered, ":Addon")

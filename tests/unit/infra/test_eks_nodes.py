@@ -10,7 +10,7 @@ import pytest
 from infra.clusters.eks import network
 from infra.config.clusters import EksSettings
 from tests.unit.infra import from_settings
-from tests.unit.infra.cluster_support import CLOUDS, L4, comes_after, config_for, of_type, run
+from tests.unit.infra.cluster_support import CLOUDS, L4, comes_after, config_for, every, of_type, run
 from tests.unit.infra.test_eks import (
     CALLS,
     CLUSTER,
@@ -216,7 +216,7 @@ def test_a_change_of_limits_keeps_running_nodes(
 def test_nodes_and_add_ons_follow_the_control_plane() -> None:
     _, registered = connect(eks={"kubernetes_version": "1.36"})
     assert registered[CLUSTER, "nemostack"].inputs["version"] == "1.36"
-    for group in of_type(registered, GROUP).values():
+    for group in every(registered, GROUP):
         assert group.inputs["version"] == "1.36"
         assert "releaseVersion" not in group.inputs
         assert (CLUSTER, "nemostack") in comes_after(registered, group), "the control plane is upgraded first"

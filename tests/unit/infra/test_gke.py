@@ -16,6 +16,7 @@ from tests.unit.infra.cluster_support import (
     Registrations,
     comes_after,
     config_for,
+    every,
     of_type,
     run,
 )
@@ -154,7 +155,7 @@ def test_first_nodes_keep_to_the_limits_of_all_zones(
 
 def test_the_autoscalers_work_is_no_drift() -> None:
     _, registered = as_shipped()
-    for registration in of_type(registered, ":NodePool").values():
+    for registration in every(registered, ":NodePool"):
         assert list(registration.options.ignoreChanges) == ["initialNodeCount"]
     assert list(registered[CLUSTER, "nemostack"].options.ignoreChanges) == ["nodeConfig", "initialNodeCount"]
 
@@ -326,7 +327,7 @@ def test_a_cluster_that_is_there_without_filestore() -> None:
 
 def test_a_cluster_that_is_there_without_workload_identity() -> None:
     _, registered = connect(found(pool=""), gke={"create": False})
-    for registration in of_type(registered, ":NodePool").values():
+    for registration in every(registered, ":NodePool"):
         assert "workloadMetadataConfig" not in registration.inputs["nodeConfig"]
 
 

@@ -11,7 +11,7 @@ from infra.nemo.services import NemoServices, NemoServicesArgs
 from infra.nemo.values import Surroundings
 from infra.platform.credentials import CredentialNames
 from infra.topology import resolve_topology
-from tests.unit.infra.cluster_support import Registrations, chart_store, cluster, config_for, of_type, run
+from tests.unit.infra.cluster_support import Registrations, chart_store, cluster, config_for, every, of_type, run
 
 AROUND = Surroundings(credentials=CredentialNames(ngc="ngc-api", pull="nvcrimagepullsecret", hf=None))
 OUTPUTS: dict[str, dict[str, Any]] = {
@@ -152,7 +152,7 @@ def test_lengths_that_the_services_check() -> None:
 
 @pytest.mark.parametrize("layout", ["per-service", "single"])
 def test_values_hold_no_secret(layout: str) -> None:
-    for found in of_type(services(layout=layout), ":Release").values():
+    for found in every(services(layout=layout), ":Release"):
         assert not {path for path in found.secrets if path.startswith("values")}
         assert "generated" not in json.dumps(found.inputs["values"])
 

@@ -10,7 +10,7 @@ from infra.config import SettingsError
 from infra.platform.routing.component import Routes, RoutesArgs
 from infra.topology import resolve_topology
 from infra.topology.routing import Route
-from tests.unit.infra.cluster_support import TARGETS, chart_store, cluster, config_for, namespaces, of_type, run
+from tests.unit.infra.cluster_support import TARGETS, chart_store, cluster, config_for, every, namespaces, of_type, run
 from tests.unit.infra.from_settings import certificate_objects, gateway_objects, ingress_objects
 
 ALL = {"guardrails": True, "deployment_management": True, "nim_proxy": True}
@@ -616,7 +616,7 @@ def test_a_controller_of_others_is_verified_before_any_route(said: dict[str, Any
     found = made_by(routed(gateway=said))
     reads = {name: made for (_, name), made in found.items() if name.startswith("routes.")}
     assert {name: made.inputs["id"] for name, made in reads.items()} == read
-    for route in of_type(found, ":HTTPRoute").values():
+    for route in every(found, ":HTTPRoute"):
         assert set(read) <= route.dependencies
     for made in reads.values():
         assert not made.dependencies  # nothing of the stack is needed to know

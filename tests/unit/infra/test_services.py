@@ -1,11 +1,13 @@
 """What would run, from settings alone."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from infra.local.accelerator import Shares
 from infra.local.services import ServiceSpec, fingerprint, source_digest
 from nemostack.outputs import StackOutputs
 from tests.unit.infra.support import plan
@@ -122,3 +124,27 @@ def test_changed_weights_are_noticed(tmp_path: Path) -> None:
     (tmp_path / "w").write_bytes(b"22")
     assert fingerprint(tmp_path) != before
     assert fingerprint(tmp_path / "absent") == ""
+
+
+def test_on_a_gpu_services_run_in_their_own_environment_with_their_shares(tmp_path: Path) -> None:
+    stack = plan(tmp_path, customizer={"max_concurrent_jobs": 2}, nim={"max_num_seqs": 8})
+    stack = replace(stack, shares=Shares((0,), 0.5, (1,), 0.44))
+    services = by_name(stack)
+    assert stack.python.parts[-3] == ".venv-embedded-cuda"
+    assert services["nim"].settings["gpu_memory_fraction"] == 0.5
+    assert services["nim"].settings["max_num_seqs"] == 8
+    assert services["nim"].settings["max_loras"] == 32
+    assert services["customizer"].settings["gpus"] == [1]
+    assert services["customizer"].settings["gpu_memory_fraction"] == 0.22  # two jobs divide the share
+    assert stack.outputs().customization_config.endswith("@v1.0.0+GPU")
+
+
+def test_on_a_cpu_no_service_sees_a_gpu(tmp_path: Path) -> None:
+    assert plan(tmp_path).environment["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_a_model_of_the_hub_needs_its_id_alone(tmp_path: Path) -> None:
+    stack = plan(tmp_path, base_model="meta-llama/Llama-3.2-3B-Instruct")
+    assert by_name(stack)["nim"].settings["model_path"] == "meta-llama/Llama-3.2-3B-Instruct"
+    assert by_name(stack)["nim"].inherits == ("HF_TOKEN",)
+    assert stack.outputs().base_model == "meta-llama/Llama-3.2-3B-Instruct"

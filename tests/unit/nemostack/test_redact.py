@@ -3,6 +3,7 @@
 import pytest
 
 from nemostack import redact
+from nemostack.errors import JobFailed
 from tests.unit.pipeline_harness import Harness
 from workflows.settings import Settings
 
@@ -47,13 +48,14 @@ def test_a_run_leaves_no_secret_behind(harness: Harness, settings: Settings, mon
         }
 
     harness.stack.on(r"GET /v1/evaluation/jobs/eval-3$", fail)
-    with pytest.raises(Exception, match="eval-3"):
+    with pytest.raises(JobFailed, match="eval-3"):
         harness.run(settings)
     run = harness.run(settings)
     assert "judge-key-0815" in asked[0]  # it was used ...
-    for path in run.path.rglob("*"):
-        if path.is_file():
-            text = path.read_text()
-            assert "judge-key-0815" not in text, path  # ... and is nowhere
-            assert "pa55word" not in text, path
+    files = [path for path in run.path.rglob("*") if path.is_file()]
+    assert {"run.json", "run.log", "report.html"} <= {path.name for path in files}
+    for path in files:
+        text = path.read_text()
+        assert "judge-key-0815" not in text, path  # ... and is nowhere
+        assert "pa55word" not in text, path
     assert "pa55word" not in harness.said

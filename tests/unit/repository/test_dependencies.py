@@ -50,9 +50,10 @@ def test_a_package_that_is_named_twice_is_asked_for_in_the_same_way():
     lists = [
         PROJECT["project"]["dependencies"],
         *PROJECT["project"]["optional-dependencies"].values(),
-        *PROJECT["dependency-groups"].values(),
+        # the CUDA environment has versions of its own, which its vLLM decides
+        *(lines for name, lines in PROJECT["dependency-groups"].items() if name != "embedded-cuda"),
     ]
     asked: dict[str, set[str]] = {}
-    for line in (line for lines in lists for line in lines):
+    for line in (line for lines in lists for line in lines if isinstance(line, str)):
         asked.setdefault(line.split("[")[0] if "[" in line else normalized(line), set()).add(line)
     assert {name: lines for name, lines in asked.items() if len(lines) > 1 and name != "nemostack"} == {}

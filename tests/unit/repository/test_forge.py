@@ -167,10 +167,13 @@ def test_the_bug_form_asks_for_the_doctor():
 def test_owners_are_of_paths_that_exist():
     lines = [line.split() for line in (GITHUB / "CODEOWNERS").read_text(encoding="utf-8").splitlines()]
     paths = [line[0] for line in lines if line and not line[0].startswith("#") and line[0] != "*"]
+    assert paths
     assert all((ROOT / path.strip("/")).exists() for path in paths)
 
 
 def test_the_pull_request_names_targets_that_exist():
     text = (GITHUB / "pull_request_template.md").read_text(encoding="utf-8")
-    for command in re.findall(r"`make ([a-z ]+)`", text):
+    commands = re.findall(r"`make ([a-z ]+)`", text)
+    assert commands
+    for command in commands:
         assert set(command.split()) <= make_targets()
