@@ -32,7 +32,7 @@ def evaluate(
     from cli import render
     from nemostack.console import stdout
 
-    settings = _settings("evaluate", model=model, benchmark=benchmark, **data.chosen(), **evaluation.chosen())
+    settings = build_settings("evaluate", model=model, benchmark=benchmark, **data.chosen(), **evaluation.chosen())
     render.evaluated(stdout(), _launch(target, settings, run))
 
 
@@ -42,7 +42,7 @@ def customize(*, target: o.TargetOptions, data: o.DataOptions, training: o.Train
     from cli import render
     from nemostack.console import stdout
 
-    settings = _settings(
+    settings = build_settings(
         "customize", hyperparameters=training.hyperparameters(), judge=False, **training.rows(), **data.chosen()
     )
     render.customized(stdout(), _launch(target, settings, run))
@@ -69,7 +69,7 @@ def run(
     from cli import render
     from nemostack.console import stdout
 
-    settings = _settings(
+    settings = build_settings(
         "run",
         hyperparameters=training.hyperparameters(),
         experiment=experiment,
@@ -134,7 +134,7 @@ def cleanup(
         stdout().print(f"removed {what}", markup=False)
 
 
-def _settings(kind: Kind, **values: Any) -> Settings:
+def build_settings(kind: Kind, **values: Any) -> Settings:
     from pydantic import ValidationError
 
     from nemostack.validation import validation_lines

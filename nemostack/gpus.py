@@ -13,7 +13,7 @@ from dataclasses import dataclass
 QUERY_TIMEOUT_S = 20.0
 _GPU_FIELDS = "index,uuid,name,driver_version,memory.total,memory.used,compute_cap"
 _PROCESS_FIELDS = "gpu_uuid,pid,used_memory,process_name"
-_WSL_PROGRAM = "/usr/lib/wsl/lib/nvidia-smi"  # where Windows' driver puts it, outside of PATH
+WSL_PROGRAM = "/usr/lib/wsl/lib/nvidia-smi"  # where Windows' driver puts it, outside of PATH
 
 
 class GpuQueryError(Exception):
@@ -105,7 +105,7 @@ def _columns(row: str, count: int) -> list[str]:
 
 
 def _ask(query_option: str) -> list[str]:
-    program = shutil.which("nvidia-smi") or shutil.which(_WSL_PROGRAM)
+    program = shutil.which("nvidia-smi") or shutil.which(WSL_PROGRAM)
     if program is None:
         raise GpuQueryError("nvidia-smi is not on PATH, so there is no NVIDIA driver")
     try:

@@ -6,7 +6,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field
 
 SAMPLE_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
-SAMPLE_MODEL_SUITS = {"alpha": 16, "adapter_dropout": 0.0, "batch_size": 4, "learning_rate": 1e-3}
+SAMPLE_MODEL_SUITS = {"alpha": 16, "adapter_dropout": 0.0, "batch_size": 4, "learning_rate": 2e-3}
 """See docs/adr/0013-the-sample-model-comes-from-the-package-index.md."""
 
 

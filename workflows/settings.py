@@ -18,7 +18,7 @@ from nemostack.outputs import StackOutputs
 
 Kind = Literal["run", "evaluate", "customize"]
 DEFAULT_DATASET = sample_dataset.FOLDER
-SAMPLE_ROWS = {"train_rows": 320, "validation_rows": 48}
+SAMPLE_ROWS = {"train_rows": 256, "validation_rows": 48}
 """Of the sample dataset with the sample model: as many as two cores learn from in about two minutes."""
 
 

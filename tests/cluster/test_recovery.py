@@ -5,9 +5,9 @@ record and no object of a release, and a patch of a Deployment that is gone woul
 """
 
 import base64
-import os
-import signal
+import contextlib
 
+import psutil
 import pytest
 
 from infra import names
@@ -107,7 +107,10 @@ def kill(stack, until) -> None:
     """Begin an `up` and kill the engine and all that it started as soon as `until` holds."""
     with stack.begin("up") as engine:
         wait("the moment to kill", until)
-        os.killpg(engine.pid, signal.SIGKILL)
+        processes = [psutil.Process(engine.pid), *psutil.Process(engine.pid).children(recursive=True)]
+        for process in processes:  # plugins lead sessions of their own, which a signal to the engine's would not reach
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def test_a_killed_installation(standing, control_plane):

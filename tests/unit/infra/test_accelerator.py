@@ -62,7 +62,7 @@ def test_a_driver_that_does_not_answer_is_told(smi) -> None:
 
 def test_without_a_driver_it_is_the_cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(gpus, "_WSL_PROGRAM", str(tmp_path / "none"))
+    monkeypatch.setattr(gpus, "WSL_PROGRAM", str(tmp_path / "none"))
     assert choose("auto").reason == "no NVIDIA GPU can be used: nvidia-smi is not on PATH, so there is no NVIDIA driver"
 
 

@@ -143,10 +143,10 @@ def test_a_benchmark_without_a_score_fails_and_the_run_goes_on_later(harness: Ha
 
 @pytest.mark.parametrize(("given", "says"), [("gsm8k,../x", "no name of a benchmark"), ("a b", "no name")])
 def test_names_that_cannot_be_used_are_refused(given: str, says: str) -> None:
-    from cli.runs import _settings
+    from cli.runs import build_settings
 
     with pytest.raises(BadInput, match=says):
-        _settings("run", benchmarks=tuple(given.split(",")))
+        build_settings("run", benchmarks=tuple(given.split(",")))
 
 
 def test_usual_tasks_and_metrics_of_the_guides_names() -> None:

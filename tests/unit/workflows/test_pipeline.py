@@ -93,9 +93,9 @@ def test_the_sample_model_gets_what_suits_it(harness: Harness, settings: Setting
     chosen = settings.hyperparameters.model_copy(update={"batch_size": 2})
     run = harness.run(settings.model_copy(update={"hyperparameters": chosen}))
     sent = harness.stack.sent_hyperparameters
-    assert (sent["epochs"], sent["batch_size"], sent["learning_rate"]) == (1, 2, 1e-3)
+    assert (sent["epochs"], sent["batch_size"], sent["learning_rate"]) == (1, 2, 2e-3)
     assert sent["lora"] == {"adapter_dim": 8, "alpha": 16, "adapter_dropout": 0.0}
-    assert "rank 8, alpha 16, learning rate 0.001, batch size 2, epochs 1." in (run.path / "report.html").read_text()
+    assert "rank 8, alpha 16, learning rate 0.002, batch size 2, epochs 1." in (run.path / "report.html").read_text()
 
 
 def test_csv_agrees_with_samples(harness: Harness, settings: Settings) -> None:
@@ -271,7 +271,7 @@ def test_room_for_answers_is_counted_by_the_server(harness: Harness, settings: S
 
 def test_the_sample_model_learns_from_part_of_the_sample_dataset_and_from_all_of_another() -> None:
     sample = Settings().suited_to(SAMPLE_MODEL)
-    assert (sample.train_rows, sample.validation_rows) == (320, 48)
+    assert (sample.train_rows, sample.validation_rows) == (256, 48)
     assert Settings(train_rows=7).suited_to(SAMPLE_MODEL).train_rows == 7
     for other in (Settings().suited_to("acme/x"), Settings(dataset=Path("mine")).suited_to(SAMPLE_MODEL)):
         assert (other.train_rows, other.validation_rows) == (None, None)
