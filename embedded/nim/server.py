@@ -26,7 +26,8 @@ def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. SystemExit(1), with one line on stderr, when that is not possible."""
     os.environ.update(environment(settings))  # before anything imports torch or vLLM
     _log(settings.log_level)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
     try:
         listening = _bind(settings)
         _tie_children_to_this_process(listening)
@@ -36,8 +37,6 @@ def serve(settings: Settings) -> None:
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(application.serve(settings, listening))
-    except KeyboardInterrupt:
-        sys.exit(0)
     except (OSError, ValueError, RuntimeError) as error:
         logger.debug("start failed", exc_info=True)
         sys.exit(f"nim: cannot serve {settings.base_model} from {settings.model_path}: {error}")
@@ -80,8 +79,8 @@ def _log(level: str) -> None:
     package_logger.propagate = False
 
 
-def _interrupt(_signal: int, _frame: Any) -> None:
-    raise KeyboardInterrupt
+def _stop(_signal: int, _frame: Any) -> None:
+    sys.exit(0)  # not a KeyboardInterrupt: vLLM swallows that while its engine starts, and then waits ten minutes
 
 
 def _bind(settings: Settings) -> socket.socket:
