@@ -31,7 +31,7 @@ from operations.toolchain import environments, sample_model
 PROJECT = "nemostack"
 PROJECT_FILE = "Pulumi.yaml"
 LOCAL = "local"
-MODEL_PATH = "local.base_model.path="
+NAMING_MODELS = ("local.base_model=", "local.base_model.path=")  # settings of the command line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class Stack:
         """Whether a local stack has a base model of its own choice."""
         local = self.settings.get(f"{PROJECT}:local")
         model = local.get("base_model") if isinstance(local, dict) else None
-        return isinstance(model, dict) and model.get("path") is not None
+        return isinstance(model, str) or (isinstance(model, dict) and model.get("path") is not None)
 
     @property
     def service_folder(self) -> Path:
@@ -242,7 +242,8 @@ def provide(stack: Stack, settings: Sequence[str] = ()) -> None:
     environments.ensure_for(stack.target)
     if stack.is_local and accelerator_of(stack, settings).kind == "cuda":
         environments.ensure_embedded_cuda()
-    if stack.is_local and not stack.names_model and not any(MODEL_PATH in setting for setting in settings):
+    named = any(naming in setting for setting in settings for naming in NAMING_MODELS)
+    if stack.is_local and not stack.names_model and not named:
         sample_model.ensure()
 
 

@@ -362,7 +362,9 @@ def test_the_settings_of_the_local_stack_are_written_once(clone: Path, pulumi: P
         ("", [], True),
         ("  nemostack:local: {base_model: {id: acme/x}}\n", [], True),
         ("  nemostack:local: {base_model: {id: acme/x, path: models/x}}\n", [], False),
+        ("  nemostack:local: {base_model: acme/x}\n", [], False),
         ("", ["local.base_model.path=models/x"], False),
+        ("", ["local.base_model=acme/x"], False),
         ("", ["local.base_port=20000"], True),
     ],
 )
