@@ -38,8 +38,8 @@ lock-check: .venv/.ready
 demo: up ## Bring the local stack up, run the whole pipeline and a load test, write the report
 	@$(NEMOSTACK) run --stack $(STACK) --load-slo $(SLO)
 	@echo; echo "The stack is still up. Stop it with 'make down', run again with 'make demo'."
-up: .venv/.ready ## Bring the stack up (pulumi up)
-	@$(NEMOSTACK) up --stack $(STACK)
+up: .venv/.ready ## Bring the stack up (pulumi up); MODEL=org/name: the local stack's base model, by its id on the Hugging Face Hub
+	@$(NEMOSTACK) up --stack $(STACK) $(if $(MODEL),--config local.base_model=$(MODEL))
 down: .venv/.ready ## Stop the stack; data and reports stay
 	@$(NEMOSTACK) teardown --stack $(STACK)
 smoke: .venv/.ready ## Prove a running stack end to end

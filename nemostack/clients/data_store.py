@@ -7,7 +7,6 @@ A Data Store builds the links to large files from the one root URL it is configu
 is its name inside the cluster, which does not resolve here, so requests to such names go to the URL we were given.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
@@ -40,12 +39,15 @@ class DataStore:
     """Over HfApi, and plain HTTP for the namespaces, which it does not know."""
 
     def __init__(self, url: str, timeouts: "Timeouts", transport: Any = None) -> None:
-        os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-        os.environ.setdefault("HF_HUB_DISABLE_XET", "1")  # a Data Store speaks LFS, not Xet
         import httpx2
-        from huggingface_hub import HfApi, set_client_factory
+        from huggingface_hub import HfApi, constants, set_client_factory
+        from huggingface_hub.utils.tqdm import disable_progress_bars
 
+        # Set here, since the library reads its variables once, when somebody imports it first.
+        constants.HF_HUB_DISABLE_XET = True  # a Data Store speaks LFS, not Xet
+        constants.HF_HUB_DISABLE_TELEMETRY = True
+        if constants.HF_HUB_DISABLE_PROGRESS_BARS is None:
+            disable_progress_bars()
         timeout = httpx2.Timeout(timeouts.upload, connect=timeouts.connect)
         reachable = httpx2.URL(url)
 

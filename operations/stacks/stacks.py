@@ -31,7 +31,7 @@ from operations.toolchain import environments, sample_model
 PROJECT = "nemostack"
 PROJECT_FILE = "Pulumi.yaml"
 LOCAL = "local"
-MODEL_PATH = "local.base_model.path="
+CHOICES_OF_MODEL = ("local.base_model=", "local.base_model.path=")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class Stack:
         """Whether a local stack has a base model of its own choice."""
         local = self.settings.get(f"{PROJECT}:local")
         model = local.get("base_model") if isinstance(local, dict) else None
-        return isinstance(model, dict) and model.get("path") is not None
+        return isinstance(model, str) or (isinstance(model, dict) and model.get("path") is not None)
 
     @property
     def service_folder(self) -> Path:
@@ -186,13 +186,13 @@ class Stack:
             )
         return []
 
-    def write_settings(self) -> None:
-        """Write the settings of a stack of this machine that has none yet."""
+    def write_settings(self) -> bool:
+        """Write the settings of a stack of this machine that has none yet. Whether it had none."""
         if self.settings_file.exists():
-            return
+            return False
         if self.own_file is None:
             self.user_file.write_text(stack_file.starter(LOCAL, self.name), encoding="utf-8")
-            return
+            return True
         local_file = clone.ROOT / f"Pulumi.{LOCAL}.yaml"
         content = (
             local_file.read_text(encoding="utf-8") if local_file.exists() else stack_file.starter(LOCAL, self.name)
@@ -200,19 +200,29 @@ class Stack:
         for part in (environment.STATE, self.folder):
             part.mkdir(mode=0o700, exist_ok=True)
         self.own_file.write_text(yaml.safe_dump({"config": yaml.safe_load(content)["config"]}))
+        return True
+
+    def holds(self, setting: str) -> bool:
+        """Whether the stack's file says already what `setting` (key.path=value) says."""
+        path, _, value = qualified(setting).partition("=")
+        held: Any = yaml.safe_load(self.settings_file.read_text(encoding="utf-8"))["config"]
+        first, *rest = path.split(".")
+        for key in (first, *rest):
+            held = held.get(key) if isinstance(held, dict) else None
+        return held is not None and str(held) == value
 
 
 def up(name: str, settings: list[str], extra: list[str], *, yes: bool) -> int:
     """Create or update a stack. `settings` are `key=value`, kept in the stack's file; `yes` answers every question."""
     stack = Stack(name=name)
-    stack.write_settings()
+    written_now = stack.write_settings()
     consent = stack.consent(yes=yes)
     provide(stack, settings)
     stack.init()
     stack.settle(releases=True)
-    chosen = [part for setting in settings for part in ("--config", qualified(setting))]
+    chosen = [part for setting in settings if not stack.holds(setting) for part in ("--config", qualified(setting))]
     if chosen:
-        if stack.own_file is None:
+        if stack.own_file is None and not written_now:
             raise ToolchainError(
                 f"--config would rewrite Pulumi.{name}.yaml: edit that file, or pick another --stack name"
             )
@@ -242,7 +252,11 @@ def provide(stack: Stack, settings: Sequence[str] = ()) -> None:
     environments.ensure_for(stack.target)
     if stack.is_local and accelerator_of(stack, settings).kind == "cuda":
         environments.ensure_embedded_cuda()
-    if stack.is_local and not stack.names_model and not any(MODEL_PATH in setting for setting in settings):
+    if (
+        stack.is_local
+        and not stack.names_model
+        and not any(setting.removeprefix(f"{PROJECT}:").startswith(CHOICES_OF_MODEL) for setting in settings)
+    ):
         sample_model.ensure()
 
 

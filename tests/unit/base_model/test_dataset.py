@@ -29,7 +29,8 @@ def test_files_regenerate_byte_for_byte(tmp_path: Path) -> None:
 
 
 def test_check_notices_a_changed_file(tmp_path: Path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(generator, "build", built)
+    already = built()
+    monkeypatch.setattr(generator, "build", lambda: already)
     for split in SPLITS:
         (tmp_path / f"{split}.jsonl").write_bytes((LEGAL / f"{split}.jsonl").read_bytes())
     (tmp_path / "test.jsonl").write_text("{}\n", encoding="utf-8")

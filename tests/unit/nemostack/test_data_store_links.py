@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from huggingface_hub import constants
 
 from nemostack.clients import Timeouts
 from nemostack.clients.data_store import DataStore
@@ -61,7 +62,9 @@ def server() -> Server:
 
 
 @pytest.fixture
-def store(server: Server) -> Iterator[DataStore]:
+def store(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[DataStore]:
+    for name in ("HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_TELEMETRY"):  # as if somebody had imported the library before
+        monkeypatch.setattr(constants, name, False)
     made = DataStore(FORWARDED, Timeouts(), httpx2.MockTransport(server))
     yield made
     made.close()

@@ -356,13 +356,30 @@ def test_the_settings_of_the_local_stack_are_written_once(clone: Path, pulumi: P
     assert file.read_text().endswith("# mine\n")
 
 
+def test_a_setting_is_written_into_the_users_file_only_when_that_is_new(
+    clone: Path, pulumi: Pulumi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = clone / "Pulumi.local.yaml"
+    file.unlink()
+    chosen = ("--config", "local.base_model=acme/x")
+    assert run_command("up", *chosen) == 0
+    assert "nemostack:local.base_model=acme/x" in pulumi.calls[-1]
+    file.write_text("config:\n  nemostack:target: local\n  nemostack:local: {base_model: acme/x}\n")
+    assert run_command("up", *chosen) == 0
+    assert "--config" not in pulumi.calls[-1]
+    assert run_command("up", "--config", "local.base_model=acme/y") != 0
+    assert "edit that file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("local", "settings", "fetched"),
     [
         ("", [], True),
         ("  nemostack:local: {base_model: {id: acme/x}}\n", [], True),
         ("  nemostack:local: {base_model: {id: acme/x, path: models/x}}\n", [], False),
+        ("  nemostack:local: {base_model: acme/x}\n", [], False),
         ("", ["local.base_model.path=models/x"], False),
+        ("", ["local.base_model=acme/x"], False),
         ("", ["local.base_port=20000"], True),
     ],
 )
