@@ -23,7 +23,7 @@ def doctor(
     namespace: o.NamespaceOption = "default",
     output: o.FormatOption = "table",
 ) -> None:
-    """Look at every service of a stack, and at its cluster: symptom, evidence, what to do. Exit code 8 when broken."""
+    """Look at every service of a stack, its cluster or GPUs: symptom, evidence, what to do. Exit code 8 when broken."""
     from cli import render
     from nemostack.console import Progress, stdout
     from nemostack.service_checks import Scope
@@ -101,6 +101,10 @@ def _look(outputs: "StackOutputs", scope: "Scope", progress: "Progress") -> "lis
 
         progress.start(f"Looking at the cluster of target {outputs.target}")
         findings += cluster.look(outputs, progress.update)
+    if outputs.target == "local":
+        from operations.doctor import gpus
+
+        findings += gpus.look(outputs)
     progress.start(f"Looking at the services of target {outputs.target}")
     with Clients(outputs, max_retries=0) as clients:
         findings += checks.check(clients, scope, progress.update)

@@ -117,8 +117,8 @@ def _bars(labels: list[str], sides: dict[str, list[dict[str, Any]]], title: str,
         places = [place + 0.4 * (number - 0.5) for place in range(len(labels))]
         axes.bar(places, heights, 0.4, yerr=[below, above], label=name, capsize=3)
     axes.set_xticks(range(len(labels)), labels, fontsize=7)
-    axes.set_title(title)
-    axes.legend()
+    axes.set_title(title, loc="left")
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(sides), frameon=False)  # above, where no bar is
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     plt.close(figure)
