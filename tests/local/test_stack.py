@@ -88,7 +88,7 @@ def test_life(clone: Clone) -> None:
     assert resources(clone.up()) == [ALL_UNCHANGED]
     assert clone.pids() == before
 
-    clone.setting("max_loras: 4", "max_loras: 3")
+    clone.setting("# max_loras: null", "max_loras: 3")
     assert "~settings" in clone.pulumi("preview")
     assert clone.pids() == before
     assert resources(clone.up()) == ["~ 1 updated", f"{RESOURCES - 1} unchanged"]
@@ -103,7 +103,7 @@ def test_life(clone: Clone) -> None:
 
 
 def test_preview_starts_nothing(clone: Clone) -> None:
-    clone.nemostack("up", "--config", "x", code=1)  # makes the stack, then refuses
+    clone.pulumi("stack", "init", "--no-select")
     output = clone.pulumi("preview")
     assert f"+ {RESOURCES} to create" in output
     assert clone.listening() == []
@@ -166,7 +166,7 @@ def test_missing_environment(clone: Clone) -> None:
     clone.pulumi("stack", "init", "--no-select")
     shutil.rmtree(clone.path / ".venv-embedded")
     output = clone.pulumi("up", "--yes", "--skip-preview", code=1)
-    assert "run `make embedded-env`" in output
+    assert "run `nemostack up`" in output
     assert "Traceback" not in output
     assert not (clone.stack / "supervisor").exists()
 

@@ -3,8 +3,8 @@
 import pulumi
 import pytest
 
+from tests.unit.infra.aks_program import A10, CLUSTER, POOL, TRAIN, as_shipped, connect, pool, pool_state, running
 from tests.unit.infra.cluster_support import comes_after, every, of_type
-from tests.unit.infra.test_aks import A10, CLUSTER, POOL, TRAIN, as_shipped, connect, pool, pool_state, running
 
 
 def test_a_pool_is_what_the_settings_say() -> None:

@@ -6,118 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pulumi
-import pytest
 
 from infra import names, versions
-from infra.cluster.stack import ClusterStack, ClusterStackArgs
-from infra.clusters import adopted
-from infra.platform import manifests
 from nemostack.outputs import StackOutputs
-from tests.unit.infra import test_aks, test_eks, test_gke
 from tests.unit.infra.cluster_support import (
     CLOUDS,
-    ROOT,
     SECRETS,
-    TARGETS,
-    Registration,
     Registrations,
-    config_for,
     of_type,
-    run,
-    secret_outputs,
 )
-
-RELEASE = "kubernetes:helm.sh/v3:Release"
-NODE = {
-    "metadata": {"name": "gpu-0", "labels": {"nvidia.com/gpu.memory": "81920"}},
-    "spec": {},
-    "status": {"allocatable": {"nvidia.com/gpu": "8"}, "conditions": [{"type": "Ready", "status": "True"}]},
-}
-CLASSES = [
-    {
-        "metadata": {"name": name, "annotations": {"storageclass.kubernetes.io/is-default-class": default}},
-        "provisioner": "nfs.csi.k8s.io",
-    }
-    for name, default in (("standard", "true"), ("shared", "false"))
-]
-DEFINITION = """
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: %s}
-spec: {group: nemostack.io}
-"""
-PASSWORD = "generated-by-the-mock"
-LLAMA = {
-    "name": "llama",
-    "model": "meta/llama-3.2-3b-instruct",
-    "image": "nvcr.io/nim/meta/llama-3.2-3b-instruct",
-    "tag": "1.8.3",
-}
-CLOUD_OUTPUTS = test_gke.OUTPUTS | test_eks.OUTPUTS | test_aks.OUTPUTS
-EVERYTHING: dict[str, Any] = {
-    "services": {"guardrails": True, "deployment_management": True, "nim_proxy": True},
-    "prerequisites": {"nim_operator": "install"},
-    "nims": [
-        LLAMA,
-        LLAMA
-        | {
-            "name": "by-operator",
-            "deploy": "operator",
-            "replicas": 2,
-            "disruption_budget": 1,
-            "cache": {"access_mode": "ReadWriteMany"},
-        },
-        LLAMA | {"name": "scaled", "autoscaling": {"max": 4}, "topology_spread": "zone"},
-    ],
-    "routes": {"kind": "gateway", "domain": "nemo.example.com", "tls": {"kind": "self-signed"}},
-    "observability": {"prometheus": "install"},
-    "storage": {"rwx_class_name": "shared"},
-}
-CASES = [
-    pytest.param(
-        (target, layout, extent),
-        id=f"{target}-{layout}-{extent}",
-        marks=[
-            pytest.mark.xdist_group(f"{target}-{layout}-{extent}"),
-            # the SDKs of clouds are slow; the rest of the program is the same for all targets
-            *([pytest.mark.slow] if target in CLOUDS and extent == "all" else []),
-        ],
-    )
-    for target in TARGETS
-    for layout in ("per-service", "single")
-    for extent in ("least", "all")
-]
-Made = tuple[Registrations, dict[str, Any], Any]
-
-
-@pytest.fixture(scope="module")
-def cluster_is_there() -> Iterator[None]:
-    patch = pytest.MonkeyPatch()
-    patch.setattr(adopted, "read", lambda _access, kind: {"nodes": [NODE], "storageclasses": CLASSES}[kind])
-    patch.setattr(adopted, "read_path", lambda _access, _path: {})
-    patch.setattr(manifests, "read", lambda manifest, _folder: (DEFINITION % manifest.file).encode())
-    yield
-    patch.undo()
-
-
-@pytest.fixture(scope="module", params=CASES)
-def made(request: Any, cluster_is_there: None) -> Made:
-    target, layout, extent = request.param
-    config = config_for(target, layout=layout, **(EVERYTHING if extent == "all" else {}))
-    exports: dict[str, Any] = {}
-
-    def program() -> None:
-        stack = ClusterStack("unit", ClusterStackArgs(root=ROOT, settings=config, secrets=secret_outputs()))
-        exports.update(stack.exports)
-
-    generated = {"pulumi-python:dynamic/nemostack:GeneratedPassword": {"value": PASSWORD}}
-    return run(program, outputs=generated | CLOUD_OUTPUTS, calls=test_eks.CALLS | test_aks.answers()), exports, config
-
-
-def releases(found: Registrations) -> list[Registration]:
-    listed = [one for (typ, _), one in found.items() if typ == RELEASE]
-    assert listed
-    return listed
+from tests.unit.infra.whole_program import GENERATED, RELEASE, Made, releases
 
 
 def texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
@@ -224,7 +122,7 @@ def test_secrets_are_secret(made: Made) -> None:
 
 
 def test_no_secret_stands_in_plain_text_anywhere(made: Made) -> None:
-    forbidden = [*SECRETS.values(), PASSWORD]
+    forbidden = [*SECRETS.values(), GENERATED]
     for one in made[0].values():
         for path, text in texts(one.inputs):
             if any(secret in text for secret in forbidden):

@@ -11,7 +11,7 @@ from infra.clusters.eks import network
 from infra.config.clusters import EksSettings
 from tests.unit.infra import from_settings
 from tests.unit.infra.cluster_support import CLOUDS, L4, comes_after, config_for, every, of_type, run
-from tests.unit.infra.test_eks import (
+from tests.unit.infra.eks_program import (
     CALLS,
     CLUSTER,
     GROUP,

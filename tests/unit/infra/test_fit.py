@@ -9,7 +9,7 @@ from infra import config
 from infra.config.fit import nim_pool, training_pool
 from infra.config.gpus import MACHINES, MEMORY_GB, MIG_MEMORY_GB, mig_profiles
 from nemostack.clone import ROOT
-from tests.unit.infra.test_cluster_config import A100, L4, NIM, P5, load
+from tests.unit.infra.cluster_settings import A100, L4, NIM, P5, load
 
 
 @pytest.mark.parametrize("cloud", list(MACHINES))

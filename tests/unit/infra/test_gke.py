@@ -1,65 +1,19 @@
 """GKE as the engine is asked for it: pools as the settings say, secure defaults, only pools where it is there."""
 
-import functools
 import json
-from typing import Any
 
 import pulumi
 import pytest
 
-from infra import clusters
 from infra.config.clusters import GkeSettings
-from tests.unit.infra import from_settings
 from tests.unit.infra.cluster_support import (
     CLOUDS,
     L4,
-    Registrations,
     comes_after,
-    config_for,
     every,
     of_type,
-    run,
 )
-
-CLUSTER = "gcp:container/cluster:Cluster"
-OUTPUTS: dict[str, dict[str, Any]] = {
-    CLUSTER: {"endpoint": "10.0.0.1", "masterAuth": {"clusterCaCertificate": "Q0E="}},
-    "gcp:serviceaccount/account:Account": {"email": "nodes@x", "member": "serviceAccount:nodes@x", "name": "n"},
-}
-
-
-def found(*, filestore: bool = True, pool: str = "project-1.svc.id.goog") -> dict[str, Any]:
-    """What Google answers about a cluster that is there."""
-    return {
-        "name": "nemostack",
-        "endpoint": "10.9.9.9",
-        "network": "there",
-        "masterAuths": [{"clusterCaCertificate": "Q0E="}],
-        "addonsConfigs": [{"gcpFilestoreCsiDriverConfigs": [{"enabled": filestore}]}],
-        "workloadIdentityConfigs": [{"workloadPool": pool}] if pool else [],
-    }
-
-
-def connect(answer: dict[str, Any] | None = None, **sections: Any) -> tuple[clusters.Cluster, Registrations]:
-    made: list[clusters.Cluster] = []
-    sections["gke"] = CLOUDS["gke"] | sections.get("gke", {})
-    settings = config_for("gke", **sections)
-    calls = {"gcp:container/getCluster:getCluster": answer} if answer else {}
-    registered = run(lambda: made.append(from_settings.connect(settings)), outputs=OUTPUTS, calls=calls)
-    return made[0], registered
-
-
-@functools.cache
-def as_shipped() -> tuple[clusters.Cluster, Registrations]:
-    """The least settings."""
-    return connect()
-
-
-def pool(gpu: dict[str, Any], **sections: Any) -> dict[str, Any]:
-    """Inputs of the node pool made of `gpu`, beside one that can train."""
-    gke = {"gpu_pools": [gpu, CLOUDS["gke"]["gpu_pools"][1]]} | sections.pop("gke", {})
-    _, registered = connect(gke=gke, **sections)
-    return of_type(registered, ":NodePool")[f"gpu-{gpu['name']}"].inputs
+from tests.unit.infra.gke_program import CLUSTER, KEYS, as_shipped, connect, found, pool
 
 
 def test_inventory() -> None:
@@ -329,9 +283,6 @@ def test_a_cluster_that_is_there_without_workload_identity() -> None:
     _, registered = connect(found(pool=""), gke={"create": False})
     for registration in every(registered, ":NodePool"):
         assert "workloadMetadataConfig" not in registration.inputs["nodeConfig"]
-
-
-KEYS = {"object_store_access_key": "a", "object_store_secret_key": "b"}
 
 
 def test_mlflow_gets_into_the_bucket_by_its_identity() -> None:

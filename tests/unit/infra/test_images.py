@@ -7,10 +7,10 @@ from infra.config import ClusterStackConfig
 from infra.topology import resolve_topology
 from nemostack.withdrawn_images import withdrawn
 from tests.unit.infra.cluster_support import config_for
-from tests.unit.infra.test_cluster_program import Made, cluster_is_there, made, releases  # noqa: F401
+from tests.unit.infra.whole_program import Made, releases
 
 
-def test_the_releases_are_those_of_the_program(made: Made) -> None:  # noqa: F811
+def test_the_releases_are_those_of_the_program(made: Made) -> None:
     found, _, config = made
     by_program = {(one.inputs["namespace"], one.inputs["chart"].split("/")[-1]) for one in releases(found)}
     assert {

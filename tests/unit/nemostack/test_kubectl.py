@@ -15,37 +15,6 @@ from operations.doctor.cluster import diagnose, look
 from tests.unit.fake_kubectl import FakeKubectl
 from tests.unit.operations import healthy_cluster as h
 
-KINDS = {
-    "nodes": "Node",
-    "namespaces": "Namespace",
-    "persistentvolumes": "PersistentVolume",
-    "pods": "Pod",
-    "storageclasses.storage.k8s.io": "StorageClass",
-    "events": "Event",
-    "services": "Service",
-    "mutatingwebhookconfigurations.admissionregistration.k8s.io": "MutatingWebhookConfiguration",
-    "validatingwebhookconfigurations.admissionregistration.k8s.io": "ValidatingWebhookConfiguration",
-    "persistentvolumeclaims": "PersistentVolumeClaim",
-    "endpointslices.discovery.k8s.io": "EndpointSlice",
-    "jobs.batch": "Job",
-    "deployments.apps": "Deployment",
-    "statefulsets.apps": "StatefulSet",
-    "daemonsets.apps": "DaemonSet",
-    "networkpolicies.networking.k8s.io": "NetworkPolicy",
-    "ingresses.networking.k8s.io": "Ingress",
-    "gatewayclasses.gateway.networking.k8s.io": "GatewayClass",
-    "gateways.gateway.networking.k8s.io": "Gateway",
-    "httproutes.gateway.networking.k8s.io": "HTTPRoute",
-    "backendtrafficpolicies.gateway.envoyproxy.io": "BackendTrafficPolicy",
-    "nimservices.apps.nvidia.com": "NIMService",
-    "nimcaches.apps.nvidia.com": "NIMCache",
-    "nemotrainingjobs.nvidia.com": "NemoTrainingJob",
-    "podgroups.scheduling.volcano.sh": "PodGroup",
-    "certificates.cert-manager.io": "Certificate",
-    "clusters.postgresql.cnpg.io": "Cluster",
-    "customresourcedefinitions.apiextensions.k8s.io": "CustomResourceDefinition",
-}
-
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKubectl:
@@ -56,7 +25,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKubectl:
 
 
 def healthy(made: FakeKubectl) -> None:
-    made.write("kinds.json", KINDS)
+    made.write("kinds.json", h.KINDS)
     made.write("objects.json", h.objects())
     made.write("secrets.json", h.secrets())
     made.write("api-resources.txt", "\n".join((*ALWAYS, *IF_SERVED)) + "\n")
@@ -67,7 +36,7 @@ def healthy(made: FakeKubectl) -> None:
 
 
 def test_all_kinds_are_known_to_the_fake() -> None:
-    assert {*ALWAYS, *IF_SERVED} <= KINDS.keys()
+    assert {*ALWAYS, *IF_SERVED} <= h.KINDS.keys()
 
 
 # --- which cluster ------------------------------------------------------------------------------------------------

@@ -14,6 +14,39 @@ from operations.cluster_snapshot import ALWAYS, IF_SERVED, SecretFacts, Snapshot
 from operations.helm_releases import Release
 
 Object = dict[str, Any]
+KINDS = {
+    "nodes": "Node",
+    "namespaces": "Namespace",
+    "persistentvolumes": "PersistentVolume",
+    "pods": "Pod",
+    "storageclasses.storage.k8s.io": "StorageClass",
+    "events": "Event",
+    "services": "Service",
+    "mutatingwebhookconfigurations.admissionregistration.k8s.io": "MutatingWebhookConfiguration",
+    "validatingwebhookconfigurations.admissionregistration.k8s.io": "ValidatingWebhookConfiguration",
+    "persistentvolumeclaims": "PersistentVolumeClaim",
+    "endpointslices.discovery.k8s.io": "EndpointSlice",
+    "jobs.batch": "Job",
+    "deployments.apps": "Deployment",
+    "statefulsets.apps": "StatefulSet",
+    "daemonsets.apps": "DaemonSet",
+    "networkpolicies.networking.k8s.io": "NetworkPolicy",
+    "ingresses.networking.k8s.io": "Ingress",
+    "gatewayclasses.gateway.networking.k8s.io": "GatewayClass",
+    "gateways.gateway.networking.k8s.io": "Gateway",
+    "httproutes.gateway.networking.k8s.io": "HTTPRoute",
+    "backendtrafficpolicies.gateway.envoyproxy.io": "BackendTrafficPolicy",
+    "nimservices.apps.nvidia.com": "NIMService",
+    "nimcaches.apps.nvidia.com": "NIMCache",
+    "nemotrainingjobs.nvidia.com": "NemoTrainingJob",
+    "podgroups.scheduling.volcano.sh": "PodGroup",
+    "certificates.cert-manager.io": "Certificate",
+    "clusters.postgresql.cnpg.io": "Cluster",
+    "customresourcedefinitions.apiextensions.k8s.io": "CustomResourceDefinition",
+}
+"""Resource as kubectl is asked for it -> kind."""
+
+
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 NIM_IMAGE = "nvcr.io/nim/meta/llama-3.2-3b-instruct:1.8.3"
 GPU_TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}

@@ -17,8 +17,8 @@ from operations.teardown import teardown
 from operations.teardown.leftovers import ClusterInventory, Leftover, find_leftovers, gone_with_the_cluster
 from tests.unit.fake_kubectl import FakeKubectl
 from tests.unit.fake_stack import FakeStack
-from tests.unit.nemostack.test_kubectl import KINDS
 from tests.unit.operations import healthy_cluster as h
+from tests.unit.operations.healthy_cluster import KINDS
 
 Object = dict[str, Any]
 DEFINITIONS = ("nimservices.apps.nvidia.com", "nimcaches.apps.nvidia.com", "widgets.example.com")
