@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.padding import padded_loss
 from embedded.customizer.batches import epoch_batches
 from embedded.customizer.progress import Reporter
 from embedded.customizer.schemas import Hyperparameters, Lora
@@ -59,28 +60,13 @@ class PlainLoop:
             weight_decay=spec.hyperparameters.weight_decay,
         )
 
-    def _loss(self, batch: list[Example]) -> Any:
-        import torch
-
-        width = max(map(len, batch))
-        ids, mask, labels = [], [], []
-        for example in batch:
-            pad = width - len(example)
-            ids.append(example.ids + [0] * pad)
-            mask.append([1] * len(example) + [0] * pad)
-            pairs = zip(example.ids, example.learned, strict=True)
-            labels.append([token if learned else -100 for token, learned in pairs] + [-100] * pad)
-        return self.model(
-            input_ids=torch.tensor(ids), attention_mask=torch.tensor(mask), labels=torch.tensor(labels)
-        ).loss
-
     def step(self, batch: list[Example], rate: float) -> None:
         """One optimizer step at learning rate `rate`."""
         import torch
 
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss = self._loss(batch)
+        loss = padded_loss(self.model, batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
         self.optimizer.step()
@@ -93,7 +79,7 @@ class PlainLoop:
 
         self.model.eval()
         with torch.inference_mode():
-            total = sum(self._loss([row]).item() * sum(row.learned) for row in rows)
+            total = sum(padded_loss(self.model, [row]).item() * sum(row.learned) for row in rows)
         return float(total / sum(sum(row.learned) for row in rows))
 
 

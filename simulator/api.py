@@ -81,6 +81,16 @@ class Api:
             raise
         return True
 
+    def serves(self, path: str) -> bool:
+        """Whether objects of the collection at `path` can be listed: of a new kind they cannot for a moment."""
+        try:
+            self.get(path)
+        except ApiError as error:
+            if error.code in (404, 429, 503):
+                return False
+            raise
+        return True
+
     def create(self, path: str, body: Object) -> Object:
         """Create an object in the collection at `path`; what became of it."""
         created: Object = self.request("POST", path, body).json()

@@ -17,6 +17,7 @@ from typing import Any
 
 from benchmarks.gpu.models import Shape
 from benchmarks.gpu.statistics import interval, ratio
+from benchmarks.padding import padded_loss
 from embedded.customizer.progress import Reporter
 from embedded.customizer.schemas import Hyperparameters, Lora
 from embedded.customizer.spec import JobFolder, JobSpec
@@ -66,16 +67,7 @@ class PlainLoop:
         """Take one optimizer step; the loss."""
         import torch
 
-        width = max(map(len, batch))
-        ids, mask, labels = [], [], []
-        for example in batch:
-            pad = width - len(example)
-            ids.append(example.ids + [0] * pad)
-            mask.append([1] * len(example) + [0] * pad)
-            pairs = zip(example.ids, example.learned, strict=True)
-            labels.append([token if learned else -100 for token, learned in pairs] + [-100] * pad)
-        tensors = {"input_ids": ids, "attention_mask": mask, "labels": labels}
-        loss = self.model(**{name: torch.tensor(rows, device=self.device) for name, rows in tensors.items()}).loss
+        loss = padded_loss(self.model, batch, self.device)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
         self.optimizer.step()

@@ -5,7 +5,6 @@ here for every combination of settings that changes these objects, without a sta
 """
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import pytest
@@ -14,9 +13,9 @@ from infra import names
 from infra.config.stack import ClusterStackConfig
 from infra.platform.postgres import cluster_spec, database_owners, database_spec
 from infra.topology import resolve_topology
-from simulator.api import DEFINITIONS, STRICT, ApiError, Object, wait
-from simulator.charts import generate
+from simulator.api import STRICT, Object
 from simulator.control_plane import ControlPlane
+from tests.simulator.support import custom_kinds
 from tests.unit.infra.cluster_support import config_for
 from tests.unit.infra.from_settings import certificate_objects, gateway_objects
 
@@ -40,30 +39,9 @@ NOTATIONS = {
 @pytest.fixture(scope="module")
 def collections(control_plane: ControlPlane) -> Iterator[dict[str, str]]:
     """Define the kinds; kind -> collection of its objects in namespace `default`, or in none."""
-    paths, by_kind = [], {}
-    for api, notations in NOTATIONS.items():
-        for notation in notations:
-            made = control_plane.api.create(DEFINITIONS, generate.definition(api, notation))
-            paths.append(f"{DEFINITIONS}/{made['metadata']['name']}")
-            where = "" if made["spec"]["scope"] == "Cluster" else "/namespaces/default"
-            by_kind[made["spec"]["names"]["kind"]] = f"/apis/{api}{where}/{made['spec']['names']['plural']}"
-    for path in by_kind.values():
-        wait(f"{path} is served", partial(is_served, control_plane, path))
-    yield by_kind
-    for path in paths:
-        control_plane.api.delete(path)
-        wait(f"{path} is gone", partial(control_plane.api.exists, path), lambda there: not there)
-
-
-def is_served(plane: ControlPlane, path: str) -> bool:
-    """Whether objects of a kind can be made: the API server needs a moment for a new one."""
-    try:
-        plane.api.get(path)
-    except ApiError as error:
-        if error.code in (404, 429, 503):
-            return False
-        raise
-    return True
+    definitions = [(api, notation) for api, notations in NOTATIONS.items() for notation in notations]
+    with custom_kinds(control_plane, definitions) as by_kind:
+        yield by_kind
 
 
 def take(plane: ControlPlane, collections: dict[str, str], objects: list[Object]) -> set[str]:

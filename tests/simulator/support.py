@@ -1,15 +1,17 @@
 """Pods that the tests of the simulated cluster create, and short forms of what they look at."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from operations.toolchain import programs
-from simulator.api import Api, ApiError, Object, wait
+from simulator.api import DEFINITIONS, Api, ApiError, Object, wait
+from simulator.charts import generate
 from simulator.control_plane import ControlPlane
 
 IMPORTS = "import pulumi\nimport pulumi_kubernetes as k8s\nfrom pathlib import Path\n"
@@ -102,3 +104,24 @@ def refusal(plane: ControlPlane, method: str, path: str, body: Object) -> str:
     except ApiError as error:
         return str(error)
     return ""
+
+
+@contextmanager
+def custom_kinds(plane: ControlPlane, notations: Iterable[tuple[str, str]]) -> Iterator[dict[str, str]]:
+    """Define kinds, each by its API and its notation for `generate.definition`, and take them back at the end.
+
+    Yields kind -> collection of its objects in namespace `default`, or in none.
+    """
+    definitions, collections = [], {}
+    for api, notation in notations:
+        made = plane.api.create(DEFINITIONS, generate.definition(api, notation))
+        definitions.append(f"{DEFINITIONS}/{made['metadata']['name']}")
+        where = "" if made["spec"]["scope"] == "Cluster" else "/namespaces/default"
+        named = made["spec"]["names"]
+        collections[named["kind"]] = f"/apis/{api}{where}/{named['plural']}"
+    for path in collections.values():
+        wait(f"{path} is served", partial(plane.api.serves, path))
+    yield collections
+    for path in definitions:
+        plane.api.delete(path)
+        wait(f"{path} is gone", partial(plane.api.exists, path), lambda there: not there)

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
-from functools import partial
 from typing import Any
 
 import pytest
 
-from simulator.api import DEFINITIONS, STRICT, ApiError, Object, wait
-from simulator.charts import generate
+from simulator.api import STRICT, ApiError, Object
 from simulator.control_plane import ControlPlane
+from tests.simulator.support import custom_kinds
 
 pytestmark = pytest.mark.slow
 CERT_MANAGER, CNPG, GATEWAY = "cert-manager.io/v1", "postgresql.cnpg.io/v1", "gateway.networking.k8s.io/v1"
@@ -104,27 +103,8 @@ REFUSED: list[tuple[str, Object, str]] = [
 @pytest.fixture(scope="module")
 def defined(control_plane: ControlPlane) -> Iterator[None]:
     """Define all kinds; they go after the last test."""
-    paths = []
-    for api, kind, _, _ in KINDS.values():
-        made = control_plane.api.create(DEFINITIONS, generate.definition(api, kind))
-        paths.append(f"{DEFINITIONS}/{made['metadata']['name']}")
-    for kind in KINDS:
-        wait(f"{kind} is served", partial(is_served, control_plane, collection(kind)))
-    yield
-    for path in paths:
-        control_plane.api.delete(path)
-        wait(f"{path} is gone", partial(control_plane.api.exists, path), lambda there: not there)
-
-
-def is_served(plane: ControlPlane, path: str) -> bool:
-    """Whether objects of a kind can be made: the API server needs a moment for a new one."""
-    try:
-        plane.api.get(path)
-    except ApiError as error:
-        if error.code in (404, 429, 503):
-            return False
-        raise
-    return True
+    with custom_kinds(control_plane, [(api, notation) for api, notation, _, _ in KINDS.values()]):
+        yield
 
 
 def collection(kind: str) -> str:

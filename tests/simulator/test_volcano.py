@@ -8,7 +8,7 @@ import yaml
 
 from infra.platform.operators import VOLCANO_SCHEDULER
 from simulator import quantities
-from simulator.api import Api, ApiError, wait
+from simulator.api import wait
 from simulator.control_plane import ControlPlane
 from simulator.operators import Operators, volcano
 from simulator.operators.rounds import at
@@ -91,18 +91,6 @@ def test_quantities():
     assert resources == {"cpu": Decimal("0.5"), "memory": Decimal(1024**3), GPU: Decimal(2)}
 
 
-def is_served(api: Api, *collections: str) -> bool:
-    """Return whether the kinds can be listed: for a moment, a new one cannot."""
-    try:
-        for collection in collections:
-            api.items(collection)
-    except ApiError as error:
-        if error.code in (404, 429):
-            return False
-        raise
-    return True
-
-
 @pytest.mark.slow
 def test_a_pool_at_zero_grows_only_for_a_job_that_is_enqueued(
     control_plane: ControlPlane, namespace: str, define: Any
@@ -118,7 +106,7 @@ def test_a_pool_at_zero_grows_only_for_a_job_that_is_enqueued(
     spec = {"minAvailable": 1, "tasks": [{"name": "train", "replicas": 1, "template": template}]}
     with control_plane.gpu_pool("training", maximum=2) as pool:
         job = create_resource(control_plane, at(volcano.JOBS, namespace), "Job", "lora", spec)
-        wait("the kinds are served", lambda: is_served(api, volcano.QUEUES, volcano.POD_GROUPS))
+        wait("the kinds are served", lambda: api.serves(volcano.QUEUES) and api.serves(volcano.POD_GROUPS))
         for _ in range(3):
             Operators(api).once()
         assert api.get(job)["status"]["state"] == {"phase": "Pending"}
