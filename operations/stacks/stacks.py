@@ -205,9 +205,8 @@ class Stack:
     def holds(self, setting: str) -> bool:
         """Whether the stack's file says already what `setting` (key.path=value) says."""
         path, _, value = qualified(setting).partition("=")
-        held: Any = yaml.safe_load(self.settings_file.read_text(encoding="utf-8"))["config"]
-        first, *rest = path.split(".")
-        for key in (first, *rest):
+        held: Any = self.settings
+        for key in path.split("."):
             held = held.get(key) if isinstance(held, dict) else None
         return held is not None and str(held) == value
 
