@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from nemostack.clone import ROOT
+from simulator import inventory
 from simulator.api import DEFINITIONS
 from simulator.control_plane import ControlPlane
 from simulator.pulumi_stack import PulumiStack, begun
@@ -29,8 +30,7 @@ Definitions("boxes", DefinitionsArgs(manifests=[boxes], folder=Path("FOLDER")))
 def stack(control_plane: ControlPlane, tmp_path: Path) -> Iterator[PulumiStack]:
     with begun(tmp_path / "program", control_plane.kubeconfig, PROGRAM.replace("FOLDER", str(tmp_path))) as made:
         yield made
-    if control_plane.api.exists(f"{DEFINITIONS}/{NAME}"):
-        control_plane.api.delete(f"{DEFINITIONS}/{NAME}")
+    inventory.remove(control_plane.api, {f"{DEFINITIONS}/{NAME}"})
 
 
 def definition(version: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from infra.nemo.nim_values import cache_spec, service_spec
 from infra.nemo.values import Surroundings
 from infra.platform.credentials import CredentialNames
 from infra.topology import resolve_topology
+from simulator import inventory
 from simulator.api import DEFINITIONS, STRICT, ApiError, wait
 from simulator.charts import generate
 from simulator.control_plane import ControlPlane
@@ -53,10 +54,8 @@ def defined(control_plane: ControlPlane):
             wait(f"{plural} are served", partial(served, control_plane, plural))
         yield
     finally:
-        for path in [f"{DEFINITIONS}/{definition['metadata']['name']}" for definition in found]:
-            control_plane.api.delete(path)
-            # other tests make kinds of these names: they must not meet one that is on its way out
-            wait(f"{path} is gone", partial(control_plane.api.exists, path), lambda there: not there)
+        # other tests make kinds of these names: they must not meet one that is on its way out
+        inventory.remove(control_plane.api, {f"{DEFINITIONS}/{definition['metadata']['name']}" for definition in found})
 
 
 def served(plane: ControlPlane, plural: str) -> bool:

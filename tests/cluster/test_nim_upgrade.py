@@ -49,8 +49,13 @@ def test_another_image_of_a_nim_is_carried_through(make, control_plane):
     assert image == f"{NIM['image']}:1.8.4"
     assert new["metadata"]["name"] != old["metadata"]["name"]
     assert new["status"]["state"] == "Ready"
-    service = control_plane.api.get(f"{GROUP}/nimservices/{LLAMA}")
-    assert service["status"]["state"] == "Ready"
+
+    # `up` ends at a service that is ready, and the operator has not always seen the change by then
+    service = wait(
+        "the service is ready with the new cache",
+        lambda: control_plane.api.get(f"{GROUP}/nimservices/{LLAMA}"),
+        lambda seen: seen["status"]["state"] == "Ready",
+    )
     assert service["spec"]["storage"]["nimCache"]["name"] == new["metadata"]["name"]
 
     def serving():

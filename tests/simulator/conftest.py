@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from simulator import inventory
 from simulator.api import DEFINITIONS
 from simulator.charts import generate
 from simulator.control_plane import ControlPlane
@@ -34,14 +35,13 @@ def write(stack: PulumiStack, namespace):
 
 @pytest.fixture
 def define(control_plane: ControlPlane) -> Any:
-    """Define kinds as the stand-in charts do: `define(group/version, *kinds)`. They go after the test."""
-    made = []
+    """Define kinds as the stand-in charts do: `define(group/version, *kinds)`. They are gone before the next test."""
+    made = set()
 
     def define(group_version: str, *kinds: str) -> None:
         for kind in kinds:
             crd = control_plane.api.create(DEFINITIONS, generate.definition(group_version, kind))
-            made.append(f"{DEFINITIONS}/{crd['metadata']['name']}")
+            made.add(f"{DEFINITIONS}/{crd['metadata']['name']}")
 
     yield define
-    for path in made:
-        control_plane.api.delete(path)
+    inventory.remove(control_plane.api, made)

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from operations.toolchain import programs
+from simulator import inventory
 from simulator.api import DEFINITIONS, Api, ApiError, Object, wait
 from simulator.charts import generate
 from simulator.control_plane import ControlPlane
@@ -112,16 +113,16 @@ def custom_kinds(plane: ControlPlane, notations: Iterable[tuple[str, str]]) -> I
 
     Yields kind -> collection of its objects in namespace `default`, or in none.
     """
-    definitions, collections = [], {}
+    definitions, collections = set(), {}
     for api, notation in notations:
         made = plane.api.create(DEFINITIONS, generate.definition(api, notation))
-        definitions.append(f"{DEFINITIONS}/{made['metadata']['name']}")
+        definitions.add(f"{DEFINITIONS}/{made['metadata']['name']}")
         where = "" if made["spec"]["scope"] == "Cluster" else "/namespaces/default"
         named = made["spec"]["names"]
         collections[named["kind"]] = f"/apis/{api}{where}/{named['plural']}"
     for path in collections.values():
         wait(f"{path} is served", partial(plane.api.serves, path))
-    yield collections
-    for path in definitions:
-        plane.api.delete(path)
-        wait(f"{path} is gone", partial(plane.api.exists, path), lambda there: not there)
+    try:
+        yield collections
+    finally:
+        inventory.remove(plane.api, definitions)
