@@ -65,6 +65,7 @@ contract: embedded-env ## Official clients against the embedded services
 	$(EMBEDDED) -m pytest tests/contract tests/unit/base_model -n 2 --dist loadfile --no-loadscope-reorder -m "not downloads"
 engine: all-env ## The slow ones: real Pulumi engine and processes on a small stack, the load test's client
 	@$(NEMOSTACK) toolchain ensure pulumi >/dev/null
+	@$(NEMOSTACK) toolchain packages platform
 	$(LIGHT) -m pytest tests/unit tests/local -n 3 --dist loadgroup -m slow
 cluster: .venv/.ready ## Targets on Kubernetes: real control plane and Pulumi engine, simulated GPU nodes (first time: 15 min more)
 	@$(NEMOSTACK) toolchain ensure pulumi kubernetes etcd kwok helm >/dev/null

@@ -97,8 +97,9 @@ def _validated(values: dict[str, Any], source: str) -> StackOutputs:
     except ValidationError as error:
         problems = "; ".join(validation_lines(error))
         raise TargetError(f"the stack outputs of {source} cannot be used: {problems}") from error
+    absent = {*OPTIONAL_KEYS, "data_store_url"} if outputs.product == "platform" else OPTIONAL_KEYS
     for key in URL_KEYS:
-        if key in OPTIONAL_KEYS and not getattr(outputs, key):
+        if key in absent and not getattr(outputs, key):
             continue
         parts = urlsplit(getattr(outputs, key))
         if parts.scheme not in {"http", "https"} or not parts.netloc:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nemostack.clients.entity_store import EntityStore
     from nemostack.clients.evaluator import Evaluator
     from nemostack.clients.nim import Nim
+    from nemostack.clients.platform import Platform
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,25 @@ class Clients:
         store = DataStore(self.outputs.data_store_url, self.timeouts)
         self._closing.callback(store.close)
         return store
+
+    @cached_property
+    def platform(self) -> "Platform":
+        """The NeMo Platform of a stack of that product."""
+        from nemostack.clients.platform import Platform
+
+        platform = Platform(self.outputs.nemo_url, self.timeouts, transport=self.transport)
+        self._closing.callback(platform.close)
+        return platform
+
+    @cached_property
+    def gateway(self) -> "Nim":
+        """What the platform's inference gateway serves, by the same API as NIM's."""
+        from nemostack.clients.nim import Nim
+        from nemostack.clients.platform import gateway_url
+
+        gateway = Nim(gateway_url(self.outputs.nemo_url), self.timeouts, max_retries=self.max_retries)
+        self._closing.callback(gateway.close)
+        return gateway
 
     @cached_property
     def nim(self) -> "Nim":

@@ -251,6 +251,8 @@ def provide(stack: Stack, settings: Sequence[str] = ()) -> None:
     environments.ensure_for(stack.target)
     if stack.is_local and accelerator_of(stack, settings).kind == "cuda":
         environments.ensure_embedded_cuda()
+    if stack.is_local and chosen_value(stack, settings, "product") == "platform":
+        environments.ensure_platform()
     if (
         stack.is_local
         and not stack.names_model
@@ -261,13 +263,21 @@ def provide(stack: Stack, settings: Sequence[str] = ()) -> None:
 
 def accelerator_of(stack: Stack, settings: Sequence[str] = ()) -> Choice:
     """Choose what a local stack computes on, from `settings` of the command line and the stack's file."""
-    local = stack.settings.get(f"{PROJECT}:local")
-    wanted = local.get("accelerator", "auto") if isinstance(local, dict) else "auto"
-    for key, _, value in (qualified(setting).partition("=") for setting in settings):
-        if key == f"{PROJECT}:local.accelerator":
-            wanted = value
+    wanted = chosen_value(stack, settings, "local.accelerator") or "auto"
     known: tuple[Literal["auto", "cpu", "cuda"], ...] = ("auto", "cpu", "cuda")
     return choose(next((kind for kind in known if kind == wanted), "cpu"))  # the program refuses other values
+
+
+def chosen_value(stack: Stack, settings: Sequence[str], path: str) -> Any:
+    """Value of a setting by its path, from `settings` of the command line, else from the stack's file; else None."""
+    for key, _, value in (qualified(setting).partition("=") for setting in reversed(settings)):
+        if key == f"{PROJECT}:{path}":
+            return value
+    first, *rest = path.split(".")
+    held: Any = stack.settings.get(f"{PROJECT}:{first}")
+    for key in rest:
+        held = held.get(key) if isinstance(held, dict) else None
+    return held
 
 
 def qualified(setting: str) -> str:

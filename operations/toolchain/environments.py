@@ -1,4 +1,4 @@
-"""Python packages that only some stacks need: the environment of the embedded services, and the SDK of each cloud.
+"""Python packages that only some stacks need: environments of services on this machine, and the SDK of each cloud.
 
 Installed when a stack first needs them, and again when their lock file has changed: a marker holds the digest of what
 was installed. Refuses nothing that is up to date.
@@ -24,6 +24,8 @@ def ensure_for(target: str | None) -> None:
     """Install what stacks of a target need. Nothing for a target that is unknown: Pulumi will say so."""
     if target == "local":
         ensure_embedded()
+    elif target == "platform":  # a product of the local target
+        ensure_platform()
     elif target in CLOUDS:
         ensure_cloud(target)
 

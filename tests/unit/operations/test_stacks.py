@@ -44,6 +44,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(environment, "STATE", tmp_path / ".nemostack")
     monkeypatch.setattr(programs, "ensure", lambda _names: {"pulumi": "/usr/bin/pulumi"})
     monkeypatch.setattr(environments, "ensure_for", lambda _target: None)
+    monkeypatch.setattr(environments, "ensure_platform", (tmp_path / "platform").touch)
     monkeypatch.setattr(sample_model, "ensure", (tmp_path / "fetched").touch)
     for name in ("PULUMI_BACKEND_URL", "PULUMI_ACCESS_TOKEN"):
         monkeypatch.delenv(name, raising=False)
@@ -396,3 +397,22 @@ def test_a_cluster_needs_no_base_model_here(clone: Path, pulumi: Pulumi) -> None
     stacks.up("cloud", [], [], yes=True)
     assert pulumi.verbs
     assert not (clone / "fetched").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "settings", "installed"),
+    [
+        ("", [], False),
+        ("  nemostack:product: microservices\n", [], False),
+        ("  nemostack:product: platform\n", [], True),
+        ("", ["product=platform"], True),
+        ("  nemostack:product: platform\n", ["product=microservices"], False),
+        ("", ["product=platform", "product=microservices"], False),  # the last one counts
+    ],
+)
+def test_the_environment_of_the_platform_is_installed_for_its_product_alone(
+    clone: Path, file: str, settings: list[str], installed: bool
+) -> None:
+    (clone / "Pulumi.local.yaml").write_text(f"config:\n  nemostack:target: local\n{file}")
+    stacks.provide(stacks.Stack(name="local", variables={}), settings)
+    assert (clone / "platform").exists() == installed
