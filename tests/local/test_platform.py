@@ -15,7 +15,7 @@ import pytest
 
 from nemostack.clients import Timeouts
 from nemostack.clients.platform import Platform
-from nemostack.stack_outputs import StackOutputs
+from nemostack.outputs import StackOutputs
 from tests.local.conftest import TIMEOUT_S, Clone, platform_that_is_ready
 
 pytestmark = pytest.mark.slow
