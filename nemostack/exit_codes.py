@@ -26,6 +26,7 @@ class ExitCode(IntEnum):
     LOAD_FAIL = 20
     LOAD_NOT_ENOUGH = 21
     LOAD_INVALID = 22
+    LOAD_REGRESSION = 23
     INTERRUPTED = 130
 
 
@@ -43,7 +44,10 @@ MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.NO_GO: "`gate`: NO-GO, a rule of the policy is broken",
     ExitCode.INCONCLUSIVE: "`gate`: INCONCLUSIVE, the data cannot tell",
     ExitCode.LOAD_FAIL: "`load`: FAIL, an objective was missed or nothing succeeded",
-    ExitCode.LOAD_NOT_ENOUGH: "`load`: NOT ENOUGH, nothing was missed, but an objective has too few samples",
+    ExitCode.LOAD_NOT_ENOUGH: (
+        "`load`: NOT ENOUGH, nothing was missed, but an objective has too few samples; `load compare`: UNCLEAR"
+    ),
     ExitCode.LOAD_INVALID: "`load`: INVALID, the client or the run spoiled the measurement",
+    ExitCode.LOAD_REGRESSION: "`load compare`: REGRESSION, the candidate is worse by more than threshold and noise",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
 }
