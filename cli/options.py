@@ -196,6 +196,16 @@ LoadOption = Annotated[
         help="Also load-test NIM, base and tuned model mixed, against the objectives in this file.",
     ),
 ]
+PolicyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy",
+        exists=True,
+        dir_okay=False,
+        resolve_path=True,
+        help="What a model must show (YAML). Default: better in ROUGE-L, and no benchmark clearly forgotten.",
+    ),
+]
 FormatOption = Annotated[str, typer.Option("--format", help="table or json.")]
 
 

@@ -33,6 +33,8 @@ class ItemResult(Model):
     scores: dict[str, float] = Field(default_factory=dict)
     cut: bool = False
     """Whether the answer was cut by the limit of tokens."""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
 
 
 class Approach(Model):
@@ -121,6 +123,8 @@ def item_results(samples: Sequence[Sample]) -> list[ItemResult]:
             reference=str(sample.item.get("completion", "")),
             output=sample.output,
             cut=sample.cut,
+            prompt_tokens=sample.prompt_tokens,
+            completion_tokens=sample.completion_tokens,
             scores={m.key: sample.scores[m.address] / m.full for m in METRICS if m.address in sample.scores},
         )
         for sample in samples
