@@ -19,13 +19,13 @@ from workflows.settings import Settings
 COLOURS = {"ok": "green", "warn": "yellow", "bad": "red", "GO": "green", "NO-GO": "red", "INCONCLUSIVE": "yellow"}
 
 
-def findings(console: Console, found: Sequence[Finding]) -> None:
-    """Print a line per check."""
+def findings(console: Console, found: Sequence[Finding], *, about: str = "Service") -> None:
+    """Print a line per check; `about` is what each is of."""
     if not console.is_terminal:
         for finding in found:
             say(console, f"{finding.level}\t{finding.line}")
         return
-    table = table_of("", "Service", "Check", "Evidence", "What to do")
+    table = table_of("", about, "Check", "Evidence", "What to do")
     for finding in found:
         table.add_row(
             Text(finding.level, style=COLOURS[finding.level]),

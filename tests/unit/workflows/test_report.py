@@ -32,8 +32,8 @@ class Page(HTMLParser):
 
 
 def test_hostile_text_stays_text(harness: Harness, settings: Settings) -> None:
-    rows = [json.dumps({"prompt": f"{HOSTILE} {i}", "completion": HOSTILE}) for i in range(9)]
     for split in ("train", "validation", "test"):
+        rows = [json.dumps({"prompt": f"{HOSTILE} {split} {i}", "completion": HOSTILE}) for i in range(9)]
         (settings.dataset / f"{split}.jsonl").write_text("\n".join(rows))
     harness.stack.item_scores = _hostile(harness.stack.item_scores)  # type: ignore[method-assign]
     run = harness.run(settings)
