@@ -53,6 +53,8 @@ class FakeStack(FakeEntityStore, FakeDataStore):
         self.target = "fake"
         self.base_model = BASE
         self.sent_hyperparameters: dict[str, Any] = {}
+        self.loss_after: Callable[[dict[str, Any], int], float] | None = None  # of a job, after so many looks
+        self.failure_of: Callable[[dict[str, Any]], str] = lambda _hyperparameters: ""
         self.refusal = ""  # why NIM does not serve an adapter; it says so in its answer on the model
         self._server = _Server(_handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
@@ -155,13 +157,22 @@ class FakeStack(FakeEntityStore, FakeDataStore):
         job["looks"] += 1
         if job["status"] in {"created", "running"}:
             job["status"] = "completed" if job["looks"] > self.looks_needed else "running"
+            if kind == "customization" and (failure := self.failure_of(job["hyperparameters"])):
+                job["status"] = "failed"
+                job["status_details"] = {"error_message": failure}
+                return job
         if kind == "customization":
             if job["status"] == "completed":
                 self.models[job["output_model"]]["artifact"]["status"] = "upload_completed"
             losses = [
                 {"step": s, "value": 4.0 / (s + 1), "timestamp": "2026-01-01T00:00:00.0"} for s in range(job["looks"])
             ]
-            metrics = {"keys": ["train_loss"], "metrics": {"train_loss": losses, "val_loss": losses[-1:]}}
+            validations = losses[-1:]
+            if (loss_after := self.loss_after) is not None:
+                validations = [
+                    {"step": s, "value": loss_after(job["hyperparameters"], s + 1)} for s in range(job["looks"])
+                ]
+            metrics = {"keys": ["train_loss"], "metrics": {"train_loss": losses, "val_loss": validations}}
             job["status_details"] = {"steps_completed": job["looks"], "status_logs": [], "metrics": metrics}
         return job
 
