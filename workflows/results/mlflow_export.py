@@ -6,14 +6,19 @@ How runs are written is in `nemostack/tracking.py`. What goes wrong comes back a
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nemostack.models import Model
 from nemostack.tracking import PARENT_TAG, Entry, TrackingServer, named
+from workflows.gate.verdict import GateReport
 from workflows.results.approach import Approach
 from workflows.results.benchmarks import BenchmarkComparison
 from workflows.results.comparison import Comparison
 from workflows.results.statistics import Estimate
 from workflows.settings import Settings
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 APPROACH_TAG = "nemostack.approach"
 _PARENT = "parent"
@@ -37,14 +42,19 @@ class Tracker:
         self._run_id = run_id
 
     def log(
-        self, settings: Settings, hyperparameters: Mapping[str, float], comparison: Comparison, curves: Curves
+        self,
+        settings: Settings,
+        hyperparameters: Mapping[str, float],
+        comparison: Comparison,
+        gate: GateReport | None,
+        curves: Curves,
     ) -> Logged:
         """Parent and children. Never raises for what MLflow does or does not do."""
         try:
-            client = self._server.client()
-            experiment = self._server.experiment_id(client, self._experiment)
+            client, experiment = self.open()
             write = partial(self._server.write, client, experiment, run=self._run_id)
-            parent = write(kind=_PARENT, name=self._run_id, entry=_parent_entry(settings, hyperparameters, comparison))
+            entry = _parent_entry(settings, hyperparameters, comparison, gate)
+            parent = write(kind=_PARENT, name=self._run_id, entry=entry)
             for approach in comparison.approaches:
                 entry = _approach_entry(approach, parent, curves if approach.name == "lora" else {})
                 write(kind=approach.name, name=approach.name, entry=entry)
@@ -52,7 +62,7 @@ class Tracker:
                 entry = _benchmark_entry(benchmark, parent)
                 write(kind=f"benchmark {benchmark.benchmark}", name=benchmark.label, entry=entry)
         except Exception as error:  # noqa: BLE001 - results must survive whatever a tracking server does
-            return Logged(problem=self._problem("logging to", error))
+            return Logged(problem=self.problem("logging to", error))
         return Logged(run_id=parent, url=self._server.url(experiment, parent))
 
     def attach(self, run_id: str, files: Iterable[Path]) -> str | None:
@@ -62,16 +72,24 @@ class Tracker:
             for file in files:
                 client.log_artifact(run_id, str(file), "samples" if file.suffix == ".jsonl" else None)
         except Exception as error:  # noqa: BLE001 - see above
-            return self._problem("storing artifacts in", error)
+            return self.problem("storing artifacts in", error)
         return None
 
-    def _problem(self, doing: str, error: Exception) -> str:
+    def open(self) -> tuple["MlflowClient", str]:
+        """Return a client and the experiment's id. Raises whatever goes wrong."""
+        client = self._server.client()
+        return client, self._server.experiment_id(client, self._experiment)
+
+    def problem(self, doing: str, error: Exception) -> str:
+        """Say what went wrong, and that nothing is lost."""
         if not self._server.uri:
             return "this stack has no MLflow; the results in the run directory are complete"
         return f"{self._server.problem(doing, error)}; the results in the run directory are complete"
 
 
-def _parent_entry(settings: Settings, hyperparameters: Mapping[str, float], comparison: Comparison) -> Entry:
+def _parent_entry(
+    settings: Settings, hyperparameters: Mapping[str, float], comparison: Comparison, gate: GateReport | None
+) -> Entry:
     asked = settings.model_dump(mode="json", exclude={"hyperparameters", "deadlines", "model", "benchmark"})
     params = {**asked, **hyperparameters}
     metrics = [
@@ -79,8 +97,18 @@ def _parent_entry(settings: Settings, hyperparameters: Mapping[str, float], comp
         for d in comparison.differences
         for metric in _estimate(f"{d.better}_minus_{d.worse}_{d.metric}", d.estimate)
     ]
-    decision = {} if comparison.decision is None else {"nemostack.decision": comparison.decision.outcome}
-    return Entry(params, metrics, decision)
+    if gate is None:
+        return Entry(params, metrics)
+    shown = gate.shown
+    costs = {
+        "training_gpu_hours": shown.run_cost.training_gpu_hours,
+        "serving_gpu_hours": shown.run_cost.serving_gpu_hours,
+        "run_usd": shown.run_cost.usd,
+        "usd_per_correct_answer": shown.cost.usd_per_correct,
+        "tokens_per_correct_answer": shown.cost.tokens_per_correct,
+    }
+    metrics += [(name, 0, value) for name, value in costs.items() if value is not None]
+    return Entry(params, metrics, {"nemostack.decision": gate.outcome})
 
 
 def _estimate(stem: str, estimate: Estimate) -> list[tuple[str, int, float]]:
