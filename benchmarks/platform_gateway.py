@@ -45,7 +45,7 @@ def asker(url: str, model: str, tokens: int) -> Ask:
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    client = httpx.Client(timeout=TIMEOUT_S, trust_env=False, limits=httpx.Limits(max_connections=None))
+    client = httpx.Client(timeout=TIMEOUT_S, trust_env=False, limits=httpx.Limits(keepalive_expiry=1.0))
 
     def ask() -> Stream:
         started, first_s, counted = time.perf_counter(), None, 0

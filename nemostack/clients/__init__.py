@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from nemostack.clients.customizer import Customizer
     from nemostack.clients.data_store import DataStore
+    from nemostack.clients.datasets import Datasets
     from nemostack.clients.entity_store import EntityStore
     from nemostack.clients.evaluator import Evaluator
     from nemostack.clients.nim import Nim
@@ -88,6 +89,13 @@ class Clients:
         store = DataStore(self.outputs.data_store_url, self.timeouts)
         self._closing.callback(store.close)
         return store
+
+    @cached_property
+    def datasets(self) -> "Datasets":
+        """Where this stack keeps datasets, whichever its product."""
+        from nemostack.clients.datasets import FilesetsOfPlatform, StoresOfMicroservices
+
+        return FilesetsOfPlatform(self) if self.outputs.product == "platform" else StoresOfMicroservices(self)
 
     @cached_property
     def platform(self) -> "Platform":

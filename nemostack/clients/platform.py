@@ -5,8 +5,10 @@ that it stays in the platform's own environment. Its OpenAI routes are for the o
 """
 
 from collections.abc import Iterator
+from copy import copy
+from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 from nemostack.clients.error_mapping import calling
@@ -19,6 +21,7 @@ _SERVICE = "NeMo Platform"
 WORKSPACE = "default"
 """The workspace that every platform has, and that local stacks use."""
 _CHUNK_BYTES = 1 << 20
+_PAGE = 100
 
 
 def gateway_url(url: str, workspace: str = WORKSPACE) -> str:
@@ -36,6 +39,20 @@ class Platform:
         timeout = httpx.Timeout(timeouts.read, connect=timeouts.connect, write=timeouts.upload)
         # Loopback goes through no proxy; elsewhere the environment decides.
         self._http = httpx.Client(base_url=url, timeout=timeout, transport=transport, follow_redirects=True)
+
+    def within(self, workspace: str) -> Self:
+        """Return the same platform in another workspace, over the same connections."""
+        other = copy(self)
+        other.workspace = workspace
+        return other
+
+    def ensure_workspace(self) -> None:
+        """Create the workspace unless it exists."""
+        try:
+            with calling(_SERVICE, self.url, f"creating the workspace {self.workspace}"):
+                self._http.post("/apis/entities/v2/workspaces", json={"name": self.workspace}).raise_for_status()
+        except Conflict:
+            return
 
     def close(self) -> None:
         self._http.close()
@@ -93,6 +110,30 @@ class Platform:
     def create_fileset(self, name: str, purpose: str, description: str = "") -> None:
         """Create a fileset (purpose dataset, model or generic) unless it exists."""
         self._ensure("files", "filesets", {"name": name, "purpose": purpose, "description": description})
+
+    def filesets(self) -> list[dict[str, Any]]:
+        """List the filesets of the workspace, page by page; none where there is no such workspace."""
+        found: list[dict[str, Any]] = []
+        with calling(_SERVICE, self.url, f"listing the filesets of {self.workspace}"):
+            while True:
+                query = {"page": len(found) // _PAGE + 1, "page_size": _PAGE}
+                answer = self._http.get(self._path("files", "filesets"), params=query)
+                if answer.status_code == HTTPStatus.NOT_FOUND:
+                    return []
+                rows = _rows(answer.raise_for_status())
+                found += rows
+                if len(rows) < _PAGE:
+                    return found
+
+    def fileset(self, name: str) -> dict[str, Any] | None:
+        """Return a fileset; None when there is none."""
+        return self._find("files", "filesets", name)
+
+    def describe_fileset(self, name: str, description: str, fields: dict[str, Any]) -> None:
+        """Change what is said of a fileset: its description and our own fields."""
+        with calling(_SERVICE, self.url, f"describing the fileset {name}"):
+            body = {"description": description, "custom_fields": fields}
+            self._http.patch(f"{self._path('files', 'filesets')}/{quote(name)}", json=body).raise_for_status()
 
     def files(self, fileset: str) -> dict[str, int]:
         """Path -> size of the files in a fileset. NotFound when there is none."""

@@ -34,6 +34,15 @@ class FakePlatform:
             return httpx.Response(200, json={})
         if path in self.files:
             return httpx.Response(200, content=self.files[path])
+        if path.endswith("/filesets") and request.method == "GET":
+            return self.page([thing for key, thing in self.things.items() if key.startswith(f"{path}/")], request)
+        if path.endswith("/files") and path.removesuffix("/files") in self.things:
+            own = path.removesuffix("files") + "-/"
+            held = [{"path": key.removeprefix(own), "size": len(self.files[key])} for key in self.files if own in key]
+            return httpx.Response(200, json={"data": held})
+        if request.method == "PATCH":
+            self.things[path] |= json.loads(request.read())
+            return httpx.Response(200, json={})
         if request.method == "POST":
             name = f"{path}/{json.loads(request.read())['name']}"
             if name in self.things:
@@ -46,6 +55,11 @@ class FakePlatform:
             del self.things[path]
             return httpx.Response(204)
         return httpx.Response(200, json=self.things[path])
+
+    @staticmethod
+    def page(rows: list[Any], request: httpx.Request) -> httpx.Response:
+        number, size = (int(request.url.params[name]) for name in ("page", "page_size"))
+        return httpx.Response(200, json={"data": rows[(number - 1) * size : number * size]})
 
 
 @pytest.fixture
@@ -81,6 +95,31 @@ def test_creating_again_and_deleting_again_is_fine(platform: Platform, fake: Fak
         platform.delete_provider("nim")
     assert platform.provider("nim") is None
     assert len(fake.things) == 3
+
+
+def test_a_dataset_is_a_fileset_in_the_workspace_of_its_namespace(fake: FakePlatform, stack: FakeStack) -> None:
+    theirs = stack.outputs.model_copy(update={"product": "platform", "nemo_url": URL})
+    with Clients(theirs, transport=httpx.MockTransport(fake)) as clients:
+        datasets = clients.datasets
+        assert datasets.fields("law") == []
+        assert not datasets.has("law", "legal-v1")
+        for _ in range(2):  # the second time workspace and fileset are there
+            datasets.upload("law", "legal-v1", {"testing/test.jsonl": b"{}"}, message="first")
+        assert datasets.register("law", "legal-v1", description="d", fields={"hash": "1"}) == "law/legal-v1"
+        assert datasets.has("law", "legal-v1")
+        assert datasets.fields("law") == [{"hash": "1"}]
+        assert clients.platform.workspace == "default"
+    assert fake.things["/apis/entities/v2/workspaces/law"] == {"name": "law"}
+    assert list(fake.files) == ["/apis/files/v2/workspaces/law/filesets/legal-v1/-/testing/test.jsonl"]
+
+
+def test_all_pages_of_filesets_are_read(
+    platform: Platform, fake: FakePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nemostack.clients.platform._PAGE", 2)
+    for number in range(5):
+        platform.create_fileset(f"f{number}", "dataset")
+    assert [fileset["name"] for fileset in platform.filesets()] == ["f0", "f1", "f2", "f3", "f4"]
 
 
 def test_served_models_are_those_of_the_gateway(platform: Platform, fake: FakePlatform) -> None:
