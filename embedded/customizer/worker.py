@@ -39,23 +39,23 @@ def main(root: str) -> None:
     _end_with_parent()
     os.environ.update(HF_HUB_DISABLE_PROGRESS_BARS="1", HF_HUB_DISABLE_TELEMETRY="1")
     try:
-        with _job_lock(folder.lock):
+        with job_lock(folder.lock):
             reporter = Reporter(folder.progress)
             try:
                 run(folder, reporter)
             except Exception as error:  # noqa: BLE001 - whoever started the job must see it, whatever it is
                 traceback.print_exc()
-                if _disk_full(error):
+                if disk_full(error):
                     sys.exit(EXIT_DISK_FULL)  # a report could not be written either
                 reporter.failed(describe(error))
                 sys.exit(EXIT_FAILED)
     except OSError as error:
-        if _disk_full(error):
+        if disk_full(error):
             sys.exit(EXIT_DISK_FULL)
         raise
 
 
-def _disk_full(error: BaseException | None) -> bool:
+def disk_full(error: BaseException | None) -> bool:
     """Whether a write failed for lack of room; torch and safetensors wrap the OSError or only quote it."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _DISK_FULL:
@@ -104,7 +104,7 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def _job_lock(path: Path) -> Iterator[None]:
+def job_lock(path: Path) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(path, wait_s=LOCK_WAIT_S, mode=0o600))
@@ -118,7 +118,10 @@ def run(folder: JobFolder, reporter: Reporter) -> None:
     spec = folder.read_spec()
     if not folder.artifact.exists():
         rows = _rows(spec, folder, reporter)
-        _train(spec, folder, reporter, rows)
+        if stored_model.is_stored(spec.weights):
+            reporter.log("reading base model", spec.weights)
+            spec = spec.model_copy(update={"weights": str(stored_model.fetch(spec, folder))})
+        train(spec, folder, reporter, rows)
         folder.checkpoint.unlink(missing_ok=True)
         folder.best.unlink(missing_ok=True)
         folder.remove_downloads()
@@ -143,10 +146,8 @@ def _rows(spec: JobSpec, folder: JobFolder, reporter: Reporter) -> Rows:
     return rows
 
 
-def _train(spec: JobSpec, folder: JobFolder, reporter: Reporter, rows: Rows) -> None:
-    if stored_model.is_stored(spec.weights):
-        reporter.log("reading base model", spec.weights)
-        spec = spec.model_copy(update={"weights": str(stored_model.fetch(spec, folder))})
+def train(spec: JobSpec, folder: JobFolder, reporter: Reporter, rows: Rows) -> None:
+    """Train on `rows` from where the last run stands; the result is the folder's artifact. JobError if it cannot be."""
     devices.prepare_environment(spec)
     from embedded.customizer.model import TunedModel, load_tokenizer
     from embedded.customizer.tokens import encode
@@ -154,23 +155,23 @@ def _train(spec: JobSpec, folder: JobFolder, reporter: Reporter, rows: Rows) -> 
 
     devices.claim(spec)
     tokenizer = load_tokenizer(spec)
-    train = encode(rows.train, tokenizer, spec.max_seq_length)
+    training = encode(rows.train, tokenizer, spec.max_seq_length)
     validation = encode(rows.validation, tokenizer, spec.max_seq_length)
-    cut, dropped = train.truncated + validation.truncated, train.dropped + validation.dropped
+    cut, dropped = training.truncated + validation.truncated, training.dropped + validation.dropped
     if cut or dropped:
         reporter.warn(
             f"{cut} rows were cut to {spec.max_seq_length} tokens and {dropped} rows dropped",
             "A row is dropped when its prompt alone fills max_seq_length. Shorten the rows or raise max_seq_length.",
         )
-    if not train.examples or not validation.examples:
+    if not training.examples or not validation.examples:
         raise JobError(f"no row has anything to learn within max_seq_length of {spec.max_seq_length} tokens")
     try:
         model = TunedModel(spec, reporter)
-        run = Run(spec, folder, model, train=train.examples, validation=validation.examples, reporter=reporter)
+        run = Run(spec, folder, model, train=training.examples, validation=validation.examples, reporter=reporter)
         resumed = run.resume()
         reporter.log(
             "training resumed" if resumed else "training",
-            f"from step {run.step} of {run.schedule.total_steps}; {len(train.examples)} training and "
+            f"from step {run.step} of {run.schedule.total_steps}; {len(training.examples)} training and "
             f"{len(validation.examples)} validation rows",
         )
         best = run.train()
