@@ -76,6 +76,7 @@ class Creation:
             threads=self._settings.cores,
             device=self._settings.accelerator,
             gpus=self._settings.gpus,
+            processes=max(1, len(self._settings.gpus)),
             gpu_memory_fraction=self._settings.gpu_memory_fraction,
             seed=hyper.seed or 0,
         )

@@ -8,23 +8,23 @@ import os
 from typing import Any
 
 from embedded.customizer import batches
-from embedded.customizer.spec import JobSpec
+from embedded.customizer.spec import JobError, JobSpec
 
 MAX_GPU_TOKENS = 65536
 SHARE_SETTING = "local.gpu.nim_memory_fraction"
 
 
-def prepare_environment(spec: JobSpec) -> None:
-    """Show the process its GPUs, or none."""
+def prepare_environment(spec: JobSpec, rank: int = 0) -> None:
+    """Show process `rank` of the job its GPU, or none."""
     os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the numbers of nvidia-smi
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, spec.gpus))
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, spec.gpus[rank : rank + 1]))
 
 
 def claim(spec: JobSpec) -> None:
     """Take the job's share of the GPU, and no more. Imports torch."""
     import torch
 
-    torch.set_num_threads(spec.threads)
+    torch.set_num_threads(spec.threads_per_process)
     if spec.device == "cuda":
         torch.cuda.set_per_process_memory_fraction(spec.gpu_memory_fraction)
 
@@ -59,9 +59,12 @@ def out_of_memory(error: BaseException) -> bool:
     return type(error).__name__ == "OutOfMemoryError"
 
 
-def advice(spec: JobSpec) -> str:
-    """Say what to change when the GPU's memory does not suffice for a single row."""
-    return (
+def shortage(spec: JobSpec, error: Exception) -> JobError | None:
+    """Return the error to tell when the GPU's memory does not suffice for a single row: it says what to change."""
+    if not out_of_memory(error):
+        return None
+    advice = (
         "Lower max_seq_length of the config or adapter_dim, take a smaller base model, or give training more than "
         f"{spec.gpu_memory_fraction:.0%} of the GPU by lowering {SHARE_SETTING}."
     )
+    return JobError(f"out of GPU memory: {str(error).split('. ')[0]}", advice)

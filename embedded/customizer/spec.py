@@ -68,6 +68,12 @@ class JobSpec(BaseModel):
     gpu_memory_fraction: float = 1.0
     recipe: Recipe | None = None
     hold_out: float = 0.1
+    processes: int = 1
+
+    @property
+    def threads_per_process(self) -> int:
+        """CPU threads of each of the job's processes."""
+        return max(1, self.threads // self.processes)
 
     @property
     def repo(self) -> Ref:
@@ -90,6 +96,7 @@ class JobFolder:
         self.checkpoint = root / "checkpoint.pt"
         self.best = root / "best.pt"
         self.artifact = root / "artifact"
+        self.rendezvous = root / "rendezvous"
 
     def create(self, spec: JobSpec) -> None:
         """Make the folder with its spec."""
@@ -99,6 +106,10 @@ class JobFolder:
     def remove(self) -> None:
         """Delete all of it."""
         shutil.rmtree(self.root, ignore_errors=True)
+
+    def replica_error(self, rank: int) -> Path:
+        """Name the file in which process `rank` says why it failed."""
+        return self.root / f"replica-{rank}.json"
 
     def tidy(self) -> None:
         """Delete what no one needs once the job is at its end: the artifact is in the Data Store, or incomplete."""

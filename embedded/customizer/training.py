@@ -15,11 +15,14 @@ import torch
 from embedded.customizer.batches import epoch_batches
 from embedded.customizer.model import TunedModel
 from embedded.customizer.progress import Reporter
+from embedded.customizer.replicas import ALONE, Replicas
 from embedded.customizer.schedule import MIN_IMPROVEMENT, Schedule
 from embedded.customizer.spec import MAX_GRADIENT_NORM, JobError, JobFolder, JobSpec
 from embedded.customizer.tokens import Example
 
 CHECKPOINT_EVERY_S = 20.0
+DROPOUT_STRIDE = 2**40
+"""Between the seeds of two processes at the same step: far more than there are steps."""
 
 
 def _save(path: Path, content: Any) -> None:
@@ -42,6 +45,10 @@ def _optimizer(spec: JobSpec, parameters: list[torch.nn.Parameter]) -> torch.opt
     return kind(parameters, lr=rate, betas=betas, eps=epsilon, weight_decay=decay, fused=True)
 
 
+def _sum(losses: list[torch.Tensor]) -> float:
+    return float(torch.stack(losses).double().sum()) if losses else 0.0
+
+
 class Run:
     """One job's training."""
 
@@ -54,8 +61,10 @@ class Run:
         train: list[Example],
         validation: list[Example],
         reporter: Reporter,
+        replicas: Replicas = ALONE,
     ) -> None:
         hyper = spec.hyperparameters
+        self._replicas = replicas
         self._spec, self._folder, self._model, self._reporter = spec, folder, model, reporter
         self._train, self._validation = train, validation
         self.schedule = Schedule.plan(hyper, len(train), spec.recipe)
@@ -83,6 +92,9 @@ class Run:
 
     def checkpoint(self) -> None:
         """Keep all that `resume` needs."""
+        self._saved_at = time.monotonic()
+        if not self._replicas.leads:
+            return
         content = {
             "weights": self._model.tensors(),
             "optimizer": self._optimizer.state_dict(),
@@ -92,10 +104,12 @@ class Run:
             "improved": (self._improved_loss, self._improved_at),
         }
         _save(self._folder.checkpoint, content)
-        self._saved_at = time.monotonic()
 
     def train(self) -> int:
-        """All steps that remain; afterwards the model holds the best checkpoint. Returns its step (from 0)."""
+        """All steps that remain; afterwards the first process's model holds the best checkpoint.
+
+        Returns its step (from 0).
+        """
         schedule, stopped = self.schedule, False
         self._reporter.plan(schedule.steps_per_epoch, schedule.total_steps, self.step)
         self._model.core.train()
@@ -106,7 +120,8 @@ class Run:
                 batches = epoch_batches(len(self._train), self._spec.hyperparameters.batch_size, self._spec.seed, epoch)
             self.one_step([self._train[i] for i in batches[self.step % schedule.steps_per_epoch]])
             stopped = self.after_step(self.step - 1)
-        self._model.restore(torch.load(self._folder.best, weights_only=True, map_location="cpu"))
+        if self._replicas.leads:
+            self._model.restore(torch.load(self._folder.best, weights_only=True, map_location="cpu"))
         return self._best_step
 
     def one_step(self, batch: list[Example]) -> None:
@@ -114,7 +129,8 @@ class Run:
         for group in self._optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.step)
         tokens = sum(sum(example.learned) for example in batch)
-        total = self._add_gradient(batch, tokens)
+        total = self._total(self._add_gradient(self._replicas.share(batch), tokens))
+        self._replicas.add_gradients(self._parameters)
         if not math.isfinite(total):
             raise JobError(
                 f"the training loss is not a number at step {self.step}",
@@ -127,9 +143,12 @@ class Run:
         self.step += 1
 
     def _add_gradient(self, batch: list[Example], tokens: int) -> float:
-        """Compute the gradient of the mean loss; return the loss sum. Passes too large for a GPU are made smaller."""
+        """Compute the part of these rows in the mean loss's gradient; return the sum of their losses.
+
+        Passes that are too large for a GPU are made smaller.
+        """
         while True:
-            torch.manual_seed(self._spec.seed * 1_000_003 + self.step)
+            torch.manual_seed(self._spec.seed * 1_000_003 + self.step + self._replicas.rank * DROPOUT_STRIDE)
             passes = self._model.passes(batch)
             try:
                 losses = []
@@ -137,7 +156,7 @@ class Run:
                     loss = self._model.loss_sum(rows)
                     (loss / tokens).backward()  # type: ignore[no-untyped-call]
                     losses.append(loss.detach())
-                return float(torch.stack(losses).double().sum())  # once a step, for a GPU has to be waited for
+                return _sum(losses)  # once a step, for a GPU has to be waited for
             except torch.OutOfMemoryError:
                 if len(passes) == len(batch):  # a single row does not fit
                     raise
@@ -171,7 +190,8 @@ class Run:
         self._reporter.val_loss(step, loss)
         if loss < self._best_loss:
             self._best_loss, self._best_step = loss, step
-            _save(self._folder.best, self._model.tensors())
+            if self._replicas.leads:
+                _save(self._folder.best, self._model.tensors())
         if loss < self._improved_loss - MIN_IMPROVEMENT:
             self._improved_loss, self._improved_at = loss, step
 
@@ -179,7 +199,10 @@ class Run:
         """Mean loss per learned token of the validation rows, in nats."""
         self._model.core.eval()
         with torch.inference_mode():
-            losses = [self._model.loss_sum(rows) for rows in self._model.passes(self._validation)]
-            total = float(torch.stack(losses).double().sum())
+            rows = self._model.passes(self._replicas.share(self._validation))
+            total = self._total(_sum([self._model.loss_sum(passed) for passed in rows]))
         self._model.core.train()
         return total / sum(sum(example.learned) for example in self._validation)
+
+    def _total(self, loss: float) -> float:
+        return self._replicas.total(loss, self._spec.device)

@@ -16,11 +16,11 @@ import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from embedded.common.files_url import FilesUrl, FilesUrlError
 from embedded.common.names import now
-from embedded.customizer import devices, stored_model, stores
+from embedded.customizer import devices, replicas, stored_model, stores
 from embedded.customizer.progress import Reporter
 from embedded.customizer.spec import JobError, JobFolder, JobSpec
 from embedded.customizer.training_rows import Rows, Template, read_rows
@@ -118,9 +118,6 @@ def run(folder: JobFolder, reporter: Reporter) -> None:
     spec = folder.read_spec()
     if not folder.artifact.exists():
         rows = _rows(spec, folder, reporter)
-        if stored_model.is_stored(spec.weights):
-            reporter.log("reading base model", spec.weights)
-            spec = spec.model_copy(update={"weights": str(stored_model.fetch(spec, folder))})
         train(spec, folder, reporter, rows)
         folder.checkpoint.unlink(missing_ok=True)
         folder.best.unlink(missing_ok=True)
@@ -147,7 +144,10 @@ def _rows(spec: JobSpec, folder: JobFolder, reporter: Reporter) -> Rows:
 
 
 def train(spec: JobSpec, folder: JobFolder, reporter: Reporter, rows: Rows) -> None:
-    """Train on `rows` from where the last run stands; the result is the folder's artifact. JobError if it cannot be."""
+    """Train on the rows, from the last checkpoint if there is one, and leave the result in the folder."""
+    if stored_model.is_stored(spec.weights):
+        reporter.log("reading base model", spec.weights)
+        spec = spec.model_copy(update={"weights": str(stored_model.fetch(spec, folder))})
     devices.prepare_environment(spec)
     from embedded.customizer.model import TunedModel, load_tokenizer
     from embedded.customizer.tokens import encode
@@ -165,19 +165,33 @@ def train(spec: JobSpec, folder: JobFolder, reporter: Reporter, rows: Rows) -> N
         )
     if not training.examples or not validation.examples:
         raise JobError(f"no row has anything to learn within max_seq_length of {spec.max_seq_length} tokens")
+
+    def fail(error: dict[str, Any]) -> NoReturn:
+        reporter.failed(error)
+        os._exit(EXIT_FAILED)
+
     try:
-        model = TunedModel(spec, reporter)
-        run = Run(spec, folder, model, train=training.examples, validation=validation.examples, reporter=reporter)
-        resumed = run.resume()
-        reporter.log(
-            "training resumed" if resumed else "training",
-            f"from step {run.step} of {run.schedule.total_steps}; {len(training.examples)} training and "
-            f"{len(validation.examples)} validation rows",
-        )
-        best = run.train()
-        reporter.finished(best)
-        model.save(folder.artifact, tokenizer)
+        with replicas.started(spec, folder, training.examples, validation.examples, fail=fail) as group:
+            model = TunedModel(spec, reporter)
+            run = Run(
+                spec,
+                folder,
+                model,
+                train=training.examples,
+                validation=validation.examples,
+                reporter=reporter,
+                replicas=group,
+            )
+            resumed = run.resume()
+            reporter.log(
+                "training resumed" if resumed else "training",
+                f"from step {run.step} of {run.schedule.total_steps}; {len(training.examples)} training and "
+                f"{len(validation.examples)} validation rows" + (f"; on {group.count} GPUs" if group.count > 1 else ""),
+            )
+            best = run.train()
+            reporter.finished(best)
+            model.save(folder.artifact, tokenizer)
     except Exception as error:
-        if devices.out_of_memory(error):
-            raise JobError(f"out of GPU memory: {str(error).split('. ')[0]}", devices.advice(spec)) from error
+        if shortage := devices.shortage(spec, error):
+            raise shortage from error
         raise
