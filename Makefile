@@ -48,7 +48,7 @@ load: .venv/.ready ## Load-test NIM of a running stack, base model and adapters 
 	@$(NEMOSTACK) load --stack $(STACK) --slo $(SLO)
 clean: ## Destroy the local stack with its data; remove environments and caches of this clone
 	@[ ! -e .nemostack ] || { $(MAKE) .venv/.ready && $(NEMOSTACK) down --stack $(STACK) --purge; }
-	rm -rf .venv .venv-embedded .venv-embedded-cuda .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-embedded .venv-embedded-cuda .venv-platform .mypy_cache .ruff_cache .pytest_cache
 
 check: all-env ## Format, lint, types, locks, docs, unit tests
 	@$(MAKE) -j 2 --output-sync=target lint types-stack types-embedded lock-check docs
