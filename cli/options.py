@@ -114,7 +114,7 @@ OutputsOption = Annotated[
 ]
 StackOption = Annotated[str, typer.Option("--stack", help="Pulumi stack to work on.", rich_help_panel=_PANEL)]
 
-_FILES = "Folder with train.jsonl, validation.jsonl and test.jsonl."
+_FILES = "Folder with train, validation and test as .jsonl, .csv or .parquet."
 DatasetOption = Annotated[Path | None, typer.Option("--dataset", help=f"{_FILES} Default: the sample dataset.")]
 PromptColumn = Annotated[
     str, typer.Option("--prompt-column", help="Key of the question in each row; may be a path, such as request.prompt.")
@@ -196,7 +196,26 @@ LoadOption = Annotated[
         help="Also load-test NIM, base and tuned model mixed, against the objectives in this file.",
     ),
 ]
+PolicyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy",
+        exists=True,
+        dir_okay=False,
+        resolve_path=True,
+        help="What a model must show (YAML). Default: better in ROUGE-L, and no benchmark clearly forgotten.",
+    ),
+]
 FormatOption = Annotated[str, typer.Option("--format", help="table or json.")]
+
+
+@dataclass(frozen=True)
+class DataColumns(Bundle):
+    """How a dataset's columns are called, and where it goes."""
+
+    prompt_column: PromptColumn = _DEFAULTS.prompt_column
+    completion_column: CompletionColumn = _DEFAULTS.completion_column
+    namespace: NamespaceOption = _DEFAULTS.namespace
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ def run(
     benchmarks: o.BenchmarksOption = "",
     benchmark_items: o.BenchmarkItemsOption = _DEFAULTS.benchmark_items,
     load_slo: o.LoadOption = None,
+    policy: o.PolicyOption = None,
     keep_adapter: o.KeepOption = False,
     run: o.RunOptions,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the dataset, show the stages, do nothing.")] = False,
@@ -76,6 +77,7 @@ def run(
         benchmarks=tuple(name.strip() for name in benchmarks.split(",") if name.strip()),
         benchmark_items=benchmark_items,
         load_slo=load_slo,
+        policy=policy,
         keep_adapter=keep_adapter,
         **training.rows(),
         **data.chosen(),
@@ -90,23 +92,52 @@ def run(
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="One run: its approaches. Several: the last approach of each.")],
     *,
-    metric: Annotated[str, typer.Option("--metric", help="The decision looks at this one.")] = "rouge_l",
-    margin: Annotated[float, typer.Option("--margin", help="Gain that counts; the metric's unit.")] = 0.0,
-    gate: Annotated[bool, typer.Option("--gate", help="Exit 0 on GO, 10 on NO-GO, 11 on INCONCLUSIVE.")] = False,
     output: Annotated[str, typer.Option("--format", help="table, json or csv.")] = "table",
 ) -> None:
-    """Compare the approaches of a run, or runs with each other. Needs no stack."""
+    """Show the approaches of a run, or runs, side by side. Needs no stack."""
     from cli import render
     from nemostack.console import stdout
     from workflows.results.compare_runs import compare_runs
 
     if output not in render.FORMATS:
         raise BadInput(f"--format {output}: choose one of {', '.join(render.FORMATS)}")
-    comparison = compare_runs(runs, metric=metric, margin=margin)
-    render.FORMATS[output](stdout(), comparison)
-    if gate:
-        outcome = comparison.decision.outcome if comparison.decision else "INCONCLUSIVE"
-        raise typer.Exit({"GO": ExitCode.DONE, "NO-GO": ExitCode.NO_GO, "INCONCLUSIVE": ExitCode.INCONCLUSIVE}[outcome])
+    render.FORMATS[output](stdout(), compare_runs(runs))
+
+
+def _print_schema(wanted: bool) -> None:
+    if wanted:
+        import json
+
+        from workflows.gate.policy import schema
+
+        typer.echo(json.dumps(schema(), indent=1))
+        raise typer.Exit
+
+
+def gate(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="One run: its last approach against the best of the others. Several: against the first."),
+    ],
+    *,
+    policy: o.PolicyOption = None,
+    output: o.FormatOption = "table",
+    schema: Annotated[  # noqa: ARG001 - the callback does it all
+        bool, typer.Option("--schema", callback=_print_schema, is_eager=True, help="Print the policy's JSON schema.")
+    ] = False,
+) -> None:
+    """Decide by a policy whether a model may be used: exit 0 on GO, 10 on NO-GO, 11 on INCONCLUSIVE. Needs no stack."""
+    from cli import render_gate
+    from nemostack.console import stdout
+    from workflows.gate.policy import read_policy
+    from workflows.results.compare_runs import gate_runs
+
+    if output not in render_gate.FORMATS:
+        raise BadInput(f"--format {output}: choose one of {', '.join(render_gate.FORMATS)}")
+    report = gate_runs(runs, read_policy(policy))
+    render_gate.FORMATS[output](stdout(), report)
+    codes = {"GO": ExitCode.DONE, "NO-GO": ExitCode.NO_GO, "INCONCLUSIVE": ExitCode.INCONCLUSIVE}
+    raise typer.Exit(codes[report.outcome])
 
 
 @o.spread

@@ -1,4 +1,4 @@
-"""The commands `nemostack load`, `nemostack load report` and `nemostack load mock`.
+"""The commands `nemostack load`, `load report`, `load compare` and `load mock`.
 
 `python -m load_tests` is the same commands without the rest of `nemostack`. Every option of `load` belongs to Locust's
 parser, to which `options` adds those of this load test; they are passed on as they are.
@@ -16,6 +16,7 @@ LOCUSTFILE: Final = Path(__file__).with_name("locustfile.py")
 HELP: Final = "Load-test NIM, base model and LoRA adapters mixed. The verdict is the exit code."
 USAGE: Final = """Usage: nemostack load [options]                     load a NIM, report, exit by verdict
        nemostack load report DIR [--slo FILE]     make the report of a finished run again
+       nemostack load compare A B                 is B worse than A, by more than noise?
        nemostack load mock [--port 8000 ...]      a server of known cadence, to check the client with
 
 Example: nemostack load --stack local --users 8 --duration 20s --slo examples/slo.local.yaml
@@ -61,6 +62,41 @@ def report(
 
 
 @app.command()
+def compare(
+    baseline: Annotated[Path, typer.Argument(help="Folder of a finished run, or of several runs of the same thing.")],
+    candidate: Annotated[Path, typer.Argument(help="The same, of what is to be judged.")],
+    *,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Such as 'ttft_ms p95' or output_token_throughput. Default: five of them.")
+    ] = None,
+    threshold: Annotated[float, typer.Option(min=0, help="A change within this share is none.")] = 0.05,
+    run_noise: Annotated[
+        float, typer.Option(min=0, help="By how much two runs are taken to differ, with fewer than three on a side.")
+    ] = 0.10,
+    allow_differences: Annotated[
+        bool, typer.Option("--allow-differences", help="Compare runs of different settings.")
+    ] = False,
+    format_: Annotated[
+        Literal["text", "markdown", "junit", "json"], typer.Option("--format", help="What to print.")
+    ] = "text",
+) -> None:
+    """Say whether a candidate is worse than a baseline, by more than threshold and noise; exit by the answer."""
+    from load_tests.comparison import compare_folders, render
+    from load_tests.verdict.compare import DEFAULT_METRICS
+
+    found = compare_folders(
+        baseline,
+        candidate,
+        names=metric or DEFAULT_METRICS,
+        threshold=threshold,
+        run_noise=run_noise,
+        allow_differences=allow_differences,
+    )
+    print(render(found, format_))
+    raise typer.Exit(found.exit_code)
+
+
+@app.command()
 def mock(
     *,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -74,6 +110,17 @@ def mock(
     ] = None,
     stall_for: Annotated[float, typer.Option(metavar="SECONDS", help="How long they stay frozen.")] = 0.0,
     adapter: Annotated[list[str] | None, typer.Option(metavar="ID", help="An adapter to list. Default: two.")] = None,
+    adapters: Annotated[int | None, typer.Option(min=1, help="List so many adapters, and no faults.")] = None,
+    adapter_itl: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Between events of adapters. Default: as the base model.")
+    ] = None,
+    slots: Annotated[
+        int | None, typer.Option(min=1, help="LoRA slots: a request of an adapter in none of them waits.")
+    ] = None,
+    load_time: Annotated[float, typer.Option(metavar="SECONDS", help="To load an adapter into a slot.")] = 0.0,
+    runtime_loading: Annotated[
+        bool, typer.Option("--runtime-loading", help="Have vLLM's routes to load adapters.")
+    ] = False,
     listing: Annotated[
         Literal["parent", "root"], typer.Option(help="Key of /v1/models that tells whose adapter a model is.")
     ] = "parent",
@@ -82,6 +129,10 @@ def mock(
     """Serve tokens at a known cadence, as a server to check the client with."""
     from load_tests.mock_nim import Cadence, Listing, serve_until_stopped
 
+    listed = Listing(adapters=tuple(adapter) if adapter else Listing.adapters, style=listing)
+    if adapters is not None:
+        names = (*(adapter or ()), *(f"mock/adapter-{k:04d}@cust-{k}" for k in range(1, adapters + 1)))
+        listed = Listing(adapters=names, style=listing, faults=())
     serve_until_stopped(
         Cadence(
             ttft_s=ttft,
@@ -90,11 +141,15 @@ def mock(
             tokens_per_event=tokens_per_event,
             stall_at_s=stall_at,
             stall_for_s=stall_for,
+            adapter_itl_s=adapter_itl,
         ),
-        Listing(adapters=tuple(adapter) if adapter else Listing.adapters, style=listing),
+        listed,
         host=host,
         port=port,
         log=log,
+        slots=slots,
+        load_s=load_time,
+        runtime_loading=runtime_loading,
     )
 
 

@@ -15,6 +15,7 @@ from pydantic import Field, field_validator
 from nemostack import sample_dataset
 from nemostack.models import SAMPLE_MODEL, Hyperparameters, Model
 from nemostack.outputs import StackOutputs
+from workflows.sweep.space import SweepSettings
 
 Kind = Literal["run", "evaluate", "customize"]
 DEFAULT_DATASET = sample_dataset.FOLDER
@@ -49,10 +50,12 @@ class Settings(Model):
     judge: bool = Field(default=True, description="Let the stack's judge rate the answers")
     seed: int = 0
     hyperparameters: Hyperparameters = Hyperparameters()
+    sweep: SweepSettings | None = Field(default=None, description="Several jobs instead of one; the best goes on")
     experiment: str = Field(default="legal_domain_evaluation", min_length=1, description="In MLflow")
     benchmarks: tuple[str, ...] = Field(default=(), description="run: lm-eval tasks for base and tuned model")
     benchmark_items: int = Field(default=20, ge=1, description="Questions per benchmark; of mmlu, per subject")
     keep_adapter: bool = False
+    policy: Path | None = Field(default=None, description="Policy of the gate; None: the default one")
     load_slo: Path | None = Field(default=None, description="Objectives of a load test before the cleanup; None: none")
     deadlines: Deadlines = Deadlines()
     model: str | None = Field(default=None, description="evaluate: the model id, None for the stack's base model")
@@ -75,8 +78,9 @@ class Settings(Model):
 
     def identity(self, outputs: StackOutputs, dataset_digest: str) -> str:
         """Eight hex digits of what the results depend on: settings, files of the dataset, services."""
-        without = {"keep_adapter", "deadlines", "experiment", "load_slo"}
+        without = {"keep_adapter", "deadlines", "experiment", "load_slo", "policy"}
         without |= set() if self.benchmarks else {"benchmarks", "benchmark_items"}
+        without |= set() if self.sweep else {"sweep"}
         asked: dict[str, Any] = self.model_dump(mode="json", exclude=without)
         asked["dataset"] = dataset_digest
         services = outputs.model_dump(mode="json", exclude={"log_commands", "cluster"})

@@ -57,7 +57,7 @@ def _train(folder: JobFolder, reporter: Reporter, whole_text: str | None) -> Non
 
 def _end_with_input() -> None:
     def watch() -> None:
-        while sys.stdin.buffer.read(1):
+        while os.read(0, 1):  # not sys.stdin, whose lock would be held when Python ends
             pass
         os._exit(worker.EXIT_FAILED)
 

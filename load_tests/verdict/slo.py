@@ -36,6 +36,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from load_tests.client.records import RequestRecord
 from load_tests.verdict import metrics
+from load_tests.verdict.token_rate import Window
 from nemostack.errors import BadInput
 from nemostack.exit_codes import ExitCode
 from nemostack.validation import validation_lines
@@ -174,19 +175,15 @@ def _scopes(
 
 
 def _measure(
-    objective: Objective, records: list[RequestRecord], window_s: float, limits: dict[str, float]
+    objective: Objective, records: list[RequestRecord], window: Window, limits: dict[str, float]
 ) -> tuple[float | None, tuple[float, float] | None, int]:
     """Value, 95 % interval and number of samples."""
     if objective.metric in metrics.SCALARS:
-        summary = metrics.summarise(records, window_s, limits)
-        finished = summary.successes + summary.errors
-        interval = None
-        if objective.metric == "error_rate":
-            interval = metrics.wilson(summary.errors, finished)
-        elif objective.metric == "slo_attainment":
-            interval = metrics.wilson(summary.good or 0, finished)
-        return summary.scalars[objective.metric], interval, finished
-    ordered = np.sort(np.asarray(metrics.samples(records, objective.metric), dtype=np.float64))
+        summary = metrics.summarise(records, window, limits)
+        interval = summary.scalar_intervals.get(objective.metric)
+        return summary.scalars[objective.metric], interval, summary.successes + summary.errors
+    inside = (r for r in records if window.holds(r.due))
+    ordered = np.sort(np.asarray(metrics.samples(inside, objective.metric), dtype=np.float64))
     if not len(ordered):
         return None, None, 0
     if objective.stat == "mean":
@@ -198,16 +195,16 @@ def _measure(
 
 
 def judge(
-    slo: Slo, records: Sequence[RequestRecord], *, window_s: float, models: Sequence[str], base: str
+    slo: Slo, records: Sequence[RequestRecord], *, window: Window, models: Sequence[str], base: str
 ) -> list[GateResult]:
-    """Hold the requests of the measurement window against each objective."""
+    """Hold a window of the run against each objective. `records` are those of the whole run."""
     results: list[GateResult] = []
     for objective in slo.objectives:
         needed = slo.min_samples
         if objective.stat and objective.stat.startswith("p"):
             needed = max(needed, metrics.enough_for(float(objective.stat[1:])))
         for scope, chosen in _scopes(objective, records, models, base):
-            value, interval, count = _measure(objective, chosen, window_s, slo.limits)
+            value, interval, count = _measure(objective, chosen, window, slo.limits)
             bound: Literal["max", "min"] = "max" if objective.max is not None else "min"
             target = objective.max if objective.max is not None else objective.min
             assert target is not None  # exactly one is given

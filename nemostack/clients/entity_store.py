@@ -1,6 +1,7 @@
 """Entity Store: namespaces, datasets and models as metadata. Files are the Data Store's."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from nemostack.clients.error_mapping import calling
 from nemostack.errors import Conflict, NotFound, ServiceError
@@ -35,7 +36,9 @@ class EntityStore:
             with calling(_SERVICE, self._url, f"looking up namespace {namespace}"):
                 self._sdk.namespaces.retrieve(namespace)
 
-    def register_dataset(self, namespace: str, name: str, *, project: str) -> str:
+    def register_dataset(
+        self, namespace: str, name: str, *, project: str, description: str, fields: Mapping[str, object]
+    ) -> str:
         """Make the repository known as a dataset; returns its files_url. One that exists is kept."""
         files_url = f"hf://datasets/{namespace}/{name}"
         try:
@@ -45,11 +48,18 @@ class EntityStore:
                     namespace=namespace,
                     files_url=files_url,
                     project=project,
-                    description="Uploaded by nemostack; its run removes it",
+                    description=description,
+                    custom_fields=dict(fields),
                 )
         except Conflict:
             pass
         return files_url
+
+    def dataset_fields(self, namespace: str) -> list[dict[str, Any]]:
+        """Custom fields of every dataset of a namespace."""
+        with calling(_SERVICE, self._url, f"listing the datasets of {namespace}"):
+            found = self._sdk.datasets.list(filter={"namespace": namespace}, page_size=100)
+            return [dict(dataset.custom_fields or {}) for dataset in found]
 
     def has_dataset(self, namespace: str, name: str) -> bool:
         """Whether it is registered."""

@@ -44,14 +44,28 @@ class Nim:
 
         vLLM and the local NIM answer POST /tokenize with `count`; NIMs of NVIDIA need not.
         """
+        return self._count({"model": model, "prompt": text})
+
+    def count_chat_tokens(self, model: str, messages: list[dict[str, str]]) -> int | None:
+        """Count the tokens of a chat as the server templates it; None where the server does not offer it."""
+        return self._count({"model": model, "messages": messages, "add_generation_prompt": False})
+
+    def _count(self, body: dict[str, Any]) -> int | None:
         import httpx2
 
         try:
-            answer = self._http.post(f"{self._url}/tokenize", json={"model": model, "prompt": text})
+            answer = self._http.post(f"{self._url}/tokenize", json=body)
             count = answer.json().get("count") if answer.is_success else None
         except (httpx2.HTTPError, ValueError, AttributeError):
             return None
         return count if isinstance(count, int) else None
+
+    def context_length(self, model: str) -> int | None:
+        """Longest chat that the model takes, in tokens; None where the server does not say."""
+        with calling(_SERVICE, self._url, "listing models"):
+            listed = {one.id: one for one in self._api.models.list().data}
+        length = getattr(listed.get(model), "max_model_len", None)
+        return length if isinstance(length, int) else None
 
     def chat(self, model: str, text: str, *, max_tokens: int = 8) -> str:
         with calling(_SERVICE, self._url, f"asking {model} something"):

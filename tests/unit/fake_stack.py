@@ -46,6 +46,7 @@ class FakeStack(FakeEntityStore, FakeDataStore):
         self.samples = True
         self.cut_answers = 0
         self.tokens_per_character: float | None = None
+        self.context: int | None = None
         self.down: set[str] = set()
         self.target = "fake"
         self.base_model = BASE
@@ -270,7 +271,9 @@ class FakeStack(FakeEntityStore, FakeDataStore):
     def tokenize(self, body: bytes) -> Any:
         if self.tokens_per_character is None:
             raise Answer(404, {"detail": "Not Found"})
-        return {"count": round(len(json.loads(body)["prompt"]) * self.tokens_per_character), "tokens": []}
+        asked = json.loads(body)
+        texts = [asked["prompt"]] if "prompt" in asked else [turn["content"] for turn in asked["messages"]]
+        return {"count": round(len("".join(texts)) * self.tokens_per_character), "tokens": []}
 
     def chat(self, body: bytes) -> Any:
         model = json.loads(body)["model"]
@@ -291,7 +294,10 @@ def _found(jobs: dict[str, Any], job_id: str) -> Any:
 def _model_list(stack: FakeStack, _body: bytes) -> Any:
     return {
         "object": "list",
-        "data": [{"id": m, "object": "model", "created": 1, "owned_by": "x"} for m in stack.served()],
+        "data": [
+            {"id": m, "object": "model", "created": 1, "owned_by": "x", "max_model_len": stack.context}
+            for m in stack.served()
+        ],
     }
 
 

@@ -5,14 +5,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from markupsafe import Markup
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from nemostack.errors import BadInput
 from nemostack.files import write_atomically
 from nemostack.report import page
 from nemostack.report.svg import Bar, Group, Series, bars, lines
-from nemostack.validation import validation_lines
 from workflows.engine.run_directory import RunDirectory
+from workflows.gate.evidence import read_comparison
 from workflows.report.caveats import list_caveats
 from workflows.results.approach import Approach, ItemResult
 from workflows.results.comparison import Comparison, interval_text
@@ -47,7 +46,7 @@ def _content(run: RunDirectory) -> dict[str, Any]:
         "approaches": approaches,
         "metrics": [metric for metric in METRICS if any(metric.key in a.scores for a in approaches)],
         "best": {m.key: _best(approaches, m.key) for m in METRICS},
-        "decision": comparison.decision if comparison else None,
+        "gate": compared.gate if compared else None,
         "steps": _steps(comparison),
         "labels": LABELS,
         "words": _WORDS,
@@ -69,15 +68,7 @@ def _content(run: RunDirectory) -> dict[str, Any]:
 
 
 def _comparison(run: RunDirectory) -> Comparison | None:
-    if run.stage("comparison").status != "done":
-        return None
-    file = run.path / "comparison.json"
-    try:
-        return Comparison.model_validate_json(file.read_text())
-    except OSError as error:
-        raise BadInput(f"{file} cannot be read: {error}") from error
-    except ValidationError as error:
-        raise BadInput(f"{file} cannot be used: {'; '.join(validation_lines(error))}") from error
+    return read_comparison(run.path / "comparison.json") if run.stage("comparison").status == "done" else None
 
 
 def _evaluated(run: RunDirectory) -> list[Approach]:

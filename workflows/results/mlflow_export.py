@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nemostack.errors import ServiceError
 from nemostack.models import Model
 from nemostack.redact import redact
+from workflows.gate.verdict import GateReport
 from workflows.results.approach import Approach
 from workflows.results.benchmarks import BenchmarkComparison
 from workflows.results.comparison import Comparison
@@ -44,14 +45,18 @@ class Tracker:
         self._run_id = run_id
 
     def log(
-        self, settings: Settings, hyperparameters: Mapping[str, float], comparison: Comparison, curves: Curves
+        self,
+        settings: Settings,
+        hyperparameters: Mapping[str, float],
+        comparison: Comparison,
+        gate: GateReport | None,
+        curves: Curves,
     ) -> Logged:
         """Parent and children. Never raises for what MLflow does or does not do."""
         try:
-            client = self._client()
-            experiment = self._experiment_id(client)
+            client, experiment = self.open()
             parent = self._write(
-                client, experiment, _PARENT, self._run_id, _parent_data(settings, hyperparameters, comparison)
+                client, experiment, _PARENT, self._run_id, _parent_data(settings, hyperparameters, comparison, gate)
             )
             for approach in comparison.approaches:
                 tags = {"mlflow.parentRunId": parent}
@@ -61,7 +66,7 @@ class Tracker:
                 data = _benchmark_data(benchmark, {"mlflow.parentRunId": parent})
                 self._write(client, experiment, f"benchmark {benchmark.benchmark}", benchmark.label, data)
         except Exception as error:  # noqa: BLE001 - results must survive whatever a tracking server does
-            return Logged(problem=self._problem("logging to", error))
+            return Logged(problem=self.problem("logging to", error))
         return Logged(run_id=parent, url=f"{redact(self._uri)}/#/experiments/{experiment}/runs/{parent}")
 
     def attach(self, run_id: str, files: Iterable[Path]) -> str | None:
@@ -71,10 +76,16 @@ class Tracker:
             for file in files:
                 client.log_artifact(run_id, str(file), "samples" if file.suffix == ".jsonl" else None)
         except Exception as error:  # noqa: BLE001 - see above
-            return self._problem("storing artifacts in", error)
+            return self.problem("storing artifacts in", error)
         return None
 
-    def _problem(self, doing: str, error: Exception) -> str:
+    def open(self) -> tuple["MlflowClient", str]:
+        """Return a client and the experiment's id. Raises whatever goes wrong."""
+        client = self._client()
+        return client, self._experiment_id(client)
+
+    def problem(self, doing: str, error: Exception) -> str:
+        """Say what went wrong, and that nothing is lost."""
         if not self._uri:
             return "this stack has no MLflow; the results in the run directory are complete"
         reason = redact(" ".join(str(error).split()))[:300] or type(error).__name__
@@ -130,7 +141,9 @@ def _probe(uri: str) -> None:
         httpx.get(f"{uri}/health", timeout=10.0, follow_redirects=True).raise_for_status()
 
 
-def _parent_data(settings: Settings, hyperparameters: Mapping[str, float], comparison: Comparison) -> dict[str, Any]:
+def _parent_data(
+    settings: Settings, hyperparameters: Mapping[str, float], comparison: Comparison, gate: GateReport | None
+) -> dict[str, Any]:
     asked = settings.model_dump(mode="json", exclude={"hyperparameters", "deadlines", "model", "benchmark"})
     params = {**asked, **hyperparameters}
     metrics = [
@@ -139,8 +152,18 @@ def _parent_data(settings: Settings, hyperparameters: Mapping[str, float], compa
         for suffix, value in (("", d.estimate.mean), ("_low95", d.estimate.low), ("_high95", d.estimate.high))
         if value is not None
     ]
-    decision = {} if comparison.decision is None else {"nemostack.decision": comparison.decision.outcome}
-    return {"params": params, "metrics": metrics, "tags": decision}
+    if gate is None:
+        return {"params": params, "metrics": metrics, "tags": {}}
+    shown = gate.shown
+    costs = {
+        "training_gpu_hours": shown.run_cost.training_gpu_hours,
+        "serving_gpu_hours": shown.run_cost.serving_gpu_hours,
+        "run_usd": shown.run_cost.usd,
+        "usd_per_correct_answer": shown.cost.usd_per_correct,
+        "tokens_per_correct_answer": shown.cost.tokens_per_correct,
+    }
+    metrics += [(name, 0, value) for name, value in costs.items() if value is not None]
+    return {"params": params, "metrics": metrics, "tags": {"nemostack.decision": gate.outcome}}
 
 
 def _benchmark_data(benchmark: BenchmarkComparison, tags: dict[str, str]) -> dict[str, Any]:

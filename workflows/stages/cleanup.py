@@ -7,6 +7,7 @@ to be gone.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from nemostack.clients.jobs import Job
@@ -14,7 +15,7 @@ from nemostack.errors import BadInput, NotFound, ServiceError
 from nemostack.models import Model
 from nemostack.outputs import StackOutputs
 from nemostack.redact import redact_all
-from workflows.engine.run_directory import RunInfo, StageRecord
+from workflows.engine.run_directory import TRIALS, RunDirectory, RunInfo, StageRecord
 from workflows.engine.stage import Context
 
 RESULTS_NAMESPACE = "evaluation-results"
@@ -88,12 +89,14 @@ def adapter_name(repo: str) -> str:
 
 def _adapters(context: Context, repo: str, took: Callable[[str, bool], None]) -> list[str]:
     clients, record = context.clients, context.run.stage("customization")
-    _recover(context, record, clients.customizer.find)
-    jobs = record.notes.get("jobs", [])
     kept_model = record.outputs.get("model") if _keeps(context) else None
-    if not record.settled:
-        for job in jobs:
-            _stop(clients.customizer.cancel, job)
+    jobs: list[str] = []
+    for own, one in _trainings(context):
+        _recover(own, one, clients.customizer.find)
+        if not one.settled:
+            for job in one.notes.get("jobs", []):
+                _stop(clients.customizer.cancel, job)
+        jobs += one.notes.get("jobs", [])
     for job in jobs:
         model = f"{adapter_name(repo)}@{job}"
         if model != kept_model:
@@ -103,6 +106,12 @@ def _adapters(context: Context, repo: str, took: Callable[[str, bool], None]) ->
     if jobs:
         took(f"model repository {adapter_name(repo)}", clients.data_store.delete(adapter_name(repo), "model"))
     return []
+
+
+def _trainings(context: Context) -> list[tuple[Context, StageRecord]]:
+    """The one training of a run, and the trials of a sweep, each with the folder that its record is in."""
+    trials = replace(context, run=RunDirectory(context.run.path / TRIALS))
+    return [(context, context.run.stage("customization")), *((trials, record) for record in trials.run.stages())]
 
 
 def _recover(context: Context, record: StageRecord, find: Callable[[str, str], Job | None]) -> None:

@@ -89,7 +89,8 @@ def _run(context: Context) -> Trained:
     return trained
 
 
-def _gone(context: Context) -> str | None:
+def model_gone(context: Context) -> str | None:
+    """Why the tuned model has to be made again, or None."""
     model = context.given("customization", Trained).model
     return (
         None if context.clients.entity_store.has_model(model) else f"model {model} is not in the Entity Store any more"
@@ -102,6 +103,6 @@ CUSTOMIZATION = Stage(
     run=_run,
     gives=Trained,
     needs=("dataset",),
-    gone=_gone,
+    gone=model_gone,
     summary=lambda trained: f"model {trained.model}",
 )

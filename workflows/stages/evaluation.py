@@ -1,10 +1,13 @@
 """Evaluations as stages: of a model on the test items (zero-shot, in-context, tuned), or on a benchmark."""
 
+from collections.abc import Sequence
+
 from nemostack.clients.evaluator import BenchmarkData, EvaluationJob
 from nemostack.clients.serving import wait_until_served
 from nemostack.errors import JobFailed
 from nemostack.models import Model
 from workflows.data import dataset, in_context
+from workflows.data.rows import Row, json_lines
 from workflows.engine.resumable_job import JobRun
 from workflows.engine.stage import Context, Stage
 from workflows.results import approach
@@ -58,8 +61,9 @@ def _approach(context: Context, name: str) -> Approach:
         settings,
         context.outputs,
         name=f"{name}-{context.run_id}",
-        test_url=uploaded.test_url,
+        test_url=_items_url(context, name, uploaded, data, examples),
         max_tokens=uploaded.max_tokens,
+        chats=uploaded.chats,
         examples=examples,
         judge_key=context.judge_key,
     )
@@ -91,6 +95,21 @@ def _approach(context: Context, name: str) -> Approach:
         scores=scores,
         cut=cut,
     )
+
+
+def _items_url(context: Context, name: str, uploaded: Uploaded, data: dataset.Dataset, examples: Sequence[Row]) -> str:
+    """Return where the items are: those of the dataset, or for chats others that have the examples within."""
+    if not (uploaded.chats and examples):
+        return uploaded.test_url
+    folder = uploaded.test_url.rpartition("/")[0]
+    items = [
+        {"prompt": row.prompt, "completion": row.completion, "messages": in_context.shown_before(examples, row)}
+        for row in data.test
+    ]
+    path = f"{name}.jsonl"
+    message = f"nemostack run {context.run_id}: {name}"
+    context.clients.data_store.upload(uploaded.repo, {f"testing/{path}": json_lines(items)}, message=message)
+    return f"{folder}/{path}"
 
 
 def _model(context: Context, name: str) -> str:
