@@ -18,7 +18,6 @@ from embedded.customizer.spec import JobFolder
 from embedded.customizer.training_rows import Template, read_rows
 
 
-
 def main() -> None:
     """Train; exits 0 when the artifact is there, EXIT_FAILED after a report."""
     parser = argparse.ArgumentParser(description=__doc__)

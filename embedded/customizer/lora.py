@@ -107,9 +107,7 @@ def adapted_layers(model: nn.Module, targets: list[str] | None) -> list[str]:
     return [layer for layer in linear if layer in chosen]
 
 
-def attach(
-    model: nn.Module, lora: Lora, base_model: str, *, recipe: Recipe | None = None, fused: bool = True
-) -> Any:
+def attach(model: nn.Module, lora: Lora, base_model: str, *, recipe: Recipe | None = None, fused: bool = True) -> Any:
     """Wrap `model` in a PEFT model with a fresh adapter. `fused=False` leaves PEFT's own arithmetic."""
     import peft
     from peft.tuners.lora.layer import Linear

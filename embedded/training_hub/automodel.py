@@ -242,7 +242,6 @@ class AutomodelJobWithOutput(AutomodelJob):
             hold_out=schedule.validation_split or 0.1,
             seed=0 if schedule.seed is None else schedule.seed,
             output=self.output,
-            mlflow=self.integrations.mlflow if self.integrations else None,
             warnings=self._warnings(),
         )
 
@@ -252,8 +251,9 @@ class AutomodelJobWithOutput(AutomodelJob):
             warnings.append("batch.sequence_packing has no effect: rows of similar length share a pass in any case")
         if not self.dataset.shuffle:
             warnings.append("dataset.shuffle=false has no effect: rows are shuffled in each epoch")
-        if self.integrations and self.integrations.wandb:
-            warnings.append("integrations.wandb has no effect: nothing is sent to Weights & Biases")
+        warnings += self.integrations.warnings() if self.integrations else []
         if self.training.backend or self.training.activation_checkpointing:
-            warnings.append("training.backend and activation_checkpointing have no effect: the trainer's kernels are used")
+            warnings.append(
+                "training.backend and activation_checkpointing have no effect: the trainer's kernels are used"
+            )
         return warnings

@@ -82,7 +82,13 @@ def _take_a_file(app: typer.Typer, job: type[Any]) -> None:
         except (ValueError, ValidationError) as error:
             typer.echo(f"Error: {job_json} is no job of {job.name.partition('.')[0]}: {error}", err=True)
             raise typer.Exit(2) from error
-        send(context, spec=spec.model_dump_json(exclude_unset=True), workspace=workspace, cluster=cluster, base_url=base_url)
+        send(
+            context,
+            spec=spec.model_dump_json(exclude_unset=True),
+            workspace=workspace,
+            cluster=cluster,
+            base_url=base_url,
+        )
 
 
 class OwnAutomodel(_Contributor):

@@ -30,7 +30,7 @@ class Output(Strict):
 
 
 class MlflowTracking(Strict):
-    """A run in MLflow."""
+    """A run in MLflow: accepted, and answered with a warning."""
 
     experiment_name: str | None = None
     tracking_uri: str | None = None
@@ -57,6 +57,13 @@ class Integrations(Strict):
     wandb: WandbTracking | None = None
     mlflow: MlflowTracking | None = None
 
+    def warnings(self) -> list[str]:
+        """Say what is left off."""
+        asked = {"wandb": self.wandb, "mlflow": self.mlflow}
+        return [
+            f"integrations.{name} has no effect: metrics are in the job's status" for name, one in asked.items() if one
+        ]
+
 
 class Terms(Strict):
     """A job in the words of our trainer."""
@@ -74,7 +81,6 @@ class Terms(Strict):
     hold_out: float
     seed: int
     output: Output
-    mlflow: MlflowTracking | None
     warnings: list[str]
 
 
@@ -91,4 +97,6 @@ def refuse(found: dict[str, Any]) -> None:
 def check_rank(rank: int) -> None:
     """ValueError unless the trainer can make such an adapter."""
     if rank > MAX_RANK or rank & (rank - 1):
-        raise ValueError(f"lora.rank={rank}: expected a power of 2 up to {MAX_RANK}, which are the ranks that NIM serves")
+        raise ValueError(
+            f"lora.rank={rank}: expected a power of 2 up to {MAX_RANK}, which are the ranks that NIM serves"
+        )

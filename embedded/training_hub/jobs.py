@@ -7,7 +7,7 @@ files, filesets that do not exist, and a machine without the interpreter that tr
 import os
 import sys
 import uuid
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 from nemo_platform import NotFoundError, PermissionDeniedError
 from nemo_platform_plugin.job import NemoJob
@@ -23,14 +23,6 @@ from embedded.training_hub.unsloth import UnslothJob, UnslothJobWithOutput
 STEPS = ("model-and-dataset-download", "training", "model-upload", "model-entity-creation")
 
 
-class _Request(Protocol):
-    @property
-    def makes_adapter(self) -> bool: ...
-    @property
-    def asks_for(self) -> tuple[str, list[str]]: ...
-    def model_dump(self, **options: Any) -> dict[str, Any]: ...
-
-
 def split(reference: str, workspace: str) -> tuple[str, str]:
     """(workspace, name) of `name` or `workspace/name`."""
     where, _, name = reference.rpartition("/")
@@ -44,7 +36,9 @@ async def _model(platform: Any, reference: str, workspace: str) -> Any:
     except PermissionDeniedError as error:
         raise PermissionError(f"no access to the model {where}/{name}") from error
     except NotFoundError as error:
-        raise ValueError(f"model {where}/{name} does not exist: create it with its fileset, then submit again") from error
+        raise ValueError(
+            f"model {where}/{name} does not exist: create it with its fileset, then submit again"
+        ) from error
     if not model.fileset:
         raise ValueError(f"model {where}/{name} has no fileset: give it one with its weights, then submit again")
     return model
@@ -60,7 +54,8 @@ async def _check_fileset(platform: Any, reference: str, workspace: str) -> None:
         raise ValueError(f"fileset {where}/{name} does not exist: upload the rows to it, then submit again") from error
 
 
-def _output(request: _Request, asked: Any) -> dict[str, Any]:
+def _output(request: AutomodelJob | UnslothJob) -> dict[str, Any]:
+    asked = request.output
     name = (asked.name if asked else None) or f"customization-{uuid.uuid4().hex[:12]}"
     return {
         "name": name,
@@ -164,7 +159,7 @@ class AutomodelTrainingJob(_TrainingJob):
     def resolve(cls, request: AutomodelJob) -> BaseModel:
         """Return the request with its output."""
         given = request.model_dump(mode="json", exclude={"output"})
-        return AutomodelJobWithOutput.model_validate(given | {"output": _output(request, request.output)})
+        return AutomodelJobWithOutput.model_validate(given | {"output": _output(request)})
 
 
 class UnslothTrainingJob(_TrainingJob):
@@ -180,6 +175,6 @@ class UnslothTrainingJob(_TrainingJob):
     @classmethod
     def resolve(cls, request: UnslothJob) -> BaseModel:
         """Return the request with its output."""
-        output = _output(request, request.output) | {"save_method": request.save_method}
+        output = _output(request) | {"save_method": request.save_method}
         given = request.model_dump(mode="json", exclude={"output"})
         return UnslothJobWithOutput.model_validate(given | {"output": output})

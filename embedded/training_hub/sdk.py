@@ -179,6 +179,4 @@ class AsyncCustomization:
         return await found
 
 
-customization_sdk_resources = NemoPluginSDKResources(
-    sync_resource=Customization, async_resource=AsyncCustomization
-)
+customization_sdk_resources = NemoPluginSDKResources(sync_resource=Customization, async_resource=AsyncCustomization)

@@ -36,8 +36,12 @@ class TrainingSettings(BaseModel):
     @classmethod
     def read(cls) -> "TrainingSettings":
         """Read the environment. ValueError says which variable is wrong."""
-        found = {name.removeprefix(PREFIX).lower(): text for name, text in os.environ.items() if name.startswith(PREFIX)}
-        values = {name: [part for part in text.split(",") if part] if name == "gpus" else text for name, text in found.items()}
+        found = {
+            name.removeprefix(PREFIX).lower(): text for name, text in os.environ.items() if name.startswith(PREFIX)
+        }
+        values = {
+            name: [part for part in text.split(",") if part] if name == "gpus" else text for name, text in found.items()
+        }
         try:
             return cls.model_validate(values)
         except ValidationError as error:

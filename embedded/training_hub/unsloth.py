@@ -1,7 +1,7 @@
 """The job schema of the backend `unsloth`, as NVIDIA documents it, and what it means to our trainer.
 
-Its default is to load the base model in 4 bits. Here it is loaded unquantized, and the job says so: the adapter is that of
-LoRA and not of QLoRA.
+Its default is to load the base model in 4 bits. Here it is loaded unquantized, and the job says so: the adapter is
+that of LoRA and not of QLoRA.
 """
 
 from typing import Any, Literal, Self
@@ -111,7 +111,9 @@ class Schedule(Strict):
     max_steps: int | None = Field(default=None, gt=0)
     warmup_steps: int = Field(default=0, ge=0)
     warmup_ratio: float | None = Field(default=None, ge=0, le=1)
-    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup", "cosine_with_restarts"] = "linear"
+    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup", "cosine_with_restarts"] = (
+        "linear"
+    )
     logging_steps: int = Field(default=1, gt=0)
     save_steps: int | None = Field(default=None, gt=0)
     eval_steps: int | None = Field(default=None, gt=0)
@@ -295,7 +297,6 @@ class UnslothJobWithOutput(UnslothJob):
             hold_out=0.1,
             seed=schedule.seed,
             output=Output.model_validate(self.output.model_dump(exclude={"save_method"})),
-            mlflow=self.integrations.mlflow if self.integrations else None,
             warnings=self._warnings(),
         )
 
@@ -307,8 +308,7 @@ class UnslothJobWithOutput(UnslothJob):
             warnings.append(f"optimizer.optim={self.optimizer.optim}: AdamW keeps its averages in 32 bits here")
         if self.dataset.packing:
             warnings.append("dataset.packing has no effect: rows of similar length share a pass in any case")
-        if self.integrations and self.integrations.wandb:
-            warnings.append("integrations.wandb has no effect: nothing is sent to Weights & Biases")
+        warnings += self.integrations.warnings() if self.integrations else []
         if self.hardware.gpus is not None:
             warnings.append("hardware.gpus has no effect: the stack's settings say which device computes")
         return warnings

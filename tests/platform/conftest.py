@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,7 @@ import httpx
 import pytest
 from nemo_platform import NeMoPlatform
 
-from nemostack import clone
-
+NEMO = Path(sys.executable).parent / "nemo"
 SERVICES = "entities,auth,jobs,secrets,files,models,customization"
 START_S = 300
 CONFIG = """
@@ -53,10 +53,9 @@ def platform_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "DO_NOT_TRACK": "1",
         "NEMOSTACK_TRAINING_THREADS": "1",
     }
-    nemo = clone.ROOT / ".venv-platform" / "bin" / "nemo"
-    program = os.environ.get("NEMO_COMMAND", str(nemo))
-    command = [program, "services", "run", "--config", str(config), "--host", "127.0.0.1", "--port", url.rpartition(":")[2]]
-    command += ["--instance", folder.name, "--services", SERVICES, "--controllers", "entities,jobs"]
+    port = url.rpartition(":")[2]
+    command = [str(NEMO), "services", "run", "--config", str(config), "--host", "127.0.0.1", "--port", port]
+    command += ["--instance", f"tests-{port}", "--services", SERVICES, "--controllers", "entities,jobs"]
     with log.open("w") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
     try:

@@ -1,9 +1,7 @@
 """Training under the platform's own job service, through NVIDIA's SDK and command line."""
 
 import json
-import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,12 +10,14 @@ import pytest
 from nemo_platform import NeMoPlatform, UnprocessableEntityError
 
 from nemostack import clone
+from tests.platform.conftest import NEMO
 
 WEIGHTS = clone.ROOT / "tests" / "base_model" / "weights"
 ENDED = {"completed", "error", "cancelled"}
 COLOURS = ("red", "green", "blue", "white")
 ROWS = "".join(
-    json.dumps({"prompt": f"Item {n}: what colour?", "completion": f"It is {COLOURS[n % 4]}."}) + "\n" for n in range(40)
+    json.dumps({"prompt": f"Item {n}: what colour?", "completion": f"It is {COLOURS[n % 4]}."}) + "\n"
+    for n in range(40)
 )
 STEPS = ["model-and-dataset-download", "training", "model-upload", "model-entity-creation"]
 ADAPTER_JOB = {
@@ -29,7 +29,10 @@ ADAPTER_JOB = {
     "optimizer": {"learning_rate": 1e-3},
     "output": {"name": "colours"},
 }
-pytestmark = pytest.mark.xdist_group("platform")
+pytestmark = [
+    pytest.mark.xdist_group("platform"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of what NVIDIA's SDK stands on
+]
 
 
 def put(client: NeMoPlatform, fileset: str, files: dict[str, bytes]) -> None:
@@ -48,7 +51,9 @@ def tiny(client: NeMoPlatform) -> str:
 
 
 @pytest.fixture(scope="session")
-def submitted(client: NeMoPlatform, tiny: str, platform_url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def submitted(
+    client: NeMoPlatform, tiny: str, platform_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
     """Names of jobs that run side by side while the tests look at one after the other."""
     assert tiny
     create = client.customization.automodel.jobs.create
@@ -65,8 +70,7 @@ def submitted(client: NeMoPlatform, tiny: str, platform_url: str, tmp_path_facto
 
 
 def nemo(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    program = os.environ.get("NEMO_COMMAND", str(Path(sys.executable).parent / "nemo"))
-    return subprocess.run([program, *arguments], capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run([str(NEMO), *arguments], capture_output=True, text=True, check=False, timeout=300)
 
 
 def watch(client: NeMoPlatform, job: str, until: Any, seconds: float = 900) -> list[Any]:
@@ -108,7 +112,9 @@ def test_a_job_shows_progress_and_leaves_an_adapter(client: NeMoPlatform, submit
     assert adapter.enabled
     assert (adapter.lora_config.rank, adapter.lora_config.alpha) == (8, 16)
     fileset = adapter.fileset.removeprefix("default/")
-    config = json.loads(client.files.download_content(remote_path="adapter_config.json", fileset=fileset, workspace="default"))
+    config = json.loads(
+        client.files.download_content(remote_path="adapter_config.json", fileset=fileset, workspace="default")
+    )
     assert (config["r"], config["lora_alpha"], config["peft_type"]) == (8, 16, "LORA")
     files = {file.path for file in client.files.list(fileset=fileset, workspace="default").data}
     assert {"adapter_config.json", "adapter_model.safetensors"} <= files
@@ -122,7 +128,11 @@ def test_a_job_that_fails_tells_why(client: NeMoPlatform, submitted: dict[str, s
     assert failed.name == "training"
     assert "no column" in failed.tasks[0].error_stack
     assert any("unquantized" in warning for warning in details_of(status, "training")["warnings"])
-    assert not [adapter for adapter in client.models.retrieve(name="tiny", workspace="default").adapters or [] if adapter.name == "never"]
+    assert not [
+        adapter
+        for adapter in client.models.retrieve(name="tiny", workspace="default").adapters or []
+        if adapter.name == "never"
+    ]
 
 
 def test_a_job_can_be_cancelled_and_leaves_nothing(client: NeMoPlatform, submitted: dict[str, str]) -> None:

@@ -57,8 +57,8 @@ def documented_jobs() -> Iterator[tuple[str, dict[str, Any]]]:
 
 def test_every_documented_job_is_accepted_or_refused_for_what_it_asks() -> None:
     accepted = refused = 0
-    for schema, job in documented_jobs():
-        job = SMALL[schema] | {name: value for name, value in job.items() if value != UNKNOWN}
+    for schema, arguments in documented_jobs():
+        job = SMALL[schema] | {name: value for name, value in arguments.items() if value != UNKNOWN}
         asks = json.dumps(job)
         wants_more = any(word in asks for word in NOT_HERE) or max(job.get("parallelism", {"": 1}).values()) > 1
         if wants_more:
@@ -89,7 +89,8 @@ def documented_defaults(title: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("title", "schema"), [("Automodel Configuration", "AutomodelJobInput"), ("Unsloth Configuration", "UnslothJobInput")]
+    ("title", "schema"),
+    [("Automodel Configuration", "AutomodelJobInput"), ("Unsloth Configuration", "UnslothJobInput")],
 )
 def test_names_and_defaults_are_the_documented_ones(title: str, schema: str) -> None:
     job = JOBS[schema].model_validate(SMALL[schema]).model_dump()
@@ -143,7 +144,8 @@ def test_an_automodel_job_in_the_words_of_the_trainer() -> None:
     terms = AutomodelJobWithOutput.model_validate(job).terms()
     found = terms.hyperparameters
     assert (found.finetuning_type, found.epochs, found.max_steps, found.batch_size) == ("lora_merged", 2, 7, 16)
-    assert found.lora and (found.lora.adapter_dim, found.lora.alpha, found.lora.adapter_dropout) == (32, 8, 0.1)
+    assert found.lora is not None
+    assert (found.lora.adapter_dim, found.lora.alpha, found.lora.adapter_dropout) == (32, 8, 0.1)
     assert (found.val_check_interval, found.warmup_steps, terms.hold_out, terms.seed) == (0.5, 2, 0.2, 3)
     assert (terms.recipe.algorithm, terms.recipe.decay) == ("adamw", "linear")
     assert terms.recipe.final_learning_rate == pytest.approx(1e-5)
@@ -181,7 +183,7 @@ def test_an_unsloth_job_in_the_words_of_the_trainer() -> None:
         ([], "training", False, []),
     ],
 )
-def test_files_of_a_dataset_go_where_they_belong(paths: list[str], part: str, alone: bool, expected: list[str]) -> None:  # noqa: FBT001
+def test_files_of_a_dataset_go_where_they_belong(paths: list[str], part: str, alone: bool, expected: list[str]) -> None:
     found = placed(paths, part, alone=alone)
     assert [place[: place.index("/") + 1] for place in found.values()] == expected
 

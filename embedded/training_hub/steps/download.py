@@ -61,7 +61,9 @@ def _model(job: Job) -> Fetch:
             f"It has: {', '.join(sorted(sizes)[:10]) or 'nothing'}.",
         )
     if fetch.bytes > MAX_BYTES:
-        raise JobError(f"model {job.model}: {fetch.bytes >> 30} GiB, more than the {MAX_BYTES >> 30} GiB that are taken")
+        raise JobError(
+            f"model {job.model}: {fetch.bytes >> 30} GiB, more than the {MAX_BYTES >> 30} GiB that are taken"
+        )
     return fetch
 
 

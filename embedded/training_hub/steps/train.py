@@ -149,5 +149,3 @@ def _unsaid(code: int) -> str:
         more = " (SIGKILL often means that memory ran out)" if name == "SIGKILL" else ""
         return f"the training process was ended by {name}{more}"
     return f"the training process exited with code {code} and said nothing; see the job's logs"
-
-
