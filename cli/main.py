@@ -41,6 +41,9 @@ class Commands(LazyGroup):
         "run": LazyCommand("cli.runs:run", "Run the whole pipeline, with a report.", _MODELS),
         "evaluate": LazyCommand("cli.runs:evaluate", "Evaluate one served model.", _MODELS),
         "customize": LazyCommand("cli.runs:customize", "Train a LoRA adapter that NIM then serves.", _MODELS),
+        "sweep": LazyCommand(
+            "cli.sweep:sweep", "Try several hyperparameters; run the pipeline with the best.", _MODELS
+        ),
         "compare": LazyCommand("cli.runs:compare", "Show the approaches of a run, or several runs.", _MODELS),
         "gate": LazyCommand("cli.runs:gate", "Decide by a policy whether a model may be used.", _MODELS),
         "cleanup": LazyCommand("cli.runs:cleanup", "Remove what a run left on the stack.", _MODELS),

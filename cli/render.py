@@ -89,7 +89,49 @@ def plan(console: Console, settings: Settings) -> None:
     say(console, f"Dataset {settings.dataset}: {rows} rows; answers of at most {longest} tokens")
     for warning in data.facts.warnings:
         say(console, f"warning: {warning}")
+    if settings.sweep is not None:
+        _planned_trials(console, settings)
     say(console, "Nothing was created (--dry-run).")
+
+
+def _planned_trials(console: Console, settings: Settings) -> None:
+    sweep = settings.sweep
+    assert sweep is not None
+    if sweep.search == "grid":
+        for number, choice in enumerate(sweep.grid(settings.seed), start=1):
+            say(console, f"Trial {number}: {choice}")
+    else:
+        low, high = sweep.rate_range
+        ranks, epochs = (", ".join(map(str, values)) for values in (sweep.ranks, sweep.epochs))
+        say(
+            console,
+            f"{sweep.count} trials by {sweep.search}: rank {ranks}, learning rate {low:g} to {high:g}, epochs {epochs}",
+        )
+
+
+def trials(console: Console, run: RunDirectory) -> None:
+    """Print the trials of a sweep, the best first."""
+    from workflows.sweep.trial import results_of
+
+    results = sorted(results_of(run), key=lambda one: (one.ended != "completed", one.loss or 0.0, one.number))
+    rows = [
+        (
+            *(str(one.number), f"{one.choice.adapter_dim}", f"{one.choice.learning_rate:.3g}", f"{one.choice.epochs}"),
+            "-" if one.loss is None else f"{one.loss:.4f}",
+            f"{one.seconds:.0f} s",
+            f"{one.ended}{f': {one.reason}' if one.reason else ''}",
+        )
+        for one in results
+    ]
+    names = ("Trial", "Rank", "Learning rate", "Epochs", "Validation loss", "Time", "")
+    if not console.is_terminal:
+        for row in (names, *rows):
+            say(console, "\t".join(row))
+        return
+    table = table_of(*names)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
 
 
 def finished(console: Console, run: RunDirectory) -> None:

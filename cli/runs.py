@@ -33,7 +33,7 @@ def evaluate(
     from nemostack.console import stdout
 
     settings = build_settings("evaluate", model=model, benchmark=benchmark, **data.chosen(), **evaluation.chosen())
-    render.evaluated(stdout(), _launch(target, settings, run))
+    render.evaluated(stdout(), launch(target, settings, run))
 
 
 @o.spread
@@ -45,7 +45,7 @@ def customize(*, target: o.TargetOptions, data: o.DataOptions, training: o.Train
     settings = build_settings(
         "customize", hyperparameters=training.hyperparameters(), judge=False, **training.rows(), **data.chosen()
     )
-    render.customized(stdout(), _launch(target, settings, run))
+    render.customized(stdout(), launch(target, settings, run))
 
 
 @o.spread
@@ -86,7 +86,7 @@ def run(
     if dry_run:
         render.plan(stdout(), settings)
         return
-    render.finished(stdout(), _launch(target, settings, run))
+    render.finished(stdout(), launch(target, settings, run))
 
 
 def compare(
@@ -178,7 +178,7 @@ def build_settings(kind: Kind, **values: Any) -> Settings:
         raise BadInput(f"these options cannot be used: {'; '.join(lines)}") from error
 
 
-def _launch(target: o.TargetOptions, settings: Settings, run: o.RunOptions) -> Any:
+def launch(target: o.TargetOptions, settings: Settings, run: o.RunOptions) -> Any:
     """Prepare and execute; the run directory. On Ctrl-C it says how to go on."""
     from nemostack.clients import Clients
     from nemostack.console import Progress

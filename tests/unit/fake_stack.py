@@ -42,6 +42,8 @@ class FakeStack(FakeEntityStore, FakeDataStore):
             "note": "these are our own questions",
         }
         self.customizations: dict[str, dict[str, Any]] = {}
+        self.level_of_shots: dict[int, float] = {}
+        self.embeddings: dict[str, list[float]] | None = None
         self.looks_needed = 1
         self.samples = True
         self.cut_answers = 0
@@ -51,6 +53,8 @@ class FakeStack(FakeEntityStore, FakeDataStore):
         self.target = "fake"
         self.base_model = BASE
         self.sent_hyperparameters: dict[str, Any] = {}
+        self.loss_after: Callable[[dict[str, Any], int], float] | None = None  # of a job, after so many looks
+        self.failure_of: Callable[[dict[str, Any]], str] = lambda _hyperparameters: ""
         self.refusal = ""  # why NIM does not serve an adapter; it says so in its answer on the model
         self._server = _Server(_handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
@@ -99,7 +103,7 @@ class FakeStack(FakeEntityStore, FakeDataStore):
         return [self.base_model, *([] if self.refusal else self._uploaded())]
 
     def _uploaded(self) -> list[str]:
-        return [m for m, e in self.models.items() if e["artifact"]["status"] == "upload_completed"]
+        return [m for m, e in self.models.items() if e.get("artifact", {}).get("status") == "upload_completed"]
 
     # --- routes ---
 
@@ -153,13 +157,22 @@ class FakeStack(FakeEntityStore, FakeDataStore):
         job["looks"] += 1
         if job["status"] in {"created", "running"}:
             job["status"] = "completed" if job["looks"] > self.looks_needed else "running"
+            if kind == "customization" and (failure := self.failure_of(job["hyperparameters"])):
+                job["status"] = "failed"
+                job["status_details"] = {"error_message": failure}
+                return job
         if kind == "customization":
             if job["status"] == "completed":
                 self.models[job["output_model"]]["artifact"]["status"] = "upload_completed"
             losses = [
                 {"step": s, "value": 4.0 / (s + 1), "timestamp": "2026-01-01T00:00:00.0"} for s in range(job["looks"])
             ]
-            metrics = {"keys": ["train_loss"], "metrics": {"train_loss": losses, "val_loss": losses[-1:]}}
+            validations = losses[-1:]
+            if (loss_after := self.loss_after) is not None:
+                validations = [
+                    {"step": s, "value": loss_after(job["hyperparameters"], s + 1)} for s in range(job["looks"])
+                ]
+            metrics = {"keys": ["train_loss"], "metrics": {"train_loss": losses, "val_loss": validations}}
             job["status_details"] = {"steps_completed": job["looks"], "status_logs": [], "metrics": metrics}
         return job
 
@@ -201,8 +214,10 @@ class FakeStack(FakeEntityStore, FakeDataStore):
         namespace, name, path = address.groups()
         lines = self.repos["dataset", f"{namespace}/{name}"][path].decode().strip("\n").split("\n")
         model = job["target"]["model"]["api_endpoint"]["model_id"]
-        shots = len(task["params"]["template"]["messages"]) > 1
-        level = 0.7 if model != self.base_model else 0.5 if shots else 0.3
+        template = task["params"]["template"]["messages"]
+        turns = template if isinstance(template, list) else json.loads(lines[0])["messages"]
+        shots = sum(turn["role"] == "assistant" for turn in turns)
+        level = 0.7 if model != self.base_model else self.level_of_shots.get(shots, 0.5 if shots else 0.3)
         samples = []
         for index, line in enumerate(lines[: task["dataset"]["limit"]]):
             score = level + (index % 7 - 3) / 100
@@ -275,6 +290,12 @@ class FakeStack(FakeEntityStore, FakeDataStore):
         texts = [asked["prompt"]] if "prompt" in asked else [turn["content"] for turn in asked["messages"]]
         return {"count": round(len("".join(texts)) * self.tokens_per_character), "tokens": []}
 
+    def embed(self, body: bytes) -> Any:
+        if self.embeddings is None:
+            raise Answer(404, {"detail": "Not Found"})
+        vectors = [self.embeddings[text] for text in json.loads(body)["input"]]
+        return {"data": [{"index": index, "embedding": vector} for index, vector in enumerate(vectors)]}
+
     def chat(self, body: bytes) -> Any:
         model = json.loads(body)["model"]
         self.nim_model(model)
@@ -318,6 +339,7 @@ _ROUTES: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("GET /nim/v1/health/ready", lambda _s, _b: {"message": "ready"}),
     ("POST /nim/v1/chat/completions", FakeStack.chat),
     ("POST /nim/tokenize", FakeStack.tokenize),
+    ("POST /nim/v1/embeddings", FakeStack.embed),
     ("GET /judge/v1/models", lambda _s, _b: {"data": []}),
 )
 

@@ -21,6 +21,7 @@ from workflows.stages.customization import Trained
 from workflows.stages.evaluation import LABELS
 from workflows.stages.load_test import LoadTested
 from workflows.stages.upload import Uploaded
+from workflows.sweep.trial import TrialResult, results_of, winner_of
 
 M = TypeVar("M", bound=BaseModel)
 _WORDS = {"zero_shot": "zero-shot", "in_context": "in-context learning", "lora": "LoRA", "evaluation": "the other"}
@@ -39,6 +40,7 @@ def _content(run: RunDirectory) -> dict[str, Any]:
     approaches = comparison.approaches if comparison else _evaluated(run)
     uploaded, trained = _given(run, "dataset", Uploaded), _given(run, "customization", Trained)
     compared = _given(run, "comparison", Compared)
+    results = results_of(run)
     return {
         "info": info,
         "stages": stages,
@@ -56,6 +58,8 @@ def _content(run: RunDirectory) -> dict[str, Any]:
         "chart": draw_scores(approaches),
         "curves": draw_losses(trained) if trained else "",
         "trained": trained,
+        "trials": sorted(results, key=lambda one: (one.ended != "completed", one.loss or 0.0, one.number)),
+        "trial_curves": draw_trials(results),
         "facts": uploaded.facts if uploaded else None,
         "max_tokens": uploaded.max_tokens if uploaded else None,
         "examples": _examples(run, approaches),
@@ -91,6 +95,23 @@ def draw_losses(trained: Trained) -> Markup:
         ],
         x_label="step",
         y_label="loss",
+        end_labels=True,
+    )
+
+
+def draw_trials(results: Sequence[TrialResult]) -> Markup:
+    """Draw the validation losses of the trials of a sweep, the winner's in colour; empty markup without points."""
+    winner = winner_of(results)
+    return lines(
+        "Validation loss of each trial over optimizer steps",
+        [
+            Series(
+                f"{one.number}", 2 if one == winner else 0, [(float(p.step), p.value) for p in one.val_loss], marks=True
+            )
+            for one in results
+        ],
+        x_label="step",
+        y_label="validation loss",
         end_labels=True,
     )
 

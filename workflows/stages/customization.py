@@ -8,6 +8,7 @@ from nemostack.models import Hyperparameters, Model
 from workflows.engine.resumable_job import JobRun
 from workflows.engine.stage import Context, Stage
 from workflows.stages.cleanup import adapter_name
+from workflows.stages.training_advice import advise
 from workflows.stages.upload import Uploaded
 
 _NAMES = {
@@ -73,6 +74,7 @@ def _run(context: Context) -> Trained:
         describe=describe,
         deadline_s=settings.deadlines.customization,
         outage_s=settings.deadlines.outage,
+        advise=advise,
     ).complete(context)
     if job.output_model is None:
         raise JobFailed(f"customization job {job.id} completed without naming its model; see the Customizer's log")

@@ -5,6 +5,7 @@ stands where it stood. Successive halving is Optuna's asynchronous one: at each 
 not among the best of those that came so far is pruned.
 """
 
+import random
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -22,12 +23,9 @@ class Search:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._settings = settings
+        self._settings, self._seed = settings, seed
         self._study = optuna.create_study(
             direction="minimize",
-            sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=min(5, settings.count))
-            if settings.search == "tpe"
-            else optuna.samplers.RandomSampler(seed=seed),
             pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=settings.reduction)
             if settings.search == "halving"
             else optuna.pruners.NopPruner(),
@@ -38,9 +36,21 @@ class Search:
 
     def next(self, known: Choice | None = None) -> "Attempt":
         """Begin the next trial: with hyperparameters that were chosen before, or newly chosen ones."""
-        if known is not None and self._settings.search != "grid":
+        import optuna
+
+        settings, number = self._settings, len(self._study.trials)
+        if settings.search == "tpe":
+            startup = min(5, settings.count)
+            self._study.sampler = optuna.samplers.TPESampler(seed=self._seed_of(number), n_startup_trials=startup)
+        else:
+            self._study.sampler = optuna.samplers.RandomSampler(seed=self._seed_of(number))
+        if known is not None and settings.search != "grid":
             self._study.enqueue_trial(known.model_dump())
         return Attempt(self._study.ask(), self._settings)
+
+    def _seed_of(self, number: int) -> int:
+        """A seed of its own for each trial: what is drawn does not depend on an interruption before it."""
+        return random.Random(f"{self._seed} {number}").getrandbits(32)
 
     def replay(self, choice: Choice, losses: Sequence[float], *, ended: str) -> None:
         """Tell of a trial that has ended before: its losses in order, and as what it ended."""

@@ -4,7 +4,6 @@ Refuses empty lists, values that a LoRA job does not take, and a search without 
 """
 
 import itertools
-import math
 import random
 from typing import Annotated, Literal, Self
 
@@ -68,7 +67,3 @@ class SweepSettings(Model):
     def rate_range(self) -> tuple[float, float]:
         """Ends of the range of learning rates, which is searched on a logarithmic scale."""
         return min(self.learning_rates), max(self.learning_rates)
-
-    def best_first(self, losses: dict[int, float]) -> list[int]:
-        """Numbers of the trials by their loss, the best first; what is not finite comes last."""
-        return sorted(losses, key=lambda number: (not math.isfinite(losses[number]), losses[number], number))

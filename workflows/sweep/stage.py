@@ -14,7 +14,7 @@ from workflows.stages.upload import Uploaded
 from workflows.sweep.live import LiveCurves
 from workflows.sweep.search import Search
 from workflows.sweep.space import Choice
-from workflows.sweep.trial import TrialResult, Watch, context_of, describe, results_of, run_trial
+from workflows.sweep.trial import TrialResult, Watch, context_of, describe, results_of, run_trial, winner_of
 
 
 def _run(context: Context) -> Trained:
@@ -28,7 +28,10 @@ def _run(context: Context) -> Trained:
     with LiveCurves(context.outputs.mlflow_url, context.settings.experiment, context.run_id) as live:
         while len(results) < sweep.count:
             results.append(_trial(context, search, live, results))
-        winner = _winner(results)
+        winner = winner_of(results)
+        if winner is None:
+            reasons = "; ".join(f"trial {result.number}: {result.reason}" for result in results[-3:])
+            raise JobFailed(f"no trial of the sweep has completed ({reasons}); start another sweep with --new")
         live.choose(winner)
         if live.problem:
             context.progress.line(f"  warning: {live.problem}")
@@ -72,14 +75,6 @@ def _trial(context: Context, search: Search, live: LiveCurves, before: list[Tria
     loss = "" if result.loss is None else f", validation loss {result.loss:.4f}"
     context.progress.line(f"  trial {number} {result.ended}{loss}{f': {result.reason}' if result.reason else ''}")
     return result
-
-
-def _winner(results: list[TrialResult]) -> TrialResult:
-    completed = [result for result in results if result.ended == "completed" and result.loss is not None]
-    if not completed:
-        reasons = "; ".join(f"trial {result.number}: {result.reason}" for result in results[-3:])
-        raise JobFailed(f"no trial of the sweep has completed ({reasons}); start another sweep with --new")
-    return min(completed, key=lambda result: (result.loss, result.number))
 
 
 def _drop_losers(context: Context, results: list[TrialResult], winner: TrialResult) -> None:

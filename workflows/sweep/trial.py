@@ -4,7 +4,7 @@ Its record lies in `trials/stages/` of the run, with the same states as a stage,
 job of the present trial up again. A job that fails costs its trial, not the sweep.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from nemostack.models import Hyperparameters, Model
 from workflows.engine.resumable_job import JobRun
 from workflows.engine.run_directory import TRIALS, RunDirectory, StageRecord, now
 from workflows.engine.stage import Context
+from workflows.stages.training_advice import advise
 from workflows.sweep.search import Attempt
 from workflows.sweep.space import Choice
 
@@ -76,6 +77,12 @@ def results_of(run: RunDirectory) -> list[TrialResult]:
     records = records_of(run).stages()
     found = [TrialResult.model_validate(record.outputs) for record in records if record.settled]
     return sorted(found, key=lambda result: result.number)
+
+
+def winner_of(results: Sequence[TrialResult]) -> TrialResult | None:
+    """The completed trial of the lowest validation loss; None when none has completed."""
+    completed = [result for result in results if result.ended == "completed" and result.loss is not None]
+    return min(completed, key=lambda result: (result.loss, result.number), default=None)
 
 
 def context_of(context: Context, number: int) -> Context:
@@ -139,6 +146,7 @@ def _job(
         deadline_s=settings.deadlines.customization,
         outage_s=settings.deadlines.outage,
         on_look=watch.look,
+        advise=advise,
     )
 
 
