@@ -112,7 +112,8 @@ class PlatformPlan(Plan):
             title="NeMo Platform",
             command=command,
             settings=settings,
-            health_path="/health/ready",
+            # Not /health/ready, which also says no when its database was slow to answer: that is no reason to restart.
+            health_path="/health/live",
             timeout_s=START_TIMEOUT_S,
             environment={
                 "NMP_DATA_DIR": str(self._data),

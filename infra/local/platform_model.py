@@ -77,6 +77,7 @@ def register(props: Props) -> None:
     """Upload what is missing of the model's files, create the entities, wait for the gateway. LocalServiceError."""
     platform, name = Platform(props["url"], Timeouts()), props["name"]
     try:
+        await_ready(platform)
         upload(platform, name, Path(props["path"]))
         platform.create_model(
             name, fileset=name if Path(props["path"]).is_dir() else None, description=f"Base model {props['id']}"
@@ -90,6 +91,20 @@ def register(props: Props) -> None:
         raise LocalServiceError(f"making the base model known to the NeMo Platform failed: {error}") from error
     finally:
         platform.close()
+
+
+def await_ready(platform: Platform) -> None:
+    """Return when all services of the platform say that they are ready. ServiceError if they never do."""
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        try:
+            platform.ready()
+        except ServiceError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(PAUSE_S)
+        else:
+            return
 
 
 def upload(platform: Platform, fileset: str, folder: Path) -> None:
