@@ -17,6 +17,8 @@ from nemostack.outputs import StackOutputs
 ENVIRONMENT = ".venv-platform"
 CONTROLLERS = ("entities", "jobs", "agents-deployment", "nemostack-models")
 """All that the platform starts by default, with `nemostack-models` in the place of `models` (embedded/platform)."""
+PLUGINS = ("platform", "training_hub")
+"""Packages of `embedded/` that run inside the platform's process."""
 START_TIMEOUT_S = 300  # 15 s on an idle machine; the first time it compiles what it imports
 REFRESH_S = 2
 MAX_NAME = 63
@@ -129,9 +131,21 @@ class PlatformPlan(Plan):
                 "NMP_MODEL_ENTITY_WORKSPACE": WORKSPACE,
                 "NMP_MODEL_ENTITY_NAME": self.entity,
                 "NEMOSTACK_NIM_URL": self.url("nim"),
+                **self.training(),
             },
-            code=source_digest([self.root / "embedded" / "platform"])[:16],
+            code=source_digest([self.root / "embedded" / package for package in PLUGINS])[:16],
         )
+
+    def training(self) -> dict[str, str]:
+        """What the training backends read: the interpreter with PyTorch, and their share of the GPUs."""
+        prefix, limits = "NEMOSTACK_TRAINING_", self.customizer_settings()
+        chosen = {"PYTHON": str(self.python), "ACCELERATOR": self.accelerator}
+        if self.shares is not None:
+            chosen["GPUS"] = str(limits["gpus"][0])  # a job computes on one
+            chosen["GPU_MEMORY_FRACTION"] = str(limits["gpu_memory_fraction"])
+        if limits["threads"] is not None:
+            chosen["THREADS"] = str(limits["threads"])
+        return {f"{prefix}{key}": value for key, value in chosen.items()}
 
     def model_props(self) -> dict[str, Any]:
         """Describe the base model for the resource that makes it known to the platform."""

@@ -1,10 +1,12 @@
 """What would run on a local stack of the product `platform`, from settings alone."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from infra.config import LocalSettings
+from infra.local.accelerator import Shares
 from infra.local.folders import StackFolder
 from infra.local.platform import PlatformPlan, entity_name
 from infra.local.services import ServiceSpec
@@ -73,6 +75,19 @@ def test_nim_serves_what_the_platform_puts_into_the_folder(tmp_path: Path) -> No
     assert not {"entity_store_url", "data_store_url"} & set(nim.settings)
     entity = (platform.environment["NMP_MODEL_ENTITY_WORKSPACE"], platform.environment["NMP_MODEL_ENTITY_NAME"])
     assert entity == ("default", "acme-tiny-1")
+
+
+def test_training_gets_the_interpreter_with_pytorch_and_its_share_of_the_gpus(tmp_path: Path) -> None:
+    seen = by_name(plan(tmp_path, customizer={"threads": 3}))["platform"].environment
+    assert {key: value for key, value in seen.items() if key.startswith("NEMOSTACK_TRAINING_")} == {
+        "NEMOSTACK_TRAINING_PYTHON": str(ROOT / ".venv-embedded" / "bin" / "python"),
+        "NEMOSTACK_TRAINING_ACCELERATOR": "cpu",
+        "NEMOSTACK_TRAINING_THREADS": "3",
+    }
+    with_gpus = by_name(replace(plan(tmp_path), shares=Shares((0,), 0.5, (1, 2), 0.44)))["platform"].environment
+    assert with_gpus["NEMOSTACK_TRAINING_PYTHON"].endswith(".venv-embedded-cuda/bin/python")
+    assert with_gpus["NEMOSTACK_TRAINING_GPUS"] == "1"
+    assert with_gpus["NEMOSTACK_TRAINING_GPU_MEMORY_FRACTION"] == "0.44"
 
 
 def test_its_environment_must_be_installed(tmp_path: Path) -> None:
