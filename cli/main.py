@@ -37,10 +37,16 @@ class Commands(LazyGroup):
         ),
         "port-forward": LazyCommand("cli.stacks:port_forward", "Put the services of a cluster on loopback.", _STACK),
         "teardown": LazyCommand("cli.stacks:teardown", "Destroy a stack in a safe order; report what is left.", _STACK),
+        "dataset": LazyCommand("cli.dataset:app", "Check, convert, split, profile and upload datasets.", _MODELS),
         "run": LazyCommand("cli.runs:run", "Run the whole pipeline, with a report.", _MODELS),
         "evaluate": LazyCommand("cli.runs:evaluate", "Evaluate one served model.", _MODELS),
         "customize": LazyCommand("cli.runs:customize", "Train a LoRA adapter that NIM then serves.", _MODELS),
-        "compare": LazyCommand("cli.runs:compare", "Compare the approaches of a run, or several runs.", _MODELS),
+        "sweep": LazyCommand(
+            "cli.sweep:sweep", "Try several hyperparameters; run the pipeline with the best.", _MODELS
+        ),
+        "compare": LazyCommand("cli.runs:compare", "Show the approaches of a run, or several runs.", _MODELS),
+        "gate": LazyCommand("cli.runs:gate", "Decide by a policy whether a model may be used.", _MODELS),
+        "judge": LazyCommand("cli.judge:judge", "Compare the stack's judge with people's ratings.", _MODELS),
         "cleanup": LazyCommand("cli.runs:cleanup", "Remove what a run left on the stack.", _MODELS),
         "smoke": LazyCommand("cli.suites:smoke", "Prove a running stack end to end.", _TESTS, _PASSED_ON),
         "load": LazyCommand("load_tests.commands:app", "Load-test NIM, base model and adapters mixed.", _TESTS),

@@ -114,7 +114,7 @@ OutputsOption = Annotated[
 ]
 StackOption = Annotated[str, typer.Option("--stack", help="Pulumi stack to work on.", rich_help_panel=_PANEL)]
 
-_FILES = "Folder with train.jsonl, validation.jsonl and test.jsonl."
+_FILES = "Folder with train, validation and test as .jsonl, .csv or .parquet."
 DatasetOption = Annotated[Path | None, typer.Option("--dataset", help=f"{_FILES} Default: the sample dataset.")]
 PromptColumn = Annotated[
     str, typer.Option("--prompt-column", help="Key of the question in each row; may be a path, such as request.prompt.")
@@ -124,6 +124,16 @@ CompletionColumn = Annotated[
 ]
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Test items per evaluation, the first ones.")]
 ShotsOption = Annotated[int, typer.Option("--shots", min=0, max=64, help="Examples shown in the prompt.")]
+ChooseShotsOption = Annotated[
+    str,
+    typer.Option(
+        "--choose-shots", metavar="N,N", help="Choose the number of examples on the validation split, of these."
+    ),
+]
+ExamplesOption = Annotated[
+    str,
+    typer.Option("--examples", help="random, similar (to each question) or diverse (a middle of each kind)."),
+]
 MaxTokensOption = Annotated[
     int | None,
     typer.Option(
@@ -196,7 +206,26 @@ LoadOption = Annotated[
         help="Also load-test NIM, base and tuned model mixed, against the objectives in this file.",
     ),
 ]
+PolicyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy",
+        exists=True,
+        dir_okay=False,
+        resolve_path=True,
+        help="What a model must show (YAML). Default: better in ROUGE-L, and no benchmark clearly forgotten.",
+    ),
+]
 FormatOption = Annotated[str, typer.Option("--format", help="table or json.")]
+
+
+@dataclass(frozen=True)
+class DataColumns(Bundle):
+    """How a dataset's columns are called, and where it goes."""
+
+    prompt_column: PromptColumn = _DEFAULTS.prompt_column
+    completion_column: CompletionColumn = _DEFAULTS.completion_column
+    namespace: NamespaceOption = _DEFAULTS.namespace
 
 
 @dataclass(frozen=True)
@@ -220,9 +249,16 @@ class EvaluationOptions(Bundle):
 
     limit: LimitOption = _DEFAULTS.limit
     shots: ShotsOption = _DEFAULTS.shots
+    choose_shots: ChooseShotsOption = ""
+    examples: ExamplesOption = _DEFAULTS.examples
     max_tokens: MaxTokensOption = None
     parallelism: ParallelOption = _DEFAULTS.parallelism
     judge: JudgeOption = True
+
+    def chosen(self) -> dict[str, Any]:
+        """All options by name, lists as such."""
+        numbers = tuple(text.strip() for text in self.choose_shots.split(",") if text.strip())
+        return {**super().chosen(), "choose_shots": numbers}
 
 
 @dataclass(frozen=True)

@@ -12,23 +12,23 @@ from operations.teardown.teardown import Plan, Report
 from workflows.engine.run_directory import RunDirectory
 from workflows.results.approach import Approach
 from workflows.results.benchmarks import BenchmarkComparison
-from workflows.results.comparison import Comparison, Decision, interval_text, to_csv
+from workflows.results.comparison import Comparison, interval_text, to_csv
 from workflows.results.metrics import METRICS
 from workflows.settings import Settings
 
-_COLOURS = {"ok": "green", "warn": "yellow", "bad": "red", "GO": "green", "NO-GO": "red", "INCONCLUSIVE": "yellow"}
+COLOURS = {"ok": "green", "warn": "yellow", "bad": "red", "GO": "green", "NO-GO": "red", "INCONCLUSIVE": "yellow"}
 
 
-def findings(console: Console, found: Sequence[Finding]) -> None:
-    """Print a line per check."""
+def findings(console: Console, found: Sequence[Finding], *, about: str = "Service") -> None:
+    """Print a line per check; `about` is what each is of."""
     if not console.is_terminal:
         for finding in found:
-            _say(console, f"{finding.level}\t{finding.line}")
+            say(console, f"{finding.level}\t{finding.line}")
         return
-    table = _table("", "Service", "Check", "Evidence", "What to do")
+    table = table_of("", about, "Check", "Evidence", "What to do")
     for finding in found:
         table.add_row(
-            Text(finding.level, style=_COLOURS[finding.level]),
+            Text(finding.level, style=COLOURS[finding.level]),
             finding.service,
             finding.check,
             Text(redact(finding.evidence)),
@@ -45,18 +45,18 @@ def as_json(finding: Finding) -> dict[str, str]:
 def leftovers(console: Console, report: Report) -> None:
     """Print what is left of a stack, a line each, and how to remove it."""
     if not report.cluster_seen:
-        _say(
+        say(
             console,
             "The cluster is gone. What it may have left in the cloud:" if report.left else "The cluster is gone.",
         )
     rows = [("kept" if one.on_purpose else "left", one.kind, one.where, one.detail, one.remove) for one in report.left]
     if not rows:
-        _say(console, f"Nothing is left of stack {report.stack}.")
+        say(console, f"Nothing is left of stack {report.stack}.")
     elif not console.is_terminal:
         for row in rows:
-            _say(console, "\t".join(row))
+            say(console, "\t".join(row))
     else:
-        table = _table("", "Kind", "Name", "Details", "To remove it")
+        table = table_of("", "Kind", "Name", "Details", "To remove it")
         for state, *cells in rows:
             table.add_row(Text(state, style="dim" if state == "kept" else "yellow"), *map(Text, cells))
         console.print(table)
@@ -73,7 +73,7 @@ def teardown_plan(console: Console, plan: Plan) -> None:
     }
     for step, things in steps.items():
         for thing in things:
-            _say(console, f"{step}\t{thing}")
+            say(console, f"{step}\t{thing}")
 
 
 def plan(console: Console, settings: Settings) -> None:
@@ -83,13 +83,55 @@ def plan(console: Console, settings: Settings) -> None:
 
     data = dataset.load(settings)
     for number, stage in enumerate(stages(settings), start=1):
-        _say(console, f"{number}. {stage.title}")
+        say(console, f"{number}. {stage.title}")
     rows = ", ".join(f"{name} {facts.rows}" for name, facts in data.facts.splits.items())
     longest = settings.max_tokens or data.max_tokens()
-    _say(console, f"Dataset {settings.dataset}: {rows} rows; answers of at most {longest} tokens")
+    say(console, f"Dataset {settings.dataset}: {rows} rows; answers of at most {longest} tokens")
     for warning in data.facts.warnings:
-        _say(console, f"warning: {warning}")
-    _say(console, "Nothing was created (--dry-run).")
+        say(console, f"warning: {warning}")
+    if settings.sweep is not None:
+        _planned_trials(console, settings)
+    say(console, "Nothing was created (--dry-run).")
+
+
+def _planned_trials(console: Console, settings: Settings) -> None:
+    sweep = settings.sweep
+    assert sweep is not None
+    if sweep.search == "grid":
+        for number, choice in enumerate(sweep.grid(settings.seed), start=1):
+            say(console, f"Trial {number}: {choice}")
+    else:
+        low, high = sweep.rate_range
+        ranks, epochs = (", ".join(map(str, values)) for values in (sweep.ranks, sweep.epochs))
+        say(
+            console,
+            f"{sweep.count} trials by {sweep.search}: rank {ranks}, learning rate {low:g} to {high:g}, epochs {epochs}",
+        )
+
+
+def trials(console: Console, run: RunDirectory) -> None:
+    """Print the trials of a sweep, the best first."""
+    from workflows.sweep.trial import results_of
+
+    results = sorted(results_of(run), key=lambda one: (one.ended != "completed", one.loss or 0.0, one.number))
+    rows = [
+        (
+            *(str(one.number), f"{one.choice.adapter_dim}", f"{one.choice.learning_rate:.3g}", f"{one.choice.epochs}"),
+            "-" if one.loss is None else f"{one.loss:.4f}",
+            f"{one.seconds:.0f} s",
+            f"{one.ended}{f': {one.reason}' if one.reason else ''}",
+        )
+        for one in results
+    ]
+    names = ("Trial", "Rank", "Learning rate", "Epochs", "Validation loss", "Time", "")
+    if not console.is_terminal:
+        for row in (names, *rows):
+            say(console, "\t".join(row))
+        return
+    table = table_of(*names)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
 
 
 def finished(console: Console, run: RunDirectory) -> None:
@@ -98,12 +140,12 @@ def finished(console: Console, run: RunDirectory) -> None:
 
     comparison = Comparison.model_validate_json((run.path / "comparison.json").read_text())
     comparison_table(console, comparison)
-    _say(console, f"Report: {run.path / 'report.html'}")
+    say(console, f"Report: {run.path / 'report.html'}")
     cleaned = Cleaned.model_validate(run.stage("cleanup").outputs)
     if cleaned.kept:
-        _say(console, f"Adapter kept, NIM serves it: {', '.join(cleaned.kept)}")
+        say(console, f"Adapter kept, NIM serves it: {', '.join(cleaned.kept)}")
     else:
-        _say(console, "The adapter was removed from the stack; --keep-adapter leaves it there.")
+        say(console, "The adapter was removed from the stack; --keep-adapter leaves it there.")
 
 
 def evaluated(console: Console, run: RunDirectory) -> None:
@@ -114,13 +156,13 @@ def evaluated(console: Console, run: RunDirectory) -> None:
     if record.status == "done":
         benchmarked = Benchmarked.model_validate(record.outputs)
         for name, value in benchmarked.scores.items():
-            _say(console, f"{name}\t{value:.4f}")
+            say(console, f"{name}\t{value:.4f}")
         if benchmarked.data.note:
-            _say(console, f"Note: {benchmarked.data.note}")
+            say(console, f"Note: {benchmarked.data.note}")
     else:
         approach = Approach.model_validate(run.stage("evaluation").outputs)
         _scores(console, [approach])
-    _say(console, f"Run: {run.path}")
+    say(console, f"Run: {run.path}")
 
 
 def customized(console: Console, run: RunDirectory) -> None:
@@ -128,20 +170,18 @@ def customized(console: Console, run: RunDirectory) -> None:
     from workflows.stages.customization import Trained
 
     trained = Trained.model_validate(run.stage("customization").outputs)
-    _say(console, f"Model: {trained.model}")
+    say(console, f"Model: {trained.model}")
     if trained.val_loss:
-        _say(console, f"Validation loss: {trained.val_loss[0].value:.3f} -> {trained.val_loss[-1].value:.3f}")
-    _say(console, f"NIM serves it shortly; evaluate it with `nemostack evaluate --model {trained.model}`")
-    _say(console, f"Run: {run.path}; `nemostack cleanup {run.path}` removes the model again")
+        say(console, f"Validation loss: {trained.val_loss[0].value:.3f} -> {trained.val_loss[-1].value:.3f}")
+    say(console, f"NIM serves it shortly; evaluate it with `nemostack evaluate --model {trained.model}`")
+    say(console, f"Run: {run.path}; `nemostack cleanup {run.path}` removes the model again")
 
 
 def comparison_table(console: Console, comparison: Comparison) -> None:
-    """Scores, benchmarks, then the decision."""
+    """Scores, then benchmarks."""
     _scores(console, comparison.approaches)
     if comparison.benchmarks:
         _benchmarks(console, comparison.benchmarks)
-    if comparison.decision is not None:
-        _decision(console, comparison.decision)
 
 
 def comparison_json(console: Console, comparison: Comparison) -> None:
@@ -166,11 +206,11 @@ def _scores(console: Console, approaches: Sequence[Approach]) -> None:
         [interval_text(a.scores[metric.key]) if metric.key in a.scores else "-" for a in approaches] for metric in shown
     ]
     if not console.is_terminal:
-        _say(console, "\t".join(["metric", *(approach.label for approach in approaches)]))
+        say(console, "\t".join(["metric", *(approach.label for approach in approaches)]))
         for metric, row in zip(shown, cells, strict=True):
-            _say(console, "\t".join([metric.label, *row]))
+            say(console, "\t".join([metric.label, *row]))
         return
-    table = _table("Metric", *(f"{approach.label} ({approach.items} items)" for approach in approaches))
+    table = table_of("Metric", *(f"{approach.label} ({approach.items} items)" for approach in approaches))
     for metric, row in zip(shown, cells, strict=True):
         table.add_row(metric.label, *map(Text, row))
     console.print(table)
@@ -183,32 +223,26 @@ def _benchmarks(console: Console, benchmarks: Sequence[BenchmarkComparison]) -> 
         for b in benchmarks
     ]
     if console.is_terminal:
-        table = _table(*names)
+        table = table_of(*names)
         for row in rows:
             table.add_row(*map(Text, row))
         console.print(table)
     else:
         for row in (names, *rows):
-            _say(console, "\t".join(row))
+            say(console, "\t".join(row))
     for benchmark in benchmarks:
         if benchmark.data.note:
-            _say(console, f"Note: {benchmark.data.note}")
+            say(console, f"Note: {benchmark.data.note}")
 
 
-def _decision(console: Console, decision: Decision) -> None:
-    reason = f": asked whether {decision.hypothesis}; {decision.reason}."
-    colour = f"bold {_COLOURS[decision.outcome]}"
-    console.print(Text.assemble((decision.outcome, colour), reason), soft_wrap=True)
-
-
-def _table(*columns: str) -> Table:
+def table_of(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column)
     return table
 
 
-def _say(console: Console, text: str) -> None:
+def say(console: Console, text: str) -> None:
     if console.is_terminal:
         console.print(Text(redact(text)), soft_wrap=True)
     else:

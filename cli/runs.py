@@ -33,7 +33,7 @@ def evaluate(
     from nemostack.console import stdout
 
     settings = build_settings("evaluate", model=model, benchmark=benchmark, **data.chosen(), **evaluation.chosen())
-    render.evaluated(stdout(), _launch(target, settings, run))
+    render.evaluated(stdout(), launch(target, settings, run))
 
 
 @o.spread
@@ -45,7 +45,7 @@ def customize(*, target: o.TargetOptions, data: o.DataOptions, training: o.Train
     settings = build_settings(
         "customize", hyperparameters=training.hyperparameters(), judge=False, **training.rows(), **data.chosen()
     )
-    render.customized(stdout(), _launch(target, settings, run))
+    render.customized(stdout(), launch(target, settings, run))
 
 
 @o.spread
@@ -61,6 +61,7 @@ def run(
     benchmarks: o.BenchmarksOption = "",
     benchmark_items: o.BenchmarkItemsOption = _DEFAULTS.benchmark_items,
     load_slo: o.LoadOption = None,
+    policy: o.PolicyOption = None,
     keep_adapter: o.KeepOption = False,
     run: o.RunOptions,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the dataset, show the stages, do nothing.")] = False,
@@ -76,6 +77,7 @@ def run(
         benchmarks=tuple(name.strip() for name in benchmarks.split(",") if name.strip()),
         benchmark_items=benchmark_items,
         load_slo=load_slo,
+        policy=policy,
         keep_adapter=keep_adapter,
         **training.rows(),
         **data.chosen(),
@@ -84,29 +86,58 @@ def run(
     if dry_run:
         render.plan(stdout(), settings)
         return
-    render.finished(stdout(), _launch(target, settings, run))
+    render.finished(stdout(), launch(target, settings, run))
 
 
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="One run: its approaches. Several: the last approach of each.")],
     *,
-    metric: Annotated[str, typer.Option("--metric", help="The decision looks at this one.")] = "rouge_l",
-    margin: Annotated[float, typer.Option("--margin", help="Gain that counts; the metric's unit.")] = 0.0,
-    gate: Annotated[bool, typer.Option("--gate", help="Exit 0 on GO, 10 on NO-GO, 11 on INCONCLUSIVE.")] = False,
     output: Annotated[str, typer.Option("--format", help="table, json or csv.")] = "table",
 ) -> None:
-    """Compare the approaches of a run, or runs with each other. Needs no stack."""
+    """Show the approaches of a run, or runs, side by side. Needs no stack."""
     from cli import render
     from nemostack.console import stdout
     from workflows.results.compare_runs import compare_runs
 
     if output not in render.FORMATS:
         raise BadInput(f"--format {output}: choose one of {', '.join(render.FORMATS)}")
-    comparison = compare_runs(runs, metric=metric, margin=margin)
-    render.FORMATS[output](stdout(), comparison)
-    if gate:
-        outcome = comparison.decision.outcome if comparison.decision else "INCONCLUSIVE"
-        raise typer.Exit({"GO": ExitCode.DONE, "NO-GO": ExitCode.NO_GO, "INCONCLUSIVE": ExitCode.INCONCLUSIVE}[outcome])
+    render.FORMATS[output](stdout(), compare_runs(runs))
+
+
+def _print_schema(wanted: bool) -> None:
+    if wanted:
+        import json
+
+        from workflows.gate.policy import schema
+
+        typer.echo(json.dumps(schema(), indent=1))
+        raise typer.Exit
+
+
+def gate(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="One run: its last approach against the best of the others. Several: against the first."),
+    ],
+    *,
+    policy: o.PolicyOption = None,
+    output: o.FormatOption = "table",
+    schema: Annotated[  # noqa: ARG001 - the callback does it all
+        bool, typer.Option("--schema", callback=_print_schema, is_eager=True, help="Print the policy's JSON schema.")
+    ] = False,
+) -> None:
+    """Decide by a policy whether a model may be used: exit 0 on GO, 10 on NO-GO, 11 on INCONCLUSIVE. Needs no stack."""
+    from cli import render_gate
+    from nemostack.console import stdout
+    from workflows.gate.policy import read_policy
+    from workflows.results.compare_runs import gate_runs
+
+    if output not in render_gate.FORMATS:
+        raise BadInput(f"--format {output}: choose one of {', '.join(render_gate.FORMATS)}")
+    report = gate_runs(runs, read_policy(policy))
+    render_gate.FORMATS[output](stdout(), report)
+    codes = {"GO": ExitCode.DONE, "NO-GO": ExitCode.NO_GO, "INCONCLUSIVE": ExitCode.INCONCLUSIVE}
+    raise typer.Exit(codes[report.outcome])
 
 
 @o.spread
@@ -147,7 +178,7 @@ def build_settings(kind: Kind, **values: Any) -> Settings:
         raise BadInput(f"these options cannot be used: {'; '.join(lines)}") from error
 
 
-def _launch(target: o.TargetOptions, settings: Settings, run: o.RunOptions) -> Any:
+def launch(target: o.TargetOptions, settings: Settings, run: o.RunOptions) -> Any:
     """Prepare and execute; the run directory. On Ctrl-C it says how to go on."""
     from nemostack.clients import Clients
     from nemostack.console import Progress

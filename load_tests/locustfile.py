@@ -22,6 +22,8 @@ from load_tests.client.records import RequestRecord
 from load_tests.options import LoadSpec, RunManifest
 from load_tests.traffic.adapters import ServedModels, discover, no_adapters_hint
 from load_tests.traffic.prompts import read_prompts
+from load_tests.traffic.residency import ask_slots
+from load_tests.traffic.runtime_loading import churn_sources
 from load_tests.verdict.metrics import e2e_ms
 from load_tests.verdict.slo import read_slo
 from load_tests.worker import Worker, worker_facts
@@ -88,7 +90,14 @@ def prepare(environment: Any, runner: Any, **_: Any) -> None:
             return
         workers = parsed.expect_workers if isinstance(runner, MasterRunner) else 1
         spec, models = _preflight(parsed)
-        run.manifest = run_folder.create(spec, models, workers=workers)
+        key = options.api_key()
+        run.manifest = run_folder.create(
+            spec,
+            models,
+            workers=workers,
+            slots=ask_slots(spec.nim_url, spec.lora_slots, api_key=key),
+            churn_sources=churn_sources(spec.nim_url, models.adapters, key=key) if spec.beside.churn_s else (),
+        )
     except NemostackError as error:
         print(f"error: {redact(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -115,6 +124,15 @@ def _preflight(parsed: Any) -> tuple[LoadSpec, ServedModels]:
     read_prompts(spec.prompts, spec.prompt_column, api=spec.api)
     models = discover(spec.nim_url, base_model=spec.base_model, requested=spec.adapters, api_key=options.api_key())
     spec.mix.shares(models)
+    if len(models.adapters) < parsed.needs_adapters:
+        raise BadInput(
+            f"{parsed.needs_adapters} adapters are needed, and {spec.nim_url} lists {len(models.adapters)} of "
+            f"{models.base}: load more of them there, or take another scenario"
+        )
+    if spec.beside.contrast is not None and not models.adapters and spec.beside.contrast.kind == "base":
+        raise BadInput("--interleave compares adapters with the base model: this run has no adapter")
+    if spec.beside.neighbour is not None and spec.beside.neighbour[0] not in {models.base, *models.adapters}:
+        raise BadInput(f"--neighbour {spec.beside.neighbour[0]} is not in this run; {models.summary}")
     return spec, models
 
 

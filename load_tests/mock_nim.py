@@ -13,15 +13,19 @@ import contextlib
 import json
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TextIO
+
+from load_tests.mock_engine import Batch
+from load_tests.mock_slots import AdapterSlots
 
 BASE = "mock/base"
 FAULTS = (
     *("http-400", "http-429", "http-500", "error-event", "error-object", "empty", "truncated", "malformed"),
     *("hang", "refuse", "no-usage", "closed-early"),
 )
+LOADING = ("/v1/load_lora_adapter", "/v1/unload_lora_adapter")
 ListingStyle = Literal["parent", "root"]
 REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 429: "Too Many Requests", 500: "Internal Server Error"}
 
@@ -36,6 +40,7 @@ class Cadence:
     tokens_per_event: int = 1
     stall_at_s: float | None = None
     stall_for_s: float = 0.0
+    adapter_itl_s: float | None = None  # of adapters; None: as the base model
     log: TextIO | None = None
     started: float | None = None  # when the first request came
 
@@ -60,13 +65,19 @@ class Listing:
 
     adapters: tuple[str, ...] = ("mock/adapter-a@cust-1", "mock/adapter-b@cust-2")
     style: ListingStyle = "parent"
+    faults: tuple[str, ...] = FAULTS
+
+    @property
+    def ids(self) -> set[str]:
+        """Of all models but the base model."""
+        return {*self.adapters, *(f"fault/{name}" for name in self.faults)}
 
     def reply(self) -> dict[str, Any]:
         by_parent = self.style == "parent"
         rows = [{"id": BASE, "root": "/models/mock-base" if by_parent else BASE, "parent": None, "max_model_len": 4096}]
         rows += [
             {"id": model, "root": f"/adapters/{k}" if by_parent else BASE, "parent": BASE if by_parent else None}
-            for k, model in enumerate((*self.adapters, *(f"fault/{name}" for name in FAULTS)))
+            for k, model in enumerate((*self.adapters, *(f"fault/{name}" for name in self.faults)))
         ]
         constants = {"object": "model", "created": 0, "owned_by": "mock"}
         return {"object": "list", "data": [{**row, **constants} for row in rows]}
@@ -75,8 +86,17 @@ class Listing:
 class MockNim:
     """Connections and replies."""
 
-    def __init__(self, cadence: Cadence, listing: Listing) -> None:
-        self.cadence, self.listing = cadence, listing
+    def __init__(
+        self,
+        cadence: Cadence,
+        listing: Listing,
+        slots: AdapterSlots | None = None,
+        batch: Batch | None = None,
+        *,
+        runtime_loading: bool = False,
+    ) -> None:
+        self.cadence, self.listing, self.runtime_loading = cadence, listing, runtime_loading
+        self.slots, self.batch = slots or AdapterSlots(), batch or Batch()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer requests on one connection until it closes."""
@@ -94,8 +114,9 @@ class MockNim:
         headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines if line)}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         if method == "GET":
-            known = path == "/v1/models"
-            return await _plain(writer, 200 if known else 404, self.listing.reply() if known else {"detail": path})
+            return await self._get(writer, path)
+        if self.runtime_loading and path in LOADING:
+            return await self._change(writer, path, json.loads(body))
         if self.cadence.started is None:
             self.cadence.started = received
         asked = json.loads(body)
@@ -108,9 +129,36 @@ class MockNim:
         if fault.startswith("http-"):
             return await _plain(writer, int(fault[5:]), {"detail": f"injected {fault}"})
         chat = path.endswith("/chat/completions")
-        return await self._stream(
-            writer, asked, chat=chat, fault=fault, request_id=headers.get("x-request-id", ""), received=received
-        )
+        request_id = headers.get("x-request-id", "")
+        if model != BASE and model not in self.listing.ids:
+            return await _plain(writer, 404, {"message": f"The model `{model}` does not exist."})
+        adapter = self.slots.use(model) if model != BASE else contextlib.nullcontext(enter_result=False)
+        async with self.batch.place() as waited, adapter as cold:
+            late = time.perf_counter() - received if waited or cold else 0.0
+            return await self._stream(
+                writer, asked, chat=chat, fault=fault, request_id=request_id, received=received, cold=cold, late=late
+            )
+
+    async def _get(self, writer: asyncio.StreamWriter, path: str) -> bool:
+        if path == "/metrics":
+            return await _plain(writer, 200, self.batch.metrics(BASE) + self.slots.metrics())
+        if path == "/v1/models":
+            return await _plain(writer, 200, self.listing.reply())
+        if path == "/openapi.json" and self.runtime_loading:
+            return await _plain(writer, 200, {"paths": {route: {} for route in LOADING}})
+        return await _plain(writer, 404, {"detail": path})
+
+    async def _change(self, writer: asyncio.StreamWriter, path: str, asked: dict[str, Any]) -> bool:
+        """Load or unload an adapter, as vLLM's routes do."""
+        name, adapters = asked["lora_name"], self.listing.adapters
+        if path == LOADING[0]:
+            await asyncio.sleep(self.slots.load_s)
+            self.listing = replace(self.listing, adapters=(*adapters, name))
+        elif name not in adapters:
+            return await _plain(writer, 404, {"message": f"The lora adapter '{name}' cannot be found."})
+        else:
+            self.listing = replace(self.listing, adapters=tuple(other for other in adapters if other != name))
+        return await _plain(writer, 200, "Success")
 
     async def _stream(
         self,
@@ -121,8 +169,13 @@ class MockNim:
         fault: str,
         request_id: str,
         received: float,
+        cold: bool = False,
+        late: float = 0.0,
     ) -> bool:
         cadence = self.cadence
+        itl_s = cadence.itl_s
+        if asked["model"] != BASE and cadence.adapter_itl_s is not None:
+            itl_s = cadence.adapter_itl_s
         tokens = cadence.tokens or int(asked.get("max_tokens", 16))
         if fault == "closed-early":
             tokens = max(1, tokens // 2)
@@ -135,15 +188,15 @@ class MockNim:
             {"id": "mock-1", "object": "chunk", "created": 1767600000, "model": asked["model"], "choices": [choice]}
         )
         stamps: list[float] = []
-        due = received + cadence.ttft_s
+        due = received + late + cadence.ttft_s
         if fault != "empty":
             for _ in range(0, tokens, cadence.tokens_per_event):
                 await cadence.pause(due)
                 stamps.append(time.perf_counter())
                 writer.write(chunk)
-                if cadence.itl_s == 0:
+                if itl_s == 0:
                     await writer.drain()
-                due = max(due, stamps[-1] if cadence.stall_at_s is not None else due) + cadence.itl_s
+                due = max(due, stamps[-1] if cadence.stall_at_s is not None else due) + itl_s
                 if fault and len(stamps) == 2 and await _break(writer, fault):
                     return False
         end = {"choices": [{"index": 0, "text": "", "delta": {}, "finish_reason": "length"}]}
@@ -158,7 +211,7 @@ class MockNim:
         if cadence.log is not None:
             first, last = (stamps[0], stamps[-1]) if stamps else (None, None)
             row = {"id": request_id, "model": asked["model"], "received": received, "first": first, "last": last}
-            cadence.log.write(json.dumps({**row, "events": len(stamps), "tokens": tokens}) + "\n")
+            cadence.log.write(json.dumps({**row, "cold": cold, "events": len(stamps), "tokens": tokens}) + "\n")
         return True
 
 
@@ -184,26 +237,41 @@ def _event(body: dict[str, Any]) -> bytes:
     return _chunk(b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n")
 
 
-async def _plain(writer: asyncio.StreamWriter, status: int, body: dict[str, Any]) -> bool:
-    data = json.dumps(body).encode()
-    head = (
-        f"HTTP/1.1 {status} {REASONS[status]}\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
-    )
+async def _plain(writer: asyncio.StreamWriter, status: int, body: dict[str, Any] | str) -> bool:
+    data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+    kind = "text/plain" if isinstance(body, str) else "application/json"
+    head = f"HTTP/1.1 {status} {REASONS[status]}\r\nContent-Type: {kind}\r\nContent-Length: {len(data)}\r\n\r\n"
     writer.write(head.encode() + data)
     await writer.drain()
     return True
 
 
-def serve_until_stopped(cadence: Cadence, listing: Listing, *, host: str, port: int, log: Path | None) -> None:
+def serve_until_stopped(
+    cadence: Cadence,
+    listing: Listing,
+    *,
+    host: str,
+    port: int,
+    log: Path | None,
+    slots: int | None = None,
+    load_s: float = 0.0,
+    places: int | None = None,
+    runtime_loading: bool = False,
+) -> None:
     """Serve until SIGINT or SIGTERM. Prints the address once it listens, which is a free port of its own for port 0."""
     with contextlib.ExitStack() as stack:
         if log is not None:
             cadence.log = stack.enter_context(log.open("w", buffering=1, encoding="utf-8"))
-        asyncio.run(_serve(cadence, listing, host, port))
+
+        async def serve() -> None:
+            made = AdapterSlots(slots, load_s), Batch(places)
+            nim = MockNim(cadence, listing, *made, runtime_loading=runtime_loading)
+            await _serve(nim, host, port)
+
+        asyncio.run(serve())
 
 
-async def _serve(cadence: Cadence, listing: Listing, host: str, port: int) -> None:
-    nim = MockNim(cadence, listing)
+async def _serve(nim: MockNim, host: str, port: int) -> None:
     server = await asyncio.start_server(nim.serve, host, port, backlog=1024)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

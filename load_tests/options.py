@@ -7,18 +7,20 @@ arguments are visible to every user of a machine.
 
 import argparse
 import os
-import secrets
 import sys
-import time
 from pathlib import Path
 from typing import Any, Final, Self
 
-from locust.util.timespan import parse_timespan
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from load_tests.traffic.adapters import AdapterChoice, Mix, MixKind
+from load_tests import adapter_options
+from load_tests.adapter_options import Beside
+from load_tests.places import default_out
+from load_tests.traffic.adapters import AdapterChoice
 from load_tests.traffic.arrivals import Arrivals
+from load_tests.traffic.popularity import Mix
 from load_tests.traffic.prompts import Api
+from load_tests.traffic.residency import Slots
 from nemostack import sample_dataset, stack_outputs
 from nemostack.base_urls import base_url, notice
 from nemostack.errors import BadInput
@@ -50,7 +52,8 @@ class LoadSpec(BaseModel):
     max_in_flight: int = Field(ge=1)
     adapters: AdapterChoice = "auto"
     mix: Mix
-    lora_slots: int = Field(ge=1)
+    beside: Beside = Beside()
+    lora_slots: int | None = Field(default=None, ge=1)
     prompts: Path
     prompt_column: str = "prompt"
     unique_prefix: bool = False
@@ -103,6 +106,8 @@ class RunManifest(BaseModel):
     spec: LoadSpec
     base_model: str
     models: list[ModelShare]
+    slots: Slots
+    churn_sources: list[tuple[str, str]] = []
     workers: int
     versions: dict[str, str]
 
@@ -130,13 +135,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="auto|all|none|ID,...",
         help="LoRA adapters to load: those that NIM lists (auto, the default), the same but at least one (all), or ids",
     )
-    add("--mix", default="weights", choices=["weights", "zipf", "round-robin"], help="How traffic splits over adapters")
-    add("--base-share", type=float, default=0.2, help="Share of requests to the base model (default: 0.2)")
-    add("--weights", default="", metavar="ID=W,...", help="Weights for --mix weights (1 where not named)")
-    add("--zipf-s", type=float, default=1.0, help="Exponent for --mix zipf (default: 1)")
-    add(
-        "--lora-slots", type=int, default=4, help="Server's adapter slots, to tell cold from warm requests (default: 4)"
-    )
+    adapter_options.add_options(add)
     add("--arrivals", default="closed", choices=["closed", "constant", "poisson", "gamma"], help="Default: closed loop")
     add("--rate", type=float, help="Open loop: requests per second, over all workers")
     add("--smoothness", type=float, default=1.0, help="Gamma arrivals: < 1 bursty, 1 = Poisson, > 1 even")
@@ -165,11 +164,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def default_out() -> Path:
-    """Name a folder that does not exist yet."""
-    return Path("runs") / f"load-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-
-
 def api_key() -> str | None:
     """NIM's key, if it wants one."""
     return os.environ.get(API_KEY_VARIABLE) or None
@@ -180,6 +174,8 @@ def _seconds(option: str, text: str) -> float:
         return float(text.removesuffix("s"))
     except ValueError:
         pass
+    from locust.util.timespan import parse_timespan  # patches the standard library: not for whoever only reads options
+
     try:
         return float(parse_timespan(text))
     except ValueError as error:
@@ -189,20 +185,6 @@ def _seconds(option: str, text: str) -> float:
 def stop_timeout_s(options: argparse.Namespace) -> float:
     """Seconds for which Locust lets users finish; a little more than the grace that the run itself allows."""
     return _seconds("--grace", options.grace) + 2
-
-
-def _weights(text: str) -> tuple[tuple[str, float], ...]:
-    pairs = []
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        model, _, weight = part.rpartition("=")
-        try:
-            value = float(weight)
-        except ValueError:
-            value = -1.0
-        if not model or value < 0:
-            raise BadInput(f"--weights: {part!r} is not ID=WEIGHT with a weight of 0 or more")
-        pairs.append((model, value))
-    return tuple(pairs)
 
 
 def _target(options: argparse.Namespace) -> tuple[str, str, str | None]:
@@ -234,11 +216,9 @@ def spec_from(options: argparse.Namespace) -> LoadSpec:
             adapters = []
         case ids:
             adapters = [model.strip() for model in ids.split(",") if model.strip()]
-    mix_kind: MixKind = options.mix
-    if options.weights and mix_kind != "weights":
-        raise BadInput(f"--weights belongs to --mix weights, not {mix_kind}")
-    if not 0 <= options.base_share <= 1:
-        raise BadInput(f"--base-share must be from 0 to 1, not {options.base_share:g}")
+    if options.canary:
+        adapters = list(adapter_options.canary_from(options.canary))
+    duration_s = _seconds("--duration", options.duration)
     try:
         return LoadSpec(
             nim_url=nim_url,
@@ -250,13 +230,14 @@ def spec_from(options: argparse.Namespace) -> LoadSpec:
             think_s=_seconds("--think-time", options.think_time),
             rate=options.rate,
             smoothness=options.smoothness,
-            duration_s=_seconds("--duration", options.duration),
+            duration_s=duration_s,
             warmup_s=_seconds("--warmup", options.warmup),
             grace_s=_seconds("--grace", options.grace),
             timeout_s=_seconds("--request-timeout", options.request_timeout),
             max_in_flight=options.max_in_flight,
             adapters=adapters,
-            mix=Mix(mix_kind, options.base_share, options.zipf_s, _weights(options.weights)),
+            mix=adapter_options.mix_from(options, _seconds),
+            beside=Beside(**adapter_options.beside_from(options, _seconds, duration_s)),
             lora_slots=options.lora_slots,
             prompts=Path(options.prompts),
             prompt_column=options.prompt_column,

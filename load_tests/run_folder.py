@@ -6,6 +6,7 @@ requests in the order they were due). The raw files are enough to make the repor
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 from load_tests.options import LoadSpec, ModelShare, RunManifest
 from load_tests.report import summary
 from load_tests.traffic.adapters import ServedModels
+from load_tests.traffic.residency import Slots
 from load_tests.verdict.slo import read_slo
 from nemostack.clone import describe_commit
 from nemostack.errors import BadInput
@@ -23,7 +25,14 @@ from nemostack.validation import validation_lines
 MANIFEST: Final = "run.json"
 
 
-def create(spec: LoadSpec, models: ServedModels, *, workers: int) -> RunManifest:
+def create(
+    spec: LoadSpec,
+    models: ServedModels,
+    *,
+    workers: int,
+    slots: Slots,
+    churn_sources: Sequence[tuple[str, str]] = (),
+) -> RunManifest:
     """Make the folder of a run and write its manifest. Refuses a folder that has anything in it."""
     if spec.out.exists() and (not spec.out.is_dir() or any(spec.out.iterdir())):
         raise BadInput(f"{spec.out} is not an empty folder; results are never mixed: choose another --out")
@@ -35,6 +44,8 @@ def create(spec: LoadSpec, models: ServedModels, *, workers: int) -> RunManifest
         spec=spec,
         base_model=models.base,
         models=[ModelShare(id=model, share=share) for model, share in spec.mix.shares(models).items()],
+        slots=slots,
+        churn_sources=list(churn_sources),
         workers=workers,
         versions=versions,
     )

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gevent
 import psutil
@@ -23,6 +23,7 @@ from load_tests.options import RunManifest, api_key
 from load_tests.traffic import prompts
 from load_tests.traffic.adapters import ServedModels
 from load_tests.traffic.arrivals import schedule
+from load_tests.traffic.companions import Companions
 
 LOOP_PROBE_S = 0.02
 CPU_PROBE_S = 1.0
@@ -46,7 +47,15 @@ class Worker:
             seed=spec.seed,
             worker=index,
         )
-        self._models = spec.mix.choices(ServedModels(manifest.base_model, adapters), seed=spec.seed, worker=index)
+        self.manifest, self._contrast = manifest, spec.beside.contrast
+        self._models = spec.mix.choices(
+            ServedModels(manifest.base_model, adapters),
+            seed=spec.seed,
+            worker=index,
+            now=self.now,
+            only=self._only,
+        )
+        self._companions = Companions(self)
         self._ids = itertools.count(1)
         self._writer = RecordWriter(spec.out / "raw" / f"requests-{index}.jsonl")
         self._t0 = 0.0
@@ -76,6 +85,7 @@ class Worker:
         """Start the clock and the probes of this process's CPU and event loop."""
         self._t0, self._started_at = time.perf_counter(), time.time()
         self._probes = [gevent.spawn(self._probe_cpu), gevent.spawn(self._probe_loop)]
+        self._companions.start()
 
     def stop_sending(self) -> None:
         """Note when the run was told to stop; earlier than planned means interrupted."""
@@ -84,6 +94,7 @@ class Worker:
 
     def finish(self) -> None:
         """Write the facts that the report needs beside the samples: window, CPU, delay of the event loop."""
+        self._companions.stop()
         gevent.killall(self._probes)
         self._writer.close()
         self.client.close()
@@ -118,9 +129,18 @@ class Worker:
 
     # --- requests ----------------------------------------------------------------------------------------------
 
-    def request(self, *, t_sched: float | None = None) -> RequestRecord:
-        """Send the next planned request and record how it went. `t_sched`: seconds on this worker's clock."""
-        model = next(self._models)
+    def _only(self) -> Literal["base", "adapters"] | None:
+        """What alone is asked for in this block of the run."""
+        if self._contrast is None or self._contrast.kind != "base" or not self.window[0] <= self.now() < self.window[1]:
+            return None
+        return "adapters" if self._contrast.on_at(self.now(), self.window) else "base"
+
+    def request(self, *, t_sched: float | None = None, model: str | None = None, role: str = "") -> RequestRecord:
+        """Send the next planned request and record how it went. `t_sched`: seconds on this worker's clock.
+
+        `model` and `role`: a request beside the measured load.
+        """
+        model = model or next(self._models)
         body: dict[str, Any] = {"model": model, **next(self._bodies)}
         record = RequestRecord(
             id=f"{self.spec.out.name}-{self.index}-{next(self._ids)}",
@@ -129,6 +149,7 @@ class Worker:
             t_sched=t_sched,
             t_send=self.now(),
             asked_tokens=self.spec.max_tokens,
+            role=role,
         )
         payload = json.dumps(body).encode()
         try:

@@ -26,11 +26,12 @@ class ExitCode(IntEnum):
     LOAD_FAIL = 20
     LOAD_NOT_ENOUGH = 21
     LOAD_INVALID = 22
+    LOAD_REGRESSION = 23
     INTERRUPTED = 130
 
 
 MEANINGS: Final[dict[ExitCode, str]] = {
-    ExitCode.DONE: "done; `compare --gate`: GO; `load`: PASS",
+    ExitCode.DONE: "done; `gate`: GO; `load`: PASS",
     ExitCode.FAILURE: "unexpected, or not told apart further",
     ExitCode.BAD_INPUT: "an option, a file or a run directory cannot be used",
     ExitCode.NO_TARGET: "there are no stack outputs",
@@ -40,10 +41,13 @@ MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.RUN_LOCKED: "another process works in the run directory",
     ExitCode.UNHEALTHY: "the environment check or `doctor` found problems",
     ExitCode.LEFT_BEHIND: "`teardown` destroyed the stack, and something of it is left",
-    ExitCode.NO_GO: "`compare --gate`: NO-GO",
-    ExitCode.INCONCLUSIVE: "`compare --gate`: INCONCLUSIVE",
+    ExitCode.NO_GO: "`gate`: NO-GO, a rule of the policy is broken",
+    ExitCode.INCONCLUSIVE: "`gate`: INCONCLUSIVE, the data cannot tell",
     ExitCode.LOAD_FAIL: "`load`: FAIL, an objective was missed or nothing succeeded",
-    ExitCode.LOAD_NOT_ENOUGH: "`load`: NOT ENOUGH, nothing was missed, but an objective has too few samples",
+    ExitCode.LOAD_NOT_ENOUGH: (
+        "`load`: NOT ENOUGH, nothing was missed, but an objective has too few samples; `load compare`: UNCLEAR"
+    ),
     ExitCode.LOAD_INVALID: "`load`: INVALID, the client or the run spoiled the measurement",
+    ExitCode.LOAD_REGRESSION: "`load compare`: REGRESSION, the candidate is worse by more than threshold and noise",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
 }

@@ -27,7 +27,7 @@ from nemostack.kubectl.client import log_command
 from nemostack.outputs import StackOutputs
 from smoke_tests.journal import Journal, Kind, Made, Stack
 from smoke_tests.shared import EVALUATED_ITEMS, JOB_TIMEOUT_S, Shared
-from workflows.data.dataset import Row
+from workflows.data.rows import Row
 from workflows.results import approach
 from workflows.results.approach import judge_key
 from workflows.settings import Settings

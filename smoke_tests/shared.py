@@ -19,7 +19,7 @@ from nemostack.errors import JobFailed, NemostackError
 from nemostack.files import locked
 from nemostack.models import Hyperparameters
 from smoke_tests.journal import Journal, Made
-from workflows.data import dataset
+from workflows.data import dataset, rows
 from workflows.settings import Settings
 
 TRAIN_ROWS, VALIDATION_ROWS, TEST_ROWS = 128, 16, 16
@@ -82,7 +82,9 @@ class Shared:
         self._clients.entity_store.ensure_namespace(namespace)
         self._clients.data_store.ensure_namespace(namespace)
         self._clients.data_store.upload(repo, files, message="smoke test")
-        self._clients.entity_store.register_dataset(namespace, name, project="nemostack-smoke")
+        self._clients.entity_store.register_dataset(
+            namespace, name, project="nemostack-smoke", description="Of the smoke tests", fields={}
+        )
 
     def adapter_job(self) -> CustomizationJob:
         """Return the session's LoRA job, completed. JobFailed at once when it ended otherwise."""
@@ -162,7 +164,7 @@ def small_dataset() -> dict[str, bytes]:
     """Files of the Data Store's layout, from the first rows of the sample dataset."""
     data = dataset.load(Settings(limit=TEST_ROWS))
     return {
-        "training/train.jsonl": dataset.as_chat(data.train[:TRAIN_ROWS]),
-        "validation/validation.jsonl": dataset.as_chat(data.validation[:VALIDATION_ROWS]),
-        "testing/test.jsonl": dataset.as_pairs(data.test[:TEST_ROWS]),
+        "training/train.jsonl": rows.as_chats(data.train[:TRAIN_ROWS]),
+        "validation/validation.jsonl": rows.as_chats(data.validation[:VALIDATION_ROWS]),
+        "testing/test.jsonl": rows.as_test_items(data.test[:TEST_ROWS]),
     }

@@ -143,7 +143,7 @@ def test_each_step_of_the_default_run_gains(smoke: Session, nemostack_run: Run, 
     if smoke.outputs.base_model not in GAINING:
         pytest.skip(
             f"what each step gains is known of {' and '.join(GAINING)} only; for {smoke.outputs.base_model}, "
-            "run `nemostack run` on your data and judge it by `nemostack compare --gate`"
+            "run `nemostack run` on your data and judge it by `nemostack gate`"
         )
     slo = tmp_path / "slo.yaml"
     slo.write_text(SLO)

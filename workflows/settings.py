@@ -15,8 +15,11 @@ from pydantic import Field, field_validator
 from nemostack import sample_dataset
 from nemostack.models import SAMPLE_MODEL, Hyperparameters, Model
 from nemostack.outputs import StackOutputs
+from workflows.sweep.space import SweepSettings
 
 Kind = Literal["run", "evaluate", "customize"]
+Method = Literal["random", "similar", "diverse"]
+"""How the examples of an in-context prompt are chosen; see workflows/data/selection.py."""
 DEFAULT_DATASET = sample_dataset.FOLDER
 SAMPLE_ROWS = {"train_rows": 256, "validation_rows": 48}
 """Of the sample dataset with the sample model: as many as two cores learn from in about two minutes."""
@@ -43,16 +46,20 @@ class Settings(Model):
     train_rows: int | None = Field(default=None, ge=1, description="Rows trained on, the first ones; None: all")
     validation_rows: int | None = Field(default=None, ge=1, description="Rows of the validation loss; None: all")
     shots: int = Field(default=3, ge=0, le=64, description="Examples shown in the in-context evaluation")
+    choose_shots: tuple[int, ...] = Field(default=(), description="Numbers of examples to choose from on validation")
+    examples: Method = Field(default="random", description="Which examples are shown")
     temperature: float = Field(default=0.0001, gt=0, le=2, description="The Evaluator does not take 0")
     max_tokens: int | None = Field(default=None, ge=1, description="None: long enough for the longest reference")
     parallelism: int = Field(default=32, ge=1, description="Requests at once, per evaluation")
     judge: bool = Field(default=True, description="Let the stack's judge rate the answers")
     seed: int = 0
     hyperparameters: Hyperparameters = Hyperparameters()
+    sweep: SweepSettings | None = Field(default=None, description="Several jobs instead of one; the best goes on")
     experiment: str = Field(default="legal_domain_evaluation", min_length=1, description="In MLflow")
     benchmarks: tuple[str, ...] = Field(default=(), description="run: lm-eval tasks for base and tuned model")
     benchmark_items: int = Field(default=20, ge=1, description="Questions per benchmark; of mmlu, per subject")
     keep_adapter: bool = False
+    policy: Path | None = Field(default=None, description="Policy of the gate; None: the default one")
     load_slo: Path | None = Field(default=None, description="Objectives of a load test before the cleanup; None: none")
     deadlines: Deadlines = Deadlines()
     model: str | None = Field(default=None, description="evaluate: the model id, None for the stack's base model")
@@ -66,6 +73,18 @@ class Settings(Model):
                 raise ValueError(f"{name!r} is no name of a benchmark; expected names such as gsm8k,mmlu")
         return tuple(dict.fromkeys(benchmarks))
 
+    @field_validator("choose_shots")
+    @classmethod
+    def _in_order(cls, numbers: tuple[int, ...]) -> tuple[int, ...]:
+        if any(not 1 <= number <= 64 for number in numbers):
+            raise ValueError(f"{', '.join(map(str, numbers))}: expected numbers from 1 to 64, such as 1,3,5")
+        return tuple(sorted(set(numbers)))
+
+    @property
+    def shows_examples(self) -> bool:
+        """Whether there is an in-context prompt."""
+        return self.shots > 0 or bool(self.choose_shots)
+
     def suited_to(self, base_model: str) -> Self:
         """Fill in what was not chosen where we know what suits the model and, with it, the sample dataset."""
         change: dict[str, Any] = {"hyperparameters": self.hyperparameters.suited_to(base_model)}
@@ -75,8 +94,9 @@ class Settings(Model):
 
     def identity(self, outputs: StackOutputs, dataset_digest: str) -> str:
         """Eight hex digits of what the results depend on: settings, files of the dataset, services."""
-        without = {"keep_adapter", "deadlines", "experiment", "load_slo"}
+        without = {"keep_adapter", "deadlines", "experiment", "load_slo", "policy"}
         without |= set() if self.benchmarks else {"benchmarks", "benchmark_items"}
+        without |= set() if self.sweep else {"sweep"}
         asked: dict[str, Any] = self.model_dump(mode="json", exclude=without)
         asked["dataset"] = dataset_digest
         services = outputs.model_dump(mode="json", exclude={"log_commands", "cluster"})

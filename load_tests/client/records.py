@@ -2,7 +2,8 @@
 
 Times are seconds since the worker's own start (never wall clock: hosts' clocks differ). `outcome` is `ok`, an error
 kind of `streaming`, `incomplete` (still running when the run's grace ended) or `dropped` (due, but the cap on requests
-in flight was reached, so never sent).
+in flight was reached, so never sent). `role` is empty for the load that is measured; `neighbour` and `churn` are
+requests beside it, which are reported apart.
 """
 
 import json
@@ -34,6 +35,8 @@ class RequestRecord:
     content_events: int = 0
     finish_reason: str | None = None
     cold: bool = False
+    cold_from: str = ""
+    role: str = ""
     gaps_ms: list[float] = field(default_factory=list)
 
     @property

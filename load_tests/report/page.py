@@ -2,12 +2,22 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from load_tests.client.records import RequestRecord
-from load_tests.report import formats, plots
+from load_tests.report import adapters, formats, plots
 from load_tests.verdict import metrics
 from nemostack.report import page
+
+MODELS_SHOWN: Final = 24
+COMPARED: Final = (
+    ("ttft_ms, warm adapters", "TTFT p50: warm adapters to the base model"),
+    ("ttft_ms, cold adapters", "TTFT p50: cold adapters to the base model"),
+    ("ttft_ms, cold to warm", "TTFT p50: cold adapters to warm ones"),
+    ("tpot_ms, adapters", "TPOT p50: adapters to the base model"),
+    ("ttft_ms, canary to stable", "TTFT p50: the canary to the stable model"),
+    ("tpot_ms, canary to stable", "TPOT p50: the canary to the stable model"),
+)
 
 
 def render(data: dict[str, Any], records: Sequence[RequestRecord]) -> str:
@@ -23,6 +33,11 @@ def render(data: dict[str, Any], records: Sequence[RequestRecord]) -> str:
             "latencies": metrics.LATENCIES,
             "scalars": metrics.SCALARS,
             "plots": plots.draw(data, records),
+            "effects": data["adapters"],
+            "adapter_sentences": adapters.sentences(data["adapters"]) if data["adapters"] else [],
+            "adapter_plots": adapters.plots(data["adapters"]) if data["adapters"] else [],
+            "compared": COMPARED,
+            "shown_models": plots.most_asked(data, MODELS_SHOWN),
         },
         filters={
             "ms": formats.ms,
@@ -30,5 +45,6 @@ def render(data: dict[str, Any], records: Sequence[RequestRecord]) -> str:
             "objective": formats.objective,
             "gate_value": formats.gate_value,
             "gate_interval": formats.gate_interval,
+            "change": adapters.change,
         },
     )

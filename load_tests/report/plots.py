@@ -10,6 +10,7 @@ from load_tests.verdict import metrics
 from nemostack.report.svg import Bar, Group, Limit, Point, Series, bars, lines, scatter
 
 WIDTH: Final = 640
+MODELS_DRAWN: Final = 12
 BASE: Final = 0
 ADAPTERS: Final = 2
 Legend = Sequence[tuple[str, int]]
@@ -24,6 +25,7 @@ def draw(data: dict[str, Any], records: Sequence[RequestRecord]) -> list[dict[st
     kinds += [("adapters", ADAPTERS, [r for r in inside if r.model != base])]
     kinds = [(label, style, group) for label, style, group in kinds if group]
     legend = [(label, style) for label, style, _ in kinds]
+    inside = [r for r in inside if not r.role]
     spans = [(r.t_send, r.t_end if r.t_end is not None else end) for r in records if r.t_send is not None]
     last = max([end, *(stop for _, stop in spans)])
     bar_note = "bar: median, whisker: p95"
@@ -43,10 +45,20 @@ def _plot(title: str, svg: Markup, legend: Legend = (), note: str = "") -> dict[
     return {"title": title, "note": note, "legend": legend, "svg": svg}
 
 
+def most_asked(data: dict[str, Any], most: int) -> list[str]:
+    """Return the base model, the adapters that got the most requests and the slowest one, at most `most` and one."""
+    base = data["run"]["base_model"]
+    counts = {model: found["successes"] + found["errors"] for model, found in data["models"].items()}
+    ranked = sorted(data["models"], key=lambda model: (model != base, -counts[model]))[:most]
+    slowest = ((data["adapters"] or {}).get("worst") or {}).get("model")
+    return [*ranked, *([slowest] if slowest in counts and slowest not in ranked else [])]
+
+
 def _model_bars(data: dict[str, Any], metric: str) -> Markup:
     base = data["run"]["base_model"]
     groups = []
-    for model, summary in data["models"].items():
+    for model in most_asked(data, MODELS_DRAWN):
+        summary = data["models"][model]
         spread = summary["latencies"][metric]
         p50, p95 = spread["percentiles"]["p50"], spread["percentiles"]["p95"]
         bar = Bar(BASE if model == base else ADAPTERS, p50, None, p95, f"n={spread['count']}")

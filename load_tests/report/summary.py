@@ -7,21 +7,26 @@ Order everywhere: is the run valid, the verdict, then the numbers. Nothing here 
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from load_tests.client.records import RequestRecord, read_records
+from load_tests.exports import aiperf, junit, markdown
 from load_tests.options import RunManifest
-from load_tests.report import formats, page
-from load_tests.traffic.adapters import ServedModels, cold_starts
+from load_tests.report import adapters, formats, page
+from load_tests.traffic.adapters import ServedModels
+from load_tests.traffic.residency import mark_cold
 from load_tests.verdict import metrics, validity
+from load_tests.verdict.adapter_effects import command_facts, effects, server_slots
+from load_tests.verdict.fairness import by_model
 from load_tests.verdict.slo import EXIT_CODES, Slo, judge, overall
+from load_tests.verdict.token_rate import Window
 from load_tests.worker import worker_facts
 
-SCHEMA: Final = "nemostack.load-report/1"
+SCHEMA: Final = "nemostack.load-report/2"
 CSV_STATS: Final = ("count", "mean", "std", "min", "p50", "p90", "p95", "p99", "p99.9", "max")
 
 
@@ -35,21 +40,23 @@ class Report:
 
 def build(manifest: RunManifest, slo: Slo | None, folder: Path) -> Report:
     """Compute everything from the raw files of a run."""
-    records, facts = read_records(folder / "raw"), worker_facts(folder / "raw")
+    raw = folder / "raw"
+    records, facts = read_records(raw), worker_facts(raw)
     spec, base, models = manifest.spec, manifest.base_model, manifest.model_ids
-    sent = sorted((r for r in records if r.t_send is not None), key=lambda r: r.t_send or 0.0)
-    for record, cold in zip(sent, cold_starts((r.model for r in sent), base=base, slots=spec.lora_slots), strict=True):
-        record.cold = cold
-    start = spec.warmup_s
-    end = max((float(f["window_end_s"]) for f in facts), default=start)
-    inside = [r for r in records if start <= r.due < end]
+    slots = server_slots(manifest, raw)
+    mark_cold(records, base=base, slots=slots.count)
+    window = Window(spec.warmup_s, max((float(f["window_end_s"]) for f in facts), default=spec.warmup_s))
+    measured = [r for r in records if not r.role]
     limits = slo.limits if slo else None
+    of_model = by_model(measured)
 
     def group(of: Callable[[RequestRecord], bool]) -> dict[str, Any]:
-        return asdict(metrics.summarise([r for r in inside if of(r)], end - start, limits))
+        return asdict(metrics.summarise([r for r in measured if of(r)], window, limits))
 
-    gates = judge(slo, inside, window_s=end - start, models=models, base=base) if slo else []
+    gates = judge(slo, measured, window=window, models=models, base=base, aliases=spec.beside.aliases) if slo else []
+    inside = [r for r in measured if window.holds(r.due)]
     checks = validity.check(manifest, inside, facts, ttft_limit_ms=slo.ttft_limit_ms if slo else None)
+    checks += validity.beside(command_facts(raw))
     whole = group(lambda _: True)
     valid = all(c.ok for c in checks)
     verdict = overall(gates, valid=valid, successes=whole["successes"])
@@ -65,8 +72,8 @@ def build(manifest: RunManifest, slo: Slo | None, folder: Path) -> Report:
         "validity": [asdict(c) for c in checks],
         "gates": [{**asdict(g), "verdict": g.verdict.value, "margin": g.margin} for g in gates],
         "run": json.loads(manifest.model_dump_json()),
-        "window_s": end - start,
-        "warmup_requests": sum(r.due < start for r in records),
+        "window_s": window.length_s,
+        "warmup_requests": sum(r.due < window.start for r in measured),
         "definitions": {
             **{name: latency.definition for name, latency in metrics.LATENCIES.items()},
             **metrics.SCALARS,
@@ -78,35 +85,26 @@ def build(manifest: RunManifest, slo: Slo | None, folder: Path) -> Report:
             "adapters, cold": group(lambda r: r.cold),
             "adapters, warm": group(lambda r: r.model != base and not r.cold),
         },
-        "models": {model: group(lambda r, model=model: r.model == model) for model in models},  # type: ignore[misc]
-        "worst_adapter": _worst(inside, [m for m in models if m != base]),
+        "models": {model: asdict(metrics.summarise(of_model.get(model, []), window, limits)) for model in models},
+        "adapters": effects(manifest, records, window, slo, raw, count=slots),
         "workers": facts,
     }
     return Report(data, records)
 
 
-def _worst(records: Sequence[RequestRecord], adapters: Sequence[str]) -> dict[str, Any] | None:
-    """Adapter with the highest p95 TTFT (p50 when samples are few), or None when nothing can be said."""
-    for p in (95.0, 50.0):
-        values = []
-        for adapter in adapters:
-            spread = metrics.describe(metrics.samples([r for r in records if r.model == adapter], "ttft_ms"))
-            value = spread.percentiles[metrics.percentile_name(p)]
-            if value is not None:
-                values.append((value, adapter))
-        if len(values) == len(adapters) and values:
-            value, adapter = max(values)
-            return {"model": adapter, "metric": "ttft_ms", "stat": metrics.percentile_name(p), "value": value}
-    return None
-
-
 def write(report: Report, folder: Path) -> None:
-    """Write report.json, report.csv, requests.jsonl and report.html."""
+    """Write report.json, report.csv, requests.jsonl, report.html, and what CI and other tools read."""
     (folder / "report.json").write_text(json.dumps(report.data, indent=2), encoding="utf-8")
     (folder / "report.csv").write_text(to_csv(report.data), encoding="utf-8")
     with (folder / "requests.jsonl").open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(asdict(r), separators=(",", ":")) + "\n" for r in report.records)
     (folder / "report.html").write_text(page.render(report.data, report.records), encoding="utf-8")
+    (folder / "report.md").write_text(markdown.of_run(report.data), encoding="utf-8")
+    cases = junit.of_run(report.data)
+    xml = junit.document("nemostack.load", cases, seconds=report.data["window_s"])
+    (folder / "report.junit.xml").write_text(xml, encoding="utf-8")
+    exported = aiperf.export(report.data, report.records)
+    (folder / aiperf.FILE).write_text(json.dumps(exported, indent=2), encoding="utf-8")
 
 
 def to_csv(data: dict[str, Any]) -> str:
@@ -149,6 +147,6 @@ def text(report: Report) -> str:
         spread = whole["latencies"][name]
         cells = [f"{p} {formats.ms(spread['percentiles'][p])}" for p in ("p50", "p95", "p99")]
         lines.append(f"  {metrics.LATENCIES[name].label:<5} {'  '.join(cells)}  ({spread['count']} samples)")
-    if worst := data["worst_adapter"]:
-        lines.append(f"  slowest adapter: {worst['model']} (TTFT {worst['stat']} {formats.ms(worst['value'])})")
+    if data["adapters"] is not None:
+        lines += [f"  {sentence}" for sentence in adapters.sentences(data["adapters"])]
     return "\n".join(lines)

@@ -14,9 +14,7 @@ Servers tell in two ways whose adapter a model is:
 A model may have several served names. They share their `root`, and adapters name only the first of them.
 """
 
-import random
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,7 +22,6 @@ import httpx
 
 from nemostack.errors import BadInput, ServiceError, Unreachable, no_answer_hint
 
-MixKind = Literal["weights", "zipf", "round-robin"]
 _NO_NIM_HINT = "is NIM up, and is this its address?"
 AdapterChoice = Literal["auto", "all"] | list[str]
 """auto: those that the server lists, which may be none; all: the same, but none is refused; or ids."""
@@ -134,79 +131,3 @@ def no_adapters_hint(models: ServedModels) -> str:
         listed = ",".join(models.others)
         return f"no model names {models.base} as its parent or root; if these are its adapters, use --adapters {listed}"
     return "NIM serves no adapter: `nemostack customize` trains one and leaves it there"
-
-
-@dataclass(frozen=True, slots=True)
-class Mix:
-    """Shares of the traffic. `base_share` of requests go to the base model, the rest to adapters by `kind`.
-
-    weights: in proportion to `weights` (1 where not named; naming the base model overrides `base_share`).
-    zipf: adapter at rank i gets 1 / i**zipf_s. round-robin: base and adapters in turn, the worst case for LoRA slots.
-    """
-
-    kind: MixKind = "weights"
-    base_share: float = 0.2
-    zipf_s: float = 1.0
-    weights: tuple[tuple[str, float], ...] = ()
-
-    def shares(self, models: ServedModels) -> dict[str, float]:
-        """Model id -> expected share, summing to 1; base model first, then adapters by falling popularity."""
-        if not models.adapters:
-            return {models.base: 1.0}
-        if self.kind == "round-robin":
-            ids = (models.base, *models.adapters) if self.base_share > 0 else models.adapters
-            return dict.fromkeys(ids, 1 / len(ids))
-        named = dict(self.weights)
-        if unknown := sorted(set(named) - {models.base, *models.adapters}):
-            raise BadInput(f"weight for {', '.join(unknown)}, which is not in this run; models: {_names(models)}")
-        if self.kind == "zipf":
-            raw = {model: 1 / rank**self.zipf_s for rank, model in enumerate(models.adapters, start=1)}
-        else:
-            raw = {model: named.get(model, 1.0) for model in models.adapters}
-        if models.base in named:
-            weights = {models.base: named[models.base], **raw}
-            total = sum(weights.values())
-            if total <= 0:
-                raise BadInput("all weights are zero: no model would be asked")
-            return {model: weight / total for model, weight in weights.items() if weight > 0}
-        total = sum(raw.values())
-        if total <= 0:
-            raise BadInput("all adapter weights are zero: use --adapters none to load the base model alone")
-        shares = {models.base: self.base_share, **{m: (1 - self.base_share) * w / total for m, w in raw.items()}}
-        return {model: share for model, share in shares.items() if share > 0}
-
-    def choices(self, models: ServedModels, *, seed: int, worker: int = 0) -> Iterator[str]:
-        """Endless sequence of model ids for one worker."""
-        shares = self.shares(models)
-        ids, weights = list(shares), list(shares.values())
-        if self.kind == "round-robin":
-            turn = worker
-            while True:
-                yield ids[turn % len(ids)]
-                turn += 1
-        rng = random.Random(f"models:{seed}:{worker}")
-        while True:
-            yield from rng.choices(ids, weights, k=64)
-
-
-def _names(models: ServedModels) -> str:
-    return ", ".join((models.base, *models.adapters))
-
-
-def cold_starts(models_in_send_order: Iterable[str], *, base: str, slots: int) -> list[bool]:
-    """Mark the requests that probably found their adapter not loaded: first use, or `slots` others came in between.
-
-    An estimate from the client's side; the base model is never cold. `slots` is the server's number of LoRA slots.
-    """
-    recent: OrderedDict[str, None] = OrderedDict()
-    cold: list[bool] = []
-    for model in models_in_send_order:
-        if model == base:
-            cold.append(False)
-            continue
-        cold.append(model not in recent)
-        recent[model] = None
-        recent.move_to_end(model)
-        if len(recent) > slots:
-            recent.popitem(last=False)
-    return cold

@@ -3,6 +3,8 @@
 Latencies are over successful requests of the measurement window and from raw samples: no buckets, no averages of
 percentiles. A percentile is None ("not enough") below 1 / (1 - p) samples: 20 for p95, 100 for p99, 1,000 for p99.9.
 N is output tokens by the server's usage; where a server sends none, output events are counted and marked as estimated.
+Token throughput counts tokens by the time at which they arrived (`token_rate.py`); all else is of requests that were
+due in the window.
 """
 
 import math
@@ -16,6 +18,7 @@ import numpy as np
 
 from load_tests.client.records import RequestRecord
 from load_tests.client.streaming import ERROR_KINDS
+from load_tests.verdict.token_rate import Window, token_rate
 
 Z95: Final = NormalDist().inv_cdf(0.975)
 PERCENTILES: Final = (50.0, 90.0, 95.0, 99.0, 99.9)
@@ -91,7 +94,7 @@ LATENCIES: Final[dict[str, Latency]] = {
 }
 SCALARS: Final[dict[str, str]] = {
     "request_throughput": "successes / window, 1/s",
-    "output_token_throughput": "sum of N over successes / window, tokens/s",
+    "output_token_throughput": "tokens of successes that arrived in the window, whenever due / window, tokens/s",
     "error_rate": "errors / (successes + errors)",
     "goodput": "successes that meet every per-request limit / window, 1/s",
     "slo_attainment": "successes that meet every per-request limit / (successes + errors)",
@@ -192,6 +195,7 @@ class Summary:
     tokens_per_event: float | None
     good: int | None
     scalars: dict[str, float | None]
+    scalar_intervals: dict[str, tuple[float, float] | None]
     latencies: dict[str, Distribution]
 
 
@@ -205,26 +209,31 @@ def is_good(record: RequestRecord, limits: dict[str, float]) -> bool:
     return record.ok
 
 
-def summarise(records: Sequence[RequestRecord], window_s: float, limits: dict[str, float] | None = None) -> Summary:
-    """Summary of requests due in a window; `limits` are the per-request limits (ms) that define goodput."""
-    succeeded = [r for r in records if r.ok]
-    kinds = Counter(r.outcome for r in records if r.outcome in ERROR_KINDS)
+def summarise(records: Sequence[RequestRecord], window: Window, limits: dict[str, float] | None = None) -> Summary:
+    """Summary of the requests due in a window; `limits` are the per-request limits (ms) that define goodput.
+
+    `records` are those of the whole run, since tokens of requests that were due before the window arrive in it.
+    """
+    inside = [r for r in records if window.holds(r.due)]
+    succeeded = [r for r in inside if r.ok]
+    kinds = Counter(r.outcome for r in inside if r.outcome in ERROR_KINDS)
     finished = len(succeeded) + kinds.total()
     good = sum(is_good(r, limits) for r in succeeded) if limits else None
     tokens, events = sum(r.output_tokens for r in succeeded), sum(r.content_events for r in succeeded)
     examples: dict[str, str] = {}
-    for r in records:
+    for r in inside:
         if r.outcome in ERROR_KINDS:
             examples.setdefault(r.outcome, r.detail)
-    per_second = 1 / window_s if window_s > 0 else None
+    per_second = 1 / window.length_s if window.length_s > 0 else None
+    tokens_per_s, tokens_interval = token_rate(records, window)
     return Summary(
-        window_s=window_s,
+        window_s=window.length_s,
         successes=len(succeeded),
         errors=kinds.total(),
         errors_by_kind=dict(kinds.most_common()),
         error_examples=examples,
-        incomplete=sum(r.outcome == "incomplete" for r in records),
-        dropped=sum(r.outcome == "dropped" for r in records),
+        incomplete=sum(r.outcome == "incomplete" for r in inside),
+        dropped=sum(r.outcome == "dropped" for r in inside),
         length_mismatches=sum(r.output_tokens != r.asked_tokens for r in succeeded),
         estimated_tokens=sum(r.tokens_from != "usage" for r in succeeded),
         prompt_tokens=sum(r.prompt_tokens or 0 for r in succeeded),
@@ -234,10 +243,15 @@ def summarise(records: Sequence[RequestRecord], window_s: float, limits: dict[st
         good=good,
         scalars={
             "request_throughput": len(succeeded) * per_second if per_second else None,
-            "output_token_throughput": tokens * per_second if per_second else None,
+            "output_token_throughput": tokens_per_s,
             "error_rate": kinds.total() / finished if finished else None,
             "goodput": good * per_second if good is not None and per_second else None,
             "slo_attainment": good / finished if good is not None and finished else None,
         },
-        latencies={name: describe(samples(records, name)) for name in LATENCIES},
+        scalar_intervals={
+            "output_token_throughput": tokens_interval,
+            "error_rate": wilson(kinds.total(), finished),
+            "slo_attainment": wilson(good, finished) if good is not None else None,
+        },
+        latencies={name: describe(samples(inside, name)) for name in LATENCIES},
     )

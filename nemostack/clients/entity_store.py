@@ -1,6 +1,7 @@
 """Entity Store: namespaces, datasets and models as metadata. Files are the Data Store's."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from nemostack.clients.error_mapping import calling
 from nemostack.errors import Conflict, NotFound, ServiceError
@@ -35,7 +36,9 @@ class EntityStore:
             with calling(_SERVICE, self._url, f"looking up namespace {namespace}"):
                 self._sdk.namespaces.retrieve(namespace)
 
-    def register_dataset(self, namespace: str, name: str, *, project: str) -> str:
+    def register_dataset(
+        self, namespace: str, name: str, *, project: str, description: str, fields: Mapping[str, object]
+    ) -> str:
         """Make the repository known as a dataset; returns its files_url. One that exists is kept."""
         files_url = f"hf://datasets/{namespace}/{name}"
         try:
@@ -45,11 +48,18 @@ class EntityStore:
                     namespace=namespace,
                     files_url=files_url,
                     project=project,
-                    description="Uploaded by nemostack; its run removes it",
+                    description=description,
+                    custom_fields=dict(fields),
                 )
         except Conflict:
             pass
         return files_url
+
+    def dataset_fields(self, namespace: str) -> list[dict[str, Any]]:
+        """Custom fields of every dataset of a namespace."""
+        with calling(_SERVICE, self._url, f"listing the datasets of {namespace}"):
+            found = self._sdk.datasets.list(filter={"namespace": namespace}, page_size=100)
+            return [dict(dataset.custom_fields or {}) for dataset in found]
 
     def has_dataset(self, namespace: str, name: str) -> bool:
         """Whether it is registered."""
@@ -59,6 +69,20 @@ class EntityStore:
         except NotFound:
             return False
         return True
+
+    def register_prompt(self, model: str, *, base_model: str, examples: str, fields: Mapping[str, object]) -> None:
+        """Register the base model with examples in its prompt as a model, in the place of one of this name."""
+        namespace, _, name = model.partition("/")
+        self.delete_model(model)
+        with calling(_SERVICE, self._url, f"registering model {model}"):
+            self._sdk.models.create(
+                name=name,
+                namespace=namespace,
+                base_model=base_model,
+                prompt={"icl_few_shot_examples": examples},
+                description="In-context prompt chosen by nemostack",
+                custom_fields=dict(fields),
+            )
 
     def has_model(self, model: str) -> bool:
         """Whether the model `namespace/name` is registered and its files are complete."""

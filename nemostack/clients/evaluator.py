@@ -57,6 +57,9 @@ class Sample(Model):
     scores: dict[str, float]
     cut: bool = False
     """Whether the model was stopped by its limit of tokens (finish_reason `length`)."""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    """Of the model's answer, where the Evaluator says so."""
 
 
 class Evaluator:
@@ -206,11 +209,19 @@ def _sample(raw: dict[str, Any]) -> Sample:
         if isinstance(value, int | float) and math.isfinite(value)
     }
     sample = raw.get("sample") or {}
-    choices = (sample.get("response") or {}).get("choices") or [{}]
+    response = sample.get("response") or {}
+    choices = response.get("choices") or [{}]
+    usage = sample.get("usage") or response.get("usage") or {}
     return Sample(
         index=int(raw["index"]),
         item=raw.get("item") or {},
         output=str(sample.get("output_text") or ""),
         scores=numbers,
         cut="length" in {sample.get("finish_reason"), choices[0].get("finish_reason")},
+        prompt_tokens=_count(usage.get("prompt_tokens")),
+        completion_tokens=_count(usage.get("completion_tokens")),
     )
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

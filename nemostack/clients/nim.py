@@ -1,10 +1,12 @@
 """NIM: which models are served, and one chat to see that they answer."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from nemostack.clients.error_mapping import calling
 
 _SERVICE = "NIM"
+_NOT_OFFERED = {400, 404, 405, 501}  # of a route that the server does not have, or has for other models
 
 
 class Nim:
@@ -44,14 +46,38 @@ class Nim:
 
         vLLM and the local NIM answer POST /tokenize with `count`; NIMs of NVIDIA need not.
         """
+        return self._count({"model": model, "prompt": text})
+
+    def count_chat_tokens(self, model: str, messages: list[dict[str, str]]) -> int | None:
+        """Count the tokens of a chat as the server templates it; None where the server does not offer it."""
+        return self._count({"model": model, "messages": messages, "add_generation_prompt": False})
+
+    def _count(self, body: dict[str, Any]) -> int | None:
         import httpx2
 
         try:
-            answer = self._http.post(f"{self._url}/tokenize", json={"model": model, "prompt": text})
+            answer = self._http.post(f"{self._url}/tokenize", json=body)
             count = answer.json().get("count") if answer.is_success else None
         except (httpx2.HTTPError, ValueError, AttributeError):
             return None
         return count if isinstance(count, int) else None
+
+    def embed(self, model: str, texts: Sequence[str]) -> list[list[float]] | None:
+        """Vectors of texts by the model; None where the server offers no embeddings, as NIMs of chat models do."""
+        with calling(_SERVICE, self._url, f"asking {model} for embeddings"):
+            answer = self._http.post(f"{self._url}/v1/embeddings", json={"model": model, "input": list(texts)})
+            if answer.status_code in _NOT_OFFERED:
+                return None
+            answer.raise_for_status()
+            rows = sorted(answer.json()["data"], key=lambda row: int(row["index"]))
+            return [[float(value) for value in row["embedding"]] for row in rows]
+
+    def context_length(self, model: str) -> int | None:
+        """Longest chat that the model takes, in tokens; None where the server does not say."""
+        with calling(_SERVICE, self._url, "listing models"):
+            listed = {one.id: one for one in self._api.models.list().data}
+        length = getattr(listed.get(model), "max_model_len", None)
+        return length if isinstance(length, int) else None
 
     def chat(self, model: str, text: str, *, max_tokens: int = 8) -> str:
         with calling(_SERVICE, self._url, f"asking {model} something"):

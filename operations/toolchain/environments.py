@@ -16,6 +16,7 @@ from nemostack.errors import ToolchainError
 
 VENV, EMBEDDED = clone.ROOT / ".venv", clone.ROOT / ".venv-embedded"
 EMBEDDED_CUDA = clone.ROOT / ".venv-embedded-cuda"
+PLATFORM = clone.ROOT / ".venv-platform"
 CLOUDS = ("gke", "eks", "aks")
 
 
@@ -23,6 +24,8 @@ def ensure_for(target: str | None) -> None:
     """Install what stacks of a target need. Nothing for a target that is unknown: Pulumi will say so."""
     if target == "local":
         ensure_embedded()
+    elif target == "platform":  # no target, but what local stacks of that product need besides
+        ensure_platform()
     elif target in CLOUDS:
         ensure_cloud(target)
 
@@ -38,7 +41,16 @@ def ensure_embedded_cuda() -> None:
     _ensure_services(EMBEDDED_CUDA, "requirements-cuda.txt", what)
 
 
-def _ensure_services(venv: Path, lock_name: str, what: str) -> None:
+def ensure_platform() -> None:
+    """Make or update `.venv-platform`, which only stacks of the product `platform` need.
+
+    Of its 47,000 modules a start imports a tenth, which it compiles the first time: all of them would take minutes.
+    """
+    what = "NVIDIA's NeMo Platform (half a minute, 2.5 GB)"
+    _ensure_services(PLATFORM, "requirements-platform.txt", what, compiled=False)
+
+
+def _ensure_services(venv: Path, lock_name: str, what: str, *, compiled: bool = True) -> None:
     lock = clone.ROOT / "embedded" / lock_name
     marker, locked = venv / ".ready", digest_of(lock, clone.ROOT / "pyproject.toml")
     if _holds(marker, locked):
@@ -48,7 +60,8 @@ def _ensure_services(venv: Path, lock_name: str, what: str) -> None:
     if not (venv / "pyvenv.cfg").exists():
         shutil.rmtree(venv, ignore_errors=True)  # what an interruption left of it
         _uv("venv", "--quiet", "--python", str(VENV / "bin" / "python"), str(venv))
-    _uv("pip", "sync", "--python", str(venv), "--compile-bytecode", "--require-hashes", str(lock))
+    compilation = ("--compile-bytecode",) if compiled else ()
+    _uv("pip", "sync", "--python", str(venv), *compilation, "--require-hashes", str(lock))
     own = ("--no-deps", "--no-build-isolation", "-e", str(clone.ROOT))
     _uv("pip", "install", "--quiet", "--python", str(venv), *own)
     marker.write_text(locked)

@@ -19,6 +19,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "embedded/requirements-cuda.txt": (
         *("--group", "embedded-cuda", "--no-config", "--python-platform", "x86_64-manylinux_2_28"),
     ),
+    "embedded/requirements-platform.txt": ("--group", "platform"),
     **{f"infra/clusters/requirements/{cloud}.txt": ("--group", cloud, "-c", "requirements.txt") for cloud in CLOUDS},
 }
 """Lock file -> what it is compiled from."""

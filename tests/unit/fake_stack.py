@@ -42,14 +42,20 @@ class FakeStack(FakeEntityStore, FakeDataStore):
             "note": "these are our own questions",
         }
         self.customizations: dict[str, dict[str, Any]] = {}
+        self.judge: Callable[[dict[str, Any], str, str], float | None] = lambda _row, _prompt, _score: 3.0
+        self.level_of_shots: dict[int, float] = {}
+        self.embeddings: dict[str, list[float]] | None = None
         self.looks_needed = 1
         self.samples = True
         self.cut_answers = 0
         self.tokens_per_character: float | None = None
+        self.context: int | None = None
         self.down: set[str] = set()
         self.target = "fake"
         self.base_model = BASE
         self.sent_hyperparameters: dict[str, Any] = {}
+        self.loss_after: Callable[[dict[str, Any], int], float] | None = None  # of a job, after so many looks
+        self.failure_of: Callable[[dict[str, Any]], str] = lambda _hyperparameters: ""
         self.refusal = ""  # why NIM does not serve an adapter; it says so in its answer on the model
         self._server = _Server(_handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
@@ -98,7 +104,7 @@ class FakeStack(FakeEntityStore, FakeDataStore):
         return [self.base_model, *([] if self.refusal else self._uploaded())]
 
     def _uploaded(self) -> list[str]:
-        return [m for m, e in self.models.items() if e["artifact"]["status"] == "upload_completed"]
+        return [m for m, e in self.models.items() if e.get("artifact", {}).get("status") == "upload_completed"]
 
     # --- routes ---
 
@@ -152,13 +158,22 @@ class FakeStack(FakeEntityStore, FakeDataStore):
         job["looks"] += 1
         if job["status"] in {"created", "running"}:
             job["status"] = "completed" if job["looks"] > self.looks_needed else "running"
+            if kind == "customization" and (failure := self.failure_of(job["hyperparameters"])):
+                job["status"] = "failed"
+                job["status_details"] = {"error_message": failure}
+                return job
         if kind == "customization":
             if job["status"] == "completed":
                 self.models[job["output_model"]]["artifact"]["status"] = "upload_completed"
             losses = [
                 {"step": s, "value": 4.0 / (s + 1), "timestamp": "2026-01-01T00:00:00.0"} for s in range(job["looks"])
             ]
-            metrics = {"keys": ["train_loss"], "metrics": {"train_loss": losses, "val_loss": losses[-1:]}}
+            validations = losses[-1:]
+            if (loss_after := self.loss_after) is not None:
+                validations = [
+                    {"step": s, "value": loss_after(job["hyperparameters"], s + 1)} for s in range(job["looks"])
+                ]
+            metrics = {"keys": ["train_loss"], "metrics": {"train_loss": losses, "val_loss": validations}}
             job["status_details"] = {"steps_completed": job["looks"], "status_logs": [], "metrics": metrics}
         return job
 
@@ -200,14 +215,16 @@ class FakeStack(FakeEntityStore, FakeDataStore):
         namespace, name, path = address.groups()
         lines = self.repos["dataset", f"{namespace}/{name}"][path].decode().strip("\n").split("\n")
         model = job["target"]["model"]["api_endpoint"]["model_id"]
-        shots = len(task["params"]["template"]["messages"]) > 1
-        level = 0.7 if model != self.base_model else 0.5 if shots else 0.3
+        template = task["params"]["template"]["messages"]
+        turns = template if isinstance(template, list) else json.loads(lines[0])["messages"]
+        shots = sum(turn["role"] == "assistant" for turn in turns)
+        level = 0.7 if model != self.base_model else self.level_of_shots.get(shots, 0.5 if shots else 0.3)
         samples = []
         for index, line in enumerate(lines[: task["dataset"]["limit"]]):
             score = level + (index % 7 - 3) / 100
             scores = {"rouge.rouge_L_score": score, "bleu.sentence": 100 * score, "f1.f1_score": score}
             if "judge" in task["metrics"]:
-                scores["judge.rating"] = 1 + 4 * score
+                scores |= {f"judge.{name}": 1 + 4 * score for name in task["metrics"]["judge"]["params"]["scores"]}
             samples.append(
                 {
                     "index": index,
@@ -230,7 +247,8 @@ class FakeStack(FakeEntityStore, FakeDataStore):
             archive.writestr("results.json", json.dumps(self.results(job_id)))
             kind = job["config"]["type"]
             if kind == "custom":
-                archive.writestr("answers/samples.jsonl", self.samples_file(job))
+                [task] = job["config"]["tasks"]
+                archive.writestr(f"{task}/samples.jsonl", self.samples_file(job))
             elif kind in self.benchmarks:
                 lines = "".join(f"{json.dumps(item)}\n" for item in self.benchmark_items(job))
                 archive.writestr(f"{kind}/samples.jsonl", lines)
@@ -238,7 +256,25 @@ class FakeStack(FakeEntityStore, FakeDataStore):
 
     def samples_file(self, job: dict[str, Any]) -> str:
         # characters as they are, not escaped: the Evaluator writes them so
-        return "".join(f"{json.dumps(sample, ensure_ascii=False)}\n" for sample in self.item_scores(job))
+        scored = self.judged(job) if job["target"]["type"] == "rows" else self.item_scores(job)
+        return "".join(f"{json.dumps(sample, ensure_ascii=False)}\n" for sample in scored)
+
+    def judged(self, job: dict[str, Any]) -> list[dict[str, Any]]:
+        """Score rows that hold their answers by `judge`, which is given the row and the messages of the metric."""
+        [task] = job["config"]["tasks"].values()
+        return [
+            {
+                "index": index,
+                "item": row,
+                "sample": {"output_text": row["output"]},
+                "scores": {
+                    f"{name}.{score}": self.judge(row, metric["params"]["template"]["messages"][1]["content"], score)
+                    for name, metric in task["metrics"].items()
+                    for score in metric["params"]["scores"]
+                },
+            }
+            for index, row in enumerate(job["target"]["rows"])
+        ]
 
     def results(self, job_id: str) -> Any:
         job = _found(self.evaluations, job_id)
@@ -248,6 +284,8 @@ class FakeStack(FakeEntityStore, FakeDataStore):
             stats = {"count": len(values), "mean": mean, "variance": mean * (1 - mean)}
             body = {"metrics": {metric: {"scores": {metric: {"value": mean, "stats": stats}}}}}
             return {"tasks": {kind: body | ({"data": self.benchmark_data} if self.benchmark_data else {})}}
+        if job["target"]["type"] == "rows":
+            return {"tasks": {}}
         if kind != "custom":
             scores = {"exact_match": {"value": 0.25, "stats": {"count": 4, "mean": 0.25}}}
             return {"tasks": {job["config"]["type"]: {"metrics": {"exact_match": {"scores": scores}}}}}
@@ -270,7 +308,15 @@ class FakeStack(FakeEntityStore, FakeDataStore):
     def tokenize(self, body: bytes) -> Any:
         if self.tokens_per_character is None:
             raise Answer(404, {"detail": "Not Found"})
-        return {"count": round(len(json.loads(body)["prompt"]) * self.tokens_per_character), "tokens": []}
+        asked = json.loads(body)
+        texts = [asked["prompt"]] if "prompt" in asked else [turn["content"] for turn in asked["messages"]]
+        return {"count": round(len("".join(texts)) * self.tokens_per_character), "tokens": []}
+
+    def embed(self, body: bytes) -> Any:
+        if self.embeddings is None:
+            raise Answer(404, {"detail": "Not Found"})
+        vectors = [self.embeddings[text] for text in json.loads(body)["input"]]
+        return {"data": [{"index": index, "embedding": vector} for index, vector in enumerate(vectors)]}
 
     def chat(self, body: bytes) -> Any:
         model = json.loads(body)["model"]
@@ -291,7 +337,10 @@ def _found(jobs: dict[str, Any], job_id: str) -> Any:
 def _model_list(stack: FakeStack, _body: bytes) -> Any:
     return {
         "object": "list",
-        "data": [{"id": m, "object": "model", "created": 1, "owned_by": "x"} for m in stack.served()],
+        "data": [
+            {"id": m, "object": "model", "created": 1, "owned_by": "x", "max_model_len": stack.context}
+            for m in stack.served()
+        ],
     }
 
 
@@ -312,6 +361,7 @@ _ROUTES: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("GET /nim/v1/health/ready", lambda _s, _b: {"message": "ready"}),
     ("POST /nim/v1/chat/completions", FakeStack.chat),
     ("POST /nim/tokenize", FakeStack.tokenize),
+    ("POST /nim/v1/embeddings", FakeStack.embed),
     ("GET /judge/v1/models", lambda _s, _b: {"data": []}),
 )
 

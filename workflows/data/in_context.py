@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from workflows.data.dataset import Row
+from workflows.data.rows import Message, Row
 
 
 def choose(train: Sequence[Row], test: Iterable[Row], k: int, seed: int) -> list[Row]:
@@ -22,20 +22,25 @@ def choose(train: Sequence[Row], test: Iterable[Row], k: int, seed: int) -> list
 
 def messages(examples: Sequence[Row], question: str) -> list[dict[str, str]]:
     """Chat turns: the examples as they are, then `question`, which is a Jinja template."""
-    turns: list[dict[str, str]] = []
-    for row in examples:
-        turns.append({"role": "user", "content": literal(row.prompt)})
-        turns.append({"role": "assistant", "content": literal(row.completion)})
+    turns = [{"role": turn["role"], "content": literal(turn["content"])} for row in examples for turn in row.messages]
     return [*turns, {"role": "user", "content": question}]
 
 
-def template(examples: Sequence[Row], *, max_tokens: int, temperature: float) -> dict[str, Any]:
-    """Build the body of the chat request that the Evaluator makes per item."""
+def template(examples: Sequence[Row], *, max_tokens: int, temperature: float, chats: bool = False) -> dict[str, Any]:
+    """Build the body of the chat request that the Evaluator makes per item. `chats`: items have their turns."""
     return {
-        "messages": messages(examples, "{{ item.prompt }}"),
+        "messages": "{{ item.messages | tojson }}" if chats else messages(examples, "{{ item.prompt }}"),
         "max_tokens": max_tokens,
         "temperature": temperature,
     }
+
+
+def shown_before(examples: Sequence[Row], row: Row) -> list[Message]:
+    """Put the examples before the turns of a row; the system's turn, of which there is one at most, stays first."""
+    own = row.question
+    head = own[:1] if own[0]["role"] == "system" else []
+    shown = [turn for example in examples for turn in example.messages if turn["role"] != "system"]
+    return [*head, *shown, *own[len(head) :]]
 
 
 def literal(text: str) -> str:

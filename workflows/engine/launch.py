@@ -22,6 +22,7 @@ from nemostack.service_checks import library_versions
 from workflows.data import dataset
 from workflows.engine.run_directory import RunDirectory, RunInfo, find_unfinished, new_id, now
 from workflows.engine.stage import Context, run_stages
+from workflows.gate.policy import read_policy
 from workflows.pipeline import CLEANUP, plan
 from workflows.results.approach import judge_key
 from workflows.results.mlflow_export import Tracker
@@ -43,8 +44,9 @@ class Launch:
 def prepare(root: Path, settings: Settings, outputs: StackOutputs, *, new: bool) -> Launch:
     """Find the unfinished run of the same identity, unless `new`; else make a new one."""
     settings = settings.suited_to(outputs.base_model)
+    read_policy(settings.policy)  # what cannot be used leaves no run behind
     if settings.benchmark is None:
-        dataset.load(settings)  # a dataset that cannot be used leaves no run behind
+        dataset.load(settings)
     identity = settings.identity(outputs, dataset.digest(settings))
     unfinished = None if new else find_unfinished(root, settings.kind, identity)
     if unfinished is not None:
@@ -149,7 +151,8 @@ def _publish(launch: Launch, progress: Progress) -> None:
     if parent is None:
         return
     progress.start("Storing report and samples in MLflow")
-    files = [launch.run.path / "report.html", *sorted((launch.run.path / "samples").glob("*.jsonl"))]
+    kept = [launch.run.path / name for name in ("report.html", "prompt.json")]
+    files = [*(file for file in kept if file.exists()), *sorted((launch.run.path / "samples").glob("*.jsonl"))]
     problem = Tracker(launch.outputs.mlflow_url, launch.settings.experiment, launch.run.path.name).attach(parent, files)
     progress.stop()
     if problem:

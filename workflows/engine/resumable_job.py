@@ -29,6 +29,7 @@ class JobRun(Generic[J]):
     deadline_s: float
     outage_s: float
     on_look: Callable[[J], None] | None = None
+    advise: Callable[[str], str] = lambda _message: ""
     restarts: int = 2
     _away: bool = field(default=False, init=False)
 
@@ -46,9 +47,10 @@ class JobRun(Generic[J]):
                 return job
             if not (self._away and self.restarts > 0):
                 reason = f": {job.message}" if job.message else ""
+                advice = self.advise(job.message)
                 raise JobFailed(
-                    f"{self.what} {job.id} ended as {job.status}{reason}; look at the service's log, check all "
-                    "services with `nemostack doctor`, then run again to retry"
+                    f"{self.what} {job.id} ended as {job.status}{reason}; {f'{advice}; ' if advice else ''}"
+                    "look at the service's log, check all services with `nemostack doctor`, then run again to retry"
                 )
             self._spend_restart(context, f"{self.what} {job.id} {job.status} after its service had been away")
             job = self._begin(context)

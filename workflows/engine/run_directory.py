@@ -2,8 +2,9 @@
 
     run.json               what was asked, of which services, with which versions
     stages/<name>.json     status, notes (e.g. the id of a started job) and outputs of a stage
+    trials/stages/*.json   the same of each trial of a sweep
     samples/<name>.jsonl   the items of an evaluation, their answers and scores
-    comparison.json/.csv   report.html   run.log
+    comparison.json/.csv   gate.json   report.html   run.log
 
 Files are replaced atomically, so a killed process leaves the old or the new one. An exclusive lock keeps a second
 process out. Refuses directories that hold no run.
@@ -26,6 +27,7 @@ from workflows.settings import Kind, Settings
 
 Status = Literal["pending", "running", "done", "skipped", "failed", "interrupted"]
 M = TypeVar("M", bound=BaseModel)
+TRIALS = "trials"
 
 
 def now() -> datetime:

@@ -5,14 +5,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from markupsafe import Markup
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from nemostack.errors import BadInput
 from nemostack.files import write_atomically
 from nemostack.report import page
 from nemostack.report.svg import Bar, Group, Series, bars, lines
-from nemostack.validation import validation_lines
 from workflows.engine.run_directory import RunDirectory
+from workflows.gate.evidence import read_comparison
 from workflows.report.caveats import list_caveats
 from workflows.results.approach import Approach, ItemResult
 from workflows.results.comparison import Comparison, interval_text
@@ -22,6 +21,7 @@ from workflows.stages.customization import Trained
 from workflows.stages.evaluation import LABELS
 from workflows.stages.load_test import LoadTested
 from workflows.stages.upload import Uploaded
+from workflows.sweep.trial import TrialResult, results_of, winner_of
 
 M = TypeVar("M", bound=BaseModel)
 _WORDS = {"zero_shot": "zero-shot", "in_context": "in-context learning", "lora": "LoRA", "evaluation": "the other"}
@@ -40,6 +40,7 @@ def _content(run: RunDirectory) -> dict[str, Any]:
     approaches = comparison.approaches if comparison else _evaluated(run)
     uploaded, trained = _given(run, "dataset", Uploaded), _given(run, "customization", Trained)
     compared = _given(run, "comparison", Compared)
+    results = results_of(run)
     return {
         "info": info,
         "stages": stages,
@@ -47,7 +48,7 @@ def _content(run: RunDirectory) -> dict[str, Any]:
         "approaches": approaches,
         "metrics": [metric for metric in METRICS if any(metric.key in a.scores for a in approaches)],
         "best": {m.key: _best(approaches, m.key) for m in METRICS},
-        "decision": comparison.decision if comparison else None,
+        "gate": compared.gate if compared else None,
         "steps": _steps(comparison),
         "labels": LABELS,
         "words": _WORDS,
@@ -57,6 +58,8 @@ def _content(run: RunDirectory) -> dict[str, Any]:
         "chart": draw_scores(approaches),
         "curves": draw_losses(trained) if trained else "",
         "trained": trained,
+        "trials": sorted(results, key=lambda one: (one.ended != "completed", one.loss or 0.0, one.number)),
+        "trial_curves": draw_trials(results),
         "facts": uploaded.facts if uploaded else None,
         "max_tokens": uploaded.max_tokens if uploaded else None,
         "examples": _examples(run, approaches),
@@ -69,15 +72,7 @@ def _content(run: RunDirectory) -> dict[str, Any]:
 
 
 def _comparison(run: RunDirectory) -> Comparison | None:
-    if run.stage("comparison").status != "done":
-        return None
-    file = run.path / "comparison.json"
-    try:
-        return Comparison.model_validate_json(file.read_text())
-    except OSError as error:
-        raise BadInput(f"{file} cannot be read: {error}") from error
-    except ValidationError as error:
-        raise BadInput(f"{file} cannot be used: {'; '.join(validation_lines(error))}") from error
+    return read_comparison(run.path / "comparison.json") if run.stage("comparison").status == "done" else None
 
 
 def _evaluated(run: RunDirectory) -> list[Approach]:
@@ -100,6 +95,23 @@ def draw_losses(trained: Trained) -> Markup:
         ],
         x_label="step",
         y_label="loss",
+        end_labels=True,
+    )
+
+
+def draw_trials(results: Sequence[TrialResult]) -> Markup:
+    """Draw the validation losses of the trials of a sweep, the winner's in colour; empty markup without points."""
+    winner = winner_of(results)
+    return lines(
+        "Validation loss of each trial over optimizer steps",
+        [
+            Series(
+                f"{one.number}", 2 if one == winner else 0, [(float(p.step), p.value) for p in one.val_loss], marks=True
+            )
+            for one in results
+        ],
+        x_label="step",
+        y_label="validation loss",
         end_labels=True,
     )
 

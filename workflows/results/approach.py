@@ -14,7 +14,7 @@ from nemostack.errors import ServiceError
 from nemostack.models import Model
 from nemostack.outputs import StackOutputs
 from workflows.data import in_context
-from workflows.data.dataset import Row
+from workflows.data.rows import Row
 from workflows.results.metrics import METRICS, Metric, task_metrics
 from workflows.results.statistics import Estimate, of_items, of_summary
 from workflows.settings import Settings
@@ -33,6 +33,8 @@ class ItemResult(Model):
     scores: dict[str, float] = Field(default_factory=dict)
     cut: bool = False
     """Whether the answer was cut by the limit of tokens."""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
 
 
 class Approach(Model):
@@ -68,6 +70,7 @@ def config(
     name: str,
     test_url: str,
     max_tokens: int,
+    chats: bool = False,
     examples: Sequence[Row] = (),
     judge_key: str | None = None,
 ) -> dict[str, Any]:
@@ -80,7 +83,9 @@ def config(
             TASK: {
                 "type": "chat-completion",
                 "params": {
-                    "template": in_context.template(examples, max_tokens=max_tokens, temperature=settings.temperature)
+                    "template": in_context.template(
+                        examples, max_tokens=max_tokens, temperature=settings.temperature, chats=chats
+                    )
                 },
                 "dataset": {"files_url": test_url, "limit": settings.limit},
                 "metrics": task_metrics(
@@ -118,6 +123,8 @@ def item_results(samples: Sequence[Sample]) -> list[ItemResult]:
             reference=str(sample.item.get("completion", "")),
             output=sample.output,
             cut=sample.cut,
+            prompt_tokens=sample.prompt_tokens,
+            completion_tokens=sample.completion_tokens,
             scores={m.key: sample.scores[m.address] / m.full for m in METRICS if m.address in sample.scores},
         )
         for sample in samples

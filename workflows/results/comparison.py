@@ -1,24 +1,20 @@
-"""Approaches side by side: the differences between them, and what follows.
+"""Approaches side by side, and the differences between them.
 
 A difference is a step of a ladder (zero-shot -> in-context -> LoRA) or between two runs, per metric: paired where both
-sides have scores per item for the same prompts. The decision: GO when the candidate's gain over the best of the others
-is above the margin with its whole 95 % interval, NO-GO when it lies below, INCONCLUSIVE otherwise.
+sides have scores per item for the same prompts. What follows from them is the gate's to say (workflows/gate).
 """
 
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from pydantic import Field
 
 from nemostack.models import Model
 from workflows.results.approach import Approach, ItemResult
 from workflows.results.benchmarks import BenchmarkComparison
-from workflows.results.metrics import BY_KEY, METRICS, PRIMARY
+from workflows.results.metrics import METRICS
 from workflows.results.statistics import Estimate, Verdict, independent_difference, overlap, paired_difference, verdict
-
-Outcome = Literal["GO", "NO-GO", "INCONCLUSIVE"]
 
 
 class Difference(Model):
@@ -32,25 +28,11 @@ class Difference(Model):
     verdict: Verdict
 
 
-class Decision(Model):
-    """What follows for the candidate, and the hypothesis that was looked at."""
-
-    outcome: Outcome
-    candidate: str
-    against: str
-    metric: str
-    margin: float
-    difference: Estimate | None
-    hypothesis: str
-    reason: str
-
-
 class Comparison(Model):
     """All of it."""
 
     approaches: list[Approach]
     differences: list[Difference]
-    decision: Decision | None
     benchmarks: list[BenchmarkComparison] = Field(default_factory=list)
 
 
@@ -58,11 +40,9 @@ def compare(
     approaches: Sequence[Approach],
     items: Mapping[str, Sequence[ItemResult]],
     *,
-    metric: str = PRIMARY,
-    margin: float = 0.0,
     seed: int = 0,
 ) -> Comparison:
-    """Differences between every two approaches, in their order; the last approach is the candidate of the decision.
+    """Differences between every two approaches, in their order.
 
     `items` maps an approach's name to its items; one without items is compared by its summary.
     """
@@ -72,8 +52,7 @@ def compare(
         for second in approaches[i + 1 :]
         for difference in _differences(first, second, items, seed)
     ]
-    decision = _decide(approaches, differences, metric, margin) if len(approaches) > 1 else None
-    return Comparison(approaches=list(approaches), differences=differences, decision=decision)
+    return Comparison(approaches=list(approaches), differences=differences)
 
 
 def _differences(
@@ -100,39 +79,28 @@ def _differences(
     return differences
 
 
+def same_questions(a: Sequence[ItemResult], b: Sequence[ItemResult]) -> list[tuple[ItemResult, ItemResult]]:
+    """Pair the items that both answered: an index alone does not make two items the same."""
+    first = {item.index: item for item in a}
+    return [(first[item.index], item) for item in b if item.index in first and first[item.index].prompt == item.prompt]
+
+
+def paired_items(a: Sequence[ItemResult], b: Sequence[ItemResult], key: str) -> list[tuple[float, float]]:
+    """Scores of the same questions, where both have one."""
+    return [
+        (before.scores[key], after.scores[key])
+        for before, after in same_questions(a, b)
+        if key in before.scores and key in after.scores
+    ]
+
+
 def _paired(a: Sequence[ItemResult], b: Sequence[ItemResult], key: str, seed: int) -> Estimate | None:
-    """None unless the two answered the same questions: an index alone does not make two items the same."""
-    prompts = {item.index: item.prompt for item in a}
-    same = {item.index for item in b if prompts.get(item.index) == item.prompt}
+    """None unless the two answered the same questions."""
+    pairs = same_questions(a, b)
     return paired_difference(
-        {item.index: item.scores[key] for item in a if item.index in same and key in item.scores},
-        {item.index: item.scores[key] for item in b if item.index in same and key in item.scores},
+        {item.index: item.scores[key] for item, _ in pairs if key in item.scores},
+        {item.index: item.scores[key] for _, item in pairs if key in item.scores},
         seed=seed,
-    )
-
-
-def _decide(
-    approaches: Sequence[Approach], differences: Sequence[Difference], metric: str, margin: float
-) -> Decision | None:
-    candidate = approaches[-1]
-    rivals = [approach for approach in approaches[:-1] if metric in approach.scores]
-    if metric not in candidate.scores or not rivals:
-        return None
-    against = max(rivals, key=lambda approach: approach.scores[metric].mean)
-    difference = next(d for d in differences if (d.metric, d.worse, d.better) == (metric, against.name, candidate.name))
-    seen = verdict(difference.estimate, margin)
-    outcomes: dict[Verdict, Outcome] = {"better": "GO", "worse": "NO-GO", "unclear": "INCONCLUSIVE"}
-    label = BY_KEY[metric].label
-    gain = f"in {label}" if margin == 0 else f"more than {margin:g} {label}"
-    return Decision(
-        outcome=outcomes[seen],
-        candidate=candidate.name,
-        against=against.name,
-        metric=metric,
-        margin=margin,
-        difference=difference.estimate,
-        hypothesis=f"{candidate.label} gains {gain} over {against.label}, the best of the others",
-        reason=f"the difference is {interval_text(difference.estimate, signed=True)} ({difference.estimate.method})",
     )
 
 

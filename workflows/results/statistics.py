@@ -7,6 +7,7 @@ finite is no score: it is left out and counted. Refuses to compare when there is
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -47,7 +48,7 @@ def of_items(
     if len(finite) == 1:
         return Estimate(mean=mean, low=None, high=None, n=1, missing=missing, method="none")
     tail = (1 - LEVEL) / 2 * 100
-    low, high = np.percentile(_resampled_means(finite, seed), [tail, 100 - tail])
+    low, high = np.percentile(resampled_means(finite, seed), [tail, 100 - tail])
     return Estimate(mean=mean, low=float(low), high=float(high), n=len(finite), missing=missing, method=method)
 
 
@@ -101,12 +102,28 @@ def verdict(difference: Estimate, margin: float = 0.0) -> Verdict:
     return "worse" if difference.high < margin else "unclear"
 
 
-def _resampled_means(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    generator = np.random.default_rng(seed)
+def resampled_means(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """Means of resamples of the rows of `values`: one a resample, or one a resample and column.
+
+    How often each row is drawn depends on the seed and the number of rows alone, so columns are resampled together.
+    """
     n = len(values)
+    if n * RESAMPLES <= _CELLS:
+        return _all_draws(n, seed) @ values / n
+    generator = np.random.default_rng(seed)
     rows = max(1, _CELLS // n)
-    chunks = []
-    for start in range(0, RESAMPLES, rows):
-        index = generator.integers(0, n, size=(min(rows, RESAMPLES - start), n), dtype=np.int64)
-        chunks.append(values[index].mean(axis=1))
-    return np.concatenate(chunks)
+    sizes = [min(rows, RESAMPLES - start) for start in range(0, RESAMPLES, rows)]
+    return np.concatenate([_draws(generator, size, n) @ values / n for size in sizes])
+
+
+@lru_cache(maxsize=1)
+def _all_draws(n: int, seed: int) -> NDArray[np.float64]:
+    """Kept, because a comparison asks for the same draws for each of its metrics."""
+    return _draws(np.random.default_rng(seed), RESAMPLES, n)
+
+
+def _draws(generator: np.random.Generator, size: int, n: int) -> NDArray[np.float64]:
+    """Count how often each of `n` rows is drawn in each of `size` resamples."""
+    index = generator.integers(0, n, size=(size, n), dtype=np.int64)
+    index += np.arange(size)[:, None] * n
+    return np.bincount(index.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)

@@ -7,14 +7,17 @@ to be gone.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
+
+from pydantic import Field
 
 from nemostack.clients.jobs import Job
 from nemostack.errors import BadInput, NotFound, ServiceError
 from nemostack.models import Model
 from nemostack.outputs import StackOutputs
 from nemostack.redact import redact_all
-from workflows.engine.run_directory import RunInfo, StageRecord
+from workflows.engine.run_directory import TRIALS, RunDirectory, RunInfo, StageRecord
 from workflows.engine.stage import Context
 
 RESULTS_NAMESPACE = "evaluation-results"
@@ -25,6 +28,8 @@ class Cleaned(Model):
 
     removed: list[str]
     kept: list[str]
+    prompts: list[str] = Field(default_factory=list)
+    """Prompts in the Entity Store that stay with the adapters."""
 
 
 def require_same_stack(info: RunInfo, outputs: StackOutputs) -> None:
@@ -75,10 +80,14 @@ def clean(context: Context) -> Cleaned:
     if repo is None:
         return Cleaned(removed=removed, kept=[])
     kept = _adapters(context, repo, took)
+    prompt = run.stage("prompt").notes.get("model")
+    prompts = [prompt] if prompt and _keeps(context) else []
+    if prompt and not prompts:
+        took(f"prompt {prompt}", clients.entity_store.delete_model(prompt))
     namespace, _, name = repo.partition("/")
     took(f"dataset {repo}", clients.entity_store.delete_dataset(namespace, name))
     took(f"dataset repository {repo}", clients.data_store.delete(repo, "dataset"))
-    return Cleaned(removed=removed, kept=kept)
+    return Cleaned(removed=removed, kept=kept, prompts=prompts)
 
 
 def adapter_name(repo: str) -> str:
@@ -88,12 +97,14 @@ def adapter_name(repo: str) -> str:
 
 def _adapters(context: Context, repo: str, took: Callable[[str, bool], None]) -> list[str]:
     clients, record = context.clients, context.run.stage("customization")
-    _recover(context, record, clients.customizer.find)
-    jobs = record.notes.get("jobs", [])
     kept_model = record.outputs.get("model") if _keeps(context) else None
-    if not record.settled:
-        for job in jobs:
-            _stop(clients.customizer.cancel, job)
+    jobs: list[str] = []
+    for own, one in _trainings(context):
+        _recover(own, one, clients.customizer.find)
+        if not one.settled:
+            for job in one.notes.get("jobs", []):
+                _stop(clients.customizer.cancel, job)
+        jobs += one.notes.get("jobs", [])
     for job in jobs:
         model = f"{adapter_name(repo)}@{job}"
         if model != kept_model:
@@ -103,6 +114,12 @@ def _adapters(context: Context, repo: str, took: Callable[[str, bool], None]) ->
     if jobs:
         took(f"model repository {adapter_name(repo)}", clients.data_store.delete(adapter_name(repo), "model"))
     return []
+
+
+def _trainings(context: Context) -> list[tuple[Context, StageRecord]]:
+    """The one training of a run, and the trials of a sweep, each with the folder that its record is in."""
+    trials = replace(context, run=RunDirectory(context.run.path / TRIALS))
+    return [(context, context.run.stage("customization")), *((trials, record) for record in trials.run.stages())]
 
 
 def _recover(context: Context, record: StageRecord, find: Callable[[str, str], Job | None]) -> None:

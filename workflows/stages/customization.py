@@ -8,6 +8,7 @@ from nemostack.models import Hyperparameters, Model
 from workflows.engine.resumable_job import JobRun
 from workflows.engine.stage import Context, Stage
 from workflows.stages.cleanup import adapter_name
+from workflows.stages.training_advice import advise
 from workflows.stages.upload import Uploaded
 
 _NAMES = {
@@ -73,6 +74,7 @@ def _run(context: Context) -> Trained:
         describe=describe,
         deadline_s=settings.deadlines.customization,
         outage_s=settings.deadlines.outage,
+        advise=advise,
     ).complete(context)
     if job.output_model is None:
         raise JobFailed(f"customization job {job.id} completed without naming its model; see the Customizer's log")
@@ -89,7 +91,8 @@ def _run(context: Context) -> Trained:
     return trained
 
 
-def _gone(context: Context) -> str | None:
+def model_gone(context: Context) -> str | None:
+    """Why the tuned model has to be made again, or None."""
     model = context.given("customization", Trained).model
     return (
         None if context.clients.entity_store.has_model(model) else f"model {model} is not in the Entity Store any more"
@@ -102,6 +105,6 @@ CUSTOMIZATION = Stage(
     run=_run,
     gives=Trained,
     needs=("dataset",),
-    gone=_gone,
+    gone=model_gone,
     summary=lambda trained: f"model {trained.model}",
 )

@@ -15,10 +15,13 @@ from pathlib import Path
 
 from nemostack.errors import JobFailed
 from nemostack.exit_codes import ExitCode
+from nemostack.files import write_atomically
 from nemostack.models import Model
+from workflows.data import dataset
+from workflows.data.rows import as_load_prompts
 from workflows.engine.stage import Context
 
-FOLDER = "load"
+FOLDER, PROMPTS = "load", "load_prompts.jsonl"
 USERS = 8
 DURATION_S = 15
 WARMUP_S = 3
@@ -49,10 +52,11 @@ def run(context: Context, model: str) -> LoadTested:
     settings, outputs = context.settings, context.outputs
     folder = context.run.path.resolve() / FOLDER
     shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was interrupted
+    prompts = context.run.path.resolve() / PROMPTS
+    write_atomically(prompts, as_load_prompts(dataset.load(settings).test))
     command = [
         *(sys.executable, "-m", "load_tests", "--nim-url", outputs.nim_url, "--base-model", outputs.base_model),
-        *("--adapters", model, "--api", "chat", "--prompts", str(settings.dataset.resolve() / "test.jsonl")),
-        *("--prompt-column", settings.prompt_column),
+        *("--adapters", model, "--api", "chat", "--prompts", str(prompts)),
         *("--users", str(USERS), "--warmup", f"{WARMUP_S}s", "--duration", f"{DURATION_S}s"),
         *("--slo", str(settings.load_slo), "--out", str(folder)),
     ]

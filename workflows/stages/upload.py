@@ -4,9 +4,8 @@ from functools import partial
 
 from nemostack.models import Model
 from workflows.data import dataset
+from workflows.data.registry import HASH, PROJECT, files_of
 from workflows.engine.stage import Context, Stage
-
-PROJECT = "nemostack"
 
 
 class Uploaded(Model):
@@ -15,6 +14,8 @@ class Uploaded(Model):
     repo: str
     test_url: str
     max_tokens: int
+    chats: bool = False
+    """Whether a test item is a chat of several turns."""
     facts: dataset.DatasetFacts
 
 
@@ -26,21 +27,24 @@ def _run(context: Context) -> Uploaded:
     name = f"{data.facts.name}-{context.run_id}".lower()
     repo = f"{settings.namespace}/{name}"
     context.note(repo=repo)
-    files = {
-        "training/train.jsonl": dataset.as_chat(data.train),
-        "validation/validation.jsonl": dataset.as_chat(data.validation),
-        "testing/test.jsonl": dataset.as_pairs(data.test),
-    }
+    files = files_of(data)
     context.clients.entity_store.ensure_namespace(settings.namespace)
     context.clients.data_store.ensure_namespace(settings.namespace)
     context.progress.update(f"uploading {sum(map(len, files.values())) / 1e6:.1f} MB to {repo}")
     context.clients.data_store.upload(repo, files, message=f"nemostack run {context.run_id}")
-    files_url = context.clients.entity_store.register_dataset(settings.namespace, name, project=PROJECT)
+    files_url = context.clients.entity_store.register_dataset(
+        settings.namespace,
+        name,
+        project=PROJECT,
+        description="Uploaded by nemostack; its run removes it",
+        fields={HASH: data.facts.sha256, "nemostack_run_id": context.run_id},
+    )
     return Uploaded(
         repo=repo,
         test_url=f"{files_url}/testing/test.jsonl",
         max_tokens=settings.max_tokens
         or data.max_tokens(partial(context.clients.nim.count_tokens, context.outputs.base_model)),
+        chats=data.chats,
         facts=data.facts,
     )
 

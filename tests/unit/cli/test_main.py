@@ -54,21 +54,35 @@ def test_gate(  # noqa: PLR0917
     outcome: str,
 ) -> None:
     path = scored(harness, settings, levels)
-    got, out, _ = call(capfd, "compare", path, "--gate", "--format", "json")
-    assert json.loads(out)["decision"]["outcome"] == outcome
+    got, out, _ = call(capfd, "gate", path, "--format", "json")
+    assert json.loads(out)["outcome"] == outcome
     assert got == code
-    assert call(capfd, "compare", path)[0] == 0  # without --gate it only tells
 
 
-def test_gate_margin(harness: Harness, settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:
-    path = scored(harness, settings)  # LoRA gains 0.2 on every item
-    assert call(capfd, "compare", path, "--gate", "--margin", "0.1")[0] == 0
-    assert call(capfd, "compare", path, "--gate", "--margin", "0.3")[0] == 10
+def test_gate_policy(harness: Harness, settings: Settings, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path, policy = scored(harness, settings), tmp_path / "gate.yaml"  # LoRA gains 0.2 on every item
+    for gain, code in ((0.1, 0), (0.3, 10)):
+        policy.write_text(f"quality: [{{metric: rouge_l, min_gain: {gain}}}]\n")
+        got, out, _ = call(capfd, "gate", path, "--policy", str(policy))
+        assert (got, f"ROUGE-L higher by more than {gain}" in out) == (code, True)
+    policy.write_text("quality: [{metric: rouge}]\n")
+    code, _, err = call(capfd, "gate", path, "--policy", str(policy))
+    assert (code, "rouge is no metric" in err) == (2, True)
+    code, _, err = call(capfd, "gate", path, "--format", "csv")
+    assert (code, "table, json" in err) == (2, True)
+
+
+def test_gate_of_a_single_evaluation_names_what_is_missing(
+    harness: Harness, settings: Settings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = harness.run(settings.model_copy(update={"kind": "evaluate"}))
+    code, _, err = call(capfd, "gate", str(run.path))
+    assert (code, "nemostack gate BASELINE CANDIDATE" in err) == (2, True)
 
 
 def test_compare_two_runs(harness: Harness, settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:
     first, second = scored(harness, settings), scored(harness, settings)
-    code, out, _ = call(capfd, "compare", first, second, "--gate")
+    code, out, _ = call(capfd, "gate", first, second)
     assert code == 11  # the same scores
     assert "INCONCLUSIVE" in out
     other = settings.model_copy(update={"prompt_column": "completion"})
@@ -172,7 +186,7 @@ def test_dry_run_touches_nothing(
     arguments = ["--dataset", str(settings.dataset), "--dry-run", "--runs", str(tmp_path / "r")]
     code, out, _ = call(capfd, "run", *arguments)
     assert code == 0
-    assert out.splitlines()[4] == "5. LoRA customization"
+    assert out.splitlines()[5] == "6. LoRA customization"
     assert stack.requests == []
     assert not (tmp_path / "r").exists()
 
@@ -181,7 +195,7 @@ def test_dry_run_touches_nothing(
     ("arguments", "code", "said"),
     [
         (["compare", "/nowhere"], 2, "/nowhere is not a run directory"),
-        (["compare", ".", "--metric", "x"], 2, "--metric x: choose one of rouge_l"),
+        (["gate", "/nowhere"], 2, "/nowhere is not a run directory"),
         (["doctor", "--outputs", "/nowhere.json"], 3, "reading stack outputs from /nowhere.json failed"),
         (["run", "--dataset", "/nowhere", "--outputs", "OUTPUTS"], 2, "/nowhere is not a directory"),
         (["run", "--namespace", "../x", "--outputs", "OUTPUTS"], 2, "--namespace"),

@@ -1,5 +1,6 @@
 """Definitions, percentiles, gates and schedules against hand-made values and other routes."""
 
+import json
 import math
 import random
 import statistics
@@ -9,9 +10,12 @@ import pytest
 
 from load_tests.client.records import RequestRecord
 from load_tests.report import plots
+from load_tests.report.schema import schema
 from load_tests.traffic.arrivals import schedule
 from load_tests.verdict import metrics
 from load_tests.verdict.slo import Slo, Verdict, judge, overall
+from load_tests.verdict.token_rate import Window
+from nemostack.clone import ROOT
 
 
 def _record(
@@ -29,6 +33,7 @@ def _record(
         "asked_tokens": 5,
         "output_tokens": tokens,
         "content_events": tokens,
+        "gaps_ms": [1e3 * tpot] * (tokens - 1),
         **changes,
     }
     return RequestRecord(**values)  # type: ignore[arg-type]
@@ -50,7 +55,7 @@ def test_errors_count_in_attainment_and_not_in_latency() -> None:
     records = [_record(k) for k in range(6)] + [_record(6, ttft=9.0)]
     records += [_record(7, outcome="http_5xx", detail="boom"), _record(8, outcome="timeout")]
     records += [_record(9, outcome="incomplete"), _record(10, outcome="dropped")]
-    summary = metrics.summarise(records, 10.0, {"ttft_ms": 1000})
+    summary = metrics.summarise(records, Window(0.0, 10.0), {"ttft_ms": 1000})
     assert (summary.successes, summary.errors, summary.incomplete, summary.dropped) == (7, 2, 1, 1)
     assert summary.errors_by_kind == {"http_5xx": 1, "timeout": 1}
     assert summary.error_examples["http_5xx"] == "boom"
@@ -95,7 +100,7 @@ def _slo(**objective: object) -> Slo:
 
 
 def _verdicts(slo: Slo, records: list[RequestRecord]) -> dict[str, Verdict]:
-    results = judge(slo, records, window_s=10.0, models=["base", "ns/a@1", "ns/b@2"], base="base")
+    results = judge(slo, records, window=Window(0.0, 10.0), models=["base", "ns/a@1", "ns/b@2"], base="base")
     return {r.scope: r.verdict for r in results}
 
 
@@ -123,8 +128,10 @@ def test_bounds_are_inclusive_and_min_works() -> None:
 
 def test_order_of_verdicts() -> None:
     records = [_record(k) for k in range(8)]
-    missed = judge(_slo(metric="goodput", min=99), records, window_s=1, models=["base"], base="base")
-    few = judge(_slo(metric="e2e_ms", stat="p99", max=9e9), records, window_s=1, models=["base"], base="base")
+    missed = judge(_slo(metric="goodput", min=99), records, window=Window(0.0, 1.0), models=["base"], base="base")
+    few = judge(
+        _slo(metric="e2e_ms", stat="p99", max=9e9), records, window=Window(0.0, 1.0), models=["base"], base="base"
+    )
     assert overall(missed + few, valid=False, successes=8) is Verdict.INVALID
     assert overall(missed + few, valid=True, successes=8) is Verdict.FAIL
     assert overall(few, valid=True, successes=8) is Verdict.NOT_ENOUGH
@@ -148,6 +155,11 @@ def test_workers_split_a_schedule_without_changing_it() -> None:
     assert whole != schedule("poisson", rate=30, duration_s=10, seed=10)
     with pytest.raises(ValueError, match="no schedule"):
         schedule("closed", rate=1, duration_s=1, seed=1)
+
+
+def test_the_published_schema_is_that_of_the_program() -> None:
+    published = json.loads((ROOT / "docs" / "load-report.schema.json").read_text())
+    assert published == schema(), "run `python -m load_tests.report.schema > docs/load-report.schema.json`"
 
 
 def test_in_flight_counts_open_spans() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from load_tests.traffic.adapters import Mix, ServedModels, cold_starts, discover, no_adapters_hint
+from load_tests.traffic.adapters import ServedModels, discover, no_adapters_hint
 from load_tests.traffic.prompts import Api, bodies, read_prompts
 from load_tests.verdict.slo import read_slo
 from nemostack.clone import ROOT
@@ -126,41 +126,6 @@ def test_a_server_that_is_no_nim(reply: httpx.Response) -> None:
         discover("http://nim", base_model=None, requested="auto", transport=httpx.MockTransport(lambda _: reply))
 
 
-MODELS = ServedModels("base", ("a", "b", "c"))
-
-
-def test_shares() -> None:
-    assert Mix("weights", 0.25, 1.0, (("a", 2.0),)).shares(MODELS) == pytest.approx(
-        {"base": 0.25, "a": 0.375, "b": 0.1875, "c": 0.1875}
-    )
-    zipf = Mix("zipf", 0.0, 1.0).shares(MODELS)
-    assert zipf == pytest.approx({"a": 6 / 11, "b": 3 / 11, "c": 2 / 11})
-    assert Mix("weights", 0.5, 1.0, (("base", 1.0), ("b", 0.0))).shares(MODELS) == pytest.approx(
-        {"base": 1 / 3, "a": 1 / 3, "c": 1 / 3}
-    )
-    with pytest.raises(BadInput, match=r"weight for z, .* models: base, a, b, c"):
-        Mix("weights", 0.5, 1.0, (("z", 1.0),)).shares(MODELS)
-
-
-def test_choices_follow_the_shares_and_the_seed() -> None:
-    mix = Mix("zipf", 0.2, 1.0)
-    chosen = [model for model, _ in zip(mix.choices(MODELS, seed=7), range(20_000), strict=False)]
-    for model, share in mix.shares(MODELS).items():
-        # 5 sigma of a binomial share
-        assert chosen.count(model) / 20_000 == pytest.approx(share, abs=5 * (share * (1 - share) / 20_000) ** 0.5)
-    again = [model for model, _ in zip(mix.choices(MODELS, seed=7), range(500), strict=False)]
-    assert again == chosen[:500]
-    turns = [m for m, _ in zip(Mix("round-robin").choices(MODELS, seed=1), range(5), strict=False)]
-    assert turns == ["base", "a", "b", "c", "base"]
-
-
-def test_cold_is_first_use_or_pushed_out() -> None:
-    sent = ["a", "base", "a", "b", "c", "a", "b"]
-    # two slots: b and c push a out, then a pushes b out
-    assert cold_starts(sent, base="base", slots=2) == [True, False, False, True, True, True, True]
-    assert cold_starts(sent, base="base", slots=3) == [True, False, False, True, True, False, False]
-
-
 def test_prompts_name_the_bad_line(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     path.write_text('{"prompt": "a"}\n\n{"text": "b"}\n')
@@ -252,7 +217,7 @@ def test_unique_prefixes_never_repeat() -> None:
     [
         ({"metric": "ttft_ms", "max": 5}, "needs stat"),
         ({"metric": "error_rate", "stat": "p95", "max": 5}, "leave stat out"),
-        ({"metric": "ttft_ms", "stat": "p95"}, "exactly one of max and min"),
+        ({"metric": "ttft_ms", "stat": "p95"}, "exactly one of max, min and max_ratio"),
         ({"metric": "ttft_ms", "stat": "p97", "max": 1}, "objectives.0.stat"),
         ({"metric": "goodput", "min": 1}, "need per_request"),
         ({"metric": "speed", "min": 1}, "objectives.0.metric"),

@@ -78,7 +78,7 @@ def test_private_ca(
     nim: tuple[str, Path], load: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     url, ca = nim
-    options = "--adapters none -u 1 --duration 1s --warmup 0s"
+    options = "--adapters none -u 1 --duration 3s --warmup 0s"
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     refused = load(url, options)
     assert refused.code == 4

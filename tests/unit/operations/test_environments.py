@@ -10,7 +10,8 @@ from operations.toolchain import environments
 UV = """#!/bin/sh
 echo "$*" >> calls
 echo " + torch==1" >&2; echo "Installed 1 package" >&2
-[ "$1" != venv ] || { mkdir -p .venv-embedded; touch .venv-embedded/pyvenv.cfg; }
+for made; do :; done
+[ "$1" != venv ] || { mkdir -p "$made"; touch "$made/pyvenv.cfg"; }
 [ ! -e broken ] || exit 3
 """
 
@@ -20,7 +21,9 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("nemostack.clone.ROOT", tmp_path)
     monkeypatch.setattr(environments, "VENV", tmp_path / ".venv")
     monkeypatch.setattr(environments, "EMBEDDED", tmp_path / ".venv-embedded")
-    for lock in ("pyproject.toml", "embedded/requirements.txt", "infra/clusters/requirements/gke.txt"):
+    monkeypatch.setattr(environments, "PLATFORM", tmp_path / ".venv-platform")
+    own = ("embedded/requirements.txt", "embedded/requirements-platform.txt")
+    for lock in ("pyproject.toml", *own, "infra/clusters/requirements/gke.txt"):
         (tmp_path / lock).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / lock).write_text(lock)
     uv = tmp_path / ".venv" / "bin" / "uv"
@@ -47,6 +50,18 @@ def test_local_packages_once(clone: Path, capfd: pytest.CaptureFixture[str]) -> 
     assert "Installed 1 package" in told
     assert "torch==1" not in told
     environments.ensure_for("local")
+    assert calls(clone) == []
+
+
+def test_the_platform_has_an_environment_of_its_own(clone: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    environments.ensure_for("local")
+    assert not (clone / ".venv-platform").exists()
+    calls(clone)
+    environments.ensure_platform()
+    assert calls(clone) == ["venv", "pip sync", "pip install"]
+    assert (clone / ".venv-platform" / ".ready").exists()
+    assert "==> .venv-platform: NVIDIA's NeMo Platform" in capfd.readouterr().err
+    environments.ensure_platform()
     assert calls(clone) == []
 
 

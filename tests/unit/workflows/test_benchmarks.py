@@ -110,7 +110,7 @@ def test_mlflow_has_a_row_for_each_benchmark(
 
     monkeypatch.chdir(str(tmp_path))
     store = f"sqlite:///{tmp_path}/mlflow.db"
-    assert Tracker(store, "legal", "run-1").log(asked, {}, comparison_of(harness, asked), {}).problem is None
+    assert Tracker(store, "legal", "run-1").log(asked, {}, comparison_of(harness, asked), None, {}).problem is None
     client = MlflowClient(tracking_uri=store)
     (experiment,) = [e for e in client.search_experiments() if e.name == "legal"]
     runs = {run.info.run_name: run.data for run in client.search_runs([experiment.experiment_id])}

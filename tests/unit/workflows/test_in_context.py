@@ -3,8 +3,8 @@
 import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from workflows.data.dataset import Row
 from workflows.data.in_context import choose, literal, template
+from workflows.data.rows import Row
 
 ROWS = [Row(f"q{i}", f"a{i}") for i in range(50)]
 

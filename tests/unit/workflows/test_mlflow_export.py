@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.pipeline_harness import Harness
+from workflows.engine.run_directory import RunDirectory
+from workflows.gate.verdict import GateReport
 from workflows.results.comparison import Comparison
 from workflows.results.mlflow_export import Tracker
 from workflows.settings import Settings
@@ -20,19 +22,29 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def comparison(harness: Harness, settings: Settings) -> Comparison:
-    return Comparison.model_validate_json((harness.run(settings).path / "comparison.json").read_text())
+def run(harness: Harness, settings: Settings) -> RunDirectory:
+    return harness.run(settings)
+
+
+@pytest.fixture
+def comparison(run: RunDirectory) -> Comparison:
+    return Comparison.model_validate_json((run.path / "comparison.json").read_text())
+
+
+@pytest.fixture
+def gate(run: RunDirectory) -> GateReport:
+    return GateReport.model_validate_json((run.path / "gate.json").read_text())
 
 
 @pytest.mark.filterwarnings("ignore")  # mlflow's own
 def test_runs_are_logged_once_and_completely(
-    store: str, settings: Settings, comparison: Comparison, tmp_path: Path
+    store: str, settings: Settings, comparison: Comparison, gate: GateReport, tmp_path: Path
 ) -> None:
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=store)
     tracker = Tracker(store, "legal", "run-1")
-    logged = tracker.log(settings, LORA, comparison, CURVES)
+    logged = tracker.log(settings, LORA, comparison, gate, CURVES)
     assert logged.problem is None
     assert logged.run_id is not None
 
@@ -48,14 +60,15 @@ def test_runs_are_logged_once_and_completely(
     assert runs["run-1"].data.params["adapter_dim"] == "8"
     assert runs["run-1"].data.params["learning_rate"] == "0.0001"
     assert runs["run-1"].data.tags["nemostack.decision"] == "GO"
+    assert runs["run-1"].data.metrics["training_gpu_hours"] > 0
     assert runs["in_context"].data.params["shots"] == "3"
 
-    assert tracker.log(settings, LORA, comparison, CURVES) == logged  # nothing twice
+    assert tracker.log(settings, LORA, comparison, gate, CURVES) == logged  # nothing twice
     assert len(client.search_runs([experiment.experiment_id])) == 4
     assert len(client.get_metric_history(lora.info.run_id, "train_loss")) == 2
 
     client.set_terminated(lora.info.run_id, status="FAILED")  # as if we had been killed in its midst
-    tracker.log(settings, LORA, comparison, CURVES)
+    tracker.log(settings, LORA, comparison, gate, CURVES)
     again = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
     assert len(again) == 4
     assert again["lora"].info.run_id != lora.info.run_id
@@ -68,16 +81,16 @@ def test_runs_are_logged_once_and_completely(
     assert "failed" in (tracker.attach("no-such-run", [report]) or "")
 
     client.delete_experiment(experiment.experiment_id)
-    assert "is deleted" in (tracker.log(settings, LORA, comparison, CURVES).problem or "")
+    assert "is deleted" in (tracker.log(settings, LORA, comparison, gate, CURVES).problem or "")
 
 
-def test_no_server_is_a_problem_not_an_error(settings: Settings, comparison: Comparison) -> None:
-    logged = Tracker("http://me:pw@127.0.0.1:9", "legal", "run-1").log(settings, LORA, comparison, CURVES)
+def test_no_server_is_a_problem_not_an_error(settings: Settings, comparison: Comparison, gate: GateReport) -> None:
+    logged = Tracker("http://me:pw@127.0.0.1:9", "legal", "run-1").log(settings, LORA, comparison, gate, CURVES)
     assert logged.run_id is None
     assert "are complete" in (logged.problem or "")
     assert "pw" not in (logged.problem or "")
 
 
-def test_a_stack_without_mlflow(settings: Settings, comparison: Comparison) -> None:
-    logged = Tracker("", "legal", "run-1").log(settings, LORA, comparison, CURVES)
+def test_a_stack_without_mlflow(settings: Settings, comparison: Comparison, gate: GateReport) -> None:
+    logged = Tracker("", "legal", "run-1").log(settings, LORA, comparison, gate, CURVES)
     assert logged.problem == "this stack has no MLflow; the results in the run directory are complete"

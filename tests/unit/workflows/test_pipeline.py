@@ -11,6 +11,7 @@ from nemostack.errors import DeadlineExceeded, JobFailed, RunLocked, ServiceErro
 from nemostack.models import SAMPLE_MODEL
 from tests.unit.fake_stack import BASE
 from tests.unit.pipeline_harness import Harness
+from workflows.gate.verdict import GateReport
 from workflows.results.approach import ItemResult
 from workflows.results.comparison import Comparison
 from workflows.settings import Settings
@@ -24,10 +25,10 @@ def test_full_run_climbs_the_ladder(harness: Harness, settings: Settings) -> Non
     means = [a.scores["rouge_l"].mean for a in comparison.approaches]
     assert means == pytest.approx([0.3 - 3 / 800, 0.5 - 3 / 800, 0.7 - 3 / 800])
     assert comparison.approaches[0].scores["bleu"].mean == pytest.approx(0.3 - 3 / 800)  # brought to 0..1
-    assert comparison.decision is not None
-    assert comparison.decision.outcome == "GO"
-    assert comparison.decision.against == "in_context"
-    difference = comparison.decision.difference
+    gate = GateReport.model_validate_json((run.path / "gate.json").read_text())
+    assert gate.outcome == "GO"
+    assert (gate.baseline, gate.chosen) == ("in_context", "lora")
+    difference = gate.shown.leading.difference
     assert difference is not None
     assert (difference.low, difference.high) == pytest.approx((0.2, 0.2))  # paired: the noise is the same and cancels
 
@@ -38,12 +39,13 @@ def test_full_run_leaves_nothing_on_the_stack(harness: Harness, settings: Settin
     assert (stack.datasets, stack.models, stack.repos, stack.evaluations) == ({}, {}, {}, {})
 
 
-def test_keep_adapter_leaves_only_the_adapter(harness: Harness, settings: Settings) -> None:
+def test_keep_adapter_leaves_only_the_adapter_and_the_prompt(harness: Harness, settings: Settings) -> None:
     run = harness.run(settings.model_copy(update={"keep_adapter": True}))
-    assert [BASE, *harness.stack.models] == harness.stack.served()
-    assert len(harness.stack.models) == 1
+    prompt, adapter = sorted(harness.stack.models, key=lambda name: "-lora@" in name)
+    assert prompt.endswith("-prompt")
+    assert harness.stack.served() == [BASE, adapter]
     assert harness.stack.datasets == {}
-    assert run.stage("cleanup").outputs["kept"] == list(harness.stack.models)
+    assert run.stage("cleanup").outputs["kept"] == [adapter]
 
 
 def test_what_is_sent(harness: Harness, settings: Settings) -> None:

@@ -14,7 +14,7 @@ from workflows.settings import Settings
 from workflows.stages.customization import Trained
 from workflows.stages.load_test import LoadTested
 
-HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)> {{ 7*7 }} \" onmouseover='x' </style></title>"
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)> {{ 1234*4321 }} \" onmouseover='x' </style></title>"
 
 
 class Page(HTMLParser):
@@ -32,8 +32,8 @@ class Page(HTMLParser):
 
 
 def test_hostile_text_stays_text(harness: Harness, settings: Settings) -> None:
-    rows = [json.dumps({"prompt": f"{HOSTILE} {i}", "completion": HOSTILE}) for i in range(9)]
     for split in ("train", "validation", "test"):
+        rows = [json.dumps({"prompt": f"{HOSTILE} {split} {i}", "completion": HOSTILE}) for i in range(9)]
         (settings.dataset / f"{split}.jsonl").write_text("\n".join(rows))
     harness.stack.item_scores = _hostile(harness.stack.item_scores)  # type: ignore[method-assign]
     run = harness.run(settings)
@@ -42,7 +42,7 @@ def test_hostile_text_stays_text(harness: Harness, settings: Settings) -> None:
     assert not names & {"script", "img", "iframe", "object"}
     assert not [attribute for _, attributes in page.tags for attribute in attributes if attribute.startswith("on")]
     assert HOSTILE in page.text
-    assert "49" not in re.findall(r"\b49\b", page.text)
+    assert "5332114" not in page.text
 
 
 def _hostile(original):
@@ -88,11 +88,13 @@ def test_says_what_matters(harness: Harness, settings: Settings) -> None:
 )
 def test_headline(harness: Harness, settings: Settings, outcome: str, said: str) -> None:
     run = harness.run(settings)
-    file = run.path / "comparison.json"
-    content = json.loads(file.read_text())
-    content["decision"]["outcome"] = outcome
-    content["decision"]["difference"]["mean"] = -0.2 if outcome == "NO-GO" else 0.2
-    file.write_text(json.dumps(content))
+    record = run.stage("comparison")
+    gate = record.outputs["gate"]
+    gate["outcome"] = outcome
+    (check,) = gate["candidates"][0]["checks"]
+    check["verdict"] = {"GO": "PASS", "NO-GO": "FAIL", "INCONCLUSIVE": "UNCLEAR"}[outcome]
+    check["difference"]["mean"] = -0.2 if outcome == "NO-GO" else 0.2
+    run.save_stage(record)
     write_report(run)
     title = re.search(r"<h1>(.*?)</h1>", (run.path / "report.html").read_text(), re.DOTALL)
     assert title is not None

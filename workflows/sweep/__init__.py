@@ -1,0 +1,1 @@
+"""Sweeps: several LoRA jobs with different hyperparameters, of which the validation loss chooses one."""
