@@ -46,6 +46,7 @@ class Commands(LazyGroup):
         ),
         "compare": LazyCommand("cli.runs:compare", "Show the approaches of a run, or several runs.", _MODELS),
         "gate": LazyCommand("cli.runs:gate", "Decide by a policy whether a model may be used.", _MODELS),
+        "judge": LazyCommand("cli.judge:judge", "Compare the stack's judge with people's ratings.", _MODELS),
         "cleanup": LazyCommand("cli.runs:cleanup", "Remove what a run left on the stack.", _MODELS),
         "smoke": LazyCommand("cli.suites:smoke", "Prove a running stack end to end.", _TESTS, _PASSED_ON),
         "load": LazyCommand("load_tests.commands:app", "Load-test NIM, base model and adapters mixed.", _TESTS),
