@@ -64,8 +64,7 @@ contract: embedded-env ## Official clients against the embedded services
 platform: embedded-env ## Our code beside that of NVIDIA's open platform: metrics, and training under its job service
 	@$(NEMOSTACK) toolchain packages platform && .venv-platform/bin/python -m pytest tests/platform
 engine: all-env ## The slow ones: real Pulumi engine and processes on a small stack, the load test's client
-	@$(NEMOSTACK) toolchain ensure pulumi >/dev/null
-	@$(NEMOSTACK) toolchain packages platform
+	@$(NEMOSTACK) toolchain ensure pulumi >/dev/null && $(NEMOSTACK) toolchain packages platform
 	$(LIGHT) -m pytest tests/unit tests/local -n 3 --dist loadgroup -m slow
 cluster: .venv/.ready ## Targets on Kubernetes: real control plane and Pulumi engine, simulated GPU nodes (first time: 15 min more)
 	@$(NEMOSTACK) toolchain ensure pulumi kubernetes etcd kwok helm >/dev/null

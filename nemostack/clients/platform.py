@@ -21,7 +21,7 @@ _SERVICE = "NeMo Platform"
 WORKSPACE = "default"
 """The workspace that every platform has, and that local stacks use."""
 _CHUNK_BYTES = 1 << 20
-_PAGE = 100
+PAGE_SIZE = 100
 
 
 def gateway_url(url: str, workspace: str = WORKSPACE) -> str:
@@ -116,13 +116,13 @@ class Platform:
         found: list[dict[str, Any]] = []
         with calling(_SERVICE, self.url, f"listing the filesets of {self.workspace}"):
             while True:
-                query = {"page": len(found) // _PAGE + 1, "page_size": _PAGE}
+                query = {"page": len(found) // PAGE_SIZE + 1, "page_size": PAGE_SIZE}
                 answer = self._http.get(self._path("files", "filesets"), params=query)
                 if answer.status_code == HTTPStatus.NOT_FOUND:
                     return []
                 rows = _rows(answer.raise_for_status())
                 found += rows
-                if len(rows) < _PAGE:
+                if len(rows) < PAGE_SIZE:
                     return found
 
     def fileset(self, name: str) -> dict[str, Any] | None:

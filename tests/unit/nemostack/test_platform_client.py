@@ -116,7 +116,7 @@ def test_a_dataset_is_a_fileset_in_the_workspace_of_its_namespace(fake: FakePlat
 def test_all_pages_of_filesets_are_read(
     platform: Platform, fake: FakePlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nemostack.clients.platform._PAGE", 2)
+    monkeypatch.setattr("nemostack.clients.platform.PAGE_SIZE", 2)
     for number in range(5):
         platform.create_fileset(f"f{number}", "dataset")
     assert [fileset["name"] for fileset in platform.filesets()] == ["f0", "f1", "f2", "f3", "f4"]
