@@ -18,6 +18,7 @@ from vllm.v1.metrics.prometheus import get_prometheus_registry
 from embedded.nim import nim_routes
 from embedded.nim.adapter_cache import AdapterCache, read_shapes
 from embedded.nim.adapters import EntityStoreResolver, VllmAdapters
+from embedded.nim.aliases import AliasBook, AliasRouting
 from embedded.nim.arguments import vllm_arguments
 from embedded.nim.nim_metrics import NimMetrics
 from embedded.nim.settings import Settings
@@ -66,7 +67,9 @@ async def serve(settings: Settings, listening: socket.socket) -> None:
             synchronizer = _synchronizer(settings, app, engine, client)
             nim_routes.keep_only_served_routes(app)
             metrics = NimMetrics(get_prometheus_registry(), settings.base_model, settings.max_num_seqs)
-            nim_routes.add_routes(app, engine, metrics, synchronizer)
+            book = AliasBook(settings.data_dir / "aliases.json")
+            app.add_middleware(AliasRouting, book=book)
+            nim_routes.add_routes(app, engine, metrics, synchronizer, book)
             watching = asyncio.create_task(synchronizer.watch())
             try:
                 await _listen(settings, app, listening)
