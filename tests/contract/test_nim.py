@@ -284,7 +284,7 @@ def test_stream_with_usage(client: openai.OpenAI, served: list[str]) -> None:
 
 
 def test_an_alias_leads_to_an_adapter_and_hides_the_failures_of_one_that_is_gone(
-    nim: Running, stores: Stores, client: openai.OpenAI, served: list[str], adapters: list[Path], unique: str
+    nim: Running, stores: Stores, client: openai.OpenAI, served: list[str], *, adapters: list[Path], unique: str
 ) -> None:
     asked: dict[str, Any] = {
         "messages": [{"role": "user", "content": PROMPTS[0]}],
