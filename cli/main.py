@@ -44,7 +44,7 @@ class Commands(LazyGroup):
         "sweep": LazyCommand(
             "cli.sweep:sweep", "Try several hyperparameters; run the pipeline with the best.", _MODELS
         ),
-        "compare": LazyCommand("cli.runs:compare", "Show the approaches of a run, or several runs.", _MODELS),
+        "runs": LazyCommand("cli.run_folder:app", "List, show, compare and clean runs.", _MODELS),
         "gate": LazyCommand("cli.runs:gate", "Decide by a policy whether a model may be used.", _MODELS),
         "promote": LazyCommand("cli.promotion:promote", "Bring a run's model into use behind an alias.", _MODELS),
         "rollback": LazyCommand("cli.promotion:rollback", "Let an alias lead where it led before, at once.", _MODELS),

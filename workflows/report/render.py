@@ -15,6 +15,7 @@ from workflows.gate.evidence import read_comparison
 from workflows.report.caveats import list_caveats
 from workflows.report.explorer import explorer_of
 from workflows.report.reproduce import command_of
+from workflows.report.twins import as_json, as_markdown, summary_of
 from workflows.results.approach import Approach, ItemResult
 from workflows.results.comparison import Comparison, interval_text
 from workflows.results.metrics import BY_KEY, METRICS, PRIMARY
@@ -30,12 +31,15 @@ _WORDS = {"zero_shot": "zero-shot", "in_context": "in-context learning", "lora":
 
 
 def write_report(run: RunDirectory) -> None:
-    """Replace report.html of `run`."""
+    """Replace report.html of `run`, and its twins report.json and report.md."""
     filters: dict[str, Callable[..., str]] = {"interval": interval_text, "duration": duration}
     content = _content(run)
     script = "explorer.js" if content["explorer"] else ""
     text = page.render("workflows.report", "report.html.j2", content, filters=filters, script=script)
     write_atomically(run.path / "report.html", text)
+    summary = summary_of(run)
+    write_atomically(run.path / "report.json", as_json(summary))
+    write_atomically(run.path / "report.md", as_markdown(summary))
 
 
 def _content(run: RunDirectory) -> dict[str, Any]:
