@@ -124,6 +124,16 @@ CompletionColumn = Annotated[
 ]
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Test items per evaluation, the first ones.")]
 ShotsOption = Annotated[int, typer.Option("--shots", min=0, max=64, help="Examples shown in the prompt.")]
+ChooseShotsOption = Annotated[
+    str,
+    typer.Option(
+        "--choose-shots", metavar="N,N", help="Choose the number of examples on the validation split, of these."
+    ),
+]
+ExamplesOption = Annotated[
+    str,
+    typer.Option("--examples", help="random, similar (to each question) or diverse (a middle of each kind)."),
+]
 MaxTokensOption = Annotated[
     int | None,
     typer.Option(
@@ -239,9 +249,16 @@ class EvaluationOptions(Bundle):
 
     limit: LimitOption = _DEFAULTS.limit
     shots: ShotsOption = _DEFAULTS.shots
+    choose_shots: ChooseShotsOption = ""
+    examples: ExamplesOption = _DEFAULTS.examples
     max_tokens: MaxTokensOption = None
     parallelism: ParallelOption = _DEFAULTS.parallelism
     judge: JudgeOption = True
+
+    def chosen(self) -> dict[str, Any]:
+        """All options by name, lists as such."""
+        numbers = tuple(text.strip() for text in self.choose_shots.split(",") if text.strip())
+        return {**super().chosen(), "choose_shots": numbers}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,13 @@ class Beside(BaseModel):
     contrast: Contrast | None = None
     neighbour: tuple[str, float] | None = None
     command: str = ""
+    canary: tuple[str, str] | None = None
     churn_s: float | None = Field(default=None, gt=0)
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Names of models that objectives may use as a scope."""
+        return {} if self.canary is None else {"stable": self.canary[0], "canary": self.canary[1]}
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -54,8 +60,14 @@ def add_options(add: Callable[..., object]) -> None:
     add("--block", default="3s", metavar="TIME", help="Length of a block that is compared with others (default: 3s)")
     add("--neighbour", metavar="ID=RATE", help="Noisy neighbour: so many requests/s more to this adapter, in blocks")
     add(
-        "--beside", default="", metavar="COMMAND", help="Run this in the middle third of the window: what does it cost?"
+        "--beside",
+        default="",
+        metavar="COMMAND",
+        help="Run this (or chaos: clients that misbehave) in the middle third of the window: what does it cost?",
     )
+    add("--needs-adapters", type=int, default=0, help="Refuse a server that lists fewer adapters (default: 0)")
+    add("--canary", metavar="STABLE=CANARY", help="Two models, side by side: a share of requests to the new one")
+    add("--canary-share", type=float, default=0.2, help="Share of requests to the canary (default: 0.2)")
     add("--churn", metavar="TIME", help="Load, ask and unload one more adapter each so often (where the server allows)")
 
 
@@ -74,9 +86,24 @@ def pairs(option: str, text: str) -> tuple[tuple[str, float], ...]:
     return tuple(found)
 
 
+def canary_from(text: str) -> tuple[str, str]:
+    """Read `STABLE=CANARY`, ids of models. Raises BadInput."""
+    stable, _, canary = text.partition("=")
+    if not stable.strip() or not canary.strip() or stable.strip() == canary.strip():
+        raise BadInput(f"--canary {text!r} is not STABLE=CANARY, the ids of two models")
+    return stable.strip(), canary.strip()
+
+
 def mix_from(options: argparse.Namespace, seconds: Seconds) -> Mix:
     """Check the options of the mix. Raises BadInput."""
     kind = options.mix
+    if options.canary:
+        if kind != "weights" or options.weights or options.tenants or options.rotate:
+            raise BadInput("--canary decides the mix: leave --mix, --weights, --tenants and --rotate out")
+        if not 0 < options.canary_share < 1:
+            raise BadInput(f"--canary-share must be between 0 and 1, not {options.canary_share:g}")
+        stable, canary = canary_from(options.canary)
+        return Mix(base_share=0.0, weights=((stable, 1 - options.canary_share), (canary, options.canary_share)))
     if options.weights and kind != "weights":
         raise BadInput(f"--weights belongs to --mix weights, not {kind}")
     for name in ("base_share", "hot_share"):
@@ -117,7 +144,7 @@ def beside_from(options: argparse.Namespace, seconds: Seconds, duration_s: float
     ]
     if len(kinds) > 1:
         raise BadInput("--interleave, --neighbour and --beside each compare blocks of the run: give one of them")
-    fields: dict[str, Any] = {"command": options.beside}
+    fields: dict[str, Any] = {"command": options.beside.replace("{stack}", options.stack or "local")}
     if kinds:
         block_s = seconds("--block", options.block)
         if block_s <= 0 or duration_s / block_s < FEWEST_BLOCKS:
@@ -131,6 +158,8 @@ def beside_from(options: argparse.Namespace, seconds: Seconds, duration_s: float
         if len(found) != 1 or found[0][1] <= 0:
             raise BadInput(f"--neighbour {options.neighbour!r} is not one ID=RATE with a rate above 0")
         fields["neighbour"] = found[0]
+    if options.canary:
+        fields["canary"] = canary_from(options.canary)
     if options.churn:
         fields["churn_s"] = seconds("--churn", options.churn)
     return fields

@@ -17,6 +17,7 @@ HELP: Final = "Load-test NIM, base model and LoRA adapters mixed. The verdict is
 USAGE: Final = """Usage: nemostack load [options]                     load a NIM, report, exit by verdict
        nemostack load report DIR [--slo FILE]     make the report of a finished run again
        nemostack load compare A B                 is B worse than A, by more than noise?
+       nemostack load capacity RUN... --rate N    replicas, GPUs and cost for a rate
        nemostack load mock [--port 8000 ...]      a server of known cadence, to check the client with
 
 Example: nemostack load --stack local --users 8 --duration 20s --slo examples/slo.local.yaml
@@ -46,7 +47,18 @@ def run(context: typer.Context) -> None:
     if {"-h", "--help"} & set(context.args):
         print_help()
         return
-    raise typer.Exit(run_locust(context.args))
+    from load_tests import plan
+
+    made = plan.make(context.args)
+    for note in made.notes:
+        print(note, file=sys.stderr)
+
+    def publish_run(folder: Path) -> None:
+        from load_tests.exports.mlflow import publish
+
+        print(publish(folder, uri=made.mlflow or "", experiment=made.experiment), file=sys.stderr)
+
+    raise typer.Exit(plan.execute(made, run_locust, publish_run))
 
 
 @app.command()
@@ -94,6 +106,58 @@ def compare(
     )
     print(render(found, format_))
     raise typer.Exit(found.exit_code)
+
+
+@app.command()
+def capacity(
+    folders: Annotated[list[Path], typer.Argument(help="Finished runs at several rates, or folders of them.")],
+    *,
+    slo: Annotated[Path, typer.Option(help="SLO file that says what a replica has to hold.")],
+    rate: Annotated[float, typer.Option(min=0.000001, help="Requests per second to plan for.")],
+    gpu: Annotated[str, typer.Option(help="Machine of the price table, by its name or its GPU.")],
+    gpus_per_replica: Annotated[int, typer.Option(min=1, help="GPUs of the replica that was measured.")] = 1,
+    headroom: Annotated[float, typer.Option(min=0, max=0.9, help="Share of a replica's limit to keep free.")] = 0.2,
+    prices: Annotated[Path | None, typer.Option(help="Price table of your own. Default: the program's.")] = None,
+    format_: Annotated[Literal["text", "json"], typer.Option("--format", help="What to print.")] = "text",
+) -> None:
+    """From measured runs, an SLO and a price: replicas, GPUs and cost for a rate, and what of it was not measured."""
+    from load_tests import capacity as planning
+
+    price = planning.pick(planning.read_prices(prices or planning.PRICES), gpu)
+    points, found, made = planning.capacity(
+        folders, slo_file=slo, target_rate=rate, price=price, gpus_per_replica=gpus_per_replica, headroom=headroom
+    )
+    print(planning.render(points, found, made, price, kind=format_))
+
+
+@app.command(hidden=True)
+def chaos(
+    *,
+    nim_url: Annotated[str, typer.Option(metavar="URL", help="Whom to bother.")],
+    model: Annotated[str, typer.Option(metavar="ID", help="The model that is asked for where one has to be right.")],
+    clients: Annotated[int, typer.Option(min=1, help="How many at a time.")] = 4,
+    seconds: Annotated[float | None, typer.Option(help="Stop after so long. Default: when told to.")] = None,
+) -> None:
+    """Be a few clients that misbehave, until stopped."""
+    import threading
+    import time
+
+    from load_tests.chaos import Chaos
+    from load_tests.options import api_key
+
+    end = None if seconds is None else time.monotonic() + seconds
+    crowd = [Chaos(nim_url, model, seed=k, api_key=api_key()) for k in range(clients)]
+    threads = [
+        threading.Thread(
+            target=one.run, kwargs={"until": lambda: end is not None and time.monotonic() >= end}, daemon=True
+        )
+        for one in crowd
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print({way: sum(one.done.get(way, 0) for one in crowd) for one in crowd for way in one.done})
 
 
 @app.command()
@@ -171,9 +235,11 @@ def print_help() -> None:
 
     from locust.argument_parser import LocustArgumentParser
 
+    from load_tests import plan
     from load_tests.options import add_options
 
     parser = LocustArgumentParser(usage=argparse.SUPPRESS, add_help=False)
     add_options(parser)
     print(USAGE)
+    print(plan.parser().format_help())
     print(parser.format_help())

@@ -124,6 +124,11 @@ def _preflight(parsed: Any) -> tuple[LoadSpec, ServedModels]:
     read_prompts(spec.prompts, spec.prompt_column, api=spec.api)
     models = discover(spec.nim_url, base_model=spec.base_model, requested=spec.adapters, api_key=options.api_key())
     spec.mix.shares(models)
+    if len(models.adapters) < parsed.needs_adapters:
+        raise BadInput(
+            f"{parsed.needs_adapters} adapters are needed, and {spec.nim_url} lists {len(models.adapters)} of "
+            f"{models.base}: load more of them there, or take another scenario"
+        )
     if spec.beside.contrast is not None and not models.adapters and spec.beside.contrast.kind == "base":
         raise BadInput("--interleave compares adapters with the base model: this run has no adapter")
     if spec.beside.neighbour is not None and spec.beside.neighbour[0] not in {models.base, *models.adapters}:

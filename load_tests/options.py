@@ -7,17 +7,15 @@ arguments are visible to every user of a machine.
 
 import argparse
 import os
-import secrets
 import sys
-import time
 from pathlib import Path
 from typing import Any, Final, Self
 
-from locust.util.timespan import parse_timespan
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from load_tests import adapter_options
 from load_tests.adapter_options import Beside
+from load_tests.places import default_out
 from load_tests.traffic.adapters import AdapterChoice
 from load_tests.traffic.arrivals import Arrivals
 from load_tests.traffic.popularity import Mix
@@ -166,11 +164,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def default_out() -> Path:
-    """Name a folder that does not exist yet."""
-    return Path("runs") / f"load-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-
-
 def api_key() -> str | None:
     """NIM's key, if it wants one."""
     return os.environ.get(API_KEY_VARIABLE) or None
@@ -181,6 +174,8 @@ def _seconds(option: str, text: str) -> float:
         return float(text.removesuffix("s"))
     except ValueError:
         pass
+    from locust.util.timespan import parse_timespan  # patches the standard library: not for whoever only reads options
+
     try:
         return float(parse_timespan(text))
     except ValueError as error:
@@ -221,6 +216,8 @@ def spec_from(options: argparse.Namespace) -> LoadSpec:
             adapters = []
         case ids:
             adapters = [model.strip() for model in ids.split(",") if model.strip()]
+    if options.canary:
+        adapters = list(adapter_options.canary_from(options.canary))
     duration_s = _seconds("--duration", options.duration)
     try:
         return LoadSpec(

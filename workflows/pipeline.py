@@ -12,6 +12,7 @@ from workflows.stages.comparison import COMPARISON
 from workflows.stages.customization import CUSTOMIZATION, Trained
 from workflows.stages.environment import ENVIRONMENT
 from workflows.stages.evaluation import BENCHMARK, of_model
+from workflows.stages.prompt import prompt_stage, trying
 from workflows.stages.upload import DATASET
 from workflows.sweep.stage import SWEEP
 
@@ -24,11 +25,12 @@ def plan(settings: Settings) -> list[Stage]:
     if settings.kind == "evaluate":
         if settings.benchmark is not None:
             return [ENVIRONMENT, BENCHMARK, CLEANUP]
-        return [ENVIRONMENT, DATASET, of_model("evaluation", "Evaluation"), CLEANUP]
+        return [ENVIRONMENT, DATASET, *_prompt(settings), of_model("evaluation", "Evaluation"), CLEANUP]
     return [
         ENVIRONMENT,
         DATASET,
         of_model("zero_shot", "Zero-shot evaluation"),
+        *_prompt(settings),
         of_model("in_context", "In-context evaluation"),
         *benchmarks.of_side(settings, "base"),
         training,
@@ -38,6 +40,10 @@ def plan(settings: Settings) -> list[Stage]:
         COMPARISON,
         CLEANUP,
     ]
+
+
+def _prompt(settings: Settings) -> list[Stage]:
+    return [*map(trying, settings.choose_shots), prompt_stage(settings.choose_shots)]
 
 
 def _load_test(context: Context) -> load_test.LoadTested:

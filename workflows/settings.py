@@ -18,6 +18,8 @@ from nemostack.outputs import StackOutputs
 from workflows.sweep.space import SweepSettings
 
 Kind = Literal["run", "evaluate", "customize"]
+Method = Literal["random", "similar", "diverse"]
+"""How the examples of an in-context prompt are chosen; see workflows/data/selection.py."""
 DEFAULT_DATASET = sample_dataset.FOLDER
 SAMPLE_ROWS = {"train_rows": 256, "validation_rows": 48}
 """Of the sample dataset with the sample model: as many as two cores learn from in about two minutes."""
@@ -44,6 +46,8 @@ class Settings(Model):
     train_rows: int | None = Field(default=None, ge=1, description="Rows trained on, the first ones; None: all")
     validation_rows: int | None = Field(default=None, ge=1, description="Rows of the validation loss; None: all")
     shots: int = Field(default=3, ge=0, le=64, description="Examples shown in the in-context evaluation")
+    choose_shots: tuple[int, ...] = Field(default=(), description="Numbers of examples to choose from on validation")
+    examples: Method = Field(default="random", description="Which examples are shown")
     temperature: float = Field(default=0.0001, gt=0, le=2, description="The Evaluator does not take 0")
     max_tokens: int | None = Field(default=None, ge=1, description="None: long enough for the longest reference")
     parallelism: int = Field(default=32, ge=1, description="Requests at once, per evaluation")
@@ -68,6 +72,18 @@ class Settings(Model):
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
                 raise ValueError(f"{name!r} is no name of a benchmark; expected names such as gsm8k,mmlu")
         return tuple(dict.fromkeys(benchmarks))
+
+    @field_validator("choose_shots")
+    @classmethod
+    def _in_order(cls, numbers: tuple[int, ...]) -> tuple[int, ...]:
+        if any(not 1 <= number <= 64 for number in numbers):
+            raise ValueError(f"{', '.join(map(str, numbers))}: expected numbers from 1 to 64, such as 1,3,5")
+        return tuple(sorted(set(numbers)))
+
+    @property
+    def shows_examples(self) -> bool:
+        """Whether there is an in-context prompt."""
+        return self.shots > 0 or bool(self.choose_shots)
 
     def suited_to(self, base_model: str) -> Self:
         """Fill in what was not chosen where we know what suits the model and, with it, the sample dataset."""

@@ -118,7 +118,8 @@ def _of_slots(effects: dict[str, Any]) -> list[str]:
         if spread and spread["replicas"] > 1
         else ""
     )
-    return [model, f"{goal} needs {advice['needed']} slots (`max_loras`) on one replica{more}."]
+    slots = "1 slot" if advice["needed"] == 1 else f"{advice['needed']} slots"
+    return [model, f"{goal} needs {slots} (`max_loras`) on one replica{more}."]
 
 
 def _of_churn(effects: dict[str, Any]) -> list[str]:

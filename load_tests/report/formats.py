@@ -29,6 +29,8 @@ def gate_value(gate: dict[str, Any], key: str = "value") -> str:
     value = gate[key]
     if value is None:
         return NOT_ENOUGH
+    if gate.get("bound") == "max_ratio":
+        return f"{value:.2f} times"
     if gate["metric"] in metrics.LATENCIES:
         return ms(value)
     if gate["metric"] in {"error_rate", "slo_attainment"}:
@@ -49,5 +51,6 @@ def objective(gate: dict[str, Any]) -> str:
     latency = metrics.LATENCIES.get(gate["metric"])
     label = latency.label if latency else gate["metric"].replace("_", " ")
     stat = f" {gate['stat']}" if gate["stat"] else ""
-    sign = "<=" if gate["bound"] == "max" else ">="
-    return f"{label}{stat} {sign} {gate_value(gate, 'target')} ({gate['scope']})"
+    sign = ">=" if gate["bound"] == "min" else "<="
+    to = f" that of {gate['to']}" if gate["bound"] == "max_ratio" else ""
+    return f"{label}{stat} {sign} {gate_value(gate, 'target')}{to} ({gate['scope']})"

@@ -15,6 +15,8 @@ COMPARED: Final = (
     ("ttft_ms, cold adapters", "TTFT p50: cold adapters to the base model"),
     ("ttft_ms, cold to warm", "TTFT p50: cold adapters to warm ones"),
     ("tpot_ms, adapters", "TPOT p50: adapters to the base model"),
+    ("ttft_ms, canary to stable", "TTFT p50: the canary to the stable model"),
+    ("tpot_ms, canary to stable", "TPOT p50: the canary to the stable model"),
 )
 
 

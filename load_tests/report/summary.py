@@ -20,7 +20,7 @@ from load_tests.report import adapters, formats, page
 from load_tests.traffic.adapters import ServedModels
 from load_tests.traffic.residency import mark_cold
 from load_tests.verdict import metrics, validity
-from load_tests.verdict.adapter_effects import effects, server_slots
+from load_tests.verdict.adapter_effects import command_facts, effects, server_slots
 from load_tests.verdict.fairness import by_model
 from load_tests.verdict.slo import EXIT_CODES, Slo, judge, overall
 from load_tests.verdict.token_rate import Window
@@ -53,9 +53,10 @@ def build(manifest: RunManifest, slo: Slo | None, folder: Path) -> Report:
     def group(of: Callable[[RequestRecord], bool]) -> dict[str, Any]:
         return asdict(metrics.summarise([r for r in measured if of(r)], window, limits))
 
-    gates = judge(slo, measured, window=window, models=models, base=base) if slo else []
+    gates = judge(slo, measured, window=window, models=models, base=base, aliases=spec.beside.aliases) if slo else []
     inside = [r for r in measured if window.holds(r.due)]
     checks = validity.check(manifest, inside, facts, ttft_limit_ms=slo.ttft_limit_ms if slo else None)
+    checks += validity.beside(command_facts(raw))
     whole = group(lambda _: True)
     valid = all(c.ok for c in checks)
     verdict = overall(gates, valid=valid, successes=whole["successes"])

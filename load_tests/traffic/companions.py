@@ -2,8 +2,8 @@
 
 - *Neighbour*: requests to one adapter at a rate of their own, open loop, in the blocks in which it is on. Every worker
   sends its part.
-- *Command*: any program, started in the middle third of the window, such as an evaluation of the same model. Its output
-  goes to `beside.log`. The first worker runs it.
+- *Command*: any program, started in the middle third of the window, such as an evaluation of the same model, or `chaos`
+  (`chaos.py`). Its output goes to `beside.log`. The first worker runs it.
 - *Churn*: each so many seconds the first worker loads an adapter under a new name, asks it twice, and unloads it, where
   the server allows that (vLLM with VLLM_ALLOW_RUNTIME_LORA_UPDATING=1). The adapters that were there are never touched.
 
@@ -14,6 +14,7 @@ import json
 import os
 import shlex
 import signal
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import gevent
@@ -25,11 +26,13 @@ from load_tests.options import api_key
 from load_tests.traffic.arrivals import schedule
 from load_tests.traffic.residency import ask_slots
 from load_tests.traffic.runtime_loading import LOAD_PATH, UNLOAD_PATH, headers, timed
+from nemostack.clone import ROOT
 from nemostack.redact import redact
 
 if TYPE_CHECKING:
     from load_tests.worker import Worker
 
+CHAOS: Final = "chaos"
 _STOP_S: Final = 5.0
 _SEED_STEP: Final = 1_000_003  # the neighbour's arrivals must not be those of the measured load
 
@@ -103,7 +106,7 @@ class Companions:
         try:
             with (self.worker.spec.out / "beside.log").open("wb") as log:
                 self._process = subprocess.Popen(
-                    shlex.split(self.beside.command), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                    self._command(), stdout=log, stderr=subprocess.STDOUT, start_new_session=True, cwd=str(ROOT)
                 )
                 while self._process.poll() is None and self._sleep_until(min(end, self.worker.now() + 0.25)):
                     if self.worker.now() >= end:
@@ -114,6 +117,14 @@ class Companions:
         facts["ended_s"] = self.worker.now()
         self._write("beside.json", facts)
         self._end_process()
+
+    def _command(self) -> list[str]:
+        """Return the command; our own are run by this interpreter, since they need not be on the PATH."""
+        words = shlex.split(self.beside.command)
+        if words == [CHAOS]:
+            target = ["--nim-url", self.worker.spec.nim_url, "--model", self.manifest.base_model]
+            return [sys.executable, "-m", "load_tests", CHAOS, *target]
+        return [sys.executable, "-m", "cli", *words[1:]] if words[:1] == ["nemostack"] else words
 
     def _end_process(self) -> None:
         process, self._process = self._process, None

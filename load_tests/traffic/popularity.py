@@ -12,6 +12,7 @@ place. A tenant is the namespace of an adapter's id (`legal` of `legal/contracts
 inside of each as the mix says.
 """
 
+import itertools
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -116,6 +117,8 @@ class Mix:
 
         `now`: seconds since the run began, by which popularity moves. `only`: what alone is asked for at the moment.
         """
+        if not models.adapters:
+            yield from itertools.repeat(models.base)
         shares = self.shares(models)
         if self.kind == "round-robin":
             yield from self._in_turn(models, tuple(shares), worker, only)
@@ -124,7 +127,7 @@ class Mix:
         drawn: dict[tuple[int, str | None], tuple[list[str], list[float]]] = {}
         while True:
             turn = int(now() / self.rotate_s) if self.rotate_s else 0
-            part = only() if models.adapters else None
+            part = only()
             if (turn, part) not in drawn:
                 drawn[turn, part] = _cumulative(models, base, self.of_adapters(models.adapters, turn), part)
             ids, cumulative = drawn[turn, part]

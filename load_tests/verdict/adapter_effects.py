@@ -17,6 +17,7 @@ from load_tests.traffic.popularity import tenant
 from load_tests.traffic.residency import Slots
 from load_tests.verdict import contrast, metrics, slots
 from load_tests.verdict.fairness import by_model, fairness, worst
+from load_tests.verdict.intervals import Ratio
 from load_tests.verdict.slo import Slo
 from load_tests.verdict.token_rate import Window
 
@@ -76,6 +77,8 @@ def effects(
         "tpot_ms, adapters": contrast.of_groups(found.base, found.adapters, "tpot_ms"),
         "ttft_ms, cold to warm": contrast.of_groups(found.warm, found.cold, "ttft_ms"),
     }
+    if manifest.spec.beside.canary is not None:
+        compared |= _canary(measured, window, *manifest.spec.beside.canary)
     models = by_model(r for r in measured if r.model != manifest.base_model and window.holds(r.due))
     tenants = _tenants(measured, window, manifest.base_model)
     return {
@@ -95,6 +98,14 @@ def effects(
         "advice": _advice(manifest, found, slo, count),
         "neighbour_requests": sum(r.role == "neighbour" for r in records),
         "churn": _churn(raw),
+    }
+
+
+def _canary(records: Sequence[RequestRecord], window: Window, stable: str, canary: str) -> dict[str, Ratio]:
+    inside = by_model(r for r in records if window.holds(r.due))
+    return {
+        f"{metric}, canary to stable": contrast.of_groups(inside.get(stable, []), inside.get(canary, []), metric)
+        for metric in ("ttft_ms", "tpot_ms")
     }
 
 
@@ -125,15 +136,21 @@ def _contrast(
     others = [r for r in records if neighbour is None or r.model != neighbour[0]]
     planned = (manifest.spec.warmup_s, manifest.spec.warmup_s + manifest.spec.duration_s)
     blocks = [block for block in wanted.blocks(planned) if block.end <= window.end + 1e-6]
-    facts: dict[str, Any] = {}
-    if wanted.kind == "beside" and (raw / "beside.json").is_file():
-        facts = json.loads((raw / "beside.json").read_text(encoding="utf-8"))
+    facts = command_facts(raw)
+    if facts:
         running: Callable[[float, float], bool] = lambda start, end: (  # noqa: E731
             facts["started_s"] <= start + 0.5 and end <= facts["ended_s"] + 0.5
         )
         blocks = [b for b in blocks if not b.on or running(b.start, b.end)]
     result = contrast.of_blocks(others, blocks)
     return {"kind": wanted.kind, "block_s": wanted.block_s, **asdict(result), "command": facts}
+
+
+def command_facts(raw: Path) -> dict[str, Any]:
+    """Return what was noted of the command beside the load; empty without one."""
+    path = raw / "beside.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
 
 
 def _advice(manifest: "RunManifest", found: Groups, slo: Slo | None, count: Slots) -> dict[str, Any] | None:

@@ -10,7 +10,10 @@ objectives:
   - {metric: tpot_ms, stat: p50, max: 60, scope: "default/legal-*"}   # models by pattern
   - {metric: error_rate, max: 0.01}
   - {metric: slo_attainment, min: 0.95}
+  - {metric: ttft_ms, stat: p50, max_ratio: 1.2, scope: canary, to: stable}   # against other models of the same run
 ```
+
+A ratio passes when its whole 95 % interval is at most the target, and fails when the whole interval is above it.
 
 | verdict    | exit code | meaning                                                             |
 |------------|-----------|---------------------------------------------------------------------|
@@ -23,7 +26,7 @@ Other codes are those of every command (`nemostack/exit_codes.py`). Values come 
 buckets.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -36,6 +39,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from load_tests.client.records import RequestRecord
 from load_tests.verdict import metrics
+from load_tests.verdict.contrast import of_groups
 from load_tests.verdict.token_rate import Window
 from nemostack.errors import BadInput
 from nemostack.exit_codes import ExitCode
@@ -82,12 +86,22 @@ class Objective(BaseModel):
     stat: Annotated[str, Field(pattern=r"^(p(50|90|95|99|99\.9)|mean|max)$")] | None = None
     max: float | None = None
     min: float | None = None
-    scope: str = Field(default="overall", description="overall, each-model, each-adapter or a pattern of model ids")
+    max_ratio: float | None = Field(default=None, gt=0, description="Highest ratio to the models named by `to`")
+    scope: str = Field(
+        default="overall", description="overall, each-model, each-adapter, canary, stable or a pattern of model ids"
+    )
+    to: str | None = Field(default=None, description="base, stable or a pattern of model ids, for max_ratio")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if (self.max is None) == (self.min is None):
-            raise ValueError("give exactly one of max and min")
+        if sum(bound is not None for bound in (self.max, self.min, self.max_ratio)) != 1:
+            raise ValueError("give exactly one of max, min and max_ratio")
+        if (self.max_ratio is None) != (self.to is None):
+            raise ValueError("max_ratio and to belong together")
+        if self.max_ratio is not None and self.metric in {*metrics.SCALARS, "itl_ms"}:
+            raise ValueError(f"max_ratio is not for {self.metric}")
+        if self.max_ratio is not None and not (self.stat or "").startswith("p"):
+            raise ValueError("max_ratio needs stat: a percentile")
         if self.metric in metrics.LATENCIES and self.stat is None:
             raise ValueError(f"{self.metric} needs stat: p50, p90, p95, p99, p99.9, mean or max")
         if self.metric in metrics.SCALARS and self.stat is not None:
@@ -127,7 +141,10 @@ class Slo(BaseModel):
 def read_slo(path: Path) -> Slo:
     """Read and check an SLO file. Raises BadInput with one line an error."""
     try:
-        return Slo.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict) and "options" in content and "slo" in content:
+            content = content["slo"]  # of a scenario, which holds its objectives
+        return Slo.model_validate(content)
     except ValidationError as error:
         raise BadInput("\n  ".join([f"{path} is not a valid SLO file:", *validation_lines(error)])) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -141,25 +158,30 @@ class GateResult:
     metric: str
     stat: str | None
     scope: str
-    bound: Literal["max", "min"]
+    bound: Literal["max", "min", "max_ratio"]
     target: float
     value: float | None
     interval: tuple[float, float] | None
     samples: int
     needed: int
     verdict: Verdict
+    to: str | None = None
 
     @property
     def margin(self) -> float | None:
         """Distance to the target as a share of it, negative when missed; None without value or with target 0."""
         if self.value is None or self.target == 0:
             return None
-        gap = self.target - self.value if self.bound == "max" else self.value - self.target
+        gap = self.value - self.target if self.bound == "min" else self.target - self.value
         return gap / abs(self.target)
 
 
 def _scopes(
-    objective: Objective, records: Sequence[RequestRecord], models: Sequence[str], base: str
+    objective: Objective,
+    records: Sequence[RequestRecord],
+    models: Sequence[str],
+    base: str,
+    aliases: Mapping[str, str],
 ) -> list[tuple[str, list[RequestRecord]]]:
     if objective.scope == "overall":
         return [("overall", list(records))]
@@ -168,10 +190,38 @@ def _scopes(
     elif objective.scope == "each-adapter":
         chosen = [model for model in models if model != base]
     else:
-        chosen = [model for model in models if fnmatchcase(model, objective.scope)]
+        pattern = aliases.get(objective.scope, objective.scope)
+        chosen = [model for model in models if model == pattern or fnmatchcase(model, pattern)]
     if not chosen:
         return [(objective.scope, [])]  # nobody was asked: NOT ENOUGH, never a silent pass
     return [(model, [r for r in records if r.model == model]) for model in chosen]
+
+
+def _ratio(
+    slo: Slo, objective: Objective, scope: str, *, chosen: list[RequestRecord], others: list[RequestRecord]
+) -> GateResult:
+    """Judge a percentile of some models against that of others of the same window."""
+    p = float((objective.stat or "")[1:])
+    found = of_groups(others, chosen, objective.metric, p)
+    needed, samples = max(slo.min_samples, metrics.enough_for(p)), min(found.values)
+    target = objective.max_ratio or 0.0
+    interval = None if found.low is None or found.high is None else (found.low, found.high)
+    verdict = Verdict.NOT_ENOUGH
+    if interval is not None and samples >= needed:
+        verdict = Verdict.PASS if interval[1] <= target else Verdict.FAIL if interval[0] > target else verdict
+    return GateResult(
+        metric=objective.metric,
+        stat=objective.stat,
+        scope=scope,
+        bound="max_ratio",
+        target=target,
+        value=found.ratio,
+        interval=interval,
+        samples=samples,
+        needed=needed,
+        verdict=verdict,
+        to=objective.to,
+    )
 
 
 def _measure(
@@ -195,15 +245,31 @@ def _measure(
 
 
 def judge(
-    slo: Slo, records: Sequence[RequestRecord], *, window: Window, models: Sequence[str], base: str
+    slo: Slo,
+    records: Sequence[RequestRecord],
+    *,
+    window: Window,
+    models: Sequence[str],
+    base: str,
+    aliases: Mapping[str, str] | None = None,
 ) -> list[GateResult]:
-    """Hold a window of the run against each objective. `records` are those of the whole run."""
+    """Hold a window of the run against each objective. `records` are those of the whole run.
+
+    `aliases` are names for models that scopes may use: canary, stable.
+    """
+    aliases = {"base": base, **(aliases or {})}
     results: list[GateResult] = []
     for objective in slo.objectives:
         needed = slo.min_samples
         if objective.stat and objective.stat.startswith("p"):
             needed = max(needed, metrics.enough_for(float(objective.stat[1:])))
-        for scope, chosen in _scopes(objective, records, models, base):
+        for scope, chosen in _scopes(objective, records, models, base, aliases):
+            if objective.max_ratio is not None:
+                pattern = aliases.get(objective.to or "", objective.to or "")
+                inside = [r for r in chosen if window.holds(r.due)]
+                others = [r for r in records if fnmatchcase(r.model, pattern) and window.holds(r.due)]
+                results.append(_ratio(slo, objective, scope, chosen=inside, others=others))
+                continue
             value, interval, count = _measure(objective, chosen, window, slo.limits)
             bound: Literal["max", "min"] = "max" if objective.max is not None else "min"
             target = objective.max if objective.max is not None else objective.min

@@ -50,6 +50,15 @@ def check(
     return checks
 
 
+def beside(facts: dict[str, Any]) -> list[Check]:
+    """Apply the rule for a command that was to run beside the load, to what was noted of it; none without one."""
+    if not facts:
+        return []
+    ran_s, code = facts["ended_s"] - facts["started_s"], facts["exit_code"]
+    found = facts.get("problem") or (f"ran {ran_s:.0f} s" if code is None else f"exit code {code} after {ran_s:.0f} s")
+    return [Check("command beside the load", found, "no failure", ok="problem" not in facts and code in {None, 0})]
+
+
 def _whole(facts: Sequence[dict[str, Any]], expected: int) -> Check:
     if len(facts) != expected:
         return Check("all workers reported", f"{len(facts)} of {expected}", "all", ok=False)

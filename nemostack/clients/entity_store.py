@@ -70,6 +70,20 @@ class EntityStore:
             return False
         return True
 
+    def register_prompt(self, model: str, *, base_model: str, examples: str, fields: Mapping[str, object]) -> None:
+        """Register the base model with examples in its prompt as a model, in the place of one of this name."""
+        namespace, _, name = model.partition("/")
+        self.delete_model(model)
+        with calling(_SERVICE, self._url, f"registering model {model}"):
+            self._sdk.models.create(
+                name=name,
+                namespace=namespace,
+                base_model=base_model,
+                prompt={"icl_few_shot_examples": examples},
+                description="In-context prompt chosen by nemostack",
+                custom_fields=dict(fields),
+            )
+
     def has_model(self, model: str) -> bool:
         """Whether the model `namespace/name` is registered and its files are complete."""
         namespace, _, name = model.partition("/")

@@ -1,5 +1,6 @@
 """NIM: which models are served, and one chat to see that they answer."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from nemostack.aliases import Alias, AliasState
@@ -7,6 +8,7 @@ from nemostack.clients.error_mapping import calling
 from nemostack.errors import ServiceError
 
 _SERVICE = "NIM"
+_NOT_OFFERED = {400, 404, 405, 501}  # of a route that the server does not have, or has for other models
 
 
 class Nim:
@@ -61,6 +63,16 @@ class Nim:
         except (httpx2.HTTPError, ValueError, AttributeError):
             return None
         return count if isinstance(count, int) else None
+
+    def embed(self, model: str, texts: Sequence[str]) -> list[list[float]] | None:
+        """Vectors of texts by the model; None where the server offers no embeddings, as NIMs of chat models do."""
+        with calling(_SERVICE, self._url, f"asking {model} for embeddings"):
+            answer = self._http.post(f"{self._url}/v1/embeddings", json={"model": model, "input": list(texts)})
+            if answer.status_code in _NOT_OFFERED:
+                return None
+            answer.raise_for_status()
+            rows = sorted(answer.json()["data"], key=lambda row: int(row["index"]))
+            return [[float(value) for value in row["embedding"]] for row in rows]
 
     def context_length(self, model: str) -> int | None:
         """Longest chat that the model takes, in tokens; None where the server does not say."""

@@ -65,6 +65,14 @@ class FakeEntityStore:
         self.datasets[name] = raw | {"id": f"dataset-{len(self.datasets):022}"}
         raise Answer(201, self.entity("datasets", name))
 
+    def add_model(self, body: bytes) -> Any:
+        raw = json.loads(body)
+        name = f"{raw['namespace']}/{raw['name']}"
+        if name in self.models:
+            raise Answer(409, {"detail": f"model {name} exists already"}, NO_RETRY)
+        self.models[name] = raw
+        raise Answer(201, self.entity("models", name))
+
     def entity(self, kind: str, full_name: str) -> Any:
         """Show an entity with what the server adds of its own."""
         entities: dict[str, dict[str, Any]] = getattr(self, kind)
@@ -115,7 +123,10 @@ ENTITY_STORE_ROUTES: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("DELETE /v1/namespaces/(.+)", lambda s, _b, name: s.drop_namespace(name)),
     ("POST /v1/datasets", FakeEntityStore.add_dataset),
     ("POST /v1/models", FakeEntityStore.add_model),
+<<<<<<< HEAD
     ("PATCH /v1/models/(.+)", FakeEntityStore.change_model),
+=======
+>>>>>>> main
     ("GET /v1/(datasets|models)", lambda s, _b, kind: s.entities(kind)),
     ("PATCH /v1/datasets/(.+)", FakeEntityStore.change_dataset),
     ("GET /v1/(datasets|models)/(.+)", lambda s, _b, kind, name: s.entity(kind, name)),

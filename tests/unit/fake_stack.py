@@ -42,6 +42,8 @@ class FakeStack(FakeEntityStore, FakeDataStore):
             "note": "these are our own questions",
         }
         self.customizations: dict[str, dict[str, Any]] = {}
+        self.level_of_shots: dict[int, float] = {}
+        self.embeddings: dict[str, list[float]] | None = None
         self.looks_needed = 1
         self.samples = True
         self.cut_answers = 0
@@ -103,8 +105,12 @@ class FakeStack(FakeEntityStore, FakeDataStore):
         return [self.base_model, *([] if self.refusal else self._uploaded())]
 
     def _uploaded(self) -> list[str]:
+<<<<<<< HEAD
         artifacts = {name: entity.get("artifact") or {} for name, entity in self.models.items()}
         return [name for name, artifact in artifacts.items() if artifact.get("status") == "upload_completed"]
+=======
+        return [m for m, e in self.models.items() if e.get("artifact", {}).get("status") == "upload_completed"]
+>>>>>>> main
 
     # --- routes ---
 
@@ -215,8 +221,10 @@ class FakeStack(FakeEntityStore, FakeDataStore):
         namespace, name, path = address.groups()
         lines = self.repos["dataset", f"{namespace}/{name}"][path].decode().strip("\n").split("\n")
         model = job["target"]["model"]["api_endpoint"]["model_id"]
-        shots = len(task["params"]["template"]["messages"]) > 1
-        level = 0.7 if model != self.base_model else 0.5 if shots else 0.3
+        template = task["params"]["template"]["messages"]
+        turns = template if isinstance(template, list) else json.loads(lines[0])["messages"]
+        shots = sum(turn["role"] == "assistant" for turn in turns)
+        level = 0.7 if model != self.base_model else self.level_of_shots.get(shots, 0.5 if shots else 0.3)
         samples = []
         for index, line in enumerate(lines[: task["dataset"]["limit"]]):
             score = level + (index % 7 - 3) / 100
@@ -303,6 +311,12 @@ class FakeStack(FakeEntityStore, FakeDataStore):
         texts = [asked["prompt"]] if "prompt" in asked else [turn["content"] for turn in asked["messages"]]
         return {"count": round(len("".join(texts)) * self.tokens_per_character), "tokens": []}
 
+    def embed(self, body: bytes) -> Any:
+        if self.embeddings is None:
+            raise Answer(404, {"detail": "Not Found"})
+        vectors = [self.embeddings[text] for text in json.loads(body)["input"]]
+        return {"data": [{"index": index, "embedding": vector} for index, vector in enumerate(vectors)]}
+
     def chat(self, body: bytes) -> Any:
         model = json.loads(body)["model"]
         self.nim_model(model)
@@ -348,8 +362,12 @@ _ROUTES: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("GET /nim/v1/health/ready", lambda _s, _b: {"message": "ready"}),
     ("POST /nim/v1/chat/completions", FakeStack.chat),
     ("POST /nim/tokenize", FakeStack.tokenize),
+<<<<<<< HEAD
     ("GET /nim/v1/aliases", lambda s, _b: s.list_aliases()),
     ("PUT /nim/v1/aliases/(.+)", FakeStack.set_alias),
+=======
+    ("POST /nim/v1/embeddings", FakeStack.embed),
+>>>>>>> main
     ("GET /judge/v1/models", lambda _s, _b: {"data": []}),
 )
 

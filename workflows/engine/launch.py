@@ -151,7 +151,8 @@ def _publish(launch: Launch, progress: Progress) -> None:
     if parent is None:
         return
     progress.start("Storing report and samples in MLflow")
-    files = [launch.run.path / "report.html", *sorted((launch.run.path / "samples").glob("*.jsonl"))]
+    kept = [launch.run.path / name for name in ("report.html", "prompt.json")]
+    files = [*(file for file in kept if file.exists()), *sorted((launch.run.path / "samples").glob("*.jsonl"))]
     problem = Tracker(launch.outputs.mlflow_url, launch.settings.experiment, launch.run.path.name).attach(parent, files)
     progress.stop()
     if problem:

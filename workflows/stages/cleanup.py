@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from pydantic import Field
+
 from nemostack.clients.jobs import Job
 from nemostack.errors import BadInput, NotFound, ServiceError
 from nemostack.models import Model
@@ -26,6 +28,8 @@ class Cleaned(Model):
 
     removed: list[str]
     kept: list[str]
+    prompts: list[str] = Field(default_factory=list)
+    """Prompts in the Entity Store that stay with the adapters."""
 
 
 def require_same_stack(info: RunInfo, outputs: StackOutputs) -> None:
@@ -76,10 +80,14 @@ def clean(context: Context) -> Cleaned:
     if repo is None:
         return Cleaned(removed=removed, kept=[])
     kept = _adapters(context, repo, took)
+    prompt = run.stage("prompt").notes.get("model")
+    prompts = [prompt] if prompt and _keeps(context) else []
+    if prompt and not prompts:
+        took(f"prompt {prompt}", clients.entity_store.delete_model(prompt))
     namespace, _, name = repo.partition("/")
     took(f"dataset {repo}", clients.entity_store.delete_dataset(namespace, name))
     took(f"dataset repository {repo}", clients.data_store.delete(repo, "dataset"))
-    return Cleaned(removed=removed, kept=kept)
+    return Cleaned(removed=removed, kept=kept, prompts=prompts)
 
 
 def adapter_name(repo: str) -> str:

@@ -6,17 +6,25 @@ from nemostack.clients.evaluator import BenchmarkData, EvaluationJob
 from nemostack.clients.serving import wait_until_served
 from nemostack.errors import JobFailed
 from nemostack.models import Model
-from workflows.data import dataset, in_context
-from workflows.data.rows import Row, json_lines
+from workflows.data.rows import Row
 from workflows.engine.resumable_job import JobRun
 from workflows.engine.stage import Context, Stage
 from workflows.results import approach
-from workflows.results.approach import Approach
+from workflows.results.approach import Approach, ItemResult
 from workflows.results.comparison import interval_text
+from workflows.results.prompted import Prompted
+from workflows.results.statistics import Estimate
+from workflows.settings import Settings
 from workflows.stages.customization import Trained
 from workflows.stages.upload import Uploaded
 
 LABELS = {"zero_shot": "Zero-shot", "in_context": "In-context", "lora": "LoRA", "evaluation": "Evaluation"}
+_WITH_EXAMPLES = ("in_context", "evaluation")
+_NEEDS = {
+    "lora": ("dataset", "customization"),
+    "in_context": ("dataset", "prompt"),
+    "evaluation": ("dataset", "prompt"),
+}
 
 
 class Benchmarked(Model):
@@ -34,14 +42,14 @@ def of_model(name: str, title: str) -> Stage:
         title=title,
         run=lambda context: _approach(context, name),
         gives=Approach,
-        needs=("dataset", "customization") if name == "lora" else ("dataset",),
+        needs=_NEEDS.get(name, ("dataset",)),
         skip=lambda context: _no_examples(context) if name == "in_context" else None,
         summary=_summary,
     )
 
 
 def _no_examples(context: Context) -> str | None:
-    return "no examples asked for (--shots 0)" if context.settings.shots == 0 else None
+    return None if context.settings.shows_examples else "no examples asked for (--shots 0)"
 
 
 def _summary(approach: Approach) -> str:
@@ -50,34 +58,32 @@ def _summary(approach: Approach) -> str:
     return f"{text}, {approach.cut} of {approach.items} answers cut" if approach.cut else text
 
 
+class Answered(Model):
+    """The answers of one evaluation job with their scores; without items where the Evaluator hands out none."""
+
+    job_id: str
+    items: list[ItemResult]
+    scores: dict[str, Estimate]
+
+
 def _approach(context: Context, name: str) -> Approach:
-    settings = context.settings
     uploaded = context.given("dataset", Uploaded)
     model = _model(context, name)
-    shots = {"in_context": settings.shots, "evaluation": settings.shots}.get(name, 0)
-    data = dataset.load(settings)
-    examples = in_context.choose(data.train, data.test, shots, settings.seed)
-    config = approach.config(
-        settings,
-        context.outputs,
-        name=f"{name}-{context.run_id}",
-        test_url=_items_url(context, name, uploaded, data, examples),
-        max_tokens=uploaded.max_tokens,
-        chats=uploaded.chats,
-        examples=examples,
-        judge_key=context.judge_key,
+    prompted = _prompted(context) if name in _WITH_EXAMPLES else None
+    own_items = prompted.items_url if prompted else None
+    answered = evaluate_items(
+        context,
+        name,
+        model,
+        own_items or uploaded.test_url,
+        chats=uploaded.chats or own_items is not None,
+        settings=context.settings,
+        items=min(context.settings.limit, uploaded.facts.splits["test"].rows),
+        examples=prompted.examples if prompted and own_items is None else (),
     )
-    job = evaluate(context, name, config, model)
-    samples = context.clients.evaluator.samples(job.id, approach.TASK)
-    items = approach.item_results(samples or [])
+    items = answered.items
     if items:
         context.run.save_samples(name, items)
-        scores = approach.estimates_of_items(items, settings.seed)
-    else:
-        context.progress.line("  this Evaluator hands out no samples: intervals come from its summary")
-        summary = context.clients.evaluator.scores(job.id).get(approach.TASK, {})
-        scores = approach.estimates_of_summary(summary, min(settings.limit, len(data.test)))
-    approach.require_scores(scores, job.id)
     cut = sum(item.cut for item in items)
     if cut:
         context.progress.line(
@@ -88,28 +94,51 @@ def _approach(context: Context, name: str) -> Approach:
         name=name,
         label=LABELS[name],
         model=model,
-        shots=len(examples),
-        job_id=job.id,
-        items=len(items) or max(score.n for score in scores.values()),
+        shots=prompted.shots if prompted else 0,
+        job_id=answered.job_id,
+        items=len(items) or max(score.n for score in answered.scores.values()),
         per_item=bool(items),
-        scores=scores,
+        scores=answered.scores,
         cut=cut,
     )
 
 
-def _items_url(context: Context, name: str, uploaded: Uploaded, data: dataset.Dataset, examples: Sequence[Row]) -> str:
-    """Return where the items are: those of the dataset, or for chats others that have the examples within."""
-    if not (uploaded.chats and examples):
-        return uploaded.test_url
-    folder = uploaded.test_url.rpartition("/")[0]
-    items = [
-        {"prompt": row.prompt, "completion": row.completion, "messages": in_context.shown_before(examples, row)}
-        for row in data.test
-    ]
-    path = f"{name}.jsonl"
-    message = f"nemostack run {context.run_id}: {name}"
-    context.clients.data_store.upload(uploaded.repo, {f"testing/{path}": json_lines(items)}, message=message)
-    return f"{folder}/{path}"
+def _prompted(context: Context) -> Prompted | None:
+    return context.given("prompt", Prompted) if context.run.stage("prompt").status == "done" else None
+
+
+def evaluate_items(
+    context: Context,
+    stage: str,
+    model: str,
+    items_url: str,
+    *,
+    chats: bool,
+    settings: Settings,
+    items: int,
+    examples: Sequence[Row] = (),
+) -> Answered:
+    """Ask a model each item of a file of the Data Store, and score the answers. `chats`: items have their turns."""
+    config = approach.config(
+        settings,
+        context.outputs,
+        name=f"{stage}-{context.run_id}",
+        test_url=items_url,
+        max_tokens=context.given("dataset", Uploaded).max_tokens,
+        chats=chats,
+        examples=examples,
+        judge_key=context.judge_key,
+    )
+    job = evaluate(context, stage, config, model)
+    answers = approach.item_results(context.clients.evaluator.samples(job.id, approach.TASK) or [])
+    if answers:
+        scores = approach.estimates_of_items(answers, settings.seed)
+    else:
+        context.progress.line("  this Evaluator hands out no samples: intervals come from its summary")
+        summary = context.clients.evaluator.scores(job.id).get(approach.TASK, {})
+        scores = approach.estimates_of_summary(summary, items)
+    approach.require_scores(scores, job.id)
+    return Answered(job_id=job.id, items=answers, scores=scores)
 
 
 def _model(context: Context, name: str) -> str:

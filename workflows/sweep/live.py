@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from nemostack.clients.customizer import LossPoint
-from workflows.results.mlflow_export import APPROACH_TAG, RUN_TAG, Tracker
+from nemostack.tracking import RUN_TAG
+from workflows.results.mlflow_export import APPROACH_TAG, Tracker
 from workflows.sweep.space import Choice
 from workflows.sweep.trial import TrialResult
 

@@ -106,7 +106,8 @@ def test_a_korean_chat_dataset_runs(harness: Harness, tmp_path: Path, capfd: pyt
     assert {turns[0]["content"] for turns in training} == {"당신은 시립 도서관의 안내원입니다. 사실만 짧게 답하십시오."}
     shown = [json.loads(line)["messages"] for line in files["testing/in_context.jsonl"].decode().splitlines()]
     plain = [json.loads(line)["messages"] for line in files["testing/test.jsonl"].decode().splitlines()]
-    for with_examples, without in zip(shown, plain, strict=True):
+    assert len(shown) == 8
+    for with_examples, without in zip(shown, plain[:8], strict=True):
         assert [turn["role"] for turn in with_examples].count("system") == 1
         assert with_examples[0] == without[0]
         assert with_examples[-len(without) + 1 :] == without[1:]

@@ -186,7 +186,7 @@ def test_dry_run_touches_nothing(
     arguments = ["--dataset", str(settings.dataset), "--dry-run", "--runs", str(tmp_path / "r")]
     code, out, _ = call(capfd, "run", *arguments)
     assert code == 0
-    assert out.splitlines()[4] == "5. LoRA customization"
+    assert out.splitlines()[5] == "6. LoRA customization"
     assert stack.requests == []
     assert not (tmp_path / "r").exists()
 

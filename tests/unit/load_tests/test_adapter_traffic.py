@@ -73,6 +73,12 @@ def test_in_a_block_one_side_alone_is_asked_for(kind: str) -> None:
     assert set(chosen[1::2]) == {"a", "b", "c"}
 
 
+@pytest.mark.parametrize("kind", ["weights", "zipf", "hot-cold", "round-robin"])
+def test_without_adapters_the_base_model_is_asked_for(kind: str) -> None:
+    choices = Mix(kind).choices(ServedModels("base", ()), seed=1)  # type: ignore[arg-type]
+    assert list(itertools.islice(choices, 3)) == ["base"] * 3
+
+
 def _reply(k: int, model: str, send: float, first: float | None = None, last: float | None = None) -> RequestRecord:
     return RequestRecord(str(k), 0, model, None, send, first, last)
 
@@ -182,6 +188,7 @@ def test_a_command_runs_in_the_middle_third() -> None:
 )
 def test_options_about_adapters_are_checked(line: str, complaint: str) -> None:
     parser = argparse.ArgumentParser()
+    parser.add_argument("--stack")
     adapter_options.add_options(parser.add_argument)
     options = parser.parse_args(line.split())
 

@@ -1,5 +1,6 @@
 """Definitions, percentiles, gates and schedules against hand-made values and other routes."""
 
+import json
 import math
 import random
 import statistics
@@ -9,10 +10,12 @@ import pytest
 
 from load_tests.client.records import RequestRecord
 from load_tests.report import plots
+from load_tests.report.schema import schema
 from load_tests.traffic.arrivals import schedule
 from load_tests.verdict import metrics
 from load_tests.verdict.slo import Slo, Verdict, judge, overall
 from load_tests.verdict.token_rate import Window
+from nemostack.clone import ROOT
 
 
 def _record(
@@ -152,6 +155,11 @@ def test_workers_split_a_schedule_without_changing_it() -> None:
     assert whole != schedule("poisson", rate=30, duration_s=10, seed=10)
     with pytest.raises(ValueError, match="no schedule"):
         schedule("closed", rate=1, duration_s=1, seed=1)
+
+
+def test_the_published_schema_is_that_of_the_program() -> None:
+    published = json.loads((ROOT / "docs" / "load-report.schema.json").read_text())
+    assert published == schema(), "run `python -m load_tests.report.schema > docs/load-report.schema.json`"
 
 
 def test_in_flight_counts_open_spans() -> None:

@@ -217,7 +217,7 @@ def test_unique_prefixes_never_repeat() -> None:
     [
         ({"metric": "ttft_ms", "max": 5}, "needs stat"),
         ({"metric": "error_rate", "stat": "p95", "max": 5}, "leave stat out"),
-        ({"metric": "ttft_ms", "stat": "p95"}, "exactly one of max and min"),
+        ({"metric": "ttft_ms", "stat": "p95"}, "exactly one of max, min and max_ratio"),
         ({"metric": "ttft_ms", "stat": "p97", "max": 1}, "objectives.0.stat"),
         ({"metric": "goodput", "min": 1}, "need per_request"),
         ({"metric": "speed", "min": 1}, "objectives.0.metric"),

@@ -1,5 +1,6 @@
 """Complete runs against the mock server, started as a user starts them."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
+import jsonschema
 import pytest
 
 from nemostack.clone import ROOT
@@ -60,6 +62,7 @@ def test_latencies_hold_against_what_the_server_recorded(mock_nim: Start, load: 
         "itl_ms": [gap for r in window for gap in r["gaps_ms"]],
     }.items():
         assert latencies[name]["percentiles"]["p50"] == pytest.approx(median(values))
+    jsonschema.validate(run.report, json.loads((ROOT / "docs" / "load-report.schema.json").read_text()))
     assert run.report["overall"]["successes"] == len(window)
     assert run.report["overall"]["output_tokens"] == 12 * len(window)
     assert run.report["warmup_requests"] == len(run.requests) - len(window) > 0

@@ -39,12 +39,13 @@ def test_full_run_leaves_nothing_on_the_stack(harness: Harness, settings: Settin
     assert (stack.datasets, stack.models, stack.repos, stack.evaluations) == ({}, {}, {}, {})
 
 
-def test_keep_adapter_leaves_only_the_adapter(harness: Harness, settings: Settings) -> None:
+def test_keep_adapter_leaves_only_the_adapter_and_the_prompt(harness: Harness, settings: Settings) -> None:
     run = harness.run(settings.model_copy(update={"keep_adapter": True}))
-    assert [BASE, *harness.stack.models] == harness.stack.served()
-    assert len(harness.stack.models) == 1
+    prompt, adapter = sorted(harness.stack.models, key=lambda name: "-lora@" in name)
+    assert prompt.endswith("-prompt")
+    assert harness.stack.served() == [BASE, adapter]
     assert harness.stack.datasets == {}
-    assert run.stage("cleanup").outputs["kept"] == list(harness.stack.models)
+    assert run.stage("cleanup").outputs["kept"] == [adapter]
 
 
 def test_what_is_sent(harness: Harness, settings: Settings) -> None:

@@ -23,6 +23,7 @@ MOMENTS = {
     "environment": r"GET /nim/v1/health/ready",
     "dataset": r"POST .*/commit/main",
     "zero_shot": r"GET /v1/evaluation/jobs/eval-1$",
+    "prompt": r"POST /v1/models$",
     "in_context": r"GET /v1/evaluation/jobs/eval-2$",
     "customization": r"GET /v1/customization/jobs/cust-1$",
     "lora": r"GET /v1/evaluation/jobs/eval-3/download-results",
