@@ -93,11 +93,6 @@ class FakeEntityStore:
         self.datasets[name].update(json.loads(body))
         return self.entity("datasets", name)
 
-    def add_model(self, body: bytes) -> Any:
-        raw = json.loads(body)
-        self.models[f"{raw['namespace']}/{raw['name']}"] = raw
-        raise Answer(201, self.entity("models", f"{raw['namespace']}/{raw['name']}"))
-
     def change_model(self, body: bytes, name: str) -> Any:
         self.entity("models", name)
         change = json.loads(body)
@@ -123,10 +118,7 @@ ENTITY_STORE_ROUTES: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("DELETE /v1/namespaces/(.+)", lambda s, _b, name: s.drop_namespace(name)),
     ("POST /v1/datasets", FakeEntityStore.add_dataset),
     ("POST /v1/models", FakeEntityStore.add_model),
-<<<<<<< HEAD
     ("PATCH /v1/models/(.+)", FakeEntityStore.change_model),
-=======
->>>>>>> main
     ("GET /v1/(datasets|models)", lambda s, _b, kind: s.entities(kind)),
     ("PATCH /v1/datasets/(.+)", FakeEntityStore.change_dataset),
     ("GET /v1/(datasets|models)/(.+)", lambda s, _b, kind, name: s.entity(kind, name)),

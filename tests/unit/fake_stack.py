@@ -105,12 +105,7 @@ class FakeStack(FakeEntityStore, FakeDataStore):
         return [self.base_model, *([] if self.refusal else self._uploaded())]
 
     def _uploaded(self) -> list[str]:
-<<<<<<< HEAD
-        artifacts = {name: entity.get("artifact") or {} for name, entity in self.models.items()}
-        return [name for name, artifact in artifacts.items() if artifact.get("status") == "upload_completed"]
-=======
         return [m for m, e in self.models.items() if e.get("artifact", {}).get("status") == "upload_completed"]
->>>>>>> main
 
     # --- routes ---
 
@@ -362,12 +357,9 @@ _ROUTES: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("GET /nim/v1/health/ready", lambda _s, _b: {"message": "ready"}),
     ("POST /nim/v1/chat/completions", FakeStack.chat),
     ("POST /nim/tokenize", FakeStack.tokenize),
-<<<<<<< HEAD
     ("GET /nim/v1/aliases", lambda s, _b: s.list_aliases()),
     ("PUT /nim/v1/aliases/(.+)", FakeStack.set_alias),
-=======
     ("POST /nim/v1/embeddings", FakeStack.embed),
->>>>>>> main
     ("GET /judge/v1/models", lambda _s, _b: {"data": []}),
 )
 
