@@ -32,8 +32,7 @@ all-env: .venv/.ready # unit tests run the program of every cloud, under mocks
 	@$(NEMOSTACK) toolchain packages local gke eks aks
 lock: .venv/.ready ## Recompile the lock files from pyproject.toml
 	$(LIGHT) -m operations.toolchain.lock_files
-lock-check: .venv/.ready
-	$(LIGHT) -m operations.toolchain.lock_files --check
+lock-check: .venv/.ready; $(LIGHT) -m operations.toolchain.lock_files --check
 
 demo: up ## Bring the local stack up, run the whole pipeline and a load test, write the report
 	@$(NEMOSTACK) run --stack $(STACK) --load-slo $(SLO)
@@ -55,21 +54,22 @@ check: all-env ## Format, lint, types, locks, docs, unit tests
 	$(LIGHT) -m pytest tests/unit -n 2 --dist loadgroup -m "not slow"
 lint: .venv/.ready
 	.venv/bin/ruff format --check . && .venv/bin/ruff check . && { .venv/bin/lint-imports >/dev/null || .venv/bin/lint-imports; }
-types-stack: all-env
-	$(LIGHT) -m mypy $(LIGHT_CODE)
+types-stack: all-env; $(LIGHT) -m mypy $(LIGHT_CODE)
 types-embedded: all-env # a cache of its own: two runs at a time on one break it
 	$(EMBEDDED) -m mypy --cache-dir .mypy_cache/embedded --exclude benchmarks/cluster_scale.py embedded tests/contract benchmarks
 docs: .venv/.ready ## Build the documentation site into build/site
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 contract: embedded-env ## Official clients against the embedded services
 	$(EMBEDDED) -m pytest tests/contract tests/unit/base_model -n 2 --dist loadfile --no-loadscope-reorder -m "not downloads"
+platform: embedded-env ## Our code beside that of NVIDIA's open platform: metrics, and training under its job service
+	@$(NEMOSTACK) toolchain packages platform && .venv-platform/bin/python -m pytest tests/platform
 engine: all-env ## The slow ones: real Pulumi engine and processes on a small stack, the load test's client
 	@$(NEMOSTACK) toolchain ensure pulumi >/dev/null
 	$(LIGHT) -m pytest tests/unit tests/local -n 3 --dist loadgroup -m slow
 cluster: .venv/.ready ## Targets on Kubernetes: real control plane and Pulumi engine, simulated GPU nodes (first time: 15 min more)
 	@$(NEMOSTACK) toolchain ensure pulumi kubernetes etcd kwok helm >/dev/null
 	$(LIGHT) -m pytest tests/simulator tests/cluster -n 3 --dist loadfile --no-loadscope-reorder
-test: check contract engine cluster ## Run everything CI runs: the four above, then smoke tests, README's commands and a load test on a stack of their own
+test: check contract platform engine cluster ## Run everything CI runs: the five above, then smoke tests, README's commands and a load test on a stack of their own
 	@trap '$(NEMOSTACK) down --stack test --purge' EXIT; $(NEMOSTACK) up --stack test --config local.base_port=$(TEST_BASE_PORT) $(TEST_MODEL); \
 	$(NEMOSTACK) smoke --stack test; $(LIGHT) -m tests.readme_commands --stack test --without smoke --without load --without customize; \
 	$(NEMOSTACK) load --stack test --slo examples/slo.local.yaml --users 4 --duration 10s

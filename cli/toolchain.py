@@ -25,7 +25,8 @@ def ensure(
 @app.command()
 def packages(
     targets: Annotated[
-        list[str] | None, typer.Argument(metavar="TARGET...", help="local, gke, eks or aks; the others need none.")
+        list[str] | None,
+        typer.Argument(metavar="TARGET...", help="local, platform, gke, eks or aks; others need none."),
     ] = None,
     *,
     stack: Annotated[str | None, typer.Option("--stack", help="Take the target of this stack.")] = None,

@@ -19,6 +19,7 @@ USAGE: Final = """Usage: nemostack load [options]                     load a NIM
        nemostack load compare A B                 is B worse than A, by more than noise?
        nemostack load capacity RUN... --rate N    replicas, GPUs and cost for a rate
        nemostack load mock [--port 8000 ...]      a server of known cadence, to check the client with
+       nemostack load --find-max --slo FILE ...   the highest rate that holds (--steps 2,4,8: at these rates)
 
 Example: nemostack load --stack local --users 8 --duration 20s --slo examples/slo.local.yaml
 Further options are Locust's own, e.g. -u/--users N (default: 1) and --processes N (workers; N users in all).
@@ -182,6 +183,9 @@ def mock(
         int | None, typer.Option(min=1, help="LoRA slots: a request of an adapter in none of them waits.")
     ] = None,
     load_time: Annotated[float, typer.Option(metavar="SECONDS", help="To load an adapter into a slot.")] = 0.0,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Requests served at a time; others wait. Default: all are served.")
+    ] = None,
     runtime_loading: Annotated[
         bool, typer.Option("--runtime-loading", help="Have vLLM's routes to load adapters.")
     ] = False,
@@ -213,6 +217,7 @@ def mock(
         log=log,
         slots=slots,
         load_s=load_time,
+        places=batch,
         runtime_loading=runtime_loading,
     )
 

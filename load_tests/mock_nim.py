@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
+from load_tests.mock_engine import Batch
 from load_tests.mock_slots import AdapterSlots
 
 BASE = "mock/base"
@@ -86,10 +87,16 @@ class MockNim:
     """Connections and replies."""
 
     def __init__(
-        self, cadence: Cadence, listing: Listing, slots: AdapterSlots | None = None, *, runtime_loading: bool = False
+        self,
+        cadence: Cadence,
+        listing: Listing,
+        slots: AdapterSlots | None = None,
+        batch: Batch | None = None,
+        *,
+        runtime_loading: bool = False,
     ) -> None:
         self.cadence, self.listing, self.runtime_loading = cadence, listing, runtime_loading
-        self.slots = slots or AdapterSlots()
+        self.slots, self.batch = slots or AdapterSlots(), batch or Batch()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer requests on one connection until it closes."""
@@ -123,19 +130,18 @@ class MockNim:
             return await _plain(writer, int(fault[5:]), {"detail": f"injected {fault}"})
         chat = path.endswith("/chat/completions")
         request_id = headers.get("x-request-id", "")
-        if model == BASE:
-            return await self._stream(writer, asked, chat=chat, fault="", request_id=request_id, received=received)
-        if model not in self.listing.ids:
+        if model != BASE and model not in self.listing.ids:
             return await _plain(writer, 404, {"message": f"The model `{model}` does not exist."})
-        async with self.slots.use(model) as cold:
-            late = time.perf_counter() - received if cold else 0.0
+        adapter = self.slots.use(model) if model != BASE else contextlib.nullcontext(enter_result=False)
+        async with self.batch.place() as waited, adapter as cold:
+            late = time.perf_counter() - received if waited or cold else 0.0
             return await self._stream(
                 writer, asked, chat=chat, fault=fault, request_id=request_id, received=received, cold=cold, late=late
             )
 
     async def _get(self, writer: asyncio.StreamWriter, path: str) -> bool:
         if path == "/metrics":
-            return await _plain(writer, 200, self.slots.metrics())
+            return await _plain(writer, 200, self.batch.metrics(BASE) + self.slots.metrics())
         if path == "/v1/models":
             return await _plain(writer, 200, self.listing.reply())
         if path == "/openapi.json" and self.runtime_loading:
@@ -249,6 +255,7 @@ def serve_until_stopped(
     log: Path | None,
     slots: int | None = None,
     load_s: float = 0.0,
+    places: int | None = None,
     runtime_loading: bool = False,
 ) -> None:
     """Serve until SIGINT or SIGTERM. Prints the address once it listens, which is a free port of its own for port 0."""
@@ -257,7 +264,8 @@ def serve_until_stopped(
             cadence.log = stack.enter_context(log.open("w", buffering=1, encoding="utf-8"))
 
         async def serve() -> None:
-            nim = MockNim(cadence, listing, AdapterSlots(slots, load_s), runtime_loading=runtime_loading)
+            made = AdapterSlots(slots, load_s), Batch(places)
+            nim = MockNim(cadence, listing, *made, runtime_loading=runtime_loading)
             await _serve(nim, host, port)
 
         asyncio.run(serve())

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from load_tests import scenarios
+from load_tests import search as saturation_search
 from load_tests.places import default_out
+from load_tests.search import Search
 from nemostack.errors import BadInput
 from nemostack.exit_codes import ExitCode
 
@@ -28,6 +30,7 @@ class Plan:
     mlflow: str | None
     experiment: str
     notes: list[str]
+    search: Search | None = None
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     )
     group.add_argument("--experiment", default="load-tests", help="MLflow experiment (default: load-tests)")
     group.add_argument("--out", metavar="DIR", help="Where results go; a new folder (default: runs/load-*)")
+    saturation_search.add_options(made.add_argument_group("Saturation: runs at rising rates, until the SLO breaks"))
     return made
 
 
@@ -68,13 +72,25 @@ def make(arguments: Sequence[str]) -> Plan:
         notes.append(f"scenario {path.stem}: {scenario.description}")
     if repeat is not None and repeat < 1:
         raise BadInput(f"--repeat must be 1 or more, not {repeat}")
+    searched = saturation_search.search_from(known)
+    if searched is not None and known.repeat:
+        raise BadInput("--repeat is for one rate: --find-max repeats by itself (--attempts)")
     out = Path(known.out or os.environ.get(OUT_VARIABLE) or default_out())
-    folders = [out] if not repeat or repeat == 1 else [out / str(k) for k in range(1, repeat + 1)]
-    return Plan(rest, folders, known.mlflow, known.experiment, notes)
+    folders = (
+        [out] if searched is not None or not repeat or repeat == 1 else [out / str(k) for k in range(1, repeat + 1)]
+    )
+    return Plan(rest, folders, known.mlflow, known.experiment, notes, searched)
 
 
 def execute(plan: Plan, run: Callable[[list[str]], int], publish: Callable[[Path], None]) -> int:
     """Run all of it, and return the worst verdict. A run that ends without a verdict ends the rest too."""
+    if plan.search is not None:
+
+        def publish_step(folder: Path) -> None:
+            if plan.mlflow:
+                publish(folder)
+
+        return saturation_search.execute(plan.search, plan.arguments, plan.folders[0], run, publish_step)
     codes = []
     for folder in plan.folders:
         code = run([*plan.arguments, "--out", str(folder)])

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from embedded.customizer.schemas import Lora
-from embedded.customizer.spec import JobError
+from embedded.customizer.spec import JobError, Recipe
 
 # NeMo names the fused layers of its own checkpoints; these are their parts in Hugging Face checkpoints.
 NEMO_NAMES = {
@@ -107,20 +107,24 @@ def adapted_layers(model: nn.Module, targets: list[str] | None) -> list[str]:
     return [layer for layer in linear if layer in chosen]
 
 
-def attach(model: nn.Module, lora: Lora, base_model: str, *, fused: bool = True) -> Any:
+def attach(model: nn.Module, lora: Lora, base_model: str, *, recipe: Recipe | None = None, fused: bool = True) -> Any:
     """Wrap `model` in a PEFT model with a fresh adapter. `fused=False` leaves PEFT's own arithmetic."""
     import peft
     from peft.tuners.lora.layer import Linear
 
     layers = adapted_layers(model, lora.target_modules)
+    if recipe and recipe.excluded_modules:
+        excluded = set(adapted_layers(model, recipe.excluded_modules))
+        layers = [layer for layer in layers if layer not in excluded]
     # Short names where they say the same, as vLLM and people expect in adapter_config.json.
     short = sorted({layer.rpartition(".")[2] for layer in layers})
     config = peft.LoraConfig(
         r=lora.adapter_dim,
         lora_alpha=lora.alpha,
         lora_dropout=lora.adapter_dropout,
-        target_modules=short if len(adapted_layers(model, short)) == len(layers) else layers,
+        target_modules=short if adapted_layers(model, short) == layers else layers,
         task_type="CAUSAL_LM",
+        use_rslora=bool(recipe and recipe.rank_stabilized),
     )
     wrapped = peft.get_peft_model(model, config, autocast_adapter_dtype=True)
     wrapped.peft_config["default"].base_model_name_or_path = base_model

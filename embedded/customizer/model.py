@@ -78,7 +78,9 @@ class TunedModel:
         self._peft: Any = None
         torch.manual_seed(spec.seed)  # a fresh adapter's values are random
         if adapter:
-            self._peft = lora.attach(self.core, self._hyper.lora or Lora(), spec.base_model, fused=fused)
+            self._peft = lora.attach(
+                self.core, self._hyper.lora or Lora(), spec.base_model, recipe=spec.recipe, fused=fused
+            )
         self._device = torch.device(spec.device)
         self.core.to(self._device)
         self.pass_tokens = devices.tokens_per_pass(spec, config)

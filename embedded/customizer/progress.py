@@ -45,9 +45,11 @@ class Reporter:
         """So many optimizer steps are done."""
         self._append("step", steps=steps_completed)
 
-    def train_loss(self, step: int, value: float) -> None:
-        """Mean loss of the steps since the last report; `step` counts from 0."""
-        self._append("train_loss", step=step, value=value)
+    def train_loss(
+        self, step: int, value: float, *, learning_rate: float | None = None, gradient_norm: float | None = None
+    ) -> None:
+        """Mean loss of the steps since the last report; `step` counts from 0. The rest is that of the last step."""
+        self._append("train_loss", step=step, value=value, learning_rate=learning_rate, gradient_norm=gradient_norm)
 
     def val_loss(self, step: int, value: float) -> None:
         """Loss on the validation rows after step `step`, which counts from 0."""
@@ -76,6 +78,8 @@ class Summary:
     warnings: list[dict[str, Any]] = field(default_factory=list)
     error: dict[str, Any] | None = None
     updated_at: str | None = None
+    learning_rate: float | None = None
+    gradient_norm: float | None = None
 
     @property
     def epochs_completed(self) -> int:
@@ -110,6 +114,8 @@ def _apply(summary: Summary, event: dict[str, Any]) -> None:
     if kind in {"train_loss", "val_loss"}:
         points = summary.train_loss if kind == "train_loss" else summary.val_loss
         points.append({"step": event["step"], "value": event["value"], "timestamp": at})
+        if kind == "train_loss":
+            summary.learning_rate, summary.gradient_norm = event["learning_rate"], event["gradient_norm"]
     elif kind == "step":
         summary.steps_completed = event["steps"]
     elif kind == "log":

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from embedded.customizer.schemas import Hyperparameters
+from embedded.customizer.spec import Recipe
 
 PATIENCE_EPOCHS = 10
 MIN_IMPROVEMENT = 0.001
@@ -22,11 +23,12 @@ class Schedule:
     warmup: int
     learning_rate: float
     min_learning_rate: float
-    cosine: bool
+    decay: str
+    restarts: int = 1
 
     @classmethod
-    def plan(cls, hyper: Hyperparameters, rows: int) -> "Schedule":
-        """Make the schedule for `rows` training rows."""
+    def plan(cls, hyper: Hyperparameters, rows: int, recipe: Recipe | None = None) -> "Schedule":
+        """Make the schedule for `rows` training rows. A recipe goes before what the hyperparameters say."""
         per_epoch = math.ceil(rows / hyper.batch_size)
         total = per_epoch * hyper.epochs
         if hyper.max_steps and hyper.max_steps > 0:
@@ -40,26 +42,36 @@ class Schedule:
             every = min(int(interval), per_epoch)
         if hyper.max_steps and 0 < hyper.max_steps < every:
             every = max(1, hyper.max_steps - 1)
+        low = hyper.min_learning_rate or 0.1 * hyper.learning_rate
+        warmup = min(WARMUP_STEPS, total // 10) if hyper.warmup_steps is None else hyper.warmup_steps
+        if recipe and recipe.warmup_ratio:
+            warmup = math.ceil(recipe.warmup_ratio * total)
+        flat = not hyper.optimizer.endswith("cosine_annealing")
         return cls(
             steps_per_epoch=per_epoch,
             total_steps=total,
             val_every=every,
             # Ten as NeMo's default; a run too short for twenty points then logs more often.
             log_every=hyper.log_every_n_steps or max(1, min(10, total // POINTS)),
-            warmup=min(WARMUP_STEPS, total // 10) if hyper.warmup_steps is None else hyper.warmup_steps,
+            warmup=warmup,
             learning_rate=hyper.learning_rate,
-            min_learning_rate=hyper.min_learning_rate or 0.1 * hyper.learning_rate,
-            cosine=hyper.optimizer.endswith("cosine_annealing"),
+            min_learning_rate=recipe.final_learning_rate if recipe else low,
+            decay=recipe.decay if recipe else "constant" if flat else "cosine",
+            restarts=recipe.restarts if recipe else 1,
         )
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step: up from the minimum during warm-up, then along a cosine back to it, or flat."""
+        """Learning rate of a step: up from the minimum during warm-up, then back to it along the decay, or flat."""
         low, high = self.min_learning_rate, self.learning_rate
         if step < self.warmup:
             return low + (high - low) * (step + 1) / self.warmup
-        if not self.cosine:
+        if self.decay == "constant":
             return high
         done = (step - self.warmup) / max(1, self.total_steps - self.warmup)
+        if self.decay == "linear":
+            return high + (low - high) * done
+        if self.decay == "cosine_with_restarts":
+            done = done * self.restarts % 1
         return low + (high - low) * (1 + math.cos(math.pi * done)) / 2
 
     def logs_after(self, step: int) -> bool:

@@ -4,10 +4,12 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from embedded.common.names import Ref
 from embedded.customizer.schemas import Hyperparameters, Precision
+
+MAX_GRADIENT_NORM = 1.0
 
 
 class JobError(Exception):
@@ -24,6 +26,22 @@ class JobError(Exception):
 
 class StoreError(JobError):
     """The Data Store or the Entity Store does not answer or refuses, after retries."""
+
+
+class Recipe(BaseModel):
+    """What the platform's jobs may ask for and the microservice's hyperparameters cannot say; see `training_hub`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    algorithm: Literal["adam", "adamw", "sgd"] = "adamw"
+    adam_epsilon: float = Field(default=1e-8, gt=0)
+    max_gradient_norm: float = Field(default=MAX_GRADIENT_NORM, ge=0, description="0: gradients are not clipped")
+    decay: Literal["cosine", "cosine_with_restarts", "linear", "constant"] = "cosine"
+    restarts: int = Field(default=1, ge=1, description="Cosines of cosine_with_restarts, one after the other")
+    final_learning_rate: float = Field(default=0, ge=0)
+    warmup_ratio: float = Field(default=0, ge=0, le=1, description="Part of all steps; goes before warmup_steps")
+    rank_stabilized: bool = Field(default=False, description="The adapter is scaled by alpha / sqrt(rank)")
+    excluded_modules: list[str] | None = Field(default=None, description="Layers that get no adapter")
 
 
 class JobSpec(BaseModel):
@@ -48,6 +66,8 @@ class JobSpec(BaseModel):
     device: Literal["cpu", "cuda"] = "cpu"
     gpus: tuple[int, ...] = ()
     gpu_memory_fraction: float = 1.0
+    recipe: Recipe | None = None
+    hold_out: float = 0.1
     processes: int = 1
 
     @property

@@ -51,13 +51,14 @@ def fetch(spec: JobSpec, folder: JobFolder) -> Path:
         downloaded = patiently(lambda: url.download(spec.data_store_url, partial, only=FILES, max_bytes=MAX_BYTES))
     except FilesUrlError as error:
         raise JobError(f"base model {spec.weights}: {error}", _ADVICE) from error
-    _check(downloaded, spec.weights)
+    check(downloaded, spec.weights)
     downloaded.rename(folder.base)  # its existence says that it is complete
     shutil.rmtree(partial, ignore_errors=True)
     return folder.base
 
 
-def _check(downloaded: Path, address: str) -> None:
+def check(downloaded: Path, address: str) -> None:
+    """JobError unless the folder has a model that can be loaded without running any code of its own."""
     from safetensors import SafetensorError, safe_open
 
     names = {path.name for path in downloaded.iterdir()} if downloaded.is_dir() else set()

@@ -119,6 +119,8 @@ def segments(row: Row, tokenizer: Any) -> list[Segment]:
         return _plain(row, tokenizer)
     if row.chat:
         return _conversation(row.turns, row.tools, tokenizer)
+    if row.whole:
+        return _plain(row, tokenizer)
     user, assistant = row.turns
     return _conversation((Turn("user", user.content.rstrip()), assistant), "", tokenizer)
 

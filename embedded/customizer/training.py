@@ -17,11 +17,10 @@ from embedded.customizer.model import TunedModel
 from embedded.customizer.progress import Reporter
 from embedded.customizer.replicas import ALONE, Replicas
 from embedded.customizer.schedule import MIN_IMPROVEMENT, Schedule
-from embedded.customizer.spec import JobError, JobFolder, JobSpec
+from embedded.customizer.spec import MAX_GRADIENT_NORM, JobError, JobFolder, JobSpec
 from embedded.customizer.tokens import Example
 
 CHECKPOINT_EVERY_S = 20.0
-MAX_GRADIENT_NORM = 1.0
 DROPOUT_STRIDE = 2**40
 """Between the seeds of two processes at the same step: far more than there are steps."""
 
@@ -33,6 +32,17 @@ def _save(path: Path, content: Any) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
+
+
+def _optimizer(spec: JobSpec, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    hyper, recipe = spec.hyperparameters, spec.recipe
+    algorithm = recipe.algorithm if recipe else hyper.optimizer.partition("_")[0]
+    rate, decay = hyper.learning_rate, hyper.weight_decay
+    if algorithm == "sgd":
+        return torch.optim.SGD(parameters, lr=rate, weight_decay=decay, fused=True)
+    kind = torch.optim.AdamW if algorithm == "adamw" else torch.optim.Adam
+    betas, epsilon = (hyper.adam_beta1, hyper.adam_beta2), recipe.adam_epsilon if recipe else 1e-8
+    return kind(parameters, lr=rate, betas=betas, eps=epsilon, weight_decay=decay, fused=True)
 
 
 def _sum(losses: list[torch.Tensor]) -> float:
@@ -57,16 +67,11 @@ class Run:
         self._replicas = replicas
         self._spec, self._folder, self._model, self._reporter = spec, folder, model, reporter
         self._train, self._validation = train, validation
-        self.schedule = Schedule.plan(hyper, len(train))
-        kind = torch.optim.AdamW if hyper.optimizer.startswith("adamw") else torch.optim.Adam
+        self.schedule = Schedule.plan(hyper, len(train), spec.recipe)
         self._parameters = list(model.trainable.values())
-        self._optimizer = kind(
-            self._parameters,
-            lr=hyper.learning_rate,
-            betas=(hyper.adam_beta1, hyper.adam_beta2),
-            weight_decay=hyper.weight_decay,
-            fused=True,
-        )
+        self._optimizer = _optimizer(spec, self._parameters)
+        self._largest_norm = spec.recipe.max_gradient_norm if spec.recipe else MAX_GRADIENT_NORM
+        self._norm: torch.Tensor | None = None  # of the last step's gradient, as it was before clipping
         self.step = 0  # steps done
         self._window = [0.0, 0]  # loss sum and learned tokens since the last log
         self._best_loss, self._best_step = math.inf, -1
@@ -131,7 +136,7 @@ class Run:
                 f"the training loss is not a number at step {self.step}",
                 "Lower learning_rate, or lengthen warmup_steps.",
             )
-        torch.nn.utils.clip_grad_norm_(self._parameters, MAX_GRADIENT_NORM)
+        self._norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._largest_norm or math.inf)
         self._optimizer.step()
         self._optimizer.zero_grad()
         self._window = [self._window[0] + total, self._window[1] + tokens]
@@ -163,7 +168,9 @@ class Run:
     def after_step(self, step: int) -> bool:
         """Log, validate and keep what is due after `step` (from 0); True when training should end early."""
         if self.schedule.logs_after(step):
-            self._reporter.train_loss(step, self._window[0] / self._window[1])
+            norm = None if self._norm is None else float(self._norm)
+            loss = self._window[0] / self._window[1]
+            self._reporter.train_loss(step, loss, learning_rate=self.schedule.rate(step), gradient_norm=norm)
             self._window = [0.0, 0]
         self._reporter.step(self.step)
         validates = self.schedule.validates_after(step)

@@ -21,9 +21,13 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Template:
-    """A prompt template such as `{prompt} {completion}`: its last column is what the model learns to write."""
+    """A prompt template such as `{prompt} {completion}`: its last column is what the model learns to write.
+
+    `whole`: the one column is a text without a prompt, of which all is learned.
+    """
 
     text: str
+    whole: bool = False
 
     @classmethod
     def parse(cls, text: str) -> "Template":
@@ -55,11 +59,15 @@ class Template:
 
 @dataclass(frozen=True)
 class Row:
-    """Either a conversation, or a prompt and its completion (two turns; `chat` is then False)."""
+    """Either a conversation, or a prompt and its completion (two turns; `chat` is then False).
+
+    A `whole` text has an empty prompt and is not dressed as a conversation.
+    """
 
     turns: tuple[Turn, ...]
     chat: bool
     tools: str = ""  # a JSON list, as `conversations.parse_tools` returns it
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,7 @@ def parse_row(line: bytes, template: Template) -> Row:
     given, learned = template.split(row)
     if not learned.strip():
         raise ValueError(f'column "{template.columns[-1]}" is empty: there is nothing to learn')
-    return Row((Turn("user", given), Turn("assistant", learned)), chat=False)
+    return Row((Turn("user", given), Turn("assistant", learned)), chat=False, whole=template.whole)
 
 
 def _read_files(files: list[Path], root: Path, template: Template) -> list[Row]:
@@ -120,10 +128,12 @@ def _read_files(files: list[Path], root: Path, template: Template) -> list[Row]:
     return rows
 
 
-def read_rows(location: Path, template: Template, *, seed: int, limit: int | None = None) -> Rows:
-    """Rows below `found`: a folder with training/*.jsonl and validation/*.jsonl, or one .jsonl file to train on.
+def read_rows(
+    location: Path, template: Template, *, seed: int, limit: int | None = None, hold_out: float = HOLD_OUT
+) -> Rows:
+    """Rows below `location`: a folder with training/*.jsonl and validation/*.jsonl, or one .jsonl file to train on.
 
-    Without validation rows a tenth of the training rows (at least one) is held out. `limit` bounds the rows of each
+    Without validation rows a part of the training rows (at least one) is held out. `limit` bounds the rows of each
     part. JobError when there is nothing to train on or any line is wrong.
     """
     warnings = []
@@ -145,7 +155,7 @@ def read_rows(location: Path, template: Template, *, seed: int, limit: int | Non
         if len(train) < 2:
             raise JobError("one training row and no validation: at least two rows are needed to hold one out")
         order = random.Random(seed).sample(range(len(train)), len(train))
-        held = set(order[: max(1, int(len(train) * HOLD_OUT))])
+        held = set(order[: max(1, int(len(train) * hold_out))])
         validation = [row for number, row in enumerate(train) if number in held]
         train = [row for number, row in enumerate(train) if number not in held]
         warnings.append(f"no validation/*.jsonl: {len(validation)} of the training rows are held out for validation")

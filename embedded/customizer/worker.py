@@ -39,23 +39,23 @@ def main(root: str) -> None:
     _end_with_parent()
     os.environ.update(HF_HUB_DISABLE_PROGRESS_BARS="1", HF_HUB_DISABLE_TELEMETRY="1")
     try:
-        with _job_lock(folder.lock):
+        with job_lock(folder.lock):
             reporter = Reporter(folder.progress)
             try:
                 run(folder, reporter)
             except Exception as error:  # noqa: BLE001 - whoever started the job must see it, whatever it is
                 traceback.print_exc()
-                if _disk_full(error):
+                if disk_full(error):
                     sys.exit(EXIT_DISK_FULL)  # a report could not be written either
                 reporter.failed(describe(error))
                 sys.exit(EXIT_FAILED)
     except OSError as error:
-        if _disk_full(error):
+        if disk_full(error):
             sys.exit(EXIT_DISK_FULL)
         raise
 
 
-def _disk_full(error: BaseException | None) -> bool:
+def disk_full(error: BaseException | None) -> bool:
     """Whether a write failed for lack of room; torch and safetensors wrap the OSError or only quote it."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _DISK_FULL:
@@ -104,7 +104,7 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def _job_lock(path: Path) -> Iterator[None]:
+def job_lock(path: Path) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(path, wait_s=LOCK_WAIT_S, mode=0o600))
@@ -155,15 +155,15 @@ def train(spec: JobSpec, folder: JobFolder, reporter: Reporter, rows: Rows) -> N
 
     devices.claim(spec)
     tokenizer = load_tokenizer(spec)
-    train = encode(rows.train, tokenizer, spec.max_seq_length)
+    training = encode(rows.train, tokenizer, spec.max_seq_length)
     validation = encode(rows.validation, tokenizer, spec.max_seq_length)
-    cut, dropped = train.truncated + validation.truncated, train.dropped + validation.dropped
+    cut, dropped = training.truncated + validation.truncated, training.dropped + validation.dropped
     if cut or dropped:
         reporter.warn(
             f"{cut} rows were cut to {spec.max_seq_length} tokens and {dropped} rows dropped",
             "A row is dropped when its prompt alone fills max_seq_length. Shorten the rows or raise max_seq_length.",
         )
-    if not train.examples or not validation.examples:
+    if not training.examples or not validation.examples:
         raise JobError(f"no row has anything to learn within max_seq_length of {spec.max_seq_length} tokens")
 
     def fail(error: dict[str, Any]) -> NoReturn:
@@ -171,13 +171,13 @@ def train(spec: JobSpec, folder: JobFolder, reporter: Reporter, rows: Rows) -> N
         os._exit(EXIT_FAILED)
 
     try:
-        with replicas.started(spec, folder, train.examples, validation.examples, fail=fail) as group:
+        with replicas.started(spec, folder, training.examples, validation.examples, fail=fail) as group:
             model = TunedModel(spec, reporter)
             run = Run(
                 spec,
                 folder,
                 model,
-                train=train.examples,
+                train=training.examples,
                 validation=validation.examples,
                 reporter=reporter,
                 replicas=group,
@@ -185,7 +185,7 @@ def train(spec: JobSpec, folder: JobFolder, reporter: Reporter, rows: Rows) -> N
             resumed = run.resume()
             reporter.log(
                 "training resumed" if resumed else "training",
-                f"from step {run.step} of {run.schedule.total_steps}; {len(train.examples)} training and "
+                f"from step {run.step} of {run.schedule.total_steps}; {len(training.examples)} training and "
                 f"{len(validation.examples)} validation rows" + (f"; on {group.count} GPUs" if group.count > 1 else ""),
             )
             best = run.train()

@@ -14,7 +14,8 @@ Choices where the contract is silent: greedy decoding (`temperature` 0) and `max
 the model refuses (400, 413, 422) counts as NaN, while a model that is gone fails the job; 32 requests at a time.
 Unknown keys are ignored and named in the job's log. Outputs that the model cut at its limit of tokens are counted
 (`outputs_cut_by_length` of a task, `finish_reason` of a sample). Patterns of users run in a process of their own with
-limits; one that takes too long fails its job. How words are cut is said in `metrics/segmentation.py`.
+limits; one that takes too long fails its job. How words are cut is said in `metrics/segmentation.py`. Where the
+contract says nothing of a metric, NVIDIA's open evaluator decides; what differs on purpose is in docs/evaluator.md.
 """
 
 from embedded.evaluator.settings import Settings

@@ -1,6 +1,7 @@
 """Jinja templates that come from outside: rendered in a sandbox, with `item` (a row) and `sample` (an output).
 
-Columns of the row are also there under their bare names, as NVIDIA's Live Evaluation notebook writes them.
+Columns of the row and fields of the output are also there under their bare names, as NVIDIA's Live Evaluation notebook
+writes them.
 
 Refuses attribute tricks (the sandbox), undefined columns (the error names those present), and the obvious ways to fill
 the memory; whoever may submit jobs can still waste processor time with nested loops.
@@ -79,9 +80,13 @@ def check(template: Any, where: str) -> None:
 
 
 def _variables(context: dict[str, Any]) -> dict[str, Any]:
-    """Return `context` with the columns of its row beside it; no column hides `item`, `sample` or a global."""
-    columns = {str(name): value for name, value in (context.get("item") or {}).items()}
-    return {name: value for name, value in columns.items() if name not in _ENVIRONMENT.globals} | context
+    """Return `context` with the columns of its row and the fields of its sample beside it.
+
+    A field of the sample hides a column, as in NVIDIA's open evaluator; neither hides `item`, `sample` or a global.
+    """
+    bare = {**(context.get("item") or {}), **(context.get("sample") or {})}
+    names = {str(name): value for name, value in bare.items()}
+    return {name: value for name, value in names.items() if name not in _ENVIRONMENT.globals} | context
 
 
 def render(template: str, context: dict[str, Any], where: str) -> str:

@@ -24,6 +24,8 @@ def ensure_for(target: str | None) -> None:
     """Install what stacks of a target need. Nothing for a target that is unknown: Pulumi will say so."""
     if target == "local":
         ensure_embedded()
+    elif target == "platform":  # no target, but what local stacks of that product need besides
+        ensure_platform()
     elif target in CLOUDS:
         ensure_cloud(target)
 

@@ -40,8 +40,8 @@ def test_rouge_by_hand() -> None:
 def test_rouge_of_ascii_is_the_library_s_own() -> None:
     from rouge_score.rouge_scorer import RougeScorer
 
-    texts = ("It's a well-known Rule_of law, no. 12!", "The well known rule of LAW no 12 holds")
-    expected = RougeScorer(["rouge1", "rouge2", "rouge3", "rougeL"]).score(texts[1], texts[0])
+    texts = ("It's a well-known Rule_of laws, no. 12!", "The well known rules of LAW no 12 holding")
+    expected = RougeScorer(["rouge1", "rouge2", "rouge3", "rougeL"], use_stemmer=True).score(texts[1], texts[0])
     found = rate("rouge", [texts])
     assert found["rouge_1_score"] == pytest.approx([expected["rouge1"].fmeasure])
     assert found["rouge_2_score"] == pytest.approx([expected["rouge2"].fmeasure])
@@ -122,7 +122,7 @@ def test_bertscore_against_its_definition() -> None:
 @pytest.mark.parametrize(
     ("operator", "left", "right", "holds"),
     [
-        ("equals", " yes\n", "yes", 1),
+        ("equals", " yes\n", "yes", 0),
         ("==", "yes", "Yes", 0),
         ("!=", "a", "b", 1),
         ("contains", "abc", "b", 1),
@@ -143,18 +143,16 @@ def test_string_check(operator: str, left: str, right: str, holds: int) -> None:
         (["=="], "3.05", "3", 0),
         ([">="], "1,200", "1200", 1),
         (["<"], "2", "10", 1),
-        (["=="], "about three", "3", 0),
+        (["=="], "first 2, then 3.", "3", 1),
+        (["=="], "about three", "3", math.nan),
+        (["=="], "1", "many", math.nan),
         (["absolute difference", 2], "8", "10", 1),
     ],
 )
-def test_number_check(check: list[Any], left: str, right: str, holds: int) -> None:
+def test_number_check(check: list[Any], left: str, right: str, holds: float) -> None:
     whole = ["{{sample.output_text}}", check[0], "{{item.reference}}", *check[1:]]
-    assert rate("number-check", [(left, right)], check=whole) == {"number-check": [holds]}
-
-
-def test_number_check_refuses_a_truth_that_is_no_number() -> None:
-    with pytest.raises(DataError, match="'many' is no number"):
-        rate("number-check", [("1", "many")], check=["{{sample.output_text}}", "==", "{{item.reference}}"])
+    found = rate("number-check", [(left, right)], check=whole)["number-check"]
+    assert found == pytest.approx([holds], nan_ok=True)
 
 
 def test_tool_calling_compares_names_and_arguments() -> None:
@@ -166,6 +164,7 @@ def test_tool_calling_compares_names_and_arguments() -> None:
         [call("open", "{}"), call("search", '{"n": 3, "q": "tort"}')],  # other order, arguments as text
         [call("search", '{"q": "tax"}'), call("open", "{}")],
         [call("search", "{}")],
+        [call("search", '{"q": '), call("open", "{}")],
         None,
     ]
     contexts = [
@@ -173,7 +172,8 @@ def test_tool_calling_compares_names_and_arguments() -> None:
         for reply in replies
     ]
     found = create("tool-calling", {"tool_calls_ground_truth": "{{ item.calls | tojson }}"}, "t").score_items(contexts)
-    assert found == {"function_name_accuracy": [1, 1, 0, 0], "function_name_and_args_accuracy": [1, 0, 0, 0]}
+    assert found["function_name_accuracy"] == [1, 1, 0, 1, 0]
+    assert found["function_name_and_args_accuracy"] == pytest.approx([1, 0, 0, math.nan, 0], nan_ok=True)
 
 
 def test_judge_parsers() -> None:

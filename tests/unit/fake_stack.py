@@ -42,6 +42,7 @@ class FakeStack(FakeEntityStore, FakeDataStore):
             "note": "these are our own questions",
         }
         self.customizations: dict[str, dict[str, Any]] = {}
+        self.judge: Callable[[dict[str, Any], str, str], float | None] = lambda _row, _prompt, _score: 3.0
         self.level_of_shots: dict[int, float] = {}
         self.embeddings: dict[str, list[float]] | None = None
         self.looks_needed = 1
@@ -225,7 +226,7 @@ class FakeStack(FakeEntityStore, FakeDataStore):
             score = level + (index % 7 - 3) / 100
             scores = {"rouge.rouge_L_score": score, "bleu.sentence": 100 * score, "f1.f1_score": score}
             if "judge" in task["metrics"]:
-                scores["judge.rating"] = 1 + 4 * score
+                scores |= {f"judge.{name}": 1 + 4 * score for name in task["metrics"]["judge"]["params"]["scores"]}
             samples.append(
                 {
                     "index": index,
@@ -248,7 +249,8 @@ class FakeStack(FakeEntityStore, FakeDataStore):
             archive.writestr("results.json", json.dumps(self.results(job_id)))
             kind = job["config"]["type"]
             if kind == "custom":
-                archive.writestr("answers/samples.jsonl", self.samples_file(job))
+                [task] = job["config"]["tasks"]
+                archive.writestr(f"{task}/samples.jsonl", self.samples_file(job))
             elif kind in self.benchmarks:
                 lines = "".join(f"{json.dumps(item)}\n" for item in self.benchmark_items(job))
                 archive.writestr(f"{kind}/samples.jsonl", lines)
@@ -256,7 +258,25 @@ class FakeStack(FakeEntityStore, FakeDataStore):
 
     def samples_file(self, job: dict[str, Any]) -> str:
         # characters as they are, not escaped: the Evaluator writes them so
-        return "".join(f"{json.dumps(sample, ensure_ascii=False)}\n" for sample in self.item_scores(job))
+        scored = self.judged(job) if job["target"]["type"] == "rows" else self.item_scores(job)
+        return "".join(f"{json.dumps(sample, ensure_ascii=False)}\n" for sample in scored)
+
+    def judged(self, job: dict[str, Any]) -> list[dict[str, Any]]:
+        """Score rows that hold their answers by `judge`, which is given the row and the messages of the metric."""
+        [task] = job["config"]["tasks"].values()
+        return [
+            {
+                "index": index,
+                "item": row,
+                "sample": {"output_text": row["output"]},
+                "scores": {
+                    f"{name}.{score}": self.judge(row, metric["params"]["template"]["messages"][1]["content"], score)
+                    for name, metric in task["metrics"].items()
+                    for score in metric["params"]["scores"]
+                },
+            }
+            for index, row in enumerate(job["target"]["rows"])
+        ]
 
     def results(self, job_id: str) -> Any:
         job = _found(self.evaluations, job_id)
@@ -266,6 +286,8 @@ class FakeStack(FakeEntityStore, FakeDataStore):
             stats = {"count": len(values), "mean": mean, "variance": mean * (1 - mean)}
             body = {"metrics": {metric: {"scores": {metric: {"value": mean, "stats": stats}}}}}
             return {"tasks": {kind: body | ({"data": self.benchmark_data} if self.benchmark_data else {})}}
+        if job["target"]["type"] == "rows":
+            return {"tasks": {}}
         if kind != "custom":
             scores = {"exact_match": {"value": 0.25, "stats": {"count": 4, "mean": 0.25}}}
             return {"tasks": {job["config"]["type"]: {"metrics": {"exact_match": {"scores": scores}}}}}

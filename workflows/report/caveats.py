@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 from nemostack.models import SAMPLE_MODEL
 from workflows.engine.run_directory import RunInfo
+from workflows.judge.criteria import SIMILARITY_JUDGE
 from workflows.results.approach import Approach
 from workflows.results.benchmarks import BenchmarkComparison
-
-_SIMILARITY_JUDGE = "nemostack/similarity-judge"
 
 
 def list_caveats(
@@ -22,7 +21,7 @@ def list_caveats(
             "production model."
         )
     judged = any("judge" in approach.scores for approach in approaches)
-    if judged and info.outputs.get("judge_model") == _SIMILARITY_JUDGE:
+    if judged and info.outputs.get("judge_model") == SIMILARITY_JUDGE:
         notes.append(
             "The judge rates by semantic similarity to the reference. It is not a language model and does not reason; "
             "point judge_url at one for ratings that mean more."

@@ -7,12 +7,7 @@ keeps its scale of 1 to 5.
 from dataclasses import dataclass
 from typing import Any
 
-JUDGE_SYSTEM = (
-    "You are an impartial judge. Compare the answer with the ground truth: is it correct, does it invent nothing, "
-    "does it leave out nothing that matters? Reply with one line, RATING: <n>, where n is a whole number from 1 (poor) "
-    "to 5 (perfect)."
-)
-JUDGE_USER = "Ground truth: {{ item.completion }}\nAnswer: {{ sample.output_text }}\nQuestion: {{ item.prompt }}"
+from workflows.judge.criteria import CRITERIA, RATING, judge_metric
 
 
 @dataclass(frozen=True)
@@ -35,6 +30,7 @@ class Metric:
         return f"{self.type.replace('llm-judge', 'judge')}.{self.score}"
 
 
+_JUDGE = "llm-judge"
 METRICS: tuple[Metric, ...] = (
     Metric("rouge_l", "ROUGE-L", "longest common subsequence with the reference, F-measure", "rouge", "rouge_L_score"),
     Metric(
@@ -50,35 +46,21 @@ METRICS: tuple[Metric, ...] = (
     Metric("em", "Exact match", "the whole answer is the reference", "em", "em_score"),
     Metric("bertscore", "BERTScore", "similarity of contextual embeddings, F1", "bertscore", "bertscore_f1"),
     Metric("meteor", "METEOR", "aligned words and stems", "meteor", "meteor_score"),
-    Metric("judge", "Judge", "rating from 1 to 5", "llm-judge", "rating", params=(), top=5.0, bottom=1.0),
+    Metric("judge", "Judge", "rating from 1 to 5", _JUDGE, RATING, params=(), top=5.0, bottom=1.0),
+    *(
+        Metric(f"judge_{one.name}", f"Judge: {one.name}", one.asks, _JUDGE, one.name, params=(), top=5.0, bottom=1.0)
+        for one in CRITERIA
+    ),
 )
 PRIMARY = "rouge_l"
 BY_KEY = {metric.key: metric for metric in METRICS}
 
 
-def wanted(*, judge: bool) -> tuple[Metric, ...]:
-    """List the metrics a run asks for."""
-    return tuple(metric for metric in METRICS if judge or metric.key != "judge")
-
-
 def task_metrics(*, judge_url: str | None, judge_model: str, judge_key: str | None) -> dict[str, Any]:
     """Build the `metrics` of an evaluation task; without a judge URL there is no judge among them."""
     asked: dict[str, Any] = {
-        metric.type: {"type": metric.type, "params": dict(metric.params)} for metric in wanted(judge=False)
+        metric.type: {"type": metric.type, "params": dict(metric.params)} for metric in METRICS if metric.type != _JUDGE
     }
     if judge_url is not None:
-        endpoint = {"url": f"{judge_url}/v1/chat/completions", "model_id": judge_model}
-        asked["judge"] = {
-            "type": "llm-judge",
-            "params": {
-                "model": {"api_endpoint": endpoint | ({"api_key": judge_key} if judge_key else {})},
-                "template": {
-                    "messages": [
-                        {"role": "system", "content": JUDGE_SYSTEM},
-                        {"role": "user", "content": JUDGE_USER},
-                    ]
-                },
-                "scores": {"rating": {"type": "int", "parser": {"type": "regex", "pattern": r"RATING:\s*([1-5])"}}},
-            },
-        }
+        asked["judge"] = judge_metric(judge_url, judge_model, judge_key)
     return asked

@@ -1,8 +1,8 @@
 """Yes-or-no metrics: comparisons of text and numbers, and calls of tools. Score 1 or 0."""
 
-import contextlib
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +17,7 @@ _TEXT: dict[str, Callable[[str, str], bool]] = {
     "==": lambda left, right: left == right,
     "equals": lambda left, right: left == right,
     "!=": lambda left, right: left != right,
+    "<>": lambda left, right: left != right,
     "not equals": lambda left, right: left != right,
     "contains": lambda left, right: right in left,
     "not contains": lambda left, right: right not in left,
@@ -25,7 +26,6 @@ _TEXT: dict[str, Callable[[str, str], bool]] = {
 }
 _NUMBER: dict[str, Callable[[float, float, float], bool]] = {
     "==": lambda left, right, eps: abs(left - right) <= eps,
-    "equals": lambda left, right, eps: abs(left - right) <= eps,
     "!=": lambda left, right, eps: abs(left - right) > eps,
     "<": lambda left, right, _: left < right,
     "<=": lambda left, right, _: left <= right,
@@ -33,6 +33,18 @@ _NUMBER: dict[str, Callable[[float, float, float], bool]] = {
     ">=": lambda left, right, _: left >= right,
     "absolute difference": lambda left, right, eps: abs(left - right) <= eps,
 }
+_SAME = {
+    "==": ("equals",),
+    "!=": ("<>", "not equals"),
+    "<": ("lt", "less than"),
+    "<=": ("lte", "less than or equal"),
+    ">": ("gt", "greater than"),
+    ">=": ("gte", "greater than or equal"),
+}
+_NUMBER |= {name: _NUMBER[symbol] for symbol, names in _SAME.items() for name in names}
+# A number with its thousands separators and its exponent; of `1,2` each part is one.
+_NUMERAL = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|[.\d]*\d)(?:[eE][+-]?\d+)?")
+_NO_JSON = object()
 
 
 class _CheckParams(Tolerant):
@@ -77,13 +89,13 @@ class _Check(Metric):
         ]
         return {self.NAME: [float(self.holds(left, right)) for left, right in sides]}
 
-    def holds(self, left: str, right: str) -> bool:
-        """Whether the check holds."""
+    def holds(self, left: str, right: str) -> float:
+        """1 where the check holds, 0 where it does not, NaN where there is nothing to compare."""
         raise NotImplementedError
 
 
 class StringCheck(_Check):
-    """Compares text; white space around it does not count."""
+    """Compares text as it is: where white space around it should not count, the templates say `| trim`."""
 
     NAME, OPERATORS = "string-check", _TEXT
 
@@ -93,13 +105,13 @@ class StringCheck(_Check):
         if self.rest:
             raise DataError(f"{self.where}: expected [left, operator, right]")
 
-    def holds(self, left: str, right: str) -> bool:
-        """Whether the check holds."""
-        return bool(self.operator(left.strip(), right.strip()))
+    def holds(self, left: str, right: str) -> float:
+        """Compare the texts."""
+        return float(self.operator(left, right))
 
 
 class NumberCheck(_Check):
-    """Compares numbers, equal within the fourth part (default 0). A left side that is no number does not hold."""
+    """Compares the last number of each side, equal within the fourth part (default 0). No number, no score: NaN."""
 
     NAME, OPERATORS = "number-check", _NUMBER
 
@@ -112,17 +124,18 @@ class NumberCheck(_Check):
 
     @staticmethod
     def _number(text: str) -> float:
+        numerals = _NUMERAL.findall(text)
         try:
-            return float(text.strip().replace(",", ""))
-        except ValueError:
+            return float(numerals[-1].replace(",", "")) if numerals else math.nan
+        except ValueError:  # 1.2.3
             return math.nan
 
-    def holds(self, left: str, right: str) -> bool:
-        """Whether the check holds; DataError if the right side is no number."""
+    def holds(self, left: str, right: str) -> float:
+        """Compare the numbers."""
         actual, expected = self._number(left), self._number(right)
-        if math.isnan(expected):
-            raise DataError(f"{self.where}: right side {right[:100]!r} is no number")
-        return not math.isnan(actual) and bool(self.operator(actual, expected, self.tolerance))
+        if math.isnan(actual) or math.isnan(expected):
+            return math.nan
+        return float(self.operator(actual, expected, self.tolerance))
 
 
 class _ToolParams(Tolerant):
@@ -130,7 +143,7 @@ class _ToolParams(Tolerant):
 
 
 class ToolCalling(Metric):
-    """Whether the model called the expected tools; their order does not count."""
+    """Whether the model called the expected tools; their order does not count, how often each is called does."""
 
     def configure(self, params: dict[str, Any]) -> None:
         """One template that gives the expected calls as JSON, e.g. `{{ item.tool_calls | tojson }}`."""
@@ -142,28 +155,41 @@ class ToolCalling(Metric):
         render(self.truth, context, self.where)
 
     def score_items(self, contexts: Sequence[Context]) -> Scores:
-        """1 where all names agree; 1 where all names and arguments agree."""
+        """1 where all names agree; 1 where all names and arguments agree, NaN where arguments are no JSON."""
         names, calls = [], []
         for context in contexts:
             choices = (context["sample"].get("response") or {}).get("choices") or [{}]
-            actual = self._calls((choices[0].get("message") or {}).get("tool_calls") or [])
+            actual = _calls((choices[0].get("message") or {}).get("tool_calls") or [])
             try:
-                expected = self._calls(json.loads(render(self.truth, context, self.where)))
+                expected = _calls(json.loads(render(self.truth, context, self.where)))
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise DataError(f"{self.where}: tool_calls_ground_truth is no list of tool calls: {error}") from error
             names.append(float(sorted(name for name, _ in actual) == sorted(name for name, _ in expected)))
-            calls.append(float(sorted(actual) == sorted(expected)))
+            broken = any(arguments is _NO_JSON for _, arguments in actual)
+            calls.append(math.nan if broken else float(_same_calls(actual, expected)))
         return {"function_name_accuracy": names, "function_name_and_args_accuracy": calls}
 
-    @staticmethod
-    def _calls(calls: list[dict[str, Any]]) -> list[tuple[str, str]]:
-        """(name, arguments in canonical JSON); arguments that are no JSON stay as they are."""
-        pairs = []
-        for call in calls:
-            function = call.get("function", call)
-            arguments = function.get("arguments") or {}
-            if isinstance(arguments, str):
-                with contextlib.suppress(ValueError):
-                    arguments = json.loads(arguments)
-            pairs.append((str(function["name"]), json.dumps(arguments, sort_keys=True, ensure_ascii=False)))
-        return pairs
+
+def _calls(calls: list[dict[str, Any]]) -> list[tuple[str, Any]]:
+    """(name, arguments); _NO_JSON for arguments that are no JSON."""
+    pairs = []
+    for call in calls:
+        function = call.get("function", call)
+        arguments = function.get("arguments") or {}
+        if isinstance(arguments, str):
+            try:
+                arguments = json.loads(arguments)
+            except ValueError:
+                arguments = _NO_JSON
+        pairs.append((str(function["name"]), arguments))
+    return pairs
+
+
+def _same_calls(actual: list[tuple[str, Any]], expected: list[tuple[str, Any]]) -> bool:
+    """Whether each call has its like; 1 and 1.0 are the same argument."""
+    left = list(expected)
+    for call in actual:
+        if call not in left:
+            return False
+        left.remove(call)
+    return not left

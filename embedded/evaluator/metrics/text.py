@@ -1,5 +1,6 @@
 """Overlap of words: BLEU (0..100), ROUGE, token F1, exact match and METEOR (0..1). Words: see `segmentation`."""
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -7,6 +8,8 @@ from typing import Any
 
 from embedded.evaluator.metrics.base import ReferenceMetric, Scores
 from embedded.evaluator.metrics.segmentation import compose, space_out, strip_punctuation, words
+
+STEMMED_FROM = 4  # letters; rouge-score leaves shorter words as they are
 
 
 class Bleu(ReferenceMetric):
@@ -35,7 +38,7 @@ class Bleu(ReferenceMetric):
 
 
 class Rouge(ReferenceMetric):
-    """rouge-score F-measures, without stemming."""
+    """rouge-score F-measures, with its stemming of English words as NVIDIA's open evaluator has it."""
 
     NAMES = {"rouge1": "rouge_1_score", "rouge2": "rouge_2_score", "rouge3": "rouge_3_score", "rougeL": "rouge_L_score"}  # noqa: RUF012
 
@@ -44,11 +47,14 @@ class Rouge(ReferenceMetric):
 
     def compare(self, candidates: list[str], references: list[list[str]]) -> Scores:
         """Score each pair; the best reference counts, for each score by itself."""
+        from nltk.stem.porter import PorterStemmer
         from rouge_score.rouge_scorer import RougeScorer
+
+        stem = functools.cache(PorterStemmer().stem)
 
         class Words:
             def tokenize(self, text: str) -> list[str]:
-                return words(text)
+                return [stem(word) if len(word) >= STEMMED_FROM and word.isascii() else word for word in words(text)]
 
         scorer = RougeScorer(list(self.NAMES), tokenizer=Words())
         scores: Scores = {name: [] for name in self.NAMES.values()}

@@ -1,0 +1,1 @@
+"""The judge: what it is asked, and how far its ratings can be trusted."""
