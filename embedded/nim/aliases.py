@@ -132,30 +132,37 @@ class AliasBook:
 
 
 class AliasRouting:
-    """ASGI middleware that puts the model's name in the place of the alias's."""
+    """ASGI middleware that puts the model's name in the place of the alias's.
 
-    def __init__(self, app: ASGIApp, book: AliasBook, clock: Callable[[], float] = time.monotonic) -> None:
-        self.app, self.book, self.clock = app, book, clock
+    vLLM makes it from its name alone, before there is a book: that is in the state of the app, as `alias_book`.
+    """
+
+    def __init__(self, app: ASGIApp, clock: Callable[[], float] = time.monotonic) -> None:
+        self.app, self.clock = app, clock
         self._shadows: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what names no alias as it is."""
-        if not self.book or scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in ROUTED:
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in ROUTED:
+            await self.app(scope, receive, send)
+            return
+        book: AliasBook | None = getattr(scope["app"].state, "alias_book", None)
+        if not book:
             await self.app(scope, receive, send)
             return
         request = _Request(scope, await _whole(receive))
         name = request.asked.get("model")
-        alias = self.book.get(name) if isinstance(name, str) else None
+        alias = book.get(name) if isinstance(name, str) else None
         if alias is None or not isinstance(name, str):
             await self.app(*request.as_it_is(receive), send)
             return
-        chosen = self.book.choose(name, alias, request.asked.get("user"))
-        tally, spare = self.book.tally(name, chosen), chosen != alias.stable
+        chosen = book.choose(name, alias, request.asked.get("user"))
+        tally, spare = book.tally(name, chosen), chosen != alias.stable
         if not await self._ask(request, chosen, receive, send, tally, may_fail=spare):
-            stable = self.book.tally(name, alias.stable)
+            stable = book.tally(name, alias.stable)
             await self._ask(request, alias.stable, receive, send, stable, may_fail=False)
         if alias.shadow is not None and scope["path"] != "/tokenize" and random.random() < alias.shadow.share:
-            self._cast_shadow(request, alias.shadow.model, self.book.tally(name, SHADOW))
+            self._cast_shadow(request, alias.shadow.model, book.tally(name, SHADOW))
 
     def _cast_shadow(self, request: "_Request", model: str, tally: Tally) -> None:
         if len(self._shadows) >= MOST_SHADOWS:

@@ -32,7 +32,10 @@ def start_engine(settings: Settings) -> tuple[Namespace, AsyncLLM]:
     """Load the model in a child process. ValueError, OSError or RuntimeError when it cannot be loaded."""
     parser = FlexibleArgumentParser()  # type: ignore[no-untyped-call]
     args = make_arg_parser(parser).parse_args(vllm_arguments(settings))
-    args.middleware = [f"{nim_routes.__name__}.{nim_routes.BothErrorShapes.__name__}"]
+    args.middleware = [
+        f"{nim_routes.__name__}.{nim_routes.BothErrorShapes.__name__}",
+        f"{AliasRouting.__module__}.{AliasRouting.__name__}",
+    ]
     engine_args = AsyncEngineArgs.from_cli_args(args)
     if settings.accelerator == "cuda":
         return args, _start_on_gpus(settings, engine_args)
@@ -67,8 +70,7 @@ async def serve(settings: Settings, listening: socket.socket) -> None:
             synchronizer = _synchronizer(settings, app, engine, client)
             nim_routes.keep_only_served_routes(app)
             metrics = NimMetrics(get_prometheus_registry(), settings.base_model, settings.max_num_seqs)
-            book = AliasBook(settings.data_dir / "aliases.json")
-            app.add_middleware(AliasRouting, book=book)
+            book = app.state.alias_book = AliasBook(settings.data_dir / "aliases.json")
             nim_routes.add_routes(app, engine, metrics, synchronizer, book)
             watching = asyncio.create_task(synchronizer.watch())
             try:

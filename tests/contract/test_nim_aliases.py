@@ -28,7 +28,8 @@ class Engine:
         self.gone: set[str] = set()
         self.app = FastAPI()
         self.book = AliasBook(file)
-        self.app.add_middleware(AliasRouting, book=self.book)
+        self.app.state.alias_book = self.book
+        self.app.add_middleware(AliasRouting)
         self.app.add_api_route(CHAT, self.chat, methods=["POST"])
 
         async def served(model: str) -> str | None:
