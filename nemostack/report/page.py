@@ -5,7 +5,6 @@ error: texts of models and data sets must neither become markup nor be evaluated
 """
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import ChoiceLoader, PackageLoader, StrictUndefined
@@ -24,8 +23,3 @@ def render(
     )
     environment.filters.update(filters or {})
     return environment.get_template(template).render(**content)
-
-
-def stylesheet() -> str:
-    """Return the style sheet of all pages, for a chart that stands alone."""
-    return (Path(__file__).parent / "theme.css").read_text(encoding="utf-8")
