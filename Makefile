@@ -56,7 +56,7 @@ lint: .venv/.ready
 	.venv/bin/ruff format --check . && .venv/bin/ruff check . && { .venv/bin/lint-imports >/dev/null || .venv/bin/lint-imports; }
 types-stack: all-env; $(LIGHT) -m mypy $(LIGHT_CODE)
 types-embedded: all-env # a cache of its own: two runs at a time on one break it
-	$(EMBEDDED) -m mypy --cache-dir .mypy_cache/embedded --exclude benchmarks/cluster_scale.py embedded tests/contract benchmarks
+	$(EMBEDDED) -m mypy --cache-dir .mypy_cache/embedded --exclude benchmarks/cluster_scale.py embedded tests/contract tests/platform benchmarks
 docs: .venv/.ready ## Build the documentation site into build/site
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 contract: embedded-env ## Official clients against the embedded services
@@ -65,6 +65,7 @@ platform: embedded-env ## Our code beside that of NVIDIA's open platform: metric
 	@$(NEMOSTACK) toolchain packages platform && .venv-platform/bin/python -m pytest tests/platform
 engine: all-env ## The slow ones: real Pulumi engine and processes on a small stack, the load test's client
 	@$(NEMOSTACK) toolchain ensure pulumi >/dev/null
+	@$(NEMOSTACK) toolchain packages platform
 	$(LIGHT) -m pytest tests/unit tests/local -n 3 --dist loadgroup -m slow
 cluster: .venv/.ready ## Targets on Kubernetes: real control plane and Pulumi engine, simulated GPU nodes (first time: 15 min more)
 	@$(NEMOSTACK) toolchain ensure pulumi kubernetes etcd kwok helm >/dev/null

@@ -1,11 +1,15 @@
 """Benchmark of the load test's client: how much it can read and how late it stamps, against the mock server.
 
     .venv/bin/python -m benchmarks.load_client [--streams 100] [--others]
+    .venv/bin/python -m benchmarks.load_client --paced --streams 1000 --itl 0.1 --servers 4 --core
 
 Flood: every stream is sent as fast as it is read; events per second of client CPU say how much one worker can carry.
 Paced: 100 streams at 20 ms per event, as a busy NIM sends; each time to first token is held against what the server
 wrote down for the same request, so the error is the client's (and the loopback's). `--others` reads the same streams
 with httpx and the openai library, one after the other in the same process, for the ratio.
+
+`--servers` shares the streams out to several mock servers, each of which needs a core: one cannot pace a thousand
+streams and be on time itself. `--core` keeps the client on one core. `--paced` leaves the flood out.
 
 The server needs a core of its own: with less than two free cores the numbers are of the machine, not of the client.
 """
@@ -13,6 +17,7 @@ The server needs a core of its own: with less than two free cores the numbers ar
 import argparse
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -33,13 +38,25 @@ import numpy as np  # noqa: E402
 from load_tests.client.streaming import Exchange, StreamingClient  # noqa: E402
 from load_tests.mock_nim import BASE  # noqa: E402
 
+_SERVER_CORES = "BENCHMARK_SERVER_CORES"
 Read = Callable[[str, int], int]  # (request id, tokens) -> output events
+
+
+def keep_to_one_core() -> None:
+    """Leave this process on the first of its cores; servers that start later get the others."""
+    first, *others = sorted(os.sched_getaffinity(0))
+    if not others:
+        raise SystemExit("--core needs a second core, for the server")
+    os.environ[_SERVER_CORES] = ",".join(map(str, others))
+    os.sched_setaffinity(0, {first})
 
 
 @contextlib.contextmanager
 def server(*arguments: str) -> Iterator[str]:
     """Run the mock server; yields its URL."""
     command = [sys.executable, "-m", "load_tests", "mock", *arguments]
+    if cores := os.environ.get(_SERVER_CORES):
+        command = ["taskset", "-c", cores, *command]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -114,26 +131,29 @@ def with_openai(url: str, streams: int) -> Read:
     return read
 
 
-def paced(*, streams: int, rounds: int, tokens: int) -> tuple[np.ndarray, float, float]:
+def paced(
+    *, streams: int, rounds: int, tokens: int, itl_s: float = 0.02, servers: int = 1
+) -> tuple[np.ndarray, float, float]:
     """Read paced streams: (TTFT errors in ms, client CPU share, events/s)."""
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "sent.jsonl"
-        with server("--ttft", "0.2", "--itl", "0.02", "--log", str(log)) as url:
-            client = StreamingClient(url, connections=streams, timeout_s=300)
-            payload = json.dumps(body(tokens)).encode()
-            exchanges: dict[str, Exchange] = {}
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        logs = [Path(folder) / f"sent-{k}.jsonl" for k in range(servers)]
+        urls = [stack.enter_context(server("--ttft", "0.2", "--itl", f"{itl_s:g}", "--log", str(log))) for log in logs]
+        clients = [StreamingClient(url, connections=streams, timeout_s=300) for url in urls]
+        payload = json.dumps(body(tokens)).encode()
+        exchanges: dict[str, Exchange] = {}
 
-            def user(number: int) -> None:
-                gevent.sleep(number * 0.02 * 7 / streams)  # not all in one moment
-                for turn in range(rounds):
-                    request_id = f"{number}-{turn}"
-                    exchanges[request_id] = client.stream("/v1/completions", payload, request_id=request_id)
+        def user(number: int) -> None:
+            gevent.sleep(number * max(itl_s * 7, 0.14) / streams)  # not all in one moment
+            for turn in range(rounds):
+                request_id = f"{number}-{turn}"
+                client = clients[number % servers]
+                exchanges[request_id] = client.stream("/v1/completions", payload, request_id=request_id)
 
-            start, cpu_start = time.perf_counter(), time.process_time()
-            gevent.joinall([gevent.spawn(user, k) for k in range(streams)], raise_error=True)
-            elapsed, cpu = time.perf_counter() - start, time.process_time() - cpu_start
-            time.sleep(0.2)
-            sent = {row["id"]: row for row in map(json.loads, log.read_text().splitlines())}
+        start, cpu_start = time.perf_counter(), time.process_time()
+        gevent.joinall([gevent.spawn(user, k) for k in range(streams)], raise_error=True)
+        elapsed, cpu = time.perf_counter() - start, time.process_time() - cpu_start
+        time.sleep(0.2)
+        sent = {row["id"]: row for log in logs for row in map(json.loads, log.read_text().splitlines())}
     errors = []
     for request_id, exchange in exchanges.items():
         assert exchange.error is None, exchange.detail
@@ -148,7 +168,18 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=100)
     parser.add_argument("--tokens", type=int, default=2000, help="events per stream, flood")
     parser.add_argument("--others", action="store_true", help="also httpx and the openai library")
+    parser.add_argument("--paced", action="store_true", help="only the paced streams")
+    parser.add_argument("--itl", type=float, default=0.02, help="seconds between events of a paced stream")
+    parser.add_argument("--servers", type=int, default=1, help="mock servers that share the paced streams")
+    parser.add_argument("--core", action="store_true", help="keep the client on one core, the servers off it")
     options = parser.parse_args()
+    if not options.paced:
+        run_flood(options)
+    run_paced(options)
+
+
+def run_flood(options: argparse.Namespace) -> None:
+    """Print what one process reads at most, and what others read."""
     with server("--ttft", "0", "--itl", "0") as url:
         read, client = with_load_test(url, options.streams)
         flood(read, streams=options.streams, tokens=20)  # connections made, code warm
@@ -162,7 +193,15 @@ def main() -> None:
                 _, other_per_cpu = flood(other, streams=options.streams, tokens=options.tokens // 5)
                 ratio = per_cpu / other_per_cpu
                 print(f"flood, {name}: {other_per_cpu:,.0f} per second of client CPU, ours is {ratio:.1f} times that")
-    errors, share, rate = paced(streams=options.streams, rounds=5, tokens=100)
+
+
+def run_paced(options: argparse.Namespace) -> None:
+    """Print how late a first token is stamped."""
+    if options.core:
+        keep_to_one_core()
+    errors, share, rate = paced(
+        streams=options.streams, rounds=5, tokens=100, itl_s=options.itl, servers=options.servers
+    )
     p50, p99 = np.percentile(errors, [50, 99])
     print(
         f"paced, {options.streams} streams, {rate:,.0f} events/s: first token stamped {p50:.2f} ms (p50), {p99:.2f} ms "

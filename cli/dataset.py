@@ -232,7 +232,7 @@ def upload(
     data: o.DataColumns,
     target: o.TargetOptions,
 ) -> None:
-    """Put a dataset into the Data Store and the Entity Store, by content: the same content is one version."""
+    """Put a dataset into the stores of a stack, by content: the same content is one version."""
     import re
 
     from nemostack.clients import Clients

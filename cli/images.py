@@ -11,6 +11,7 @@ from nemostack.errors import BadInput, Unhealthy
 
 if TYPE_CHECKING:
     from infra.config import ClusterStackConfig
+    from infra.config.stack import StackConfig
     from infra.images import ChartUse
 
 
@@ -21,40 +22,70 @@ def images(
     ] = None,
     *,
     stack: o.StackOption = "local",
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target", help="No file: a new stack of gke, eks, aks, existing or minikube.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Print every image that a cluster stack would pull: image, tab, what it is for. Exit code 8 if some are unknown.
 
-    Charts are rendered by helm. Those behind a login of NGC must be in the folder of charts.source.
+    Charts are rendered by helm. For those behind a login of NGC, unless they are in the folder of charts.source, the
+    images that were recorded of a version are printed.
     """
     from infra import config, images
-    from infra.config import stack_file
     from infra.rendered_images import images_in
     from infra.topology import resolve_topology
     from nemostack.withdrawn_images import withdrawn
-    from operations.stacks import stacks
     from operations.toolchain import programs
 
-    path = file or stacks.settings_file(stack)
-    settings = stack_file.check(path)
+    name, settings = _settings(file, stack, target)
     if not isinstance(settings, config.ClusterStackConfig):
-        raise BadInput(f"{path.name}: target {settings.target} runs processes and pulls no image")
+        raise BadInput(f"{name}: target {settings.target} runs processes and pulls no image")
     helm = programs.ensure(["helm"])["helm"]
     topology = resolve_topology(settings)
     found, problems = images.own_images(settings, topology), list[str]()
     for use in images.chart_uses(settings, topology):
+        purpose = f"chart {use.chart.name}, release {use.namespace}/{use.name}"
         try:
-            rendered = _render(helm, settings, use)
+            if use.chart.ngc_login and settings.charts.source is None:
+                pulled, purpose = _recorded(settings, use), f"{purpose}, as recorded"
+            else:
+                pulled = images_in(_render(helm, settings, use))
         except Unhealthy as error:
             problems.append(str(error))
             continue
-        for image in images_in(rendered):
-            found.setdefault(image, f"chart {use.chart.name}, release {use.namespace}/{use.name}")
+        for image in pulled:
+            found.setdefault(image, purpose)
     for image, purpose in sorted(found.items()):
         typer.echo(f"{image}\t{purpose}")
         if gone := withdrawn(image):
             problems.append(f"{image} was withdrawn on {gone.since} ({gone.source}): {gone.successor}")
+    for what in images.unlisted(topology):
+        typer.echo(f"notice: not in the list: {what}", err=True)
     if problems:
         raise Unhealthy("\n".join(problems))
+
+
+def _settings(file: Path | None, stack: str, target: str | None) -> "tuple[str, StackConfig]":
+    """Return the settings that the user means, and how to call them."""
+    from infra.config import stack_file
+    from operations.stacks import stacks
+
+    if target is None:
+        path = file or stacks.settings_file(stack)
+        return path.name, stack_file.check(path)
+    if file is not None:
+        raise BadInput(f"--target {target} is for a stack without a file: leave out {file}, or the option")
+    return f"--target {target}", stack_file.starter_settings(target)
+
+
+def _recorded(settings: "ClusterStackConfig", use: "ChartUse") -> set[str]:
+    """Return the recorded images of a chart. Raises Unhealthy for one that was not recorded."""
+    from infra.recorded_images import recorded_images
+
+    return recorded_images(use, settings.charts.versions.get(use.chart.name, use.chart.version))
 
 
 def _render(helm: str, settings: "ClusterStackConfig", use: "ChartUse") -> str:
@@ -65,11 +96,6 @@ def _render(helm: str, settings: "ClusterStackConfig", use: "ChartUse") -> str:
 
     from infra.platform.helm import ChartStore
 
-    if use.chart.ngc_login and settings.charts.source is None:
-        raise Unhealthy(
-            f"chart {use.chart.name} of release {use.namespace}/{use.name} is behind a login: `helm pull` it into a "
-            "folder and name that as charts.source; its images are not in the list"
-        )
     reference = ChartStore(settings.charts, clone.ROOT, None).reference(use.chart)
     command = [helm, "template", use.name, reference["chart"], "--namespace", use.namespace, "--values", "-"]
     if not Path(reference["chart"]).is_dir():

@@ -30,7 +30,7 @@ def doctor(
 
     if output not in {"table", "json"}:
         raise BadInput(f"--format {output}: choose one of table, json")
-    outputs = target.resolve()
+    outputs = _outputs_so_far(target)
     with Progress() as progress:
         findings = _look(outputs, Scope(judge=judge, namespace=namespace, write=True), progress)
     if output == "json":
@@ -89,6 +89,28 @@ def teardown(
     from cli import teardown_command
 
     teardown_command.run(stack, report, teardown_command.Choices(delete_data=delete_data, yes=yes, dry_run=dry_run))
+
+
+def _outputs_so_far(target: o.TargetOptions) -> "StackOutputs":
+    """Return the outputs, completed where the last `up` of the stack has not ended."""
+    from nemostack.errors import NoOutputs
+    from nemostack.stack_outputs import named_file
+
+    try:
+        outputs = target.resolve()
+    except NoOutputs:
+        from operations.stacks.stacks import Stack
+
+        expected = Stack(name=target.stack).outputs_so_far(None)
+        if expected is None:
+            raise
+        typer.echo(f"notice: no `up` of stack {target.stack} has ended yet; its settings say what should be", err=True)
+        return expected
+    if outputs.cluster is None or named_file(target.outputs):
+        return outputs
+    from operations.stacks.stacks import Stack
+
+    return Stack(name=target.stack).outputs_so_far(outputs) or outputs
 
 
 def _look(outputs: "StackOutputs", scope: "Scope", progress: "Progress") -> "list[Finding]":

@@ -37,7 +37,7 @@ def run(stack: str, report_file: Path | None, choices: Choices) -> None:
         pulumi_stack = stacks.Stack(name=stack)
         outputs = of_stack(stack) if pulumi_stack.exists() else None
     except NoOutputs:
-        outputs = None
+        outputs = pulumi_stack.outputs_so_far(None)  # of a first `up` that was killed
     except (TargetError, ToolchainError) as error:
         raise TargetError(f"{error}; nothing was destroyed, since without outputs nobody knows what goes") from error
     if outputs is None:

@@ -24,9 +24,8 @@ except config.SettingsError as error:
 if isinstance(settings, config.LocalStackConfig):
     from infra.local.stack import LocalStack, LocalStackArgs
 
-    exports = LocalStack(
-        pulumi.get_stack(), LocalStackArgs(root=ROOT, stack=pulumi.get_stack(), settings=settings.local)
-    ).exports
+    arguments = LocalStackArgs(root=ROOT, stack=pulumi.get_stack(), settings=settings.local, product=settings.product)
+    exports = LocalStack(pulumi.get_stack(), arguments).exports
 else:
     from infra.cluster.stack import ClusterStack, ClusterStackArgs
 

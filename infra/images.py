@@ -1,7 +1,7 @@
 """Every image that a stack would pull: of charts with the stack's values, and of objects of the program itself.
 
 Charts are rendered by the caller; here is what to render, and rendered_images.py reads the result. What is chosen at
-run time (NIMs of Deployment Management) is in no chart's objects.
+run time is in no chart's objects: `unlisted` says what that is.
 """
 
 from collections.abc import Iterator
@@ -107,6 +107,19 @@ def software(config: ClusterStackConfig, topology: Topology) -> Iterator[ChartUs
     for installed, chart, namespace, filled in table:
         if installed:
             yield ChartUse(name=chart.name, namespace=namespace, chart=chart, values=filled)
+
+
+def unlisted(topology: Topology) -> list[str]:
+    """Say what a stack pulls besides, of which nothing outside of its services tells the images."""
+    told = []
+    if topology.addresses.runs(names.EVALUATOR):
+        told.append(
+            "jobs of the Evaluator that run benchmarks: repositories nvcr.io/nvidia/eval-factory/*, of which only the "
+            "Evaluator's own image knows the tags"
+        )
+    if topology.addresses.runs(names.DEPLOYMENT_MANAGEMENT):
+        told.append("NIMs that are deployed through Deployment Management: those that its users name")
+    return told
 
 
 def own_images(config: ClusterStackConfig, topology: Topology) -> dict[str, str]:

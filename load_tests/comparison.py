@@ -20,7 +20,7 @@ from nemostack.errors import BadInput
 Format = Literal["text", "markdown", "junit", "json"]
 SCHEMA: Final = "nemostack.load-comparison/1"
 REPORT: Final = "report.json"
-_MAY_DIFFER: Final = {"out", "nim_url", "target", "slo", "seed"}
+_MAY_DIFFER: Final = {"out", "nim_url", "target", "slo", "seed", "server_metrics", "dcgm_url"}
 _JUNIT: Final[dict[Change, Literal["passed", "failure", "skipped"]]] = {
     Change.WORSE: "failure",
     Change.BETTER: "passed",

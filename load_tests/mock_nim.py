@@ -180,13 +180,13 @@ class MockNim:
         if fault == "closed-early":
             tokens = max(1, tokens // 2)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        kind = "chat.completion.chunk" if chat else "text_completion"  # some clients look at it
+        head = {"id": "mock-1", "object": kind, "created": 1767600000, "model": asked["model"]}
         if chat:  # a role-only event, at once: it is not the first token
-            writer.write(_event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}))
+            writer.write(_event({**head, "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}))
         content = {"index": 0, "delta": {"content": " word"}} if chat else {"index": 0, "text": " word"}
         choice = {**content, "logprobs": None, "finish_reason": None}
-        chunk = _event(
-            {"id": "mock-1", "object": "chunk", "created": 1767600000, "model": asked["model"], "choices": [choice]}
-        )
+        chunk = _event({**head, "choices": [choice]})
         stamps: list[float] = []
         due = received + late + cadence.ttft_s
         if fault != "empty":
@@ -200,10 +200,10 @@ class MockNim:
                 if fault and len(stamps) == 2 and await _break(writer, fault):
                     return False
         end = {"choices": [{"index": 0, "text": "", "delta": {}, "finish_reason": "length"}]}
-        writer.write(_event(end))
+        writer.write(_event({**head, **end}))
         if fault != "no-usage" and (asked.get("stream_options") or {}).get("include_usage"):
             usage = {"prompt_tokens": 7, "completion_tokens": tokens, "total_tokens": 7 + tokens}
-            writer.write(_event({"choices": [], "usage": usage}))
+            writer.write(_event({**head, "choices": [], "usage": usage}))
         if fault != "truncated":
             writer.write(_chunk(b"data: [DONE]\n\n"))
         writer.write(b"0\r\n\r\n")

@@ -19,6 +19,7 @@ from load_tests.places import default_out
 from load_tests.traffic.adapters import AdapterChoice
 from load_tests.traffic.arrivals import Arrivals
 from load_tests.traffic.popularity import Mix
+from load_tests.traffic.profile import Points, mean_rate, read_profile
 from load_tests.traffic.prompts import Api
 from load_tests.traffic.residency import Slots
 from nemostack import sample_dataset, stack_outputs
@@ -44,6 +45,7 @@ class LoadSpec(BaseModel):
     users: int = Field(ge=1)
     think_s: float = Field(default=0.0, ge=0)
     rate: float | None = Field(default=None, gt=0)
+    rate_profile: Points = ()
     smoothness: float = Field(default=1.0, gt=0)
     duration_s: float = Field(gt=0)
     warmup_s: float = Field(ge=0)
@@ -54,6 +56,8 @@ class LoadSpec(BaseModel):
     mix: Mix
     beside: Beside = Beside()
     lora_slots: int | None = Field(default=None, ge=1)
+    server_metrics: str = Field(default="auto", pattern=r"^(auto|off|https?://[^\s]+)$")
+    dcgm_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
     prompts: Path
     prompt_column: str = "prompt"
     unique_prefix: bool = False
@@ -69,7 +73,7 @@ class LoadSpec(BaseModel):
         if self.arrivals == "closed" and self.rate is not None:
             raise ValueError("--rate belongs to an open loop: add --arrivals constant, poisson or gamma")
         if self.arrivals != "closed" and self.rate is None:
-            raise ValueError(f"--arrivals {self.arrivals} needs --rate")
+            raise ValueError(f"--arrivals {self.arrivals} needs --rate or --rate-profile")
         if self.arrivals != "closed" and self.think_s:
             raise ValueError("--think-time belongs to a closed loop")
         if self.smoothness != 1.0 and self.arrivals != "gamma":
@@ -136,8 +140,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="LoRA adapters to load: those that NIM lists (auto, the default), the same but at least one (all), or ids",
     )
     adapter_options.add_options(add)
+    add(
+        "--server-metrics",
+        default="auto",
+        metavar="auto|off|URL",
+        help="Where the server's own numbers are read during the run: NIM's /metrics (auto), nowhere, or an address",
+    )
+    add("--dcgm-url", metavar="URL", help="DCGM exporter of the server's GPUs, e.g. http://node:9400/metrics")
     add("--arrivals", default="closed", choices=["closed", "constant", "poisson", "gamma"], help="Default: closed loop")
     add("--rate", type=float, help="Open loop: requests per second, over all workers")
+    add(
+        "--rate-profile",
+        metavar="TIME=RATE,...",
+        help="Open loop: a ramp (0s=2,60s=20) or spike (0s=5,30s=5,30s=50,40s=50,40s=5), from the start of the window",
+    )
     add("--smoothness", type=float, default=1.0, help="Gamma arrivals: < 1 bursty, 1 = Poisson, > 1 even")
     add("--max-in-flight", type=int, default=512, help="Open loop: cap per worker; beyond it arrivals are dropped")
     add("--think-time", default="0s", metavar="TIME", help="Closed loop: pause of a user between requests")
@@ -219,6 +235,9 @@ def spec_from(options: argparse.Namespace) -> LoadSpec:
     if options.canary:
         adapters = list(adapter_options.canary_from(options.canary))
     duration_s = _seconds("--duration", options.duration)
+    profile = read_profile(options.rate_profile, _seconds) if options.rate_profile else ()
+    if profile and options.rate is not None:
+        raise BadInput("--rate-profile says which rate when: leave --rate out")
     try:
         return LoadSpec(
             nim_url=nim_url,
@@ -228,7 +247,8 @@ def spec_from(options: argparse.Namespace) -> LoadSpec:
             arrivals=options.arrivals,
             users=options.num_users or 1,
             think_s=_seconds("--think-time", options.think_time),
-            rate=options.rate,
+            rate=mean_rate(profile, duration_s) if profile and duration_s > 0 else options.rate,
+            rate_profile=profile,
             smoothness=options.smoothness,
             duration_s=duration_s,
             warmup_s=_seconds("--warmup", options.warmup),
@@ -239,6 +259,8 @@ def spec_from(options: argparse.Namespace) -> LoadSpec:
             mix=adapter_options.mix_from(options, _seconds),
             beside=Beside(**adapter_options.beside_from(options, _seconds, duration_s)),
             lora_slots=options.lora_slots,
+            server_metrics=options.server_metrics,
+            dcgm_url=options.dcgm_url,
             prompts=Path(options.prompts),
             prompt_column=options.prompt_column,
             unique_prefix=options.unique_prefix,

@@ -20,6 +20,7 @@ from gevent.pool import Pool
 from load_tests.client.records import RecordWriter, RequestRecord
 from load_tests.client.streaming import Exchange, StreamingClient
 from load_tests.options import RunManifest, api_key
+from load_tests.server_metrics import FILE, Sampler, sources
 from load_tests.traffic import prompts
 from load_tests.traffic.adapters import ServedModels
 from load_tests.traffic.arrivals import schedule
@@ -56,6 +57,8 @@ class Worker:
             only=self._only,
         )
         self._companions = Companions(self)
+        asked = sources(spec.nim_url, spec.server_metrics, spec.dcgm_url, api_key()) if index == 0 else []
+        self._sampler = Sampler(asked, spec.out / "raw" / FILE, self.now)
         self._ids = itertools.count(1)
         self._writer = RecordWriter(spec.out / "raw" / f"requests-{index}.jsonl")
         self._t0 = 0.0
@@ -86,6 +89,7 @@ class Worker:
         self._t0, self._started_at = time.perf_counter(), time.time()
         self._probes = [gevent.spawn(self._probe_cpu), gevent.spawn(self._probe_loop)]
         self._companions.start()
+        self._sampler.start()
 
     def stop_sending(self) -> None:
         """Note when the run was told to stop; earlier than planned means interrupted."""
@@ -95,6 +99,7 @@ class Worker:
     def finish(self) -> None:
         """Write the facts that the report needs beside the samples: window, CPU, delay of the event loop."""
         self._companions.stop()
+        self._sampler.stop()
         gevent.killall(self._probes)
         self._writer.close()
         self.client.close()
@@ -210,6 +215,8 @@ class Worker:
             smoothness=self.spec.smoothness,
             worker=self.index,
             workers=self.workers,
+            profile=self.spec.rate_profile,
+            warmup_s=self.spec.warmup_s,
         )
         for at in times:
             while (wait := at - self.now()) > 0 and self._stopped_at is None:

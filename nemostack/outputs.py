@@ -5,6 +5,8 @@ infrastructure. This module is that contract; it imports nothing of Pulumi, so t
 Refuses unknown and missing keys.
 """
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -29,9 +31,16 @@ class StackOutputs(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    product: Literal["microservices", "platform"] = Field(
+        default="microservices", description="Product line: NVIDIA's microservices 25.x, or the NeMo Platform"
+    )
     target: str = Field(description="Kind of target: local, minikube, existing, gke, eks, aks")
-    nemo_url: str = Field(description="Entity Store, Customizer and Evaluator, which share one path space")
-    data_store_url: str = Field(description="Data Store; Hugging Face API at {data_store_url}/v1/hf")
+    nemo_url: str = Field(
+        description="Entity Store, Customizer and Evaluator, which share one path space; or the NeMo Platform"
+    )
+    data_store_url: str = Field(
+        description="Data Store; Hugging Face API at {data_store_url}/v1/hf; empty with the NeMo Platform"
+    )
     nim_url: str = Field(description="NIM, OpenAI API at {nim_url}/v1")
     nim_internal_url: str = Field(description="NIM as the Evaluator reaches it (inside the cluster)")
     mlflow_url: str = Field(description="MLflow tracking server")
@@ -42,6 +51,7 @@ class StackOutputs(BaseModel):
     log_commands: dict[str, list[str]] = Field(
         description="Service name -> command (argv) that prints the end of its log; run by a test that failed"
     )
+    studio_url: str = Field(default="", description="Studio, the NeMo Platform's web page; empty without it")
     accelerator: str | None = Field(
         default=None, description="What a local stack computes on, why, and who has how much"
     )

@@ -95,14 +95,10 @@ def _checks(clients: Clients, scope: Scope) -> Iterator[_Check]:
         loopback = urlsplit(outputs.nemo_url).hostname in {"127.0.0.1", "localhost"}
         running = "these URLs need a running `nemostack port-forward`; otherwise " if loopback else ""
         running += f"look at the findings about the cluster, then {log}"
-    yield _Check("Data Store", "answers", lambda: clients.data_store.ping(), running)
-    if scope.write:
-        yield _Check("Data Store", "stores and returns a file", lambda: _round_trip(clients, scope.namespace), running)
-    yield _Check("Entity Store", "answers", lambda: clients.entity_store.ping(), running)
-    if scope.customizes:
-        fix = "choose one of these as customization_config of the stack, or enable its target in the Customizer"
-        yield _Check("Customizer", "offers the config", lambda: _config(clients), fix)
-    yield _Check("Evaluator", "answers", lambda: clients.evaluator.ping(), running)
+    if outputs.product == "platform":
+        yield from _platform(clients, scope, running)
+    else:
+        yield from _microservices(clients, scope, running)
     yield _Check("NIM", "is ready", lambda: _ready(clients), f"if it is still loading, wait; otherwise {running}")
     fix = "check base_model of the stack outputs against the list"
     yield _Check("NIM", "serves the model", lambda: _served(clients, scope.model or outputs.base_model), fix)
@@ -117,6 +113,46 @@ def _checks(clients: Clients, scope: Scope) -> Iterator[_Check]:
         yield _Check("MLflow", "version", lambda: _get(outputs.mlflow_url, "/version", "MLflow"), fix, "warn")
     if scope.write:
         yield _Check("Clients", "versions", lambda: ", ".join(f"{k} {v}" for k, v in library_versions().items()), "")
+
+
+def _microservices(clients: Clients, scope: Scope, running: str) -> Iterator[_Check]:
+    yield _Check("Data Store", "answers", lambda: clients.data_store.ping(), running)
+    if scope.write:
+        yield _Check("Data Store", "stores and returns a file", lambda: _round_trip(clients, scope.namespace), running)
+    yield _Check("Entity Store", "answers", lambda: clients.entity_store.ping(), running)
+    if scope.customizes:
+        fix = "choose one of these as customization_config of the stack, or enable its target in the Customizer"
+        yield _Check("Customizer", "offers the config", lambda: _config(clients), fix)
+    yield _Check("Evaluator", "answers", lambda: clients.evaluator.ping(), running)
+
+
+def _platform(clients: Clients, scope: Scope, running: str) -> Iterator[_Check]:
+    """Of NVIDIA's one process. Its gateway is asked besides NIM: each can be broken alone."""
+    outputs, service = clients.outputs, "NeMo Platform"
+    yield _Check(service, "is ready", lambda: clients.platform.ready(), running)
+    if scope.write:
+        yield _Check(service, "stores and returns a file", lambda: _fileset_round_trip(clients), running)
+    model = scope.model or outputs.base_model
+    fix = "its provider `nim` says why (`nemo inference providers get nim`); `nemostack up` registers it again"
+    yield _Check(service, "its gateway serves the model", lambda: _found(model, clients.platform.served()), fix)
+    if scope.write:
+        chat = lambda: _said(clients.gateway.chat(outputs.base_model, "Hello"))  # noqa: E731
+        yield _Check(service, "its gateway answers a chat", chat, running)
+    if outputs.studio_url:
+        fix = "Studio is a page only: nothing else needs it"
+        yield _Check("Studio", "answers", lambda: _get(outputs.studio_url, "", "Studio"), fix, "warn")
+
+
+def _fileset_round_trip(clients: Clients) -> str:
+    platform, name, content = clients.platform, f"nemostack-doctor-{uuid.uuid4().hex[:12]}", uuid.uuid4().hex.encode()
+    platform.create_fileset(name, "generic", "of nemostack doctor")
+    try:
+        platform.upload(name, "probe.txt", content)
+        if platform.read(name, "probe.txt") != content:
+            raise ServiceError(f"the NeMo Platform returned another file than was stored in the fileset {name}")
+    finally:
+        platform.delete_fileset(name)
+    return f"{len(content)} bytes stored in the fileset {name}, read back, removed"
 
 
 def _round_trip(clients: Clients, namespace: str) -> str:
@@ -145,14 +181,20 @@ def _ready(clients: Clients) -> str:
 
 
 def _served(clients: Clients, model: str) -> str:
-    served = clients.nim.models()
+    return _found(model, clients.nim.models())
+
+
+def _found(model: str, served: list[str]) -> str:
     if model not in served:
         raise ServiceError(f"no model {model!r}; served: {', '.join(served) or 'none'}")
     return f"{model} among {len(served)}"
 
 
 def _chat(clients: Clients) -> str:
-    answer = clients.nim.chat(clients.outputs.base_model, "Hello")
+    return _said(clients.nim.chat(clients.outputs.base_model, "Hello"))
+
+
+def _said(answer: str) -> str:
     return f"said {answer[:60]!r}"
 
 

@@ -31,9 +31,12 @@ _HINT = f"is the stack up? `make up` starts the local one; or name the services 
 
 
 def resolve(stack: str, outputs_file: Path | None, flags: dict[str, str | None]) -> StackOutputs:
-    """Find the outputs to use. `flags` maps keys of StackOutputs to values, None where the user gave none."""
+    """Find the outputs to use. `flags` maps keys of StackOutputs to values, None where the user gave none.
+
+    Raises NoOutputs for a stack that has none, else TargetError.
+    """
     given = {key: value for key, value in flags.items() if value is not None}
-    file = outputs_file or (Path(os.environ[ENV_OUTPUTS]) if os.environ.get(ENV_OUTPUTS) else None)
+    file = named_file(outputs_file)
     if file is not None:
         return _validated({**_from_file(file), **given}, f"{file}")
     if "nim_url" in given:
@@ -43,8 +46,13 @@ def resolve(stack: str, outputs_file: Path | None, flags: dict[str, str | None])
     try:
         outputs = _from_stack(stack)
     except TargetError as error:
-        raise TargetError(f"{error}; {_HINT}") from error
+        raise type(error)(f"{error}; {_HINT}") from error
     return _validated({**outputs, **given}, f"stack {stack!r}")
+
+
+def named_file(outputs_file: Path | None) -> Path | None:
+    """Return the file with the outputs that an option or a variable names, None where the stack is to be asked."""
+    return outputs_file or (Path(os.environ[ENV_OUTPUTS]) if os.environ.get(ENV_OUTPUTS) else None)
 
 
 def of_stack(stack: str) -> StackOutputs:
@@ -97,8 +105,9 @@ def _validated(values: dict[str, Any], source: str) -> StackOutputs:
     except ValidationError as error:
         problems = "; ".join(validation_lines(error))
         raise TargetError(f"the stack outputs of {source} cannot be used: {problems}") from error
+    absent = {*OPTIONAL_KEYS, "data_store_url"} if outputs.product == "platform" else OPTIONAL_KEYS
     for key in URL_KEYS:
-        if key in OPTIONAL_KEYS and not getattr(outputs, key):
+        if key in absent and not getattr(outputs, key):
             continue
         parts = urlsplit(getattr(outputs, key))
         if parts.scheme not in {"http", "https"} or not parts.netloc:

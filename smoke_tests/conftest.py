@@ -22,9 +22,10 @@ import pytest
 from nemostack import proxies, stack_outputs
 from nemostack.clients import Clients
 from nemostack.clients.evaluator import EvaluationJob
-from nemostack.errors import ServiceError, TargetError
+from nemostack.errors import BadInput, ServiceError, TargetError
 from nemostack.kubectl.client import log_command
 from nemostack.outputs import StackOutputs
+from nemostack.product import require_microservices
 from smoke_tests.journal import Journal, Kind, Made, Stack
 from smoke_tests.shared import EVALUATED_ITEMS, JOB_TIMEOUT_S, Shared
 from workflows.data.rows import Row
@@ -95,7 +96,8 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     try:
         outputs = stack_outputs.resolve(stack or "local", Path(file) if file else None, {})
-    except TargetError as error:
+        require_microservices(outputs, "nemostack smoke")
+    except (TargetError, BadInput) as error:
         raise pytest.UsageError(str(error)) from error
     folder = Path(tempfile.mkdtemp(prefix="nemostack-smoke-"))
     timeout = float(config.getoption("--job-timeout"))

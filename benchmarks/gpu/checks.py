@@ -116,7 +116,7 @@ def run(weights: Path, device: str, steps: int) -> dict[str, Any]:
                 train(spec, rows, 1, scratch / "small")
             except Exception as error:  # noqa: BLE001
                 named = devices.out_of_memory(error)
-                return {"passed": named, "error": str(error)[:300], "advice": devices.advice(spec)}
+                return {"passed": named, "error": str(error)[:300], "advice": str(devices.shortage(spec, error))}
             finally:
                 devices.claim(terms(weights, "lora", device, "bf16"))
             return {"passed": False, "error": "a job with 0.05 % of the GPU has trained"}

@@ -1,4 +1,4 @@
-"""NIM on a CPU: vLLM's own OpenAI server, NIM's health, metrics and model routes, adapters from the Entity Store.
+"""NIM on a CPU: vLLM's own OpenAI server, NIM's health, metrics and model routes, adapters of a store or folder.
 
 Faithful: the engine and the OpenAI API are vLLM's, unchanged, in the same process (no proxy on the token path);
 adapters appear under `namespace/name@cust-id` as the platform's NIM lists them. It starts with what calls of tools and

@@ -1,4 +1,4 @@
-"""The adapters' files on this machine: fetched once from the Data Store, checked, put in place by one rename.
+"""The adapters' files on this machine: fetched once from the Data Store or a folder, checked, renamed into place.
 
 Layout `<folder>/<digest of id and version>/{adapter_config.json,adapter_model.safetensors}`: folder names owe nothing
 to what the Entity Store says, and changed weights get a new folder (vLLM's prefix cache keys on the path). Refuses all
@@ -33,7 +33,7 @@ class AdapterCache:
     """Adapter folders below `folder`, which belongs to this object alone."""
 
     folder: Path
-    data_store_url: str
+    data_store_url: str  # of `FolderCache`: empty
     max_rank: int
     layers: tuple[str, ...]  # names of the linear layers that may be adapted
     base_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)  # see `read_shapes`; empty: not checked
@@ -51,12 +51,11 @@ class AdapterCache:
         place = self.place(adapter)
         if place.is_dir():
             return place
-        url = FilesUrl.parse(adapter.files_url, default_type="model")
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=self.folder) as partial:
-            config = replace(url, path=_inside(url, CONFIG)).download(self.data_store_url, Path(partial, "download"))
+            config = self._bring(adapter, CONFIG, Path(partial, "download"))
             self._check_config(config)
-            weights = replace(url, path=_inside(url, WEIGHTS)).download(self.data_store_url, Path(partial, "download"))
+            weights = self._bring(adapter, WEIGHTS, Path(partial, "download"))
             self._check_weights(weights)
             ready = Path(partial, "ready")
             ready.mkdir()
@@ -65,6 +64,10 @@ class AdapterCache:
             with contextlib.suppress(FileExistsError):
                 os.rename(ready, place)  # noqa: PTH104 - one atomic step: the folder is there and whole, or not there
         return place
+
+    def _bring(self, adapter: Adapter, name: str, folder: Path) -> Path:
+        url = FilesUrl.parse(adapter.files_url, default_type="model")
+        return replace(url, path=_inside(url, name)).download(self.data_store_url, folder)
 
     def discard(self, place: Path) -> None:
         """Remove one adapter's folder. Only when no request can still name it: the engine may read it again."""
@@ -115,6 +118,18 @@ class AdapterCache:
                 )
 
 
+class FolderCache(AdapterCache):
+    """The same of adapters whose files lie in a folder of this machine, which changes under its readers."""
+
+    def _bring(self, adapter: Adapter, name: str, folder: Path) -> Path:
+        folder.mkdir(exist_ok=True)
+        source = Path(adapter.files_url, name)
+        try:
+            return Path(shutil.copyfile(source, folder / name))
+        except OSError as error:
+            raise FilesUrlError(f"{source} cannot be read: {error.strerror}") from error
+
+
 def _inside(url: FilesUrl, name: str) -> str:
     return f"{url.path}/{name}" if url.path else name
 
@@ -131,4 +146,4 @@ def read_shapes(model_path: str) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-__all__ = ["AdapterCache", "FilesUrlError", "NotServableError", "read_shapes"]
+__all__ = ["AdapterCache", "FilesUrlError", "FolderCache", "NotServableError", "read_shapes"]

@@ -1,10 +1,11 @@
-"""The adapters that the Entity Store announces for a base model.
+"""The adapters that the Entity Store announces for a base model, or that lie in a folder.
 
 An adapter is a model entity with `peft.finetuning_type` lora, this base model, and an artifact whose upload has
 completed: entities exist from the moment the job is created, so existence alone says nothing. Reads only.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -90,6 +91,25 @@ async def read_index(client: httpx.AsyncClient, entity_store_url: str, base_mode
         if len(rows) < PAGE_SIZE:
             return adapters
     raise AdapterIndexError(f"GET {url}: more than {MAX_PAGES * PAGE_SIZE} models with adapters")
+
+
+def read_folder(folder: Path) -> dict[str, Adapter]:
+    """Id -> adapter of the folders in `folder`, each with the id for a name, as NIM reads NIM_PEFT_SOURCE.
+
+    Hidden ones are being filled. AdapterIndexError when the folder cannot be read.
+    """
+    adapters: dict[str, Adapter] = {}
+    if not folder.is_dir():  # nobody has put anything there yet
+        return adapters
+    try:
+        for place in sorted(folder.iterdir()):
+            if place.is_dir() and not place.name.startswith("."):
+                files = sorted(file for file in place.iterdir() if file.is_file())
+                version = " ".join(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)
+                adapters[place.name] = Adapter(place.name, str(place), version)
+    except OSError as error:
+        raise AdapterIndexError(f"reading {error.filename or folder} failed: {error.strerror}") from error
+    return adapters
 
 
 def _adapters(rows: list[Any], base_model: str) -> dict[str, Adapter]:

@@ -16,13 +16,13 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.metrics.prometheus import get_prometheus_registry
 
 from embedded.nim import nim_routes
-from embedded.nim.adapter_cache import AdapterCache, read_shapes
+from embedded.nim.adapter_cache import AdapterCache, FolderCache, read_shapes
 from embedded.nim.adapters import EntityStoreResolver, VllmAdapters
 from embedded.nim.aliases import AliasBook, AliasRouting
 from embedded.nim.arguments import vllm_arguments
 from embedded.nim.nim_metrics import NimMetrics
 from embedded.nim.settings import Settings
-from embedded.nim.synchronizer import Synchronizer, over_http
+from embedded.nim.synchronizer import ReadIndex, Synchronizer, in_folder, over_http
 from embedded.nim.vllm_parts import build_app, init_app_state, make_arg_parser, serve_http
 
 GRACE_S = 2
@@ -87,9 +87,10 @@ async def serve(settings: Settings, listening: socket.socket) -> None:
 
 def _synchronizer(settings: Settings, app: FastAPI, engine: AsyncLLM, client: httpx.AsyncClient) -> Synchronizer:
     models = app.state.openai_serving_models
-    cache = AdapterCache(
+    kind = AdapterCache if settings.peft_source is None else FolderCache
+    cache = kind(
         settings.data_dir / "adapters",
-        settings.data_store_url,
+        settings.data_store_url or "",
         settings.max_lora_rank,
         settings.lora_layers,
         read_shapes(settings.model_path),
@@ -97,11 +98,19 @@ def _synchronizer(settings: Settings, app: FastAPI, engine: AsyncLLM, client: ht
     synchronizer = Synchronizer(
         cache,
         VllmAdapters(models, engine, settings.base_model),
-        over_http(client, settings.entity_store_url, settings.base_model),
+        _index(settings, client),
         interval_s=settings.refresh_interval_s,
     )
     models.lora_resolvers.append(EntityStoreResolver(synchronizer, settings.base_model))
     return synchronizer
+
+
+def _index(settings: Settings, client: httpx.AsyncClient) -> ReadIndex:
+    """Where the synchronizer reads which adapters there are."""
+    if settings.peft_source is not None:
+        return in_folder(settings.peft_source)
+    assert settings.entity_store_url is not None
+    return over_http(client, settings.entity_store_url, settings.base_model)
 
 
 async def _listen(settings: Settings, app: FastAPI, listening: socket.socket) -> None:

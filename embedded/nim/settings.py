@@ -1,5 +1,6 @@
 """Settings of the NIM service. Imports nothing heavy: a wrong config is refused before vLLM is loaded."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -14,9 +15,14 @@ class Settings(ServiceSettings):
         min_length=1, description="Model id that clients name, e.g. HuggingFaceTB/SmolLM2-135M-Instruct"
     )
     model_path: str = Field(min_length=1, description="Folder of the model in Hugging Face layout, or a Hub id")
-    entity_store_url: str = Field(description="Where adapters are announced; no trailing slash, no /v1")
-    data_store_url: str = Field(description="Where adapters' files lie; no trailing slash, no /v1")
-    refresh_interval_s: float = Field(default=2.0, gt=0, description="Seconds between two looks at the Entity Store")
+    entity_store_url: str | None = Field(
+        default=None, description="Where adapters are announced; no trailing slash, no /v1"
+    )
+    data_store_url: str | None = Field(default=None, description="Where adapters' files lie; no trailing slash, no /v1")
+    peft_source: Path | None = Field(
+        default=None, description="Folder with a folder of each adapter, which others fill; in place of the two stores"
+    )
+    refresh_interval_s: float = Field(default=2.0, gt=0, description="Seconds between two looks for adapters")
     max_loras: int = Field(default=4, ge=1, description="Adapters in one batch; each more costs memory and some speed")
     max_cpu_loras: int = Field(default=16, ge=1, description="Adapters in memory; the least used are read again later")
     max_lora_rank: Literal[8, 16, 32, 64, 128, 256] = Field(default=32, description="Adapters above it are refused")
@@ -46,6 +52,13 @@ class Settings(ServiceSettings):
     )
     threads: int = Field(default=1, ge=1, description="OpenMP threads of the engine; the API has a core of its own")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="vLLM's and ours")
+
+    @model_validator(mode="after")
+    def _adapters_come_from_somewhere(self) -> "Settings":
+        stores = (self.entity_store_url, self.data_store_url)
+        if (None in stores) == (self.peft_source is None) or (self.peft_source and any(stores)):
+            raise ValueError("expected either entity_store_url and data_store_url, or peft_source alone")
+        return self
 
     @model_validator(mode="after")
     def _has_a_gpu(self) -> "Settings":

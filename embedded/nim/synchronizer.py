@@ -25,6 +25,9 @@ MISS_GAP_S = 0.25  # however many requests name unknown models, looks at the Ent
 DISCARD_AFTER_S = 600.0  # files of a removed adapter stay so long, for requests that still run on it
 
 
+ReadIndex = Callable[[], Awaitable[dict[str, Adapter]]]
+
+
 class Host(Protocol):
     """What serves the adapters."""
 
@@ -48,7 +51,7 @@ class Synchronizer:
         self,
         cache: AdapterCache,
         host: Host,
-        read: Callable[[], Awaitable[dict[str, Adapter]]],
+        read: ReadIndex,
         *,
         interval_s: float,
         clock: Callable[[], float] = time.monotonic,
@@ -185,9 +188,16 @@ class Synchronizer:
             logger.warning("%s: %s", subject, trouble)
 
 
-def over_http(
-    client: httpx.AsyncClient, entity_store_url: str, base_model: str
-) -> Callable[[], Awaitable[dict[str, Adapter]]]:
+def in_folder(folder: Path) -> ReadIndex:
+    """`read_folder`, for Synchronizer."""
+
+    async def read() -> dict[str, Adapter]:
+        return await asyncio.to_thread(adapter_index.read_folder, folder)
+
+    return read
+
+
+def over_http(client: httpx.AsyncClient, entity_store_url: str, base_model: str) -> ReadIndex:
     """`read_index` through `client`, for Synchronizer."""
 
     async def read() -> dict[str, Adapter]:

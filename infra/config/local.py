@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from infra.config.section import Section
+from infra.config.section import PRODUCT_MEANING, Product, Section
 from nemostack.models import SAMPLE_MODEL
 
 
@@ -124,4 +124,5 @@ class LocalStackConfig(Section):
     """A stack whose target is `local`."""
 
     target: Literal["local"]
+    product: Product = Field(default="microservices", description=PRODUCT_MEANING)
     local: LocalSettings = LocalSettings()

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,6 +20,14 @@ class Section(BaseModel):
         if most < least:
             raise ValueError(f"{high} ({most}) must not be below {low} ({least})")
 
+
+Product = Literal["microservices", "platform"]
+"""NVIDIA's product line: the microservices (25.x), or their open successor, the NeMo Platform."""
+
+PRODUCT_MEANING = (
+    "Product line: microservices (Data Store, Entity Store, Customizer, Evaluator), or platform, their open "
+    "successor NeMo Platform, for now on target local alone"
+)
 
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")]
 """Name of a Kubernetes object that must serve as a DNS label, e.g. a namespace or Service."""

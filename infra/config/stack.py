@@ -28,13 +28,14 @@ from infra.config.platform import (
     Storage,
 )
 from infra.config.pools import GpuPool, Taint
-from infra.config.section import Section
+from infra.config.section import PRODUCT_MEANING, Product, Section
 
 
 class ClusterStackConfig(Section):
     """What every stack on Kubernetes has, wherever its cluster comes from."""
 
     target: str
+    product: Product = Field(default="microservices", description=PRODUCT_MEANING)
     layout: Literal["per-service", "single"] = Field(
         default="per-service",
         description="per-service: one namespace and one Helm release per service; single: one release `nemo` for all",

@@ -157,6 +157,17 @@ def check(path: Path) -> StackConfig:
     return load(raw)
 
 
+def starter_settings(target: str) -> StackConfig:
+    """Return the settings of a new stack, with a word in the place of what only its user can know.
+
+    Raises SettingsError for an unknown target.
+    """
+    settings = yaml.safe_load(starter(target, target).replace(PLACEHOLDER, "example"))["config"]
+    if target != "local":
+        settings[f"{PROJECT}:ngc_api_key"] = {"secure": "example"}
+    return load({key: value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()})
+
+
 def _placeholders(raw: Mapping[str, str]) -> Iterator[str]:
     """Find the settings that still have the starter's placeholder."""
 

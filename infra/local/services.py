@@ -67,6 +67,7 @@ class ServiceSpec:
     timeout_s: int = 120
     after: tuple[str, ...] = ()
     inherits: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
     code: str = field(default="", repr=False)
 
 
@@ -134,9 +135,14 @@ class Plan:
         return limits
 
     @property
+    def port_offsets(self) -> dict[str, int]:
+        """Port of each service, counted from the stack's first."""
+        return PORT_OFFSETS
+
+    @property
     def ports(self) -> dict[str, int]:
         """Port of each service."""
-        return {name: self.settings.base_port + offset for name, offset in PORT_OFFSETS.items()}
+        return {name: self.settings.base_port + offset for name, offset in self.port_offsets.items()}
 
     def url(self, service: str) -> str:
         """Where a service listens."""
@@ -166,15 +172,7 @@ class Plan:
             self.embedded("entity_store", "Entity Store", {}),
             self.mlflow(),
             self.embedded("judge", "Judge", {"model_id": JUDGE_MODEL}),
-            self.embedded(
-                "nim",
-                "NIM",
-                {"base_model": model.id, "model_path": self.model_path, **stores, **self.nim_settings()},
-                health_path="/v1/health/ready",
-                timeout_s=400 if self.shares is None else GPU_START_TIMEOUT_S,
-                after=("data_store", "entity_store"),
-                reads_model=True,
-            ),
+            self.nim(model.id, stores, after=("data_store", "entity_store")),
             self.embedded(
                 "customizer",
                 "Customizer",
@@ -209,6 +207,18 @@ class Plan:
                 after=tuple(ROUTES),
             ),
         ]
+
+    def nim(self, served: str, adapters: dict[str, Any], *, after: tuple[str, ...]) -> ServiceSpec:
+        """Describe NIM: the id by which it serves the base model, and where it finds adapters."""
+        return self.embedded(
+            "nim",
+            "NIM",
+            {"base_model": served, "model_path": self.model_path, **adapters, **self.nim_settings()},
+            health_path="/v1/health/ready",
+            timeout_s=400 if self.shares is None else GPU_START_TIMEOUT_S,
+            after=after,
+            reads_model=True,
+        )
 
     def embedded(
         self,
@@ -273,8 +283,13 @@ class Plan:
             judge_model=JUDGE_MODEL,
             base_model=model,
             customization_config=f"{model}@{CUSTOMIZER_VERSION[self.accelerator]}",
-            log_commands={name: ["tail", "-n", LOG_LINES, str(self.folder.log(name))] for name in PORT_OFFSETS},
+            log_commands=self.log_commands,
         )
+
+    @property
+    def log_commands(self) -> dict[str, list[str]]:
+        """Print the end of each service's log."""
+        return {name: ["tail", "-n", LOG_LINES, str(self.folder.log(name))] for name in self.port_offsets}
 
 
 def source_digest(packages: list[Path]) -> str:

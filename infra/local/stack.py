@@ -9,8 +9,11 @@ from typing import Any
 import pulumi
 
 from infra.config import LocalSettings
+from infra.config.section import Product
 from infra.local.accelerator import Choice, choose, share_out
 from infra.local.folders import StackFolder
+from infra.local.platform import PlatformPlan
+from infra.local.platform_model import PlatformModel
 from infra.local.provider import LocalService, LocalSupervisor
 from infra.local.services import Plan, ServiceSpec
 from nemostack.errors import LocalServiceError
@@ -24,12 +27,14 @@ class LocalStackArgs:
     root: Path
     stack: str
     settings: LocalSettings
+    product: Product = "microservices"
 
     def plan(self, choice: Choice) -> Plan:
         """Plan the services to run."""
         folder = StackFolder(self.settings.folder(self.root, self.stack).resolve())
         shares = share_out(choice.gpus, self.settings.gpu) if choice.kind == "cuda" else None
-        return Plan(root=self.root, folder=folder, settings=self.settings, shares=shares)
+        kind = PlatformPlan if self.product == "platform" else Plan
+        return kind(root=self.root, folder=folder, settings=self.settings, shares=shares)
 
 
 class Service(pulumi.ComponentResource):
@@ -52,7 +57,7 @@ class Service(pulumi.ComponentResource):
             "name": spec.name,
             "command": spec.command,
             "settings": json.dumps(spec.settings, indent=2, sort_keys=True),  # as text: Pulumi makes all numbers floats
-            "environment": plan.environment,
+            "environment": plan.environment | spec.environment,
             "inherits": list(spec.inherits),
             "directory": str(plan.root),
             "health_url": url + spec.health_path,
@@ -88,6 +93,9 @@ class LocalStack(pulumi.ComponentResource):
         for spec in plan.services():
             after = [self.supervisor, *(self.services[needed].process for needed in spec.after)]
             self.services[spec.name] = Service(spec, plan, after=after, opts=child)
+        if isinstance(plan, PlatformPlan):
+            after = [service.process for service in self.services.values()]
+            PlatformModel("model", plan.model_props(), pulumi.ResourceOptions(parent=self, depends_on=after))
         self.outputs = plan.outputs()
         self.exports = self.outputs.model_dump() | {
             "kubeconfig": self.outputs.kubeconfig,

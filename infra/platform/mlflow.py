@@ -32,8 +32,12 @@ METRICS = "/mlflow/metrics"
 """Where the chart lets the server collect metrics of its workers."""
 USER = 1001
 LOCAL_HOSTS = ("localhost", "localhost:*", "127.0.0.1", "127.0.0.1:*")
-PRIVATE_ADDRESSES = ("10.*", "192.168.*", *(f"172.{second}.*" for second in range(16, 32)), "fc00:*", "fd00:*")
-"""MLflow's own defaults, which a list of ours replaces: metrics are collected by address."""
+PRIVATE_ADDRESSES = (
+    *("10.*", "192.168.*", *(f"172.{second}.*" for second in range(16, 32)), "fc00:*", "fd00:*"),
+    *("100.6[4-9].*", "100.[7-9][0-9].*", "100.1[01][0-9].*", "100.12[0-7].*"),  # 100.64.0.0/10, where clouds have pods
+    *("[[]fc*", "[[]fd*"),  # IPv6 in a URL
+)
+"""Metrics are collected by address. The first line are MLflow's own defaults, which a list of ours replaces."""
 WHEN_REQUIRED = {
     "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
     "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from load_tests.client.records import RequestRecord
-from load_tests.report import adapters, formats, plots
+from load_tests.report import adapters, formats, plots, server
 from load_tests.verdict import metrics
 from nemostack.report import page
 
@@ -36,6 +36,7 @@ def render(data: dict[str, Any], records: Sequence[RequestRecord]) -> str:
             "effects": data["adapters"],
             "adapter_sentences": adapters.sentences(data["adapters"]) if data["adapters"] else [],
             "adapter_plots": adapters.plots(data["adapters"]) if data["adapters"] else [],
+            "server_plots": server.plots(data["server"]),
             "compared": COMPARED,
             "shown_models": plots.most_asked(data, MODELS_SHOWN),
         },

@@ -54,6 +54,15 @@ class AdapterEffects(_Open):
     advice: Advice | None
 
 
+class ServerNumbers(_Open):
+    """What the server told of itself (`load_tests/server_metrics.py`); `samples` have seconds on the run's clock."""
+
+    findings: list[str]
+    asked: int
+    unanswered: int
+    samples: list[dict[str, float]]
+
+
 class ReportFile(_Open):
     """report.json of a load test. Times in milliseconds where the name says so, else in seconds."""
 
@@ -74,6 +83,7 @@ class ReportFile(_Open):
     groups: dict[str, Summary]
     models: dict[str, Summary]
     adapters: AdapterEffects | None
+    server: ServerNumbers | None = None
     workers: list[dict[str, Any]]
 
 

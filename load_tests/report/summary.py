@@ -17,9 +17,10 @@ from load_tests.client.records import RequestRecord, read_records
 from load_tests.exports import aiperf, junit, markdown
 from load_tests.options import RunManifest
 from load_tests.report import adapters, formats, page
+from load_tests.server_metrics import read_samples
 from load_tests.traffic.adapters import ServedModels
 from load_tests.traffic.residency import mark_cold
-from load_tests.verdict import metrics, validity
+from load_tests.verdict import metrics, server_view, validity
 from load_tests.verdict.adapter_effects import command_facts, effects, server_slots
 from load_tests.verdict.fairness import by_model
 from load_tests.verdict.slo import EXIT_CODES, Slo, judge, overall
@@ -87,6 +88,7 @@ def build(manifest: RunManifest, slo: Slo | None, folder: Path) -> Report:
         },
         "models": {model: asdict(metrics.summarise(of_model.get(model, []), window, limits)) for model in models},
         "adapters": effects(manifest, records, window, slo, raw, count=slots),
+        "server": server_view.describe(read_samples(raw), window),
         "workers": facts,
     }
     return Report(data, records)
@@ -149,4 +151,6 @@ def text(report: Report) -> str:
         lines.append(f"  {metrics.LATENCIES[name].label:<5} {'  '.join(cells)}  ({spread['count']} samples)")
     if data["adapters"] is not None:
         lines += [f"  {sentence}" for sentence in adapters.sentences(data["adapters"])]
+    if data["server"] is not None:
+        lines += [f"  {sentence}" for sentence in data["server"]["findings"]]
     return "\n".join(lines)

@@ -17,6 +17,8 @@ import math
 import random
 from typing import Literal
 
+from load_tests.traffic.profile import Points, mean_rate, warp
+
 Arrivals = Literal["closed", "constant", "poisson", "gamma"]
 
 
@@ -29,16 +31,23 @@ def schedule(
     smoothness: float = 1.0,
     worker: int = 0,
     workers: int = 1,
+    profile: Points = (),
+    warmup_s: float = 0.0,
 ) -> list[float]:
     """Send times in seconds from the start, ascending, all below `duration_s`.
 
     Every worker computes the whole schedule and takes each `workers`-th entry, so that the union is the same process
-    whatever the number of workers. Refuses the closed loop, which has no schedule, and a rate that is not positive.
+    whatever the number of workers. With a `profile` the rate changes, and `rate` is not looked at. Refuses the closed
+    loop, which has no schedule, and a rate that is not positive.
     """
     if process == "closed":
         raise ValueError("a closed loop has no schedule: each user sends when its last request has ended")
     if rate <= 0 or smoothness <= 0:
         raise ValueError(f"rate and smoothness must be positive, not {rate:g} and {smoothness:g}")
+    if profile:
+        whole = profile[0][1] * warmup_s + mean_rate(profile, duration_s - warmup_s) * (duration_s - warmup_s)
+        units = schedule(process, rate=1.0, duration_s=whole + 1, seed=seed, smoothness=smoothness)
+        return warp(units, profile, warmup_s=warmup_s, end_s=duration_s)[worker::workers]
     if process == "constant":
         # k / rate, not a sum of gaps: sums of floats drift
         times = [k / rate for k in range(math.ceil(duration_s * rate)) if k / rate < duration_s]

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
     from nemostack.clients.customizer import Customizer
     from nemostack.clients.data_store import DataStore
+    from nemostack.clients.datasets import Datasets
     from nemostack.clients.entity_store import EntityStore
     from nemostack.clients.evaluator import Evaluator
     from nemostack.clients.nim import Nim
+    from nemostack.clients.platform import Platform
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,32 @@ class Clients:
         store = DataStore(self.outputs.data_store_url, self.timeouts)
         self._closing.callback(store.close)
         return store
+
+    @cached_property
+    def datasets(self) -> "Datasets":
+        """Where this stack keeps datasets, whichever its product."""
+        from nemostack.clients.datasets import FilesetsOfPlatform, StoresOfMicroservices
+
+        return FilesetsOfPlatform(self) if self.outputs.product == "platform" else StoresOfMicroservices(self)
+
+    @cached_property
+    def platform(self) -> "Platform":
+        """The NeMo Platform of a stack of that product."""
+        from nemostack.clients.platform import Platform
+
+        platform = Platform(self.outputs.nemo_url, self.timeouts, transport=self.transport)
+        self._closing.callback(platform.close)
+        return platform
+
+    @cached_property
+    def gateway(self) -> "Nim":
+        """What the platform's inference gateway serves, by the same API as NIM's."""
+        from nemostack.clients.nim import Nim
+        from nemostack.clients.platform import gateway_url
+
+        gateway = Nim(gateway_url(self.outputs.nemo_url), self.timeouts, max_retries=self.max_retries)
+        self._closing.callback(gateway.close)
+        return gateway
 
     @cached_property
     def nim(self) -> "Nim":

@@ -9,7 +9,6 @@ import base64
 import hashlib
 from collections.abc import Callable, Mapping
 from importlib import resources
-from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import ChoiceLoader, PackageLoader, StrictUndefined
@@ -40,8 +39,3 @@ def render(
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     own = {"script": Markup(text), "script_hash": Markup(f"sha256-{digest}")}  # noqa: S704 - ours, and no one else's
     return environment.get_template(template).render(**content, **own)
-
-
-def stylesheet() -> str:
-    """Return the style sheet of all pages, for a chart that stands alone."""
-    return (Path(__file__).parent / "theme.css").read_text(encoding="utf-8")

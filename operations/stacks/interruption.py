@@ -6,8 +6,6 @@ of the stack's outputs answers. Decides and repairs nothing: things in a cloud c
 
 from collections.abc import Collection, Iterable, Sequence
 
-from pydantic import ValidationError
-
 from nemostack.errors import ServiceError, TargetError
 from nemostack.kubectl.client import Kubectl
 from nemostack.outputs import StackOutputs
@@ -17,20 +15,19 @@ KUBECTL_S = 20.0
 RELEASE = "kubernetes:helm.sh/v3:Release"
 
 
-def half_done_releases(printed: str, pending: Collection[str]) -> list[Release] | None:
-    """Return the releases of a stack, by its outputs as JSON, that Helm has begun and not ended.
+def half_done_releases(outputs: StackOutputs, pending: Collection[str]) -> list[Release] | None:
+    """Return the releases of a stack that Helm has begun and not ended.
 
-    The outputs are those of the last `up` that ended, so releases of operations that are `pending` belong to it too.
-    None where nobody can say: the stack has no outputs yet, or its cluster does not answer.
+    The releases of operations that are `pending` belong to it, wherever they are. None where nobody can say: the
+    cluster does not answer.
     """
     begun = {operation.rpartition("::")[2] for operation in pending}
+    if outputs.cluster is None:
+        return None
     try:
-        outputs = StackOutputs.model_validate_json(printed)
-        if outputs.cluster is None:
-            return None
         with Kubectl.opened(outputs) as kubectl:
             releases = read_releases(kubectl, timeout_s=KUBECTL_S)
-    except (ValidationError, ServiceError, TargetError):
+    except (ServiceError, TargetError):
         return None
     known = outputs.cluster.namespaces
     return [

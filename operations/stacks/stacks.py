@@ -19,18 +19,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+from pydantic import ValidationError
 
 from infra.config import stack_file
 from infra.local.accelerator import Choice, choose
 from nemostack import clone
-from nemostack.errors import ToolchainError
+from nemostack.errors import SettingsError, ToolchainError
+from nemostack.outputs import StackOutputs
 from operations.helm_releases import Release
-from operations.stacks import commands, environment, interruption
+from operations.stacks import commands, environment, interruption, unfinished
 from operations.toolchain import environments, sample_model
 
 PROJECT = "nemostack"
 PROJECT_FILE = "Pulumi.yaml"
 LOCAL = "local"
+ADOPTED = ("existing", "minikube")
+"""Targets whose cluster is the user's, with the kubeconfig."""
 CHOICES_OF_MODEL = ("local.base_model=", "local.base_model.path=")
 
 
@@ -134,22 +138,45 @@ class Stack:
             hint = environment.missing_passphrase()
             raise ToolchainError(f"`pulumi stack init {self.name}` failed, see above" + (f"; {hint}" if hint else ""))
 
-    def pending(self) -> list[str]:
-        """What an interrupted command had begun, one line each: how it ended, Pulumi could not write down."""
-        if self.state_file is not None:
+    def deployment(self, *, secrets: bool = False) -> dict[str, Any]:
+        """Return Pulumi's state of the stack, empty before the first `up`. `secrets`: decrypt what is secret in it."""
+        if self.state_file is not None and not secrets:
             latest = json.loads(self.state_file.read_text()).get("checkpoint", {}).get("latest")
         else:
-            code, exported = self.pulumi("stack", "export", capture=True)
+            code, exported = self.pulumi("stack", "export", *(["--show-secrets"] if secrets else []), capture=True)
             if code:
                 raise ToolchainError(f"`pulumi stack export` of stack {self.name} failed, see above")
             latest = json.loads(exported).get("deployment")
-        operations = (latest or {}).get("pending_operations") or ()
+        return latest or {}
+
+    def pending(self) -> list[str]:
+        """What an interrupted command had begun, one line each: how it ended, Pulumi could not write down."""
+        operations = self.deployment().get("pending_operations") or ()
         return [f"{begun['type']} {'::'.join(begun['resource']['urn'].split('::')[2:])}" for begun in operations]
+
+    def outputs_so_far(self, outputs: StackOutputs | None) -> StackOutputs | None:
+        """Complete the outputs of the last `up` that ended by what Pulumi's state knows. None: it knows no cluster.
+
+        `outputs`: None where no `up` has ended yet. Raises SettingsError, ToolchainError.
+        """
+        if outputs is not None:
+            return unfinished.with_namespaces(outputs, self.deployment()) if outputs.cluster else outputs
+        if self.is_local or not self.exists():
+            return None
+        deployment = self.deployment()
+        if unfinished.is_connected(deployment) and self.target not in ADOPTED:
+            deployment = self.deployment(secrets=True)
+        return unfinished.from_settings(self.settings_file, deployment)
 
     def half_done_releases(self, pending: list[str]) -> list[Release] | None:
         """Return the stack's releases that Helm has begun and not ended; None: it cannot be asked."""
         code, printed = self.pulumi("stack", "output", "--json", "--show-secrets", capture=True)
-        return None if code else interruption.half_done_releases(printed, pending)
+        try:
+            ended = StackOutputs.model_validate_json(printed) if json.loads(printed or "{}") else None
+            outputs = None if code else self.outputs_so_far(ended)
+        except (ValidationError, SettingsError, ToolchainError):
+            return None
+        return interruption.half_done_releases(outputs, pending) if outputs else None
 
     def settle(self, *, releases: bool = False) -> None:
         """Clear up what an interrupted command had begun. `releases`: also ask Helm, which a refresh does not.
@@ -251,6 +278,8 @@ def provide(stack: Stack, settings: Sequence[str] = ()) -> None:
     environments.ensure_for(stack.target)
     if stack.is_local and accelerator_of(stack, settings).kind == "cuda":
         environments.ensure_embedded_cuda()
+    if stack.is_local and chosen_value(stack, settings, "product") == "platform":
+        environments.ensure_platform()
     if (
         stack.is_local
         and not stack.names_model
@@ -261,13 +290,21 @@ def provide(stack: Stack, settings: Sequence[str] = ()) -> None:
 
 def accelerator_of(stack: Stack, settings: Sequence[str] = ()) -> Choice:
     """Choose what a local stack computes on, from `settings` of the command line and the stack's file."""
-    local = stack.settings.get(f"{PROJECT}:local")
-    wanted = local.get("accelerator", "auto") if isinstance(local, dict) else "auto"
-    for key, _, value in (qualified(setting).partition("=") for setting in settings):
-        if key == f"{PROJECT}:local.accelerator":
-            wanted = value
+    wanted = chosen_value(stack, settings, "local.accelerator") or "auto"
     known: tuple[Literal["auto", "cpu", "cuda"], ...] = ("auto", "cpu", "cuda")
     return choose(next((kind for kind in known if kind == wanted), "cpu"))  # the program refuses other values
+
+
+def chosen_value(stack: Stack, settings: Sequence[str], path: str) -> Any:
+    """Value of a setting by its path, from `settings` of the command line, else from the stack's file; else None."""
+    for key, _, value in (qualified(setting).partition("=") for setting in reversed(settings)):
+        if key == f"{PROJECT}:{path}":
+            return value
+    first, *rest = path.split(".")
+    held: Any = stack.settings.get(f"{PROJECT}:{first}")
+    for key in rest:
+        held = held.get(key) if isinstance(held, dict) else None
+    return held
 
 
 def qualified(setting: str) -> str:

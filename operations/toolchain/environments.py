@@ -1,4 +1,4 @@
-"""Python packages that only some stacks need: the environment of the embedded services, and the SDK of each cloud.
+"""Python packages that only some stacks need: environments of services on this machine, and the SDK of each cloud.
 
 Installed when a stack first needs them, and again when their lock file has changed: a marker holds the digest of what
 was installed. Refuses nothing that is up to date.

@@ -120,6 +120,8 @@ def test_a_killed_installation(standing, control_plane):
     commands = operations_page.read_commands(KILLED_INSTALLATION, RELEASE="second", NAMESPACE="second")
     (helps,) = [line for line in commands if line.startswith("helm uninstall")]
     operations_page.run(standing, commands[:1])
+    told = operations_page.run(standing, [f"nemostack doctor --stack {NAME} --format json"], code=8)
+    assert f"`{helps}`" in told, "the namespace is in no outputs: the `up` that made it was killed"
     refusal = operations_page.run(standing, [f"nemostack up --stack {NAME} --yes"], code=1)
     assert operations_page.commands_in(refusal) == [helps, f"nemostack toolchain run -- pulumi refresh -s {NAME}"]
     shown = operations_page.run(standing, commands)

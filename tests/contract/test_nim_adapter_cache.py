@@ -4,9 +4,19 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import HfApi
+from pydantic import ValidationError
 
-from embedded.nim.adapter_cache import CONFIG, WEIGHTS, AdapterCache, FilesUrlError, NotServableError, read_shapes
-from embedded.nim.adapter_index import Adapter
+from embedded.nim.adapter_cache import (
+    CONFIG,
+    WEIGHTS,
+    AdapterCache,
+    FilesUrlError,
+    FolderCache,
+    NotServableError,
+    read_shapes,
+)
+from embedded.nim.adapter_index import Adapter, read_folder
+from embedded.nim.settings import Settings
 from tests.contract.nim_support import MODEL, write_config, write_weights
 
 LAYER = "model.layers.0.self_attn.q_proj"
@@ -162,3 +172,41 @@ def test_shapes_of_the_base_model() -> None:
     layer = AutoModelForCausalLM.from_pretrained(MODEL).model.layers[0].mlp.down_proj
     assert read_shapes(str(MODEL))["model.layers.0.mlp.down_proj.weight"] == (layer.out_features, layer.in_features)
     assert read_shapes("owner/model-on-the-hub") == {}
+
+
+def test_of_a_folder_each_adapter_is_read_as_it_is_now(tmp_path: Path, source: Path) -> None:
+    peft_source = tmp_path / "peft"
+    assert read_folder(peft_source) == {}
+    (peft_source / ".default--b.tmp").mkdir(parents=True)  # being filled
+    source.rename(peft_source / "default--a")
+    first = read_folder(peft_source)
+    assert list(first) == ["default--a"]
+    cache = FolderCache(tmp_path / "adapters", "", max_rank=32, layers=("q_proj",))
+    folder = cache.fetch(first["default--a"])
+    assert sorted(path.name for path in folder.iterdir()) == [CONFIG, WEIGHTS]
+    write_config(peft_source / "default--a", r=4)
+    second = read_folder(peft_source)["default--a"]
+    assert second.version != first["default--a"].version
+    assert (cache.fetch(second) / CONFIG).read_text() != (folder / CONFIG).read_text()
+
+
+def test_an_adapter_that_is_half_there_is_tried_again(tmp_path: Path, source: Path) -> None:
+    (source / WEIGHTS).unlink()
+    cache = FolderCache(tmp_path / "adapters", "", max_rank=32, layers=("q_proj",))
+    with pytest.raises(FilesUrlError, match="cannot be read: No such file"):
+        cache.fetch(Adapter("default--a", str(source), "1"))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"entity_store_url": "http://e"},
+        {"entity_store_url": "http://e", "data_store_url": "http://d", "peft_source": "/p"},
+    ],
+)
+def test_adapters_come_from_the_stores_or_from_a_folder(tmp_path: Path, given: dict[str, str]) -> None:
+    base = {"port": 1, "data_dir": str(tmp_path), "base_model": "a/b", "model_path": "/m"}
+    with pytest.raises(ValidationError, match="expected either entity_store_url and data_store_url, or peft_source"):
+        Settings.model_validate(base | given)
+    assert Settings.model_validate(base | {"peft_source": "/p"}).peft_source == Path("/p")

@@ -152,6 +152,19 @@ def environment_that_is_ready(clone: Path) -> None:
     (folder / ".ready").write_text(environments.digest_of(*locks))
 
 
+def platform_that_is_ready(clone: Path) -> None:
+    """Lend a clone the repository's `.venv-platform`, marked as up to date: its services are the real ones."""
+    own = ROOT / ".venv-platform"
+    assert (own / ".ready").exists(), "`make engine` installs .venv-platform first"
+    locks = [clone / "embedded" / "requirements-platform.txt", clone / "pyproject.toml"]
+    locks[0].touch()
+    folder = clone / ".venv-platform"
+    folder.mkdir()
+    for name in ("bin", "lib", "pyvenv.cfg"):
+        (folder / name).symlink_to(own / name)
+    (folder / ".ready").write_text(environments.digest_of(*locks))
+
+
 @pytest.fixture
 def clone(tmp_path: Path, base_port: int) -> Iterator[Any]:
     path = tmp_path / "clone"

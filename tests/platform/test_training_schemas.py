@@ -21,7 +21,7 @@ from embedded.training_hub.unsloth import UnslothJob, UnslothJobWithOutput
 DOCS = Path(nemo_platform.cli.__path__[0]) / "docs" / "customizer"
 HYPERPARAMETERS = (DOCS / "manage-customization-jobs" / "hyperparameters.mdx").read_text(encoding="utf-8")
 JOBS: dict[str, type[BaseModel]] = {"AutomodelJobInput": AutomodelJob, "UnslothJobInput": UnslothJob}
-SMALL = {
+SMALL: dict[str, dict[str, Any]] = {
     "AutomodelJobInput": {"model": "m", "dataset": {"training": "d"}},
     "UnslothJobInput": {"model": {"name": "m"}, "dataset": {"path": "d"}},
 }

@@ -1,7 +1,8 @@
-"""`dataset upload`: a dataset in the Data Store and the Entity Store, by versions that never change.
+"""`dataset upload`: a dataset in the stores of a stack, by versions that never change.
 
-Version n of `legal` is the repository and the entity `namespace/legal-v<n>`; its fields carry the hash of what the rows
-say. The same content is never uploaded twice: its version is found by the hash. Refuses data that a run would refuse.
+Version n of `legal` is `namespace/legal-v<n>`, a repository and entity or a fileset; its fields carry the hash of what
+the rows say. The same content is never uploaded twice: its version is found by the hash. Refuses data that a run would
+refuse.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ from nemostack.models import Model
 from workflows.data.dataset import Dataset
 from workflows.data.rows import as_chats, as_test_items, content_hash
 
-PROJECT = "nemostack"
 HASH, VERSION, NAME = "nemostack_sha256", "nemostack_version", "nemostack_dataset"
 
 
@@ -39,15 +39,13 @@ def upload(data: Dataset, clients: Clients, *, namespace: str, name: str) -> Reg
     version = same.version if same else max((one.version for one in known), default=0) + 1
     full = f"{name}-v{version}"
     repo = f"{namespace}/{full}"
-    new = same is None or not clients.data_store.has(repo)
+    new = same is None or not clients.datasets.has(namespace, full)
     if new:
-        clients.entity_store.ensure_namespace(namespace)
-        clients.data_store.ensure_namespace(namespace)
-        clients.data_store.upload(repo, files_of(data), message=f"{name} version {version}, sha256 {sha256}")
-    files_url = clients.entity_store.register_dataset(
+        message = f"{name} version {version}, sha256 {sha256}"
+        clients.datasets.upload(namespace, full, files_of(data), message=message)
+    files_url = clients.datasets.register(
         namespace,
         full,
-        project=PROJECT,
         description=f"{name}, version {version}; uploaded by nemostack",
         fields={NAME: name, VERSION: version, HASH: sha256},
     )
@@ -64,6 +62,6 @@ def files_of(data: Dataset) -> dict[str, bytes]:
 
 
 def _versions(clients: Clients, namespace: str, name: str) -> list[_Known]:
-    fields = clients.entity_store.dataset_fields(namespace)
+    fields = clients.datasets.fields(namespace)
     ours = [one for one in fields if one.get(NAME) == name]
     return [_Known(int(str(one[VERSION])), str(one[HASH])) for one in ours if VERSION in one and HASH in one]

@@ -2,9 +2,10 @@
 
 from functools import partial
 
+from nemostack.clients.datasets import PROJECT
 from nemostack.models import Model
 from workflows.data import dataset
-from workflows.data.registry import HASH, PROJECT, files_of
+from workflows.data.registry import HASH, files_of
 from workflows.engine.stage import Context, Stage
 
 

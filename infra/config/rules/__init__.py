@@ -30,6 +30,7 @@ def broken_rules(config: ClusterStackConfig, secrets: set[str], today: date | No
     default: the current one.
     """
     return [
+        *product(config),
         *versions(config, today or kubernetes_versions.current_date()),
         *maintenance(config),
         *administrators(config),
@@ -45,6 +46,15 @@ def broken_rules(config: ClusterStackConfig, secrets: set[str], today: date | No
         *observability(config),
         *security(config),
     ]
+
+
+def product(config: ClusterStackConfig) -> Iterator[str]:
+    """The NeMo Platform runs on the local target so far."""
+    if config.product == "platform":
+        yield (
+            "product: platform is for target local alone as yet: leave it out here, or install the platform with "
+            "NVIDIA's own chart (docs/platform.md)"
+        )
 
 
 def versions(config: ClusterStackConfig, today: date) -> Iterator[str]:

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from infra import names, recorded_images
 from infra.config import stack_file
+from nemostack.withdrawn_images import withdrawn
 from operations.toolchain import programs
 from tests.unit.command_line import run_command
 
@@ -58,9 +60,71 @@ def test_a_list_that_is_not_whole_says_so(
     assert "registry.example.com/volcano:1" in captured.out
 
 
-def test_a_chart_behind_a_login_is_named(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file.write_text(file.read_text().replace("  nemostack:charts: {source: charts}\n", ""))
+WITHOUT_A_LOGIN = [
+    ("nemo-datastore/nemo", "nvcr.io/nvidia/nemo-microservices/datastore:25.12"),
+    ("nemo-customizer/nemo", "nvcr.io/nvidia/nemo-microservices/customizer-api:25.12"),
+    ("nemo-customizer/nemo", "registry.k8s.io/kubebuilder/kube-rbac-proxy:v0.15.0"),
+    ("nemo-evaluator/nemo", "nvcr.io/nvidia/nemo-microservices/evaluator:25.12"),
+]
+"""Release of the umbrella chart -> an image that the pages of NVIDIA name for it, or that our values choose."""
+
+
+def without_charts(file: Path, *lines: str) -> None:
+    """Leave the charts to their repositories, of which NVIDIA's ask for a login, and add settings."""
+    content = file.read_text().replace("  nemostack:charts: {source: charts}\n", "")
+    file.write_text(content + "".join(f"  nemostack:{line}\n" for line in lines))
+
+
+def test_charts_behind_a_login_are_printed_as_recorded(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    without_charts(file)
     assert run_command("images", str(file)) == 8
-    told = capsys.readouterr().err
-    assert "chart nemo-microservices-helm-chart of release nemo-datastore/nemo is behind a login" in told
-    assert "charts.source" in told
+    captured = capsys.readouterr()
+    lines = dict(line.split("\t") for line in captured.out.splitlines())
+    for release, image in WITHOUT_A_LOGIN:
+        assert lines[image] == f"chart nemo-microservices-helm-chart, release {release}, as recorded"
+    assert not [image for image in lines if "postgres" in image and "bitnami" in image]
+    assert "notice: not in the list: jobs of the Evaluator that run benchmarks" in captured.err
+    [problem] = [line for line in captured.err.splitlines() if "behind a login" in line]
+    assert "chart nim-llm 1.15.5 of release llama3-2-3b-instruct/llama3-2-3b-instruct" in problem
+    assert "charts.source" in problem
+
+
+def test_databases_of_the_charts_are_recorded(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    without_charts(file, "postgres: {kind: bundled}", "layout: single", "mlflow: {mode: skip}")
+    run_command("images", str(file))
+    assert "bitnamilegacy/postgresql:" in capsys.readouterr().out
+
+
+def test_another_version_of_a_chart_was_not_recorded(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    without_charts(file, "charts: {versions: {nemo-microservices-helm-chart: 25.11.0}}")
+    assert run_command("images", str(file)) == 8
+    captured = capsys.readouterr()
+    assert "nemo-microservices-helm-chart 25.11.0 of release nemo-datastore/nemo" in captured.err
+    assert "only the images of 25.12.0 are known" in captured.err
+    assert "nemo-microservices/datastore" not in captured.out
+
+
+@pytest.mark.usefixtures("file")
+@pytest.mark.parametrize("target", ["gke", "eks", "aks", "existing", "minikube"])
+def test_a_target_needs_no_stack_file(target: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command("images", "--target", target) == 8
+    captured = capsys.readouterr()
+    assert "nvcr.io/nvidia/nemo-microservices/datastore:25.12\t" in captured.out
+    assert ("registry.example.com/cluster-autoscaler:1" in captured.out) is (target == "eks")
+    assert "chart nim-llm 1.15.5" in captured.err
+
+
+def test_what_is_no_target_of_a_mirror(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command("images", str(file), "--target", "gke") == 2
+    assert "leave out" in capsys.readouterr().err
+    assert run_command("images", "--target", "moon") == 2
+    assert "'moon' is unknown; choose one of local," in capsys.readouterr().err
+    assert run_command("images", "--target", "local") == 2
+    assert "pulls no image" in capsys.readouterr().err
+
+
+def test_every_part_that_can_run_is_recorded() -> None:
+    aliases = {service.alias for service in names.PLATFORM} | {"nemo-operator"}
+    assert aliases == recorded_images.UMBRELLA.parts.keys()
+    every = {image for images in recorded_images.UMBRELLA.parts.values() for image in images}
+    assert not [image for image in every if withdrawn(image) or ":" not in image]

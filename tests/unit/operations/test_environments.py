@@ -57,7 +57,7 @@ def test_the_platform_has_an_environment_of_its_own(clone: Path, capfd: pytest.C
     environments.ensure_for("local")
     assert not (clone / ".venv-platform").exists()
     calls(clone)
-    environments.ensure_platform()
+    environments.ensure_for("platform")
     assert calls(clone) == ["venv", "pip sync", "pip install"]
     assert (clone / ".venv-platform" / ".ready").exists()
     assert "==> .venv-platform: NVIDIA's NeMo Platform" in capfd.readouterr().err

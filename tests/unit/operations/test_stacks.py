@@ -14,6 +14,7 @@ from operations.toolchain import environments, programs, sample_model
 from tests.unit.command_line import run_command
 from tests.unit.fake_kubectl import FakeKubectl
 from tests.unit.operations import healthy_cluster as h
+from tests.unit.operations import unfinished_state
 
 CLUSTER = "urn:pulumi:cloud::nemostack::gcp:container/cluster:Cluster::nemostack"
 
@@ -44,6 +45,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(environment, "STATE", tmp_path / ".nemostack")
     monkeypatch.setattr(programs, "ensure", lambda _names: {"pulumi": "/usr/bin/pulumi"})
     monkeypatch.setattr(environments, "ensure_for", lambda _target: None)
+    monkeypatch.setattr(environments, "ensure_platform", (tmp_path / "platform").touch)
     monkeypatch.setattr(sample_model, "ensure", (tmp_path / "fetched").touch)
     for name in ("PULUMI_BACKEND_URL", "PULUMI_ACCESS_TOKEN"):
         monkeypatch.delenv(name, raising=False)
@@ -238,6 +240,34 @@ def test_a_release_in_a_namespace_that_the_outputs_do_not_know_yet(
     assert told.index("helm uninstall") < told.index("pulumi refresh")
 
 
+@pytest.mark.parametrize(
+    "command", [("doctor", "--stack", "mine", "--format", "json"), ("up", "--stack", "mine", "--yes")]
+)
+def test_a_first_up_that_was_killed_is_found_on_its_cluster(
+    clone: Path,
+    request: pytest.FixtureRequest,
+    command: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """There are no outputs yet: Pulumi writes them when a run ends."""
+    request.getfixturevalue("cluster").write("releases.txt", HELM_RECORD)
+    pulumi: Pulumi = request.getfixturevalue("pulumi")
+    program = clone / "python"
+    program.write_text("#!/bin/sh\necho '{}'\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))  # of the `nemostack outputs` that is asked
+    pulumi.answers["stack output"] = (0, "{}")
+    (clone / "Pulumi.mine.yaml").write_text(unfinished_state.SETTINGS)
+    resources = [unfinished_state.connection(), unfinished_state.namespace("elsewhere")]
+    file = state(clone, "mine")
+    file.write_text(json.dumps({"checkpoint": {"latest": {"resources": resources}}}))
+    assert run_command(*command) == (8 if command[0] == "doctor" else 1)
+    captured = capsys.readouterr()
+    assert "helm uninstall web -n elsewhere" in captured.out + captured.err
+    assert "helm rollback nemo 1 -n nemo-customizer" in captured.out + captured.err
+
+
 @pytest.mark.parametrize("trouble", ["no outputs", "no answer", "nothing half done"])
 def test_up_goes_on_where_helm_has_nothing_to_say(
     clone: Path, pulumi: Pulumi, cluster: FakeKubectl, trouble: str
@@ -396,3 +426,22 @@ def test_a_cluster_needs_no_base_model_here(clone: Path, pulumi: Pulumi) -> None
     stacks.up("cloud", [], [], yes=True)
     assert pulumi.verbs
     assert not (clone / "fetched").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "settings", "installed"),
+    [
+        ("", [], False),
+        ("  nemostack:product: microservices\n", [], False),
+        ("  nemostack:product: platform\n", [], True),
+        ("", ["product=platform"], True),
+        ("  nemostack:product: platform\n", ["product=microservices"], False),
+        ("", ["product=platform", "product=microservices"], False),  # the last one counts
+    ],
+)
+def test_the_environment_of_the_platform_is_installed_for_its_product_alone(
+    clone: Path, file: str, settings: list[str], installed: bool
+) -> None:
+    (clone / "Pulumi.local.yaml").write_text(f"config:\n  nemostack:target: local\n{file}")
+    stacks.provide(stacks.Stack(name="local", variables={}), settings)
+    assert (clone / "platform").exists() == installed

@@ -183,6 +183,7 @@ class Pulumi:
     there: bool = True
     is_local: bool = False
     outputs: StackOutputs | TargetError = field(default_factory=h.outputs)
+    so_far: StackOutputs | None = None
     interrupted: bool = False
     destroyed: list[str] = field(default_factory=list)
     code: int = 0
@@ -193,6 +194,10 @@ class Pulumi:
 
     def exists(self) -> bool:
         return self.there
+
+    def outputs_so_far(self, outputs: None) -> StackOutputs | None:
+        assert outputs is None
+        return self.so_far
 
     def settle(self) -> None:
         if self.interrupted:
@@ -299,6 +304,16 @@ def test_stack_on_a_cluster_that_never_came_up(
     code, _, err = call(capfd, tmp_path, "--yes")
     assert (code, pulumi.destroyed) == (0, ["mine"])
     assert "cannot be told" in err
+
+
+def test_what_goes_of_a_first_up_that_was_killed_is_shown(
+    pulumi: Pulumi, fake: FakeKubectl, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pulumi.outputs, pulumi.so_far = NoOutputs("none"), h.outputs()
+    code, out, _ = call(capfd, tmp_path, "--dry-run")
+    assert (code, pulumi.destroyed) == (0, [])
+    assert "Nothing was done" in out
+    assert fake.calls, "the cluster was asked what would go"
 
 
 def test_stack_that_does_not_exist(pulumi: Pulumi, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

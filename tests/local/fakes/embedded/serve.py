@@ -12,6 +12,16 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
+
+
+def models() -> dict[str, Any]:
+    """List what a NIM would serve: its base model, and an adapter for each folder where it looks for them."""
+    settings = json.loads(Path(sys.argv[2]).read_text())
+    base, source = settings.get("base_model"), settings.get("peft_source")
+    folders = sorted(Path(source).glob("[!.]*")) if source else []
+    adapters = [{"id": folder.name, "object": "model", "root": str(folder), "parent": base} for folder in folders]
+    return {"object": "list", "data": [{"id": base, "object": "model", "root": base, "parent": None}, *adapters]}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -28,8 +38,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.hangs.is_set():
             time.sleep(600)
         self.send_response(200)
+        self.send_header("content-type", "application/json")
         self.end_headers()
-        self.wfile.write(b"{}")
+        self.wfile.write(json.dumps(models() if self.path == "/v1/models" else {}).encode())
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

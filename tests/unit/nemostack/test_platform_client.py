@@ -1,0 +1,178 @@
+"""The client of the NeMo Platform, over a platform of a few lines that holds what it is given."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from nemostack import service_checks
+from nemostack.clients import Clients, Timeouts
+from nemostack.clients.platform import Platform, gateway_url
+from nemostack.errors import BadInput, NotFound, ServiceError, Unreachable
+from nemostack.outputs import StackOutputs
+from nemostack.product import require_microservices
+from tests.unit.fake_stack import FakeStack
+
+URL = "http://platform.test"
+STATUS = {"services": {"ready": ["files", "models"], "not_ready": []}, "controllers": {"status": {"jobs": True}}}
+
+
+class FakePlatform:
+    """Filesets and entities in memory."""
+
+    def __init__(self) -> None:
+        self.things: dict[str, Any] = {"/health/ready": {"status": "ready"}, "/status": STATUS}
+        self.files: dict[str, bytes] = {}
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        if "/-/" in path and request.method == "PUT":
+            self.files[path] = request.read()
+            return httpx.Response(200, json={})
+        if path in self.files:
+            return httpx.Response(200, content=self.files[path])
+        if path.endswith("/filesets") and request.method == "GET":
+            return self.page([thing for key, thing in self.things.items() if key.startswith(f"{path}/")], request)
+        if path.endswith("/files") and path.removesuffix("/files") in self.things:
+            own = path.removesuffix("files") + "-/"
+            held = [{"path": key.removeprefix(own), "size": len(self.files[key])} for key in self.files if own in key]
+            return httpx.Response(200, json={"data": held})
+        if request.method == "PATCH":
+            self.things[path] |= json.loads(request.read())
+            return httpx.Response(200, json={})
+        if request.method == "POST":
+            name = f"{path}/{json.loads(request.read())['name']}"
+            if name in self.things:
+                return httpx.Response(409, json={"detail": "exists"})
+            self.things[name] = json.loads(request.read())
+            return httpx.Response(201, json={})
+        if path not in self.things:
+            return httpx.Response(404, json={"detail": "no such thing"})
+        if request.method == "DELETE":
+            del self.things[path]
+            return httpx.Response(204)
+        return httpx.Response(200, json=self.things[path])
+
+    @staticmethod
+    def page(rows: list[Any], request: httpx.Request) -> httpx.Response:
+        number, size = (int(request.url.params[name]) for name in ("page", "page_size"))
+        return httpx.Response(200, json={"data": rows[(number - 1) * size : number * size]})
+
+
+@pytest.fixture
+def fake() -> FakePlatform:
+    return FakePlatform()
+
+
+@pytest.fixture
+def platform(fake: FakePlatform) -> Iterator[Platform]:
+    made = Platform(URL, Timeouts(), transport=httpx.MockTransport(fake))
+    yield made
+    made.close()
+
+
+def test_a_file_comes_back_as_it_was(platform: Platform, fake: FakePlatform, tmp_path: Path) -> None:
+    weights = tmp_path / "w"
+    weights.write_bytes(bytes(range(256)) * 5000)  # more than one chunk
+    platform.create_fileset("f", "model")
+    platform.upload("f", "a/b c.bin", weights)
+    assert platform.read("f", "a/b c.bin") == weights.read_bytes()
+    assert list(fake.files) == ["/apis/files/v2/workspaces/default/filesets/f/-/a/b c.bin"]
+
+
+def test_creating_again_and_deleting_again_is_fine(platform: Platform, fake: FakePlatform) -> None:
+    for _ in range(2):
+        platform.create_provider("nim", host_url="http://127.0.0.1:1", description="")
+        platform.create_model("m", fileset="m", description="")
+    assert platform.provider("nim") == {"name": "nim", "host_url": "http://127.0.0.1:1", "description": ""}
+    model = platform.model("m")
+    assert model is not None
+    assert model["fileset"] == "default/m"
+    for _ in range(2):
+        platform.delete_provider("nim")
+    assert platform.provider("nim") is None
+    assert len(fake.things) == 3
+
+
+def test_a_dataset_is_a_fileset_in_the_workspace_of_its_namespace(fake: FakePlatform, stack: FakeStack) -> None:
+    theirs = stack.outputs.model_copy(update={"product": "platform", "nemo_url": URL})
+    with Clients(theirs, transport=httpx.MockTransport(fake)) as clients:
+        datasets = clients.datasets
+        assert datasets.fields("law") == []
+        assert not datasets.has("law", "legal-v1")
+        for _ in range(2):  # the second time workspace and fileset are there
+            datasets.upload("law", "legal-v1", {"testing/test.jsonl": b"{}"}, message="first")
+        assert datasets.register("law", "legal-v1", description="d", fields={"hash": "1"}) == "law/legal-v1"
+        assert datasets.has("law", "legal-v1")
+        assert datasets.fields("law") == [{"hash": "1"}]
+        assert clients.platform.workspace == "default"
+    assert fake.things["/apis/entities/v2/workspaces/law"] == {"name": "law"}
+    assert list(fake.files) == ["/apis/files/v2/workspaces/law/filesets/legal-v1/-/testing/test.jsonl"]
+
+
+def test_all_pages_of_filesets_are_read(
+    platform: Platform, fake: FakePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nemostack.clients.platform._PAGE", 2)
+    for number in range(5):
+        platform.create_fileset(f"f{number}", "dataset")
+    assert [fileset["name"] for fileset in platform.filesets()] == ["f0", "f1", "f2", "f3", "f4"]
+
+
+def test_served_models_are_those_of_the_gateway(platform: Platform, fake: FakePlatform) -> None:
+    fake.things[f"{gateway_url('')}/v1/models"] = {"object": "list", "data": [{"id": "default/m"}]}
+    assert platform.served() == ["default/m"]
+
+
+def test_readiness_names_controllers_that_are_late(platform: Platform, fake: FakePlatform) -> None:
+    assert platform.ready() == "2 services ready"
+    fake.things["/status"] = STATUS | {"controllers": {"status": {"jobs": True, "models": False}}}
+    assert platform.ready() == "2 services ready; controllers that are late: models"
+
+
+def test_another_server_is_no_platform(platform: Platform, fake: FakePlatform) -> None:
+    fake.things["/status"] = {}
+    with pytest.raises(ServiceError, match="is not of a NeMo Platform"):
+        platform.ready()
+    fake.things[f"{gateway_url('')}/v1/models"] = {}
+    with pytest.raises(ServiceError, match="answered no list"):
+        platform.served()
+
+
+def test_what_is_missing_or_away_is_told(platform: Platform) -> None:
+    with pytest.raises(NotFound, match=r"listing the files of f: NeMo Platform at .* answered 404"):
+        platform.files("f")
+    with pytest.raises(Unreachable, match="no answer from NeMo Platform"):
+        Platform("http://127.0.0.1:9", Timeouts(connect=1)).ready()
+
+
+def looked_at(fake: FakePlatform, outputs: StackOutputs) -> dict[str, tuple[str, str]]:
+    """Check -> level and evidence of what the doctor says of the platform itself, without writing."""
+    theirs = outputs.model_copy(update={"product": "platform", "nemo_url": URL, "base_model": "default/m"})
+    with Clients(theirs, max_retries=0, transport=httpx.MockTransport(fake)) as clients:
+        findings = service_checks.check(clients, service_checks.Scope())
+    assert not {finding.service for finding in findings} & {"Data Store", "Entity Store", "Customizer", "Evaluator"}
+    return {f.check: (f.level, f.line) for f in findings if f.service == "NeMo Platform"}
+
+
+def test_the_doctor_looks_at_the_platform_in_place_of_our_services(fake: FakePlatform, stack: FakeStack) -> None:
+    fake.things[f"{gateway_url('')}/v1/models"] = {"object": "list", "data": [{"id": "default/m"}]}
+    found = looked_at(fake, stack.outputs)
+    assert [level for level, _ in found.values()] == ["ok", "ok"]
+    fake.things[f"{gateway_url('')}/v1/models"] = {"object": "list", "data": []}
+    level, line = looked_at(fake, stack.outputs)["its gateway serves the model"]
+    assert level == "bad"
+    assert "no model 'default/m'; served: none -> its provider `nim` says why" in line
+
+
+def test_a_part_for_the_other_product_says_so(stack: FakeStack) -> None:
+    ours = stack.outputs
+    require_microservices(ours, "nemostack run")
+    theirs = StackOutputs.model_validate(ours.model_dump() | {"product": "platform"})
+    with pytest.raises(
+        BadInput, match="nemostack run speaks to the NeMo microservices, and this stack runs the NeMo Pl"
+    ):
+        require_microservices(theirs, "nemostack run")
