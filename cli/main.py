@@ -44,8 +44,11 @@ class Commands(LazyGroup):
         "sweep": LazyCommand(
             "cli.sweep:sweep", "Try several hyperparameters; run the pipeline with the best.", _MODELS
         ),
-        "compare": LazyCommand("cli.runs:compare", "Show the approaches of a run, or several runs.", _MODELS),
+        "runs": LazyCommand("cli.run_folder:app", "List, show, compare and clean runs.", _MODELS),
         "gate": LazyCommand("cli.runs:gate", "Decide by a policy whether a model may be used.", _MODELS),
+        "promote": LazyCommand("cli.promotion:promote", "Bring a run's model into use behind an alias.", _MODELS),
+        "rollback": LazyCommand("cli.promotion:rollback", "Let an alias lead where it led before, at once.", _MODELS),
+        "history": LazyCommand("cli.promotion:history", "Show every change of an alias, with its lineage.", _MODELS),
         "judge": LazyCommand("cli.judge:judge", "Compare the stack's judge with people's ratings.", _MODELS),
         "cleanup": LazyCommand("cli.runs:cleanup", "Remove what a run left on the stack.", _MODELS),
         "smoke": LazyCommand("cli.suites:smoke", "Prove a running stack end to end.", _TESTS, _PASSED_ON),

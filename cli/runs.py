@@ -89,21 +89,6 @@ def run(
     render.finished(stdout(), launch(target, settings, run))
 
 
-def compare(
-    runs: Annotated[list[Path], typer.Argument(help="One run: its approaches. Several: the last approach of each.")],
-    *,
-    output: Annotated[str, typer.Option("--format", help="table, json or csv.")] = "table",
-) -> None:
-    """Show the approaches of a run, or runs, side by side. Needs no stack."""
-    from cli import render
-    from nemostack.console import stdout
-    from workflows.results.compare_runs import compare_runs
-
-    if output not in render.FORMATS:
-        raise BadInput(f"--format {output}: choose one of {', '.join(render.FORMATS)}")
-    render.FORMATS[output](stdout(), compare_runs(runs))
-
-
 def _print_schema(wanted: bool) -> None:
     if wanted:
         import json

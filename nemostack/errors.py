@@ -16,6 +16,8 @@
     ├── DeadlineExceeded      6   a job or a service did not get there in time
     ├── RunLocked             7   another process works in this run directory
     ├── Unhealthy             8   the environment check found problems
+    ├── NotPromoted          10   the gate has not said that the model may be used
+    ├── RolledBack           12   a canary broke an objective, and was taken back
     └── LeftBehind            9   teardown destroyed the stack, and something is left of it
 
 All exit codes, verdicts included, are in `nemostack/exit_codes.py`.
@@ -125,6 +127,18 @@ class Unhealthy(NemostackError):
     """Problems that must be solved before a run makes sense."""
 
     exit_code = ExitCode.UNHEALTHY
+
+
+class NotPromoted(NemostackError):
+    """The gate has not said GO."""
+
+    exit_code = ExitCode.NO_GO
+
+
+class RolledBack(NemostackError):
+    """A canary broke an objective; what was used before is used again."""
+
+    exit_code = ExitCode.ROLLED_BACK
 
 
 class LeftBehind(NemostackError):

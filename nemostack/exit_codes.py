@@ -23,6 +23,7 @@ class ExitCode(IntEnum):
     LEFT_BEHIND = 9
     NO_GO = 10
     INCONCLUSIVE = 11
+    ROLLED_BACK = 12
     LOAD_FAIL = 20
     LOAD_NOT_ENOUGH = 21
     LOAD_INVALID = 22
@@ -41,8 +42,9 @@ MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.RUN_LOCKED: "another process works in the run directory",
     ExitCode.UNHEALTHY: "the environment check or `doctor` found problems",
     ExitCode.LEFT_BEHIND: "`teardown` destroyed the stack, and something of it is left",
-    ExitCode.NO_GO: "`gate`: NO-GO, a rule of the policy is broken",
-    ExitCode.INCONCLUSIVE: "`gate`: INCONCLUSIVE, the data cannot tell",
+    ExitCode.NO_GO: "`gate`, `promote`: NO-GO, a rule of the policy is broken",
+    ExitCode.INCONCLUSIVE: "`gate`, `promote`: INCONCLUSIVE, the data cannot tell",
+    ExitCode.ROLLED_BACK: "`promote`: a canary broke an objective, and the alias leads where it led before",
     ExitCode.LOAD_FAIL: "`load`: FAIL, an objective was missed or nothing succeeded",
     ExitCode.LOAD_NOT_ENOUGH: (
         "`load`: NOT ENOUGH, nothing was missed, but an objective has too few samples; `load compare`: UNCLEAR"

@@ -18,6 +18,7 @@ from vllm.v1.metrics.prometheus import get_prometheus_registry
 from embedded.nim import nim_routes
 from embedded.nim.adapter_cache import AdapterCache, FolderCache, read_shapes
 from embedded.nim.adapters import EntityStoreResolver, VllmAdapters
+from embedded.nim.aliases import AliasBook, AliasRouting
 from embedded.nim.arguments import vllm_arguments
 from embedded.nim.nim_metrics import NimMetrics
 from embedded.nim.settings import Settings
@@ -31,7 +32,10 @@ def start_engine(settings: Settings) -> tuple[Namespace, AsyncLLM]:
     """Load the model in a child process. ValueError, OSError or RuntimeError when it cannot be loaded."""
     parser = FlexibleArgumentParser()  # type: ignore[no-untyped-call]
     args = make_arg_parser(parser).parse_args(vllm_arguments(settings))
-    args.middleware = [f"{nim_routes.__name__}.{nim_routes.BothErrorShapes.__name__}"]
+    args.middleware = [
+        f"{nim_routes.__name__}.{nim_routes.BothErrorShapes.__name__}",
+        f"{AliasRouting.__module__}.{AliasRouting.__name__}",
+    ]
     engine_args = AsyncEngineArgs.from_cli_args(args)
     if settings.accelerator == "cuda":
         return args, _start_on_gpus(settings, engine_args)
@@ -66,7 +70,8 @@ async def serve(settings: Settings, listening: socket.socket) -> None:
             synchronizer = _synchronizer(settings, app, engine, client)
             nim_routes.keep_only_served_routes(app)
             metrics = NimMetrics(get_prometheus_registry(), settings.base_model, settings.max_num_seqs)
-            nim_routes.add_routes(app, engine, metrics, synchronizer)
+            book = app.state.alias_book = AliasBook(settings.data_dir / "aliases.json")
+            nim_routes.add_routes(app, engine, metrics, synchronizer, book)
             watching = asyncio.create_task(synchronizer.watch())
             try:
                 await _listen(settings, app, listening)

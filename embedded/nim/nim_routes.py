@@ -1,7 +1,8 @@
 """Routes that NIM's API has and vLLM's server lacks, put on vLLM's own app: nothing is proxied, no token is touched.
 
-Adds `/v1/health/{ready,live}`, `/v1/health`, `/status`, `/v1/metrics`, `GET /v1/models/{id}`, and errors in both
-shapes (`{"error": {...}}` of OpenAI, `{"object": "error", "message": ...}` of older vLLM and NIM).
+Adds `/v1/aliases` (ours alone, see aliases.py), `/v1/health/{ready,live}`, `/v1/health`, `/status`, `/v1/metrics`,
+`GET /v1/models/{id}`, and errors in both shapes (`{"error": {...}}` of OpenAI, `{"object": "error", "message": ...}` of
+older vLLM and NIM).
 Refuses every route that is not on the list below: vLLM's server can also load adapters from any path, pause the
 engine and speak several other vendors' APIs.
 """
@@ -16,6 +17,8 @@ from vllm.exceptions import VLLMNotFoundError
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
+from embedded.nim.alias_routes import add_alias_routes
+from embedded.nim.aliases import AliasBook
 from embedded.nim.nim_metrics import NimMetrics
 from embedded.nim.synchronizer import Synchronizer
 
@@ -39,7 +42,9 @@ def keep_only_served_routes(app: FastAPI) -> None:
     assert not missing, f"this vLLM has no {sorted(missing)}: adapt embedded/nim/nim_routes.py"
 
 
-def add_routes(app: FastAPI, engine: AsyncLLM, metrics: NimMetrics, synchronizer: Synchronizer) -> None:
+def add_routes(
+    app: FastAPI, engine: AsyncLLM, metrics: NimMetrics, synchronizer: Synchronizer, book: AliasBook
+) -> None:
     """Put NIM's routes on `app`, whose state vLLM has set up."""
 
     def health(message: str, status: int = 200) -> JSONResponse:
@@ -58,7 +63,17 @@ def add_routes(app: FastAPI, engine: AsyncLLM, metrics: NimMetrics, synchronizer
     async def counters() -> Response:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    async def not_served(model_id: str) -> str | None:
+        """Why a model is not served; None when it is."""
+        listed = await app.state.openai_serving_models.show_available_models()
+        if any(card.id == model_id for card in listed.data):
+            return None
+        return synchronizer.trouble(model_id) or "no such model is served"
+
     async def model(request: Request, model_id: str) -> JSONResponse:
+        if (alias := book.get(model_id)) is not None:
+            card = {"id": model_id, "object": "model", "created": 0, "owned_by": "nemostack", "root": alias.stable}
+            return JSONResponse(card)
         listed = await request.app.state.openai_serving_models.show_available_models()
         for card in listed.data:
             if card.id == model_id:
@@ -72,6 +87,7 @@ def add_routes(app: FastAPI, engine: AsyncLLM, metrics: NimMetrics, synchronizer
     app.add_api_route("/v1/health/live", live, methods=["GET"])
     app.add_api_route("/v1/metrics", counters, methods=["GET"])
     app.add_api_route("/v1/models/{model_id:path}", model, methods=["GET"])
+    add_alias_routes(app, book, not_served)
 
 
 class BothErrorShapes:

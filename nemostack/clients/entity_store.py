@@ -113,3 +113,28 @@ class EntityStore:
         except NotFound:
             return False
         return True
+
+    def record(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """Custom fields of a model entity; None when there is none."""
+        try:
+            with calling(_SERVICE, self._url, f"looking up {namespace}/{name}"):
+                return dict(self._sdk.models.retrieve(name, namespace=namespace).custom_fields or {})
+        except NotFound:
+            return None
+
+    def save_record(self, namespace: str, name: str, base_model: str, fields: dict[str, Any]) -> None:
+        """Create or change a model entity without files of its own, which says `fields`."""
+        description = "An alias of served models; its changes are in custom_fields"
+        try:
+            with calling(_SERVICE, self._url, f"recording {namespace}/{name}"):
+                self._sdk.models.update(name, namespace=namespace, base_model=base_model, custom_fields=fields)
+        except NotFound:
+            self.ensure_namespace(namespace)
+            with calling(_SERVICE, self._url, f"recording {namespace}/{name}"):
+                self._sdk.models.create(
+                    name=name,
+                    namespace=namespace,
+                    base_model=base_model,
+                    description=description,
+                    custom_fields=fields,
+                )

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from nemostack.aliases import Alias, AliasState
 from nemostack.clients.error_mapping import calling
+from nemostack.errors import ServiceError
 
 _SERVICE = "NIM"
 _NOT_OFFERED = {400, 404, 405, 501}  # of a route that the server does not have, or has for other models
@@ -78,6 +80,31 @@ class Nim:
             listed = {one.id: one for one in self._api.models.list().data}
         length = getattr(listed.get(model), "max_model_len", None)
         return length if isinstance(length, int) else None
+
+    def aliases(self) -> dict[str, AliasState]:
+        """All aliases by name. ServiceError where this NIM has none to set: those of NVIDIA have not."""
+        with calling(_SERVICE, self._url, "listing aliases"):
+            answer = self._http.get(f"{self._url}/v1/aliases")
+            if answer.status_code == 404:
+                raise ServiceError(
+                    f"NIM at {self._url} routes no aliases",
+                    404,
+                    hint="the NIM of the local stack does; elsewhere name the adapter itself, or share the requests "
+                    "out by the weights of an HTTPRoute",
+                )
+            answer.raise_for_status()
+            return {row["name"]: AliasState.model_validate(row) for row in answer.json()["data"]}
+
+    def set_alias(self, name: str, alias: Alias) -> None:
+        """Let an alias lead elsewhere, for requests that begin afterwards. Conflict when a model is not served."""
+        with calling(_SERVICE, self._url, f"setting the alias {name}"):
+            answer = self._http.put(f"{self._url}/v1/aliases/{name}", json=alias.model_dump(mode="json"))
+            answer.raise_for_status()
+
+    def remove_alias(self, name: str) -> None:
+        """Forget an alias. NotFound when there is none."""
+        with calling(_SERVICE, self._url, f"removing the alias {name}"):
+            self._http.delete(f"{self._url}/v1/aliases/{name}").raise_for_status()
 
     def chat(self, model: str, text: str, *, max_tokens: int = 8) -> str:
         with calling(_SERVICE, self._url, f"asking {model} something"):

@@ -283,6 +283,43 @@ def test_stream_with_usage(client: openai.OpenAI, served: list[str]) -> None:
     assert text == whole.choices[0].message.content
 
 
+def test_an_alias_leads_to_an_adapter_and_hides_the_failures_of_one_that_is_gone(
+    nim: Running, stores: Stores, client: openai.OpenAI, served: list[str], *, adapters: list[Path], unique: str
+) -> None:
+    asked: dict[str, Any] = {
+        "messages": [{"role": "user", "content": PROMPTS[0]}],
+        "max_tokens": 8,
+        "temperature": 0,
+    }
+
+    def lead_to(*models: str) -> None:
+        routes = [{"model": model, "weight": number} for number, model in enumerate(models)]
+        answer = httpx.put(f"{nim.url}/v1/aliases/prod", json={"routes": routes}, timeout=30)
+        assert answer.status_code == 200, answer.text
+
+    texts = {model: client.chat.completions.create(model=model, **asked).choices[0].message.content for model in served}
+    lead_to(BASE, served[1])
+    raw = client.chat.completions.with_raw_response.create(model="prod", **asked)
+    assert raw.headers["x-nemostack-model"] == served[1]
+    assert raw.parse().choices[0].message.content == texts[served[1]]
+    chunks = client.chat.completions.create(model="prod", stream=True, **asked)
+    assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == texts[served[1]]
+    assert client.models.retrieve("prod").id == "prod"
+
+    going = stores.publish("default", f"{unique}@cust-1", adapters[0])
+    wait_until(lambda: going in listed(client), "the adapter in /v1/models")
+    lead_to(served[2], going)
+    stores.sdk.models.delete(f"{unique}@cust-1", namespace="default")
+    wait_until(lambda: going not in listed(client), "the adapter to leave /v1/models")
+    raw = client.chat.completions.with_raw_response.create(model="prod", **asked)
+    assert raw.headers["x-nemostack-model"] == served[2]
+    stats = httpx.get(f"{nim.url}/v1/aliases/prod", timeout=30).json()["stats"]
+    assert (stats[going]["failures"], stats[served[2]]["failures"]) == (1, 0)
+    refused = httpx.put(f"{nim.url}/v1/aliases/prod", json={"routes": [{"model": going, "weight": 1}]}, timeout=30)
+    assert refused.status_code == 409
+    assert httpx.delete(f"{nim.url}/v1/aliases/prod", timeout=30).status_code == 200
+
+
 def test_the_models_own_limit_does_not_cap_requests(client: openai.OpenAI) -> None:
     answer = client.completions.create(
         model=BASE, prompt="a", max_tokens=150, temperature=0, extra_body={"ignore_eos": True}

@@ -38,6 +38,15 @@ class EntityStoreContract:
         with pytest.raises(NotFoundError, match=f"dataset {unique}/legal does not exist"):
             sdk.datasets.retrieve("legal", namespace=unique)
 
+    def test_custom_fields_of_a_model_are_replaced_list_by_list(self, sdk: NeMoMicroservices, unique: str) -> None:
+        sdk.models.create(name="prod", namespace=unique, base_model="a/b", custom_fields={"changes": [1], "kept": "x"})
+        sdk.models.update("prod", namespace=unique, base_model="a/c", custom_fields={"changes": [1, {"two": None}]})
+        found = sdk.models.retrieve("prod", namespace=unique)
+        assert found.custom_fields == {"changes": [1, {"two": None}], "kept": "x"}
+        assert found.base_model == "a/c"
+        with pytest.raises(NotFoundError):
+            sdk.models.update("none", namespace=unique, base_model="a/c")
+
     def test_lists_are_of_one_namespace_and_in_pages(
         self, sdk: NeMoMicroservices, entity_store_url: str, unique: str
     ) -> None:

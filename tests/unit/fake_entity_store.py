@@ -93,6 +93,13 @@ class FakeEntityStore:
         self.datasets[name].update(json.loads(body))
         return self.entity("datasets", name)
 
+    def change_model(self, body: bytes, name: str) -> Any:
+        self.entity("models", name)
+        change = json.loads(body)
+        fields = {**self.models[name].get("custom_fields", {}), **change.get("custom_fields", {})}
+        self.models[name].update({**change, "custom_fields": fields})
+        return self.entity("models", name)
+
     def drop_entity(self, kind: str, name: str) -> Any:
         entity = self.entity(kind, name)
         del getattr(self, kind)[name]
@@ -111,6 +118,7 @@ ENTITY_STORE_ROUTES: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("DELETE /v1/namespaces/(.+)", lambda s, _b, name: s.drop_namespace(name)),
     ("POST /v1/datasets", FakeEntityStore.add_dataset),
     ("POST /v1/models", FakeEntityStore.add_model),
+    ("PATCH /v1/models/(.+)", FakeEntityStore.change_model),
     ("GET /v1/(datasets|models)", lambda s, _b, kind: s.entities(kind)),
     ("PATCH /v1/datasets/(.+)", FakeEntityStore.change_dataset),
     ("GET /v1/(datasets|models)/(.+)", lambda s, _b, kind, name: s.entity(kind, name)),

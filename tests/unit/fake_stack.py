@@ -56,6 +56,8 @@ class FakeStack(FakeEntityStore, FakeDataStore):
         self.sent_hyperparameters: dict[str, Any] = {}
         self.loss_after: Callable[[dict[str, Any], int], float] | None = None  # of a job, after so many looks
         self.failure_of: Callable[[dict[str, Any]], str] = lambda _hyperparameters: ""
+        self.aliases: dict[str, Any] | None = {}  # None: a NIM that has none to set
+        self.broken_models: set[str] = set()
         self.refusal = ""  # why NIM does not serve an adapter; it says so in its answer on the model
         self._server = _Server(_handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
@@ -305,6 +307,20 @@ class FakeStack(FakeEntityStore, FakeDataStore):
         why = f" It is announced, but {self.refusal}" if name in self._uploaded() else ""
         raise Answer(404, {"error": {"message": f"The model `{name}` does not exist.{why}"}})
 
+    def list_aliases(self) -> Any:
+        if self.aliases is None:
+            raise Answer(404, {"detail": "Not Found"})
+        return {"object": "list", "data": [{"name": name, "alias": alias} for name, alias in self.aliases.items()]}
+
+    def set_alias(self, body: bytes, name: str) -> Any:
+        assert self.aliases is not None
+        alias = json.loads(body)
+        for route in alias["routes"]:
+            if route["model"] not in self.served():
+                raise Answer(409, {"error": {"message": f"cannot lead to {route['model']}: no such model is served"}})
+        self.aliases[name] = alias
+        return {"name": name, "alias": alias}
+
     def tokenize(self, body: bytes) -> Any:
         if self.tokens_per_character is None:
             raise Answer(404, {"detail": "Not Found"})
@@ -321,6 +337,8 @@ class FakeStack(FakeEntityStore, FakeDataStore):
     def chat(self, body: bytes) -> Any:
         model = json.loads(body)["model"]
         self.nim_model(model)
+        if model in self.broken_models:
+            raise Answer(500, {"error": {"message": "the engine fails"}}, NO_RETRY)
         message = {"role": "assistant", "content": "Hello you"}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
@@ -361,6 +379,8 @@ _ROUTES: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("GET /nim/v1/health/ready", lambda _s, _b: {"message": "ready"}),
     ("POST /nim/v1/chat/completions", FakeStack.chat),
     ("POST /nim/tokenize", FakeStack.tokenize),
+    ("GET /nim/v1/aliases", lambda s, _b: s.list_aliases()),
+    ("PUT /nim/v1/aliases/(.+)", FakeStack.set_alias),
     ("POST /nim/v1/embeddings", FakeStack.embed),
     ("GET /judge/v1/models", lambda _s, _b: {"data": []}),
 )

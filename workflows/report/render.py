@@ -13,6 +13,9 @@ from nemostack.report.svg import Bar, Group, Series, bars, lines
 from workflows.engine.run_directory import RunDirectory
 from workflows.gate.evidence import read_comparison
 from workflows.report.caveats import list_caveats
+from workflows.report.explorer import explorer_of
+from workflows.report.reproduce import command_of
+from workflows.report.twins import as_json, as_markdown, summary_of
 from workflows.results.approach import Approach, ItemResult
 from workflows.results.comparison import Comparison, interval_text
 from workflows.results.metrics import BY_KEY, METRICS, PRIMARY
@@ -28,10 +31,15 @@ _WORDS = {"zero_shot": "zero-shot", "in_context": "in-context learning", "lora":
 
 
 def write_report(run: RunDirectory) -> None:
-    """Replace report.html of `run`."""
+    """Replace report.html of `run`, and its twins report.json and report.md."""
     filters: dict[str, Callable[..., str]] = {"interval": interval_text, "duration": duration}
-    text = page.render("workflows.report", "report.html.j2", _content(run), filters=filters)
+    content = _content(run)
+    script = "explorer.js" if content["explorer"] else ""
+    text = page.render("workflows.report", "report.html.j2", content, filters=filters, script=script)
     write_atomically(run.path / "report.html", text)
+    summary = summary_of(run)
+    write_atomically(run.path / "report.json", as_json(summary))
+    write_atomically(run.path / "report.md", as_markdown(summary))
 
 
 def _content(run: RunDirectory) -> dict[str, Any]:
@@ -41,6 +49,7 @@ def _content(run: RunDirectory) -> dict[str, Any]:
     uploaded, trained = _given(run, "dataset", Uploaded), _given(run, "customization", Trained)
     compared = _given(run, "comparison", Compared)
     results = results_of(run)
+    items = {approach.name: run.load_samples(approach.name, ItemResult) for approach in approaches}
     return {
         "info": info,
         "stages": stages,
@@ -62,7 +71,9 @@ def _content(run: RunDirectory) -> dict[str, Any]:
         "trial_curves": draw_trials(results),
         "facts": uploaded.facts if uploaded else None,
         "max_tokens": uploaded.max_tokens if uploaded else None,
-        "examples": _examples(run, approaches),
+        "explorer": explorer_of(approaches, items, compared.gate if compared else None),
+        "lineage": _lineage(run, uploaded, trained, approaches),
+        "command": command_of(info),
         "mlflow": compared.mlflow if compared else None,
         "load": _given(run, "load_test", LoadTested),
         "benchmarks": comparison.benchmarks if comparison else [],
@@ -159,28 +170,19 @@ def _steps(comparison: Comparison | None) -> list[dict[str, Any]]:
     ]
 
 
-def _examples(run: RunDirectory, approaches: Sequence[Approach]) -> list[dict[str, Any]]:
-    """Four items side by side, chosen by the last approach's primary score: worst, lower and upper middle, best."""
-    if not approaches:
-        return []
-    answers = {a.name: {i.index: i for i in run.load_samples(a.name, ItemResult)} for a in approaches}
-    last = answers[approaches[-1].name]
-    ranked = sorted(last.values(), key=lambda item: (item.scores.get(PRIMARY, 0.0), item.index))
-    if not ranked:
-        return []
-    n = len(ranked) - 1
-    places = {"Worst": 0, "Lower third": n // 3, "Upper third": 2 * n // 3, "Best": n}
-    chosen: dict[int, str] = {}
-    for label, place in places.items():
-        chosen.setdefault(ranked[place].index, label)
-    return [
-        {
-            "label": label,
-            "item": last[index],
-            "answers": [(a, answers[a.name][index]) for a in approaches if index in answers[a.name]],
-        }
-        for index, label in chosen.items()
-    ]
+def _lineage(
+    run: RunDirectory, uploaded: Uploaded | None, trained: Trained | None, approaches: Sequence[Approach]
+) -> list[tuple[str, str]]:
+    """Name what the tuned model and its scores were made from."""
+    rows: list[tuple[str, str]] = []
+    if uploaded is not None:
+        rows.append(("Dataset", uploaded.repo))
+        rows += [(f"SHA-256 of {name}", split.sha256) for name, split in uploaded.facts.splits.items()]
+    if trained is not None:
+        rows += [("Training job", trained.job_id), ("Hyperparameters", trained.how), ("Adapter", trained.model)]
+    rows += [(f"Evaluation job, {approach.label}", approach.job_id) for approach in approaches]
+    rows.append(("Identity of the run", run.info().identity))
+    return rows
 
 
 def duration(seconds: float) -> str:

@@ -87,18 +87,18 @@ def test_compare_two_runs(harness: Harness, settings: Settings, capfd: pytest.Ca
     assert "INCONCLUSIVE" in out
     other = settings.model_copy(update={"prompt_column": "completion"})
     third = scored(harness, other)
-    code, _, err = call(capfd, "compare", first, third)
+    code, _, err = call(capfd, "runs", "compare", first, third)
     assert code == 2
     assert "no test item in common" in err
 
 
 def test_compare_formats(harness: Harness, settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:
     path = scored(harness, settings)
-    _, table, _ = call(capfd, "compare", path)
+    _, table, _ = call(capfd, "runs", "compare", path)
     assert table.splitlines()[0] == "metric\tZero-shot\tIn-context\tLoRA"
-    _, csv, _ = call(capfd, "compare", path, "--format", "csv")
+    _, csv, _ = call(capfd, "runs", "compare", path, "--format", "csv")
     assert csv == (Path(path) / "comparison.csv").read_text()
-    code, _, err = call(capfd, "compare", path, "--format", "xml")
+    code, _, err = call(capfd, "runs", "compare", path, "--format", "xml")
     assert code == 2
     assert "table, json, csv" in err
 
@@ -194,7 +194,7 @@ def test_dry_run_touches_nothing(
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["compare", "/nowhere"], 2, "/nowhere is not a run directory"),
+        (["runs", "compare", "/nowhere"], 2, "/nowhere is not a run directory"),
         (["gate", "/nowhere"], 2, "/nowhere is not a run directory"),
         (["doctor", "--outputs", "/nowhere.json"], 3, "reading stack outputs from /nowhere.json failed"),
         (["run", "--dataset", "/nowhere", "--outputs", "OUTPUTS"], 2, "/nowhere is not a directory"),
@@ -214,7 +214,7 @@ def test_failures_are_one_line(
 
 def test_debug_shows_the_traceback() -> None:
     with pytest.raises(BadInput, match="is not a run directory"):
-        main.main(["--debug", "compare", "/nowhere"])
+        main.main(["--debug", "runs", "compare", "/nowhere"])
 
 
 def test_usage_errors_are_2(capfd: pytest.CaptureFixture[str]) -> None:
@@ -224,7 +224,7 @@ def test_usage_errors_are_2(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_a_bug_is_said_in_a_line(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("workflows.results.compare_runs.compare_runs", lambda *_a, **_k: 1 / 0)
-    code, _, err = call(capfd, "compare", ".")
+    code, _, err = call(capfd, "runs", "compare", ".")
     assert code == 1
     assert err.startswith("error: unexpected ZeroDivisionError")
     assert "--debug" in err

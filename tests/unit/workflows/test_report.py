@@ -1,5 +1,7 @@
 """The report: one file, nothing remote, nothing of a model's text becomes markup."""
 
+import base64
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -38,8 +40,9 @@ def test_hostile_text_stays_text(harness: Harness, settings: Settings) -> None:
     harness.stack.item_scores = _hostile(harness.stack.item_scores)  # type: ignore[method-assign]
     run = harness.run(settings)
     page = Page((run.path / "report.html").read_text())
-    names = {tag for tag, _ in page.tags}
-    assert not names & {"script", "img", "iframe", "object"}
+    names = [tag for tag, _ in page.tags]
+    assert not set(names) & {"img", "iframe", "object"}
+    assert names.count("script") == 1  # ours
     assert not [attribute for _, attributes in page.tags for attribute in attributes if attribute.startswith("on")]
     assert HOSTILE in page.text
     assert "5332114" not in page.text
@@ -56,7 +59,12 @@ def test_nothing_remote(harness: Harness, settings: Settings) -> None:
     run = harness.run(settings)
     text = (run.path / "report.html").read_text()
     page = Page(text)
-    assert not [tag for tag, _ in page.tags if tag in {"link", "script", "img", "base"}]
+    assert not [tag for tag, _ in page.tags if tag in {"link", "img", "base"}]
+    assert [attributes for tag, attributes in page.tags if tag == "script"] == [{}]
+    script = re.search(r"<script>(.*?)</script>", text, re.DOTALL)
+    assert script is not None
+    digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in text
     assert not re.search(r"url\(|@import", text)
     assert "default-src 'none'" in text
 
@@ -73,7 +81,17 @@ def test_says_what_matters(harness: Harness, settings: Settings) -> None:
     page = Page((run.path / "report.html").read_text())
     text = " ".join(page.text.split())
     assert "LoRA beats in-context learning by 0.2 ROUGE-L" in text
-    for word in ("0.296", "0.496", "0.696", "Worst", "test answer", "cust-1", "Cleanup", run.path.name, "PASS: 321"):
+    for word in (
+        "0.296",
+        "0.496",
+        "0.696",
+        "Every item",
+        "test answer",
+        "cust-1",
+        "Cleanup",
+        run.path.name,
+        "PASS: 321",
+    ):
         assert word in text
     assert ("a", {"href": "load/report.html"}) in page.tags
 

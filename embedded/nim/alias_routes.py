@@ -1,0 +1,61 @@
+"""The routes by which aliases are set and looked at: `/v1/aliases`. See aliases.py for what they do.
+
+Refuses aliases of models that are not served, so that no alias can be set to an adapter that NIM refuses, and names
+that are served as models.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+from fastapi import Body, FastAPI
+from fastapi.responses import JSONResponse
+from pydantic import TypeAdapter, ValidationError
+
+from embedded.nim.aliases import AliasBook
+from nemostack.aliases import Alias, AliasName
+
+_NAME: TypeAdapter[str] = TypeAdapter(AliasName)
+
+
+def add_alias_routes(app: FastAPI, book: AliasBook, served: Callable[[str], Awaitable[str | None]]) -> None:
+    """Put the routes on `app`. `served` says why a model is not served, or None when it is."""
+
+    def refused(status: int, message: str) -> JSONResponse:
+        kind = {404: "NotFoundError", 409: "ConflictError"}.get(status, "BadRequestError")
+        return JSONResponse({"error": {"message": message, "type": kind, "code": status}}, status_code=status)
+
+    def shown(name: str) -> JSONResponse:
+        state = book.state(name)
+        if state is None:
+            return refused(404, f"There is no alias `{name}`.")
+        return JSONResponse(state.model_dump(mode="json"))
+
+    async def every() -> JSONResponse:
+        states = [state.model_dump(mode="json") for name in book.names() if (state := book.state(name))]
+        return JSONResponse({"object": "list", "data": states})
+
+    async def get(name: str) -> JSONResponse:
+        return shown(name)
+
+    async def put(name: str, body: Annotated[Any, Body()]) -> JSONResponse:
+        try:
+            _NAME.validate_python(name)
+            alias = Alias.model_validate(body)
+        except ValidationError as error:
+            problems = "; ".join(f"{'.'.join(map(str, p['loc']))} {p['msg']}".strip() for p in error.errors())
+            return refused(422, f"The alias `{name}` cannot be used: {problems}")
+        if await served(name) is None:
+            return refused(409, f"`{name}` is the name of a model that is served.")
+        for model in [*(route.model for route in alias.routes), *([alias.shadow.model] if alias.shadow else [])]:
+            if (reason := await served(model)) is not None:
+                return refused(409, f"The alias `{name}` cannot lead to `{model}`: {reason}")
+        book.put(name, alias)
+        return shown(name)
+
+    async def delete(name: str) -> JSONResponse:
+        return JSONResponse({"name": name}) if book.remove(name) else refused(404, f"There is no alias `{name}`.")
+
+    app.add_api_route("/v1/aliases", every, methods=["GET"])
+    app.add_api_route("/v1/aliases/{name}", get, methods=["GET"])
+    app.add_api_route("/v1/aliases/{name}", put, methods=["PUT"])
+    app.add_api_route("/v1/aliases/{name}", delete, methods=["DELETE"])

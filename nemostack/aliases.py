@@ -1,0 +1,73 @@
+"""Aliases of served models: a name such as `prod` that leads to adapters, by weights.
+
+What the NIM of the local stack takes and answers (`/v1/aliases`), and what promotions say. Refuses weights that add up
+to nothing, models named twice, and names that could be those of models (they hold a slash).
+"""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from nemostack.models import Model
+
+AliasName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+
+
+class Route(Model):
+    """Where a share of the requests goes. The first route of an alias is the stable one."""
+
+    model: str = Field(min_length=1, max_length=512)
+    weight: float = Field(ge=0, le=1e6, allow_inf_nan=False)
+
+
+class Shadow(Model):
+    """A model that is asked the same in the background; its answers go nowhere."""
+
+    model: str = Field(min_length=1, max_length=512)
+    share: float = Field(default=1.0, gt=0, le=1, description="Of the requests")
+
+
+class Alias(Model):
+    """Where an alias leads."""
+
+    routes: tuple[Route, ...] = Field(min_length=1, max_length=16)
+    shadow: Shadow | None = None
+
+    @model_validator(mode="after")
+    def _leads_somewhere(self) -> Self:
+        if sum(route.weight for route in self.routes) <= 0:
+            raise ValueError("routes: the weights add up to nothing")
+        if len({route.model for route in self.routes}) < len(self.routes):
+            raise ValueError("routes: a model stands there twice")
+        return self
+
+    @property
+    def stable(self) -> str:
+        """The model that takes over where another one fails."""
+        return self.routes[0].model
+
+    def __str__(self) -> str:
+        total = sum(route.weight for route in self.routes)
+        parts = [f"{route.model} {100 * route.weight / total:.0f} %" for route in self.routes if route.weight]
+        shadow = [] if self.shadow is None else [f"shadow {self.shadow.model} {100 * self.shadow.share:.0f} %"]
+        return ", ".join([*parts, *shadow])
+
+
+class RouteStats(Model):
+    """Requests of an alias that one model got since the alias was last set. Times in seconds, of the last 1,000."""
+
+    requests: int = 0
+    failures: int = 0
+    first_byte_p50: float | None = None
+    first_byte_p95: float | None = None
+    total_p50: float | None = None
+    total_p95: float | None = None
+
+
+class AliasState(Model):
+    """An alias as it is now."""
+
+    name: str
+    alias: Alias
+    stats: dict[str, RouteStats] = Field(default_factory=dict)
+    shadow_stats: RouteStats | None = None

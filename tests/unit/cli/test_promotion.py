@@ -1,0 +1,125 @@
+"""promote, rollback and history on the fake stack, whose models all answer the same, or fail where a test says so."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.unit.command_line import run_command
+from tests.unit.fake_stack import FakeStack
+from tests.unit.pipeline_harness import Harness
+from workflows.settings import Settings
+from workflows.stages.customization import Trained
+
+PROMOTE = ("--questions", "2", "--by", "kim")
+
+
+@pytest.fixture
+def target(stack: FakeStack, tmp_path: Path) -> list[str]:
+    path = tmp_path / "outputs.json"
+    path.write_text(stack.outputs.model_copy(update={"mlflow_url": ""}).model_dump_json())
+    return ["--outputs", str(path)]
+
+
+@pytest.fixture
+def runs(harness: Harness, settings: Settings) -> list[str]:
+    """Two runs whose adapters are kept."""
+    kept = settings.model_copy(update={"keep_adapter": True})
+    return [str(harness.run(kept, new=True).path) for _ in range(2)]
+
+
+def call(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = run_command(*arguments)
+    return code, *capfd.readouterr()
+
+
+def model_of(run: str) -> str:
+    outputs = json.loads((Path(run) / "stages" / "customization.json").read_text())["outputs"]
+    return Trained.model_validate(outputs).model
+
+
+def leads_to(stack: FakeStack) -> dict[str, float]:
+    assert stack.aliases is not None
+    return {route["model"]: route["weight"] for route in stack.aliases["prod"]["routes"]}
+
+
+def test_from_the_first_model_over_a_canary_and_back(
+    harness: Harness, runs: list[str], target: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    stack, (first, second) = harness.stack, (model_of(run) for run in runs)
+    code, _, err = call(capfd, "promote", runs[0], *PROMOTE, *target)
+    assert (code, leads_to(stack)) == (0, {first: 100})
+    assert "this stack has no MLflow" in err
+    code, _, err = call(capfd, "promote", runs[1], "--steps", "10,50", *PROMOTE, *target)
+    assert (code, leads_to(stack)) == (0, {second: 100})
+    assert f"{first} 90 %, {second} 10 %" in err
+    assert call(capfd, "rollback", *target)[0] == 0
+    assert leads_to(stack) == {first: 100}
+    _, out, _ = call(capfd, "history", "--format", "json", *target)
+    changes = json.loads(out)["changes"]
+    assert [change["action"] for change in changes] == ["promote", "canary", "canary", "promote", "rollback"]
+    assert {change["by"] for change in changes[:4]} == {"kim"}
+    lineage = changes[3]["lineage"]
+    assert (lineage["model"], lineage["gate"], lineage["run"]) == (second, "GO", Path(runs[1]).name)
+    assert len(lineage["dataset_sha256"]["train"]) == 64
+    _, out, _ = call(capfd, "history", *target)
+    assert out.splitlines()[0] == f"prod: {first} 100 %"
+
+
+def test_a_broken_canary_goes_back_with_exit_code_12(
+    harness: Harness, runs: list[str], target: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    stack, (first, second) = harness.stack, (model_of(run) for run in runs)
+    call(capfd, "promote", runs[0], *PROMOTE, *target)
+    stack.broken_models = {second}
+    code, _, err = call(capfd, "promote", runs[1], *PROMOTE, *target)
+    assert (code, leads_to(stack)) == (12, {first: 100})
+    assert "failures: 1 of 1" in err
+
+
+def test_what_the_gate_does_not_let_pass_is_not_promoted(
+    harness: Harness, runs: list[str], target: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    for outcome, code in (("NO-GO", 10), ("INCONCLUSIVE", 11)):
+        file = Path(runs[0]) / "stages" / "comparison.json"
+        record = json.loads(file.read_text())
+        record["outputs"]["gate"]["outcome"] = outcome
+        file.write_text(json.dumps(record))
+        got, _, err = call(capfd, "promote", runs[0], *PROMOTE, *target)
+        assert (got, f"says {outcome}" in err, harness.stack.aliases) == (code, True, {})
+    assert call(capfd, "promote", runs[0], "--force", *PROMOTE, *target)[0] == 0
+    _, out, _ = call(capfd, "history", *target)
+    assert "forced in spite of INCONCLUSIVE" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--steps", "50,5"), "percents that rise"),
+        (("--alias", "a/b"), "expected small letters"),
+        (("--split", "10"), "no other model to share"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    runs: list[str], target: list[str], capfd: pytest.CaptureFixture[str], arguments: tuple[str, ...], says: str
+) -> None:
+    code, _, err = call(capfd, "promote", runs[0], *arguments, *target)
+    assert (code, says in err) == (2, True)
+
+
+def test_a_nim_without_aliases_says_so(
+    stack: FakeStack, runs: list[str], target: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    stack.aliases = None
+    code, _, err = call(capfd, "promote", runs[0], *target)
+    assert (code, "routes no aliases" in err, "HTTPRoute" in err) == (4, True, True)
+
+
+def test_an_adapter_that_is_gone_cannot_be_promoted(
+    stack: FakeStack, runs: list[str], target: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    stack.models.clear()
+    code, _, err = call(capfd, "promote", runs[0], *target)
+    assert (code, "no such model is served" in err, stack.aliases) == (4, True, {})
+    code, _, err = call(capfd, "rollback", *target)
+    assert (code, "there is no alias prod" in err) == (2, True)
