@@ -36,7 +36,7 @@ def comparison_of(harness: Harness, settings: Settings) -> Comparison:
 def test_base_before_training_and_tuned_after_it(asked: Settings, settings: Settings) -> None:
     names = [stage.name for stage in plan(asked)]
     assert names == [
-        *("environment", "dataset", "zero_shot", "in_context", "benchmark_gsm8k_base", "benchmark_mmlu_base"),
+        *("environment", "dataset", "zero_shot", "prompt", "in_context", "benchmark_gsm8k_base", "benchmark_mmlu_base"),
         *("customization", "lora", "benchmark_gsm8k_tuned", "benchmark_mmlu_tuned", "comparison", "cleanup"),
     ]
     assert not [stage.name for stage in plan(settings) if stage.name.startswith("benchmark")]  # off unless asked for
