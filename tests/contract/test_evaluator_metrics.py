@@ -1,6 +1,8 @@
 """Metrics against values from another route: by hand, closed forms, or the library called on literal strings."""
 
 import math
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -26,6 +28,28 @@ def test_f1_and_exact_match_by_hand() -> None:
 def test_several_truths_count_by_the_best() -> None:
     context = [{"item": {"a": "no", "b": "yes"}, "sample": {"output_text": "Yes."}}]
     assert create("em", {"ground_truth": ["{{item.a}}", "{{item.b}}"]}, "t").score_items(context) == {"em_score": [1]}
+
+
+IN_TWO_THREADS = """
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from embedded.evaluator.metrics import create
+
+together = Barrier(2)
+def load(kind):
+    metric = create(kind, {}, "test")
+    together.wait()
+    pair = {"item": {"reference": "a"}, "sample": {"output_text": "a"}}
+    return metric.warm() if kind == "meteor" else metric.score_items([pair])
+with ThreadPoolExecutor(2) as pool:
+    print(list(pool.map(load, ["rouge", "meteor"])))
+"""
+
+
+def test_metrics_are_loaded_by_several_jobs_at_once() -> None:
+    """In a process of its own, where nothing is loaded yet: a metric warms up beside another one that scores."""
+    done = subprocess.run([sys.executable, "-c", IN_TWO_THREADS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_rouge_by_hand() -> None:

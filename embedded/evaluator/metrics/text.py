@@ -12,6 +12,15 @@ from embedded.evaluator.metrics.segmentation import compose, space_out, strip_pu
 STEMMED_FROM = 4  # letters; rouge-score leaves shorter words as they are
 
 
+def _load_nltk() -> None:
+    """Load the whole of nltk before a part of it.
+
+    Its parts import one another: of two threads that begin with different parts, Python would end the import of one,
+    and nltk is of no use in this process then.
+    """
+    import nltk  # noqa: F401
+
+
 class Bleu(ReferenceMetric):
     """sacrebleu, tokenizer 13a: `sentence` (mean over items, effective order) and `corpus`.
 
@@ -43,10 +52,12 @@ class Rouge(ReferenceMetric):
     NAMES = {"rouge1": "rouge_1_score", "rouge2": "rouge_2_score", "rouge3": "rouge_3_score", "rougeL": "rouge_L_score"}  # noqa: RUF012
 
     def warm(self) -> None:
+        _load_nltk()
         from rouge_score.rouge_scorer import RougeScorer  # noqa: F401
 
     def compare(self, candidates: list[str], references: list[list[str]]) -> Scores:
         """Score each pair; the best reference counts, for each score by itself."""
+        _load_nltk()
         from nltk.stem.porter import PorterStemmer
         from rouge_score.rouge_scorer import RougeScorer
 
@@ -136,10 +147,12 @@ class Meteor(_Pairwise):
     NAME = "meteor_score"
 
     def warm(self) -> None:
+        _load_nltk()
         from nltk.translate.meteor_score import single_meteor_score  # noqa: F401
 
     def pairwise(self) -> Callable[[str, str], float]:
         """Nltk's single-sentence score."""
+        _load_nltk()
         from nltk.translate.meteor_score import single_meteor_score
 
         none: Any = _NoSynonyms()
