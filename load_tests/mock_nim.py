@@ -135,8 +135,18 @@ class MockNim:
         adapter = self.slots.use(model) if model != BASE else contextlib.nullcontext(enter_result=False)
         async with self.batch.place() as waited, adapter as cold:
             late = time.perf_counter() - received if waited or cold else 0.0
+            if reader.at_eof():  # as vLLM does, which aborts what nobody waits for any more
+                return False
             return await self._stream(
-                writer, asked, chat=chat, fault=fault, request_id=request_id, received=received, cold=cold, late=late
+                reader,
+                writer,
+                asked,
+                chat=chat,
+                fault=fault,
+                request_id=request_id,
+                received=received,
+                cold=cold,
+                late=late,
             )
 
     async def _get(self, writer: asyncio.StreamWriter, path: str) -> bool:
@@ -162,6 +172,7 @@ class MockNim:
 
     async def _stream(
         self,
+        reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         asked: dict[str, Any],
         *,
@@ -192,6 +203,8 @@ class MockNim:
         if fault != "empty":
             for _ in range(0, tokens, cadence.tokens_per_event):
                 await cadence.pause(due)
+                if reader.at_eof():
+                    return False
                 stamps.append(time.perf_counter())
                 writer.write(chunk)
                 if itl_s == 0:

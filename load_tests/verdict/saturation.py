@@ -31,6 +31,7 @@ SWINGS: Final = 4.0
 BATCHES: Final = 10
 _SENT_RULE: Final = "sent of scheduled"
 _FEWEST_ARRIVALS: Final = 10
+_SEEN_SHARE: Final = 1 / 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,9 @@ def backlog(records: Sequence[RequestRecord], window: Window) -> Backlog | None:
     due = np.sort([r.due for r in records])
     ended = np.sort([r.t_end for r in records if r.t_end is not None])
     begin = max(window.start, _filled_at(records))
-    length = window.end - begin
+    length = _seen_s(records, window)
     arrived = int(np.searchsorted(due, window.end) - np.searchsorted(due, begin))
-    if arrived < _FEWEST_ARRIVALS or length < window.length_s / 3:
+    if arrived < _FEWEST_ARRIVALS or length < window.length_s * _SEEN_SHARE:
         return None
     times = np.linspace(begin, window.end, LOOKS)
     open_now = (np.searchsorted(due, times, side="right") - np.searchsorted(ended, times, side="right")).astype(float)
@@ -80,6 +81,11 @@ def backlog(records: Sequence[RequestRecord], window: Window) -> Backlog | None:
     low = np.flatnonzero(open_now <= first)
     since = float(times[low[-1]] if len(low) else times[0]) if growing else None
     return Backlog(first, last, arrived / length, slope, growing, since)
+
+
+def _seen_s(records: Sequence[RequestRecord], window: Window) -> float:
+    """Return the part of the window in which a growing queue would show: after the first replies."""
+    return window.end - max(window.start, _filled_at(records))
 
 
 def _filled_at(records: Sequence[RequestRecord]) -> float:
@@ -130,8 +136,14 @@ class Step:
     backlog: Backlog | None
 
 
-def judge_step(verdict: Verdict, broken_rules: Sequence[str], found: Backlog | None) -> tuple[Outcome, str]:
-    """Decide what a run says of its rate. `broken_rules`: names of the validity rules that it broke."""
+def judge_step(
+    verdict: Verdict, broken_rules: Sequence[str], found: Backlog | None, *, unseen: bool = False
+) -> tuple[Outcome, str]:
+    """Decide what a run says of its rate.
+
+    `broken_rules`: names of the validity rules that it broke. `unseen`: a queue may have grown, and the run was too
+    short to see it.
+    """
     if found is not None and found.growing and set(broken_rules) <= {_SENT_RULE}:
         return Outcome.BREAKS, found.sentence
     if verdict is Verdict.INVALID:
@@ -140,6 +152,8 @@ def judge_step(verdict: Verdict, broken_rules: Sequence[str], found: Backlog | N
         return Outcome.BREAKS, "an objective was missed, or nothing succeeded"
     if verdict is Verdict.NOT_ENOUGH:
         return Outcome.UNDECIDED, "too few samples for an objective"
+    if unseen:
+        return Outcome.UNDECIDED, "the first replies took most of the window: lengthen --duration"
     return Outcome.HOLDS, "the objectives were met" if found is None else found.sentence
 
 
@@ -156,7 +170,8 @@ def measure(
     """Make a step of a run's samples. A closed loop has no queue that could grow: its users wait."""
     measured = [r for r in records if not r.role]
     found = backlog(measured, window) if open_loop else None
-    outcome, why = judge_step(verdict, broken_rules, found)
+    unseen = open_loop and _seen_s(measured, window) < window.length_s * _SEEN_SHARE
+    outcome, why = judge_step(verdict, broken_rules, found, unseen=unseen)
     summary = metrics.summarise(measured, window)
     e2e = summary.latencies["e2e_from_schedule_ms" if open_loop else "e2e_ms"]
     ttft = summary.latencies["ttft_from_schedule_ms" if open_loop else "ttft_ms"]

@@ -102,6 +102,16 @@ def test_a_long_reply_is_no_growing_queue() -> None:
     assert found is None or not found.growing
 
 
+def test_a_server_that_still_works_off_what_came_before_decides_nothing() -> None:
+    # every place is taken until second 30 of 35, as the clients of the run before left it
+    records = _queue(0.5 * LIMIT)
+    for k, record in enumerate(records):
+        record.t_end = max(record.due, 30.0 + k / LIMIT)
+    step = saturation.measure(10, "rate-10", records, WINDOW, verdict=Verdict.PASS, broken_rules=[], open_loop=True)
+    assert step.outcome is Outcome.UNDECIDED
+    assert "--duration" in step.why
+
+
 def test_dropped_and_unfinished_requests_stay_open() -> None:
     records = _queue(10)
     for record in records[len(records) // 2 :]:
