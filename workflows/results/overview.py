@@ -44,9 +44,17 @@ class RunRow(Model):
 
 
 def overview(root: Path) -> list[RunRow]:
-    """List the runs of a folder, the newest first."""
-    found = [_row(file.parent) for file in root.glob("*/run.json")] if root.is_dir() else []
+    """List the runs of a folder, the newest first. Load tests, which lie there too, are none."""
+    found = [_row(file.parent) for file in root.glob("*/run.json") if not _is_load_test(file)] if root.is_dir() else []
     return sorted(found, key=lambda row: (row.created_at is not None, row.created_at, row.id), reverse=True)
+
+
+def _is_load_test(file: Path) -> bool:
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and {"spec", "workers"} <= manifest.keys()
 
 
 def _row(path: Path) -> RunRow:

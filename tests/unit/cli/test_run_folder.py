@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from load_tests.options import RunManifest
 from tests.unit.command_line import run_command
 from tests.unit.pipeline_harness import Harness
 from workflows.settings import Settings
@@ -12,7 +13,7 @@ from workflows.settings import Settings
 
 @pytest.fixture
 def folder(harness: Harness, settings: Settings) -> dict[str, Path]:
-    """A finished run, one that kept its adapter, an interrupted one, and a folder that is no run."""
+    """A finished run, one that kept its adapter, an interrupted one, a folder that is none, and a load test."""
     found = {"finished": harness.run(settings, new=True).path}
     found["kept"] = harness.run(settings.model_copy(update={"keep_adapter": True}), new=True).path
     harness.stack.interrupt_on(r"GET /v1/customization/jobs/cust-3$")
@@ -22,6 +23,9 @@ def folder(harness: Harness, settings: Settings) -> dict[str, Path]:
     found["broken"] = harness.root / "broken"
     found["broken"].mkdir()
     (found["broken"] / "run.json").write_text("{}")
+    load_test = harness.root / "load-20261129-163100-4a87"
+    load_test.mkdir()
+    (load_test / "run.json").write_text(json.dumps(dict.fromkeys(RunManifest.model_fields)))
     return found
 
 
