@@ -183,6 +183,7 @@ AlphaOption = Annotated[
     int | None, typer.Option("--alpha", min=1, help=f"The adapter is scaled by alpha / rank. {_left('alpha')}")
 ]
 RunsOption = Annotated[Path, typer.Option("--runs", envvar="NEMOSTACK_RUNS", help="Where the directories of runs are.")]
+ExperimentOption = Annotated[str, typer.Option("--experiment", help="MLflow experiment to log to.")]
 BenchmarksOption = Annotated[
     str,
     typer.Option(
@@ -282,6 +283,23 @@ class TrainingOptions(Bundle):
     def rows(self) -> dict[str, int | None]:
         """How many rows of the dataset are used."""
         return {"train_rows": self.train_rows, "validation_rows": self.validation_rows}
+
+
+@dataclass(frozen=True)
+class PipelineOptions(Bundle):
+    """What the whole pipeline does besides evaluation and training."""
+
+    experiment: ExperimentOption = _DEFAULTS.experiment
+    benchmarks: BenchmarksOption = ""
+    benchmark_items: BenchmarkItemsOption = _DEFAULTS.benchmark_items
+    load_slo: LoadOption = None
+    policy: PolicyOption = None
+    keep_adapter: KeepOption = False
+
+    def chosen(self) -> dict[str, Any]:
+        """All options by name, lists as such."""
+        names = tuple(name.strip() for name in self.benchmarks.split(",") if name.strip())
+        return {**super().chosen(), "benchmarks": names}
 
 
 @dataclass(frozen=True)

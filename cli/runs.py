@@ -10,7 +10,6 @@ from nemostack.errors import BadInput, NemostackError
 from nemostack.exit_codes import ExitCode
 from workflows.settings import Kind, Settings
 
-_DEFAULTS = Settings()
 _ZERO_SHOT = o.EvaluationOptions(shots=0)
 
 
@@ -55,14 +54,7 @@ def run(
     data: o.DataOptions,
     evaluation: o.EvaluationOptions,
     training: o.TrainingOptions,
-    experiment: Annotated[
-        str, typer.Option("--experiment", help="MLflow experiment to log to.")
-    ] = _DEFAULTS.experiment,
-    benchmarks: o.BenchmarksOption = "",
-    benchmark_items: o.BenchmarkItemsOption = _DEFAULTS.benchmark_items,
-    load_slo: o.LoadOption = None,
-    policy: o.PolicyOption = None,
-    keep_adapter: o.KeepOption = False,
+    pipeline: o.PipelineOptions,
     run: o.RunOptions,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the dataset, show the stages, do nothing.")] = False,
 ) -> None:
@@ -73,12 +65,7 @@ def run(
     settings = build_settings(
         "run",
         hyperparameters=training.hyperparameters(),
-        experiment=experiment,
-        benchmarks=tuple(name.strip() for name in benchmarks.split(",") if name.strip()),
-        benchmark_items=benchmark_items,
-        load_slo=load_slo,
-        policy=policy,
-        keep_adapter=keep_adapter,
+        **pipeline.chosen(),
         **training.rows(),
         **data.chosen(),
         **evaluation.chosen(),

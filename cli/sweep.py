@@ -7,11 +7,9 @@ import typer
 from cli import options as o
 from cli.runs import build_settings, launch
 from nemostack.errors import BadInput
-from workflows.settings import Settings
 from workflows.sweep.space import SEARCHES, SweepSettings
 
 _DEFAULTS = SweepSettings()
-_RUN = Settings()
 
 
 def _listed(values: tuple[float, ...]) -> str:
@@ -46,12 +44,7 @@ def sweep(
     validation_rows: o.ValidationRowsOption = None,
     data: o.DataOptions,
     evaluation: o.EvaluationOptions,
-    experiment: Annotated[str, typer.Option("--experiment", help="MLflow experiment to log to.")] = _RUN.experiment,
-    benchmarks: o.BenchmarksOption = "",
-    benchmark_items: o.BenchmarkItemsOption = _RUN.benchmark_items,
-    load_slo: o.LoadOption = None,
-    policy: o.PolicyOption = None,
-    keep_adapter: o.KeepOption = False,
+    pipeline: o.PipelineOptions,
     run: o.RunOptions,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show stages and trials, do nothing.")] = False,
 ) -> None:
@@ -72,12 +65,7 @@ def sweep(
         hyperparameters={"batch_size": batch_size, "alpha": alpha},
         train_rows=train_rows,
         validation_rows=validation_rows,
-        experiment=experiment,
-        benchmarks=tuple(name.strip() for name in benchmarks.split(",") if name.strip()),
-        benchmark_items=benchmark_items,
-        load_slo=load_slo,
-        policy=policy,
-        keep_adapter=keep_adapter,
+        **pipeline.chosen(),
         **data.chosen(),
         **evaluation.chosen(),
     )
