@@ -15,8 +15,7 @@ TEST_MODEL := --config local.base_model.id=nemostack/tiny-instruct --config loca
 NEMOSTACK := .venv/bin/python -m cli
 LIGHT     := .venv/bin/python
 EMBEDDED  := .venv-embedded/bin/python
-LIGHT_CODE := nemostack cli operations infra workflows smoke_tests load_tests simulator tests/unit tests/local tests/cluster \
-              tests/contract_suite tests/simulator benchmarks/cluster_scale.py docs
+LIGHT_CODE := nemostack cli operations infra workflows smoke_tests load_tests simulator tests/unit tests/local tests/cluster tests/contract_suite tests/simulator benchmarks/cluster_scale.py docs
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -59,7 +58,8 @@ types-embedded: all-env # a cache of its own: two runs at a time on one break it
 	$(EMBEDDED) -m mypy --cache-dir .mypy_cache/embedded --exclude benchmarks/cluster_scale.py embedded tests/contract tests/platform benchmarks
 docs: .venv/.ready ## Build the documentation site into build/site
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
-contract: embedded-env ## Official clients against the embedded services
+contract: embedded-env ## Official clients against the embedded services (the sandbox's tests need bubblewrap; CI, as root, installs it)
+	@[ -z "$${CI:-}" ] || [ $$(id -u) != 0 ] || command -v bwrap >/dev/null || { apt-get update -qq && apt-get install -qq bubblewrap; }
 	$(EMBEDDED) -m pytest tests/contract tests/unit/base_model -n 2 --dist loadfile --no-loadscope-reorder -m "not downloads"
 platform: embedded-env ## Our code beside that of NVIDIA's open platform: metrics, and training under its job service
 	@$(NEMOSTACK) toolchain packages platform && .venv-platform/bin/python -m pytest tests/platform
