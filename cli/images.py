@@ -85,7 +85,7 @@ def _settings(file: Path | None, stack: str, target: str | None) -> "tuple[str, 
 
 
 def _recorded(settings: "ClusterStackConfig", use: "ChartUse") -> tuple[set[str], list[str]]:
-    """Return the recorded images of a chart and what to know of them. Raises Unhealthy for one that was not recorded."""
+    """Return the recorded images of a chart and what to know of them. Raises Unhealthy where there are none."""
     from infra.recorded_images import recorded_images, reservation
 
     version = settings.charts.versions.get(use.chart.name, use.chart.version)

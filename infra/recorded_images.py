@@ -1,8 +1,8 @@
 """Images of charts behind a login, for a mirror that is made before anybody here could pull the chart.
 
 They were read by `nemostack images` in a public copy of the chart, with this program's values. A list ages: it holds
-for the version that it was read in. Refuses other versions of the umbrella chart. Of `nim-llm`, whose pinned version nobody
-published, it has what two older ones pull alike, and says so.
+for the version that it was read in. Refuses other versions of the umbrella chart. Of `nim-llm`, whose pinned version
+nobody published, it has what two older ones pull alike, and says so.
 """
 
 from collections.abc import Mapping
@@ -57,7 +57,7 @@ UMBRELLA = Recorded(
 )
 
 NIM_LLM_READ = "1.7.0-rc1 and 1.13.1"
-"""Versions of nim-llm in public copies of the umbrella chart: both pull the NIM's own image and, with our values, no other."""
+"""Versions in public copies of the umbrella chart: with our values both pull the NIM's image and no other."""
 
 
 def recorded_images(use: ChartUse, version: str) -> set[str]:
