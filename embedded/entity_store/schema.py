@@ -143,11 +143,11 @@ class Model(Entity):
     schema_version: Text | None = None
 
 
-def checked_namespace(text: Any) -> str:
+def checked_namespace(text: Any, what: str) -> str:
     """Return `text`, or ValueError saying how a namespace is named."""
     if not isinstance(text, str) or not is_name(text):
         raise ValueError(
-            f"namespace {text!r}: expected 1 to 255 letters, digits and . _ @ + -, the first a letter or digit"
+            f"{what} {text!r}: expected 1 to 255 letters, digits and . _ @ + -, the first a letter or digit"
         )
     return text
 
