@@ -7,14 +7,17 @@ import json
 import os
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from operations.stacks import environment
 from operations.toolchain import programs
+from simulator.api import wait
 from simulator.provider import plugin
 
 NAME = "test"
@@ -136,6 +139,17 @@ class PulumiStack:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+
+    def kill_up(self, until: Callable[[], Any]) -> None:
+        """Begin an `up` and kill the engine and all that it started as soon as `until` holds.
+
+        Plugins lead sessions of their own. The official one outlives an engine that is killed alone, and goes on.
+        """
+        with self.begin("up") as engine:
+            wait("the moment to kill", until)
+            for process in [psutil.Process(engine.pid), *psutil.Process(engine.pid).children(recursive=True)]:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
 
     def _update(self, *command: str, fails: bool) -> Update:
         self._runs += 1

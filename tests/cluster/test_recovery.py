@@ -5,9 +5,7 @@ record and no object of a release, and a patch of a Deployment that is gone woul
 """
 
 import base64
-import contextlib
 
-import psutil
 import pytest
 
 from infra import names
@@ -16,6 +14,7 @@ from operations.doctor.cluster import look
 from simulator.api import wait
 from simulator.pulumi_stack import NAME
 from tests.cluster import operations_page
+from tests.cluster.interrupted import revisions
 from tests.cluster.support import LLAMA, NIM, assert_healthy, pods
 
 pytestmark = pytest.mark.slow
@@ -33,16 +32,6 @@ EVERY_GPU = 9
 
 def test_each_case_of_the_page_has_a_test() -> None:
     assert operations_page.read_cases() == [DELETED, DELETED_INSIDE, FAILED, KILLED_INSTALLATION, KILLED_UPGRADE]
-
-
-def revisions(control_plane, namespace, release):
-    """Helm's own record: revision -> status."""
-    labels = (
-        secret["metadata"]["labels"]
-        for secret in control_plane.api.items(f"/api/v1/namespaces/{namespace}/secrets")
-        if secret["metadata"].get("labels", {}).get("owner") == "helm"
-    )
-    return {int(label["version"]): label["status"] for label in labels if label["name"] == release}
 
 
 def findings(stack, control_plane, monkeypatch):
@@ -103,19 +92,9 @@ def test_a_failed_upgrade(standing, control_plane, monkeypatch):
     assert revisions(control_plane, LLAMA, LLAMA)[max(revisions(control_plane, LLAMA, LLAMA))] == "deployed"
 
 
-def kill(stack, until) -> None:
-    """Begin an `up` and kill the engine and all that it started as soon as `until` holds."""
-    with stack.begin("up") as engine:
-        wait("the moment to kill", until)
-        processes = [psutil.Process(engine.pid), *psutil.Process(engine.pid).children(recursive=True)]
-        for process in processes:  # plugins lead sessions of their own, which a signal to the engine's would not reach
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-
-
 def test_a_killed_installation(standing, control_plane):
     standing.configure(nims=[NIM, {**SECOND, "replicas": EVERY_GPU}])
-    kill(standing, lambda: revisions(control_plane, "second", "second") == {1: "pending-install"})
+    standing.kill_up(lambda: revisions(control_plane, "second", "second") == {1: "pending-install"})
     nodes = control_plane.add_gpu_nodes(2)  # what it waited for
     commands = operations_page.read_commands(KILLED_INSTALLATION, RELEASE="second", NAMESPACE="second")
     (helps,) = [line for line in commands if line.startswith("helm uninstall")]
@@ -136,7 +115,7 @@ def test_a_killed_installation(standing, control_plane):
 def test_a_killed_upgrade(standing, control_plane, monkeypatch):
     before = max(revisions(control_plane, LLAMA, LLAMA))
     standing.configure(nims=[{**NIM, "replicas": EVERY_GPU}])
-    kill(standing, lambda: revisions(control_plane, LLAMA, LLAMA).get(before + 1) == "pending-upgrade")
+    standing.kill_up(lambda: revisions(control_plane, LLAMA, LLAMA).get(before + 1) == "pending-upgrade")
     nodes = control_plane.add_gpu_nodes(2)
     commands = operations_page.read_commands(KILLED_UPGRADE, RELEASE=LLAMA, NAMESPACE=LLAMA, REVISION=before)
     (helps,) = [line for line in commands if line.startswith("helm rollback")]

@@ -14,8 +14,8 @@ from tests.simulator.support import IMPORTS
 
 
 @pytest.fixture
-def stack(control_plane: ControlPlane, tmp_path):
-    """A stack with an empty program."""
+def stack(control_plane: ControlPlane, tmp_path, namespace):
+    """A stack with an empty program. It is destroyed before the namespace goes, and with it what Helm knows."""
     with begun(tmp_path / "program", control_plane.kubeconfig, IMPORTS) as made:
         yield made
 

@@ -1,8 +1,6 @@
 """Helm releases of the provider under the real engine: what Helm keeps, what a refresh sees, what a kill leaves."""
 
 import json
-import os
-import signal
 import subprocess
 
 import pytest
@@ -155,10 +153,8 @@ def test_an_object_of_a_release_that_was_deleted_by_hand_is_not_missed(stack, wr
 
 
 def killed_with(stack: PulumiStack, until) -> None:
-    """Begin an `up` and kill the engine and all that it started as soon as `until` holds; unlock the stack."""
-    with stack.begin("up") as engine:
-        wait("the moment to kill", until)
-        os.killpg(engine.pid, signal.SIGKILL)
+    """Begin an `up`, kill it with all that it started as soon as `until` holds, and unlock the stack."""
+    stack.kill_up(until)
     stack.run("cancel", "--yes", "--stack", "test")
 
 
