@@ -110,6 +110,8 @@ NEMO_PLATFORM = Service(
     prefixes=("/apis", "/studio", "/cluster-info", "/status", "/health"),
 )
 """The NeMo Platform, the other product line: all its services are one. Its paths collide with none of the above."""
+NEMO_PLATFORM_MODELS = "nemo-platform-models"
+"""Job of ours that makes the NIMs known to the platform."""
 NEMO_PLATFORM_ENVOY = "nemo-platform-envoy"
 """Service of the chart's own proxy, which keeps identities of the inside outside. It is there with OIDC."""
 

@@ -29,7 +29,6 @@ from infra.topology import Topology
 from infra.topology.databases import PASSWORD_KEY
 from infra.versions import NEMO_PLATFORM, NEMO_PLATFORM_IMAGE
 
-JOB = "nemo-platform-models"
 TIMEOUT_S = 20 * MINUTES  # as NVIDIA's installation guide has it
 KEY_LENGTH = 48
 """Of the key for the platform's secrets, which must be 32 bytes or more."""
@@ -99,8 +98,8 @@ class Platform(pulumi.ComponentResource):
             "DEADLINE_S": str(within_s),
         }
         return kubernetes.batch.v1.Job(
-            f"{self._namespace}/{JOB}",
-            metadata={"name": JOB, "namespace": self._namespace},
+            f"{self._namespace}/{names.NEMO_PLATFORM_MODELS}",
+            metadata={"name": names.NEMO_PLATFORM_MODELS, "namespace": self._namespace},
             spec={
                 "backoff_limit": 2,
                 "template": {
