@@ -20,10 +20,12 @@ from locust.runners import STATE_CLEANUP, STATE_STOPPED, MasterRunner, WorkerRun
 from load_tests import options, run_folder
 from load_tests.client.records import RequestRecord
 from load_tests.options import LoadSpec, RunManifest
+from load_tests.traffic import planned, token_counts
 from load_tests.traffic.adapters import ServedModels, discover, no_adapters_hint
-from load_tests.traffic.prompts import read_prompts
+from load_tests.traffic.planned import Conversation
 from load_tests.traffic.residency import ask_slots
 from load_tests.traffic.runtime_loading import churn_sources
+from load_tests.traffic.token_texts import TokenTexts, learn
 from load_tests.verdict.metrics import e2e_ms
 from load_tests.verdict.slo import read_slo
 from load_tests.worker import Worker, worker_facts
@@ -47,6 +49,10 @@ run = Run()
 class NimUser(User):
     """A client of NIM (closed loop), or the dispatcher of the schedule (open loop)."""
 
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        self.chat = Conversation()
+
     def report(self, record: RequestRecord) -> None:
         """Tell Locust, for its live table only: one event per request, named by model."""
         response_ms = e2e_ms(record)
@@ -68,7 +74,12 @@ class NimUser(User):
         if worker.spec.open_loop:
             worker.dispatch(self.report)
             raise StopUser
-        self.report(worker.request())
+        if worker.spec.turns == 1:
+            self.report(worker.request())
+        else:
+            if self.chat.turn >= worker.spec.turns:
+                self.chat = Conversation()
+            self.report(worker.converse(self.chat))
         if worker.spec.think_s:
             gevent.sleep(worker.spec.think_s)
 
@@ -96,6 +107,7 @@ def prepare(environment: Any, runner: Any, **_: Any) -> None:
             models,
             workers=workers,
             slots=ask_slots(spec.nim_url, spec.lora_slots, api_key=key),
+            token_texts=_learn_token_texts(spec, models.base) if planned.needs_token_texts(spec) else None,
             churn_sources=churn_sources(spec.nim_url, models.adapters, key=key) if spec.beside.churn_s else (),
         )
     except NemostackError as error:
@@ -121,9 +133,9 @@ def _preflight(parsed: Any) -> tuple[LoadSpec, ServedModels]:
     spec = options.spec_from(parsed)
     if spec.slo:
         read_slo(spec.slo)
-    read_prompts(spec.prompts, spec.prompt_column, api=spec.api)
     models = discover(spec.nim_url, base_model=spec.base_model, requested=spec.adapters, api_key=options.api_key())
     spec.mix.shares(models)
+    planned.check(spec, (models.base, *models.adapters))
     if len(models.adapters) < parsed.needs_adapters:
         raise BadInput(
             f"{parsed.needs_adapters} adapters are needed, and {spec.nim_url} lists {len(models.adapters)} of "
@@ -134,6 +146,11 @@ def _preflight(parsed: Any) -> tuple[LoadSpec, ServedModels]:
     if spec.beside.neighbour is not None and spec.beside.neighbour[0] not in {models.base, *models.adapters}:
         raise BadInput(f"--neighbour {spec.beside.neighbour[0]} is not in this run; {models.summary}")
     return spec, models
+
+
+def _learn_token_texts(spec: LoadSpec, model: str) -> TokenTexts:
+    with token_counts.client(options.api_key()) as http:
+        return learn(token_counts.counter(http, spec.nim_url, model, api=spec.api))
 
 
 def start_worker(environment: Any, **_: Any) -> None:

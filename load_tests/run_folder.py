@@ -17,6 +17,7 @@ from load_tests.options import LoadSpec, ModelShare, RunManifest
 from load_tests.report import summary
 from load_tests.traffic.adapters import ServedModels
 from load_tests.traffic.residency import Slots
+from load_tests.traffic.token_texts import TokenTexts
 from load_tests.verdict.slo import read_slo
 from nemostack.clone import describe_commit
 from nemostack.errors import BadInput
@@ -31,6 +32,7 @@ def create(
     *,
     workers: int,
     slots: Slots,
+    token_texts: TokenTexts | None = None,
     churn_sources: Sequence[tuple[str, str]] = (),
 ) -> RunManifest:
     """Make the folder of a run and write its manifest. Refuses a folder that has anything in it."""
@@ -45,6 +47,7 @@ def create(
         base_model=models.base,
         models=[ModelShare(id=model, share=share) for model, share in spec.mix.shares(models).items()],
         slots=slots,
+        token_texts=token_texts,
         churn_sources=list(churn_sources),
         workers=workers,
         versions=versions,
