@@ -46,12 +46,10 @@ class Run:
 run = Run()
 
 
-class NimUser(User):
-    """A client of NIM (closed loop), or the dispatcher of the schedule (open loop)."""
+class ReportingUser(User):
+    """A user that tells Locust of each request."""
 
-    def __init__(self, environment: Any) -> None:
-        super().__init__(environment)
-        self.chat = Conversation()
+    abstract = True
 
     def report(self, record: RequestRecord) -> None:
         """Tell Locust, for its live table only: one event per request, named by model."""
@@ -64,6 +62,14 @@ class NimUser(User):
             exception=None if record.ok else RuntimeError(f"{record.outcome}: {record.detail}"),
             context={},
         )
+
+
+class NimUser(ReportingUser):
+    """A client of NIM (closed loop), or the dispatcher of the schedule (open loop)."""
+
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        self.chat = Conversation()
 
     @task
     def ask(self) -> None:
@@ -101,6 +107,8 @@ def prepare(environment: Any, runner: Any, **_: Any) -> None:
             return
         workers = parsed.expect_workers if isinstance(runner, MasterRunner) else 1
         spec, models = _preflight(parsed)
+        if spec.open_loop and not all(issubclass(kind, NimUser) for kind in environment.user_classes):
+            raise BadInput("a journey is a closed loop: leave --arrivals, --rate-profile and --trace out")
         key = options.api_key()
         run.manifest = run_folder.create(
             spec,

@@ -41,7 +41,6 @@ class Worker:
         adapters = tuple(model for model in manifest.model_ids if model != manifest.base_model)
         per_worker = spec.max_in_flight if spec.open_loop else max(spec.users, 1)
         self.client = StreamingClient(spec.nim_url, connections=per_worker, timeout_s=spec.timeout_s, api_key=api_key())
-        self._path = prompts.PATHS[spec.api]
         self._planner = Planner(manifest, worker=index)
         self.manifest, self._contrast = manifest, spec.beside.contrast
         self._models = spec.mix.choices(
@@ -140,12 +139,16 @@ class Worker:
 
         `model` and `role`: a request beside the measured load.
         """
-        record, _ = self._send(self._planner.next(), model or next(self._models), t_sched=t_sched, role=role)
+        record, _ = self._send(self._planner.next(), model or self.next_model(), t_sched=t_sched, role=role)
         return record
+
+    def next_model(self) -> str:
+        """Draw a model by the mix."""
+        return next(self._models)
 
     def converse(self, chat: Conversation) -> RequestRecord:
         """Send the next question of a chat; a failed one leaves the chat as it was, but for the question's number."""
-        chat.model = chat.model or next(self._models)
+        chat.model = chat.model or self.next_model()
         before = chat.messages
         planned = chat.ask(self._planner.next())
         record, text = self._send(planned, chat.model, turn=chat.turn, keep_text=True)
@@ -155,37 +158,49 @@ class Worker:
             chat.messages = before
         return record
 
-    def _send(
+    def _send(self, planned: PlannedRequest, model: str, **recorded: Any) -> tuple[RequestRecord, str]:
+        return self.exchange(
+            planned.body(self.spec, model),
+            api=self.spec.api,
+            asked_tokens=planned.output_tokens,
+            asked_prompt_tokens=planned.input_tokens,
+            **recorded,
+        )
+
+    def exchange(
         self,
-        planned: PlannedRequest,
-        model: str,
+        body: dict[str, Any],
         *,
+        api: prompts.Api,
+        asked_tokens: int,
+        asked_prompt_tokens: int | None = None,
         t_sched: float | None = None,
         role: str = "",
         turn: int = 1,
         keep_text: bool = False,
     ) -> tuple[RequestRecord, str]:
+        """Send one body and record how it went; the text of the reply is kept only where it is wanted."""
         record = RequestRecord(
             id=f"{self.spec.out.name}-{self.index}-{next(self._ids)}",
             worker=self.index,
-            model=model,
+            model=body["model"],
             t_sched=t_sched,
             t_send=self.now(),
-            asked_tokens=planned.output_tokens,
-            asked_prompt_tokens=planned.input_tokens,
+            asked_tokens=asked_tokens,
+            asked_prompt_tokens=asked_prompt_tokens,
             turn=turn,
             role=role,
         )
-        payload = json.dumps(planned.body(self.spec, model)).encode()
+        payload = json.dumps(body).encode()
         try:
-            exchange = self.client.stream(self._path, payload, request_id=record.id, keep_text=keep_text)
+            reply = self.client.stream(prompts.PATHS[api], payload, request_id=record.id, keep_text=keep_text)
         except gevent.GreenletExit:
             record.outcome, record.detail = "incomplete", "still running when the grace after the window ended"
             self._writer.write(record)
             raise
-        self._fill(record, exchange)
+        self._fill(record, reply)
         self._writer.write(record)
-        return record, "".join(exchange.texts or ())
+        return record, "".join(reply.texts or ())
 
     def _fill(self, record: RequestRecord, exchange: Exchange) -> None:
         def at(stamp: float | None) -> float | None:
@@ -209,7 +224,7 @@ class Worker:
             RequestRecord(
                 id=f"{self.spec.out.name}-{self.index}-{next(self._ids)}",
                 worker=self.index,
-                model=planned.model or next(self._models),
+                model=planned.model or self.next_model(),
                 t_sched=t_sched,
                 t_send=None,
                 outcome="dropped",
@@ -220,7 +235,7 @@ class Worker:
 
     def _send_due(self, at: float, row: TraceRow | None, on_done: Callable[[RequestRecord], None]) -> None:
         planned = self._planner.next(row)
-        record, _ = self._send(planned, planned.model or next(self._models), t_sched=at)
+        record, _ = self._send(planned, planned.model or self.next_model(), t_sched=at)
         on_done(record)
 
     def _due(self) -> list[tuple[float, TraceRow | None]]:

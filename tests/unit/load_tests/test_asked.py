@@ -45,7 +45,7 @@ def test_each_question_of_a_chat_carries_what_was_said(mock_nim: Start, load: Lo
     run = load(nim.url, f"-u 2 --duration 2s --warmup 0s --api chat --turns 3 --input-tokens 10 {adapters}")
     assert run.code in {0, 22}, run.err
     tokens = {turn: {r["prompt_tokens"] for r in run.requests if r["turn"] == turn} for turn in (1, 2, 3)}
-    # seven words and three tokens besides; then the five words of the answer and the next question's seven
+    # three tokens besides those of a question, which are seven; then the five of the answer and the next seven
     assert tokens == {1: {10}, 2: {10 + 5 + 7}, 3: {10 + 2 * (5 + 7)}}
     assert len({r["model"] for r in run.requests}) > 1
 
@@ -106,3 +106,37 @@ def test_a_trace_of_models_that_are_not_served_is_refused(tmp_path: Path) -> Non
     with pytest.raises(BadInput, match=r"asks for another, and this run has m:"):
         planned.check(spec, ["m"])
     planned.check(spec, ["m", "another"])
+
+
+JOURNEY = """
+from locust import constant, task
+
+from load_tests.journeys import Journey
+
+
+class Doubter(Journey):
+    wait_time = constant(0.01)
+
+    @task
+    def ask_and_doubt(self):
+        question = {"role": "user", "content": "one two three"}
+        answer = self.chat([question], max_tokens=4)
+        assert answer.text == " word" * 4, answer.record.detail
+        said = [question, {"role": "assistant", "content": answer.text}, {"role": "user", "content": "sure"}]
+        self.chat(said, model="mock/base", max_tokens=2)
+        self.complete("one", max_tokens=3, top_p=0.5)
+"""
+
+
+@pytest.mark.slow
+def test_a_journey_is_measured_like_any_other_load(mock_nim: Start, load: Load, tmp_path: Path) -> None:
+    nim = mock_nim("--ttft", "0.01", "--itl", "0.001")
+    journey = tmp_path / "doubter.py"
+    journey.write_text(JOURNEY)
+    run = load(nim.url, f"--journey {journey} -u 3 --duration 2s --warmup 0s --adapters {ADAPTERS[0]}")
+    assert run.code in {0, 22}, run.err
+    assert run.report["overall"]["errors"] == 0
+    assert {(r["asked_tokens"], r["prompt_tokens"]) for r in run.requests} == {(4, 6), (2, 3 + 3 + 4 + 1), (3, 4)}
+    assert {r["model"] for r in run.requests if r["asked_tokens"] == 2} == {"mock/base"}
+    refused = load(nim.url, f"--journey {journey} --arrivals constant --rate 3 --duration 1s")
+    assert (refused.code, "a journey is a closed loop" in refused.err) == (2, True)

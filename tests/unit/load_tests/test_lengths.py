@@ -53,13 +53,13 @@ def test_texts_have_the_length_that_the_server_counts() -> None:
 
     texts = learn(count)
     assert len(asked) < 150, "a server is not asked more often than it takes"
-    assert texts.overhead == 4  # three, and the opening
+    assert texts.overhead == 5  # three, and the opening
     assert all(len(word) <= 5 for word in texts.words)
     rng = random.Random(0)
-    for wanted in (5, 6, 40, 1000):
+    for wanted in (6, 7, 40, 1000):
         text, tokens = texts.text(wanted, rng)
         assert tokens == wanted == prompt_tokens({"prompt": text})
-    assert texts.text(2, rng)[1] == 5, "shorter than one word beside the overhead is not to be had"
+    assert texts.text(2, rng)[1] == 6, "shorter than one word beside the overhead is not to be had"
 
 
 def test_texts_begin_with_their_prefix_and_differ_behind_it() -> None:

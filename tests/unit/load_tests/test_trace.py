@@ -1,5 +1,6 @@
 """Traces in the formats of others, and of a run of our own."""
 
+import functools
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -34,11 +35,11 @@ def test_dates_of_azure(tmp_path: Path, zone: str) -> None:
 
 def test_requests_of_a_run(tmp_path: Path) -> None:
     path = tmp_path / "requests.jsonl"
-    sent = {"worker": 0, "asked_tokens": 9, "prompt_tokens": 30}
+    record = functools.partial(RequestRecord, worker=0, asked_tokens=9, prompt_tokens=30)
     records = [
-        RequestRecord(id="a", model="m", t_sched=None, t_send=2.0, **sent),
-        RequestRecord(id="b", model="m@1", t_sched=2.25, t_send=2.5, **sent),
-        RequestRecord(id="c", model="m@1", t_sched=2.3, t_send=2.5, role="neighbour", **sent),
+        record(id="a", model="m", t_sched=None, t_send=2.0),
+        record(id="b", model="m@1", t_sched=2.25, t_send=2.5),
+        record(id="c", model="m@1", t_sched=2.3, t_send=2.5, role="neighbour"),
     ]
     path.write_text("".join(json.dumps(asdict(record)) + "\n" for record in records))
     assert read_trace(path) == [TraceRow(0.0, 30, 9, "m"), TraceRow(0.25, 30, 9, "m@1")]
