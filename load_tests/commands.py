@@ -228,7 +228,9 @@ def mock(
 
 def run_locust(arguments: list[str], *, locustfile: Path = LOCUSTFILE) -> int:
     """Run a locustfile headless in a process of its own; returns its exit code, which is the verdict's."""
-    command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--headless", *arguments]
+    command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--headless"]
+    # whoever reaches a master's port can join it: Locust asks nobody who he is
+    command += ["--master-bind-host", "127.0.0.1", *arguments]
     # Locust's own summary has bucketed percentiles that would contradict ours: without its log it is not printed
     # a journey lies anywhere, and imports this package
     paths = os.pathsep.join(filter(None, [str(LOCUSTFILE.parents[1]), os.environ.get("PYTHONPATH")]))

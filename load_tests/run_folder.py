@@ -5,12 +5,12 @@ A folder holds one run and is never appended to: `run.json` (the manifest), `raw
 requests in the order they were due). The raw files are enough to make the report again, with other objectives too.
 """
 
+import importlib.metadata
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import locust
 from pydantic import ValidationError
 
 from load_tests.options import LoadSpec, ModelShare, RunManifest
@@ -39,7 +39,7 @@ def create(
     if spec.out.exists() and (not spec.out.is_dir() or any(spec.out.iterdir())):
         raise BadInput(f"{spec.out} is not an empty folder; results are never mixed: choose another --out")
     spec.out.mkdir(parents=True, exist_ok=True)
-    versions = {"python": sys.version.split()[0], "locust": locust.__version__}
+    versions = {"python": sys.version.split()[0], "locust": importlib.metadata.version("locust")}
     if commit := describe_commit():
         versions["nemostack"] = commit
     manifest = RunManifest(
