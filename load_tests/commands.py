@@ -127,8 +127,9 @@ def capacity(
 ) -> None:
     """From measured runs, an SLO and a price: replicas, GPUs and cost for a rate, and what of it was not measured."""
     from load_tests import capacity as planning
+    from nemostack.prices import TABLE, pick, read_prices
 
-    price = planning.pick(planning.read_prices(prices or planning.PRICES), gpu)
+    price = pick(read_prices(prices or TABLE), gpu)
     points, found, made = planning.capacity(
         folders, slo_file=slo, target_rate=rate, price=price, gpus_per_replica=gpus_per_replica, headroom=headroom
     )

@@ -71,7 +71,7 @@ def build(manifest: RunManifest, slo: Slo | None, folder: Path) -> Report:
         "slo": slo.model_dump(exclude_none=True) if slo else None,
         "valid": valid,
         "validity": [asdict(c) for c in checks],
-        "gates": [{**asdict(g), "verdict": g.verdict.value, "margin": g.margin} for g in gates],
+        "gates": [{**asdict(g), "verdict": g.verdict.value} for g in gates],
         "run": json.loads(manifest.model_dump_json()),
         "window_s": window.length_s,
         "warmup_requests": sum(r.due < window.start for r in measured),
