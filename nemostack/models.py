@@ -1,5 +1,6 @@
 """Models that the clients, the operations and the pipeline share: a strict base model, and the LoRA hyperparameters."""
 
+import re
 from collections.abc import Mapping
 from typing import Self
 
@@ -8,6 +9,21 @@ from pydantic import BaseModel, ConfigDict, Field
 SAMPLE_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 SAMPLE_MODEL_SUITS = {"alpha": 16, "adapter_dropout": 0.0, "batch_size": 4, "learning_rate": 2e-3}
 """See docs/adr/0013-the-sample-model-comes-from-the-package-index.md."""
+
+
+PLATFORM_WORKSPACE = "default"
+"""The workspace that every NeMo Platform has, in which local stacks keep the base model."""
+
+
+def entity_name(model_id: str) -> str:
+    """Name of a model id as an entity of the NeMo Platform, whose names are small letters, digits and dashes."""
+    name = re.sub(r"[^a-z0-9]+", "-", model_id.lower()).strip("-")
+    return f"m-{name}" if name[:1].isdigit() else name
+
+
+def is_served_as(served: str, model_id: str) -> bool:
+    """Whether a stack of either product line that serves `served` serves the model of this id."""
+    return served in {model_id, f"{PLATFORM_WORKSPACE}/{entity_name(model_id)}"}
 
 
 class Model(BaseModel):
@@ -29,7 +45,7 @@ class Hyperparameters(Model):
 
     def suited_to(self, base_model: str) -> Self:
         """Fill in what was not chosen where we know what suits the model: the default one of local stacks."""
-        return self.completed(SAMPLE_MODEL_SUITS) if base_model == SAMPLE_MODEL else self
+        return self.completed(SAMPLE_MODEL_SUITS) if is_served_as(base_model, SAMPLE_MODEL) else self
 
     def completed(self, values: Mapping[str, float]) -> Self:
         """Fill in what was not chosen."""

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator
 
 from nemostack import sample_dataset
-from nemostack.models import SAMPLE_MODEL, Hyperparameters, Model
+from nemostack.models import SAMPLE_MODEL, Hyperparameters, Model, is_served_as
 from nemostack.outputs import StackOutputs
 from workflows.sweep.space import SweepSettings
 
@@ -88,7 +88,7 @@ class Settings(Model):
     def suited_to(self, base_model: str) -> Self:
         """Fill in what was not chosen where we know what suits the model and, with it, the sample dataset."""
         change: dict[str, Any] = {"hyperparameters": self.hyperparameters.suited_to(base_model)}
-        if base_model == SAMPLE_MODEL and self.dataset == DEFAULT_DATASET:
+        if is_served_as(base_model, SAMPLE_MODEL) and self.dataset == DEFAULT_DATASET:
             change |= {name: rows for name, rows in SAMPLE_ROWS.items() if getattr(self, name) is None}
         return self.model_copy(update=change)
 

@@ -5,11 +5,11 @@ to it as a model deployment, and serves the adapters that the platform's own sid
 the platform keeps is in its data folder, which is its home directory too: Studio reads a coding agent's sessions there.
 """
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from infra.local.services import JUDGE_MODEL, Plan, ServiceSpec, source_digest
+from nemostack import models
 from nemostack.clients.platform import WORKSPACE
 from nemostack.errors import LocalServiceError
 from nemostack.outputs import StackOutputs
@@ -29,9 +29,7 @@ def entity_name(model_id: str) -> str:
 
     LocalServiceError when nothing is left of the id, or too much.
     """
-    name = re.sub(r"[^a-z0-9]+", "-", model_id.lower()).strip("-")
-    if name[:1].isdigit():
-        name = f"m-{name}"
+    name = models.entity_name(model_id)
     if not 2 <= len(name) <= MAX_NAME:
         raise LocalServiceError(
             f"local.base_model.id {model_id!r} makes the entity name {name!r}, and the NeMo Platform takes 2 to "
@@ -141,7 +139,7 @@ class PlatformPlan(Plan):
         prefix, limits = "NEMOSTACK_TRAINING_", self.customizer_settings()
         chosen = {"PYTHON": str(self.python), "ACCELERATOR": self.accelerator}
         if self.shares is not None:
-            chosen["GPUS"] = str(limits["gpus"][0])  # a job computes on one
+            chosen["GPUS"] = ",".join(map(str, limits["gpus"]))
             chosen["GPU_MEMORY_FRACTION"] = str(limits["gpu_memory_fraction"])
         if limits["threads"] is not None:
             chosen["THREADS"] = str(limits["threads"])

@@ -59,7 +59,7 @@ def judge_key() -> str | None:
 
 def target(outputs: StackOutputs, model: str) -> dict[str, Any]:
     """Describe the model as the Evaluator reaches it."""
-    url = f"{outputs.nim_internal_url}/v1/chat/completions"
+    url = f"{outputs.inference_internal_url}/v1/chat/completions"
     return {"type": "model", "model": {"api_endpoint": {"url": url, "model_id": model}}}
 
 

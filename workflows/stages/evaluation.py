@@ -118,7 +118,7 @@ def evaluate_items(
     items: int,
     examples: Sequence[Row] = (),
 ) -> Answered:
-    """Ask a model each item of a file of the Data Store, and score the answers. `chats`: items have their turns."""
+    """Ask a model each item of a file of a dataset, and score the answers. `chats`: items have their turns."""
     config = approach.config(
         settings,
         context.outputs,
@@ -147,7 +147,7 @@ def _model(context: Context, name: str) -> str:
     model = context.given("customization", Trained).model
     context.progress.update(f"waiting until NIM serves {model}")
     wait_until_served(
-        context.clients.nim,
+        context.clients.front,
         model,
         deadline_s=context.settings.deadlines.adapter,
         outage_s=context.settings.deadlines.outage,
