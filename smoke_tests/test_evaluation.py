@@ -99,7 +99,7 @@ def test_a_bad_dataset_fails_with_the_line(
 def test_an_unknown_model_fails_and_is_named(
     clients: Clients, shared: Shared, evaluate: Callable[..., EvaluationJob]
 ) -> None:
-    unknown = "nobody/no-such-model" if clients.on_platform else "nobody/no-such-model@v9"
+    unknown = "default/no-such-model" if clients.on_platform else "nobody/no-such-model@v9"
     ended = shared.evaluation_ended(evaluate(shared.test_url(shared.dataset()), model=unknown).id)
     assert ended.status == "failed"
     assert unknown in ended.message

@@ -9,6 +9,7 @@ is its name inside the cluster, which does not resolve here, so requests to such
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nemostack.clients.error_mapping import calling
@@ -121,6 +122,16 @@ class DataStore:
             answer = http.get(f"{self._url}/v1/hf/datasets/{repo}/resolve/main/{path}")
             answer.raise_for_status()
             return answer.content
+
+    def listing(self, repo: str, repo_type: RepoType, revision: str = "main") -> list[str]:
+        """Paths in a repository at a revision. NotFound when there is none."""
+        with calling(_SERVICE, self._url, f"listing the files of {repo}"):
+            return self._api.list_repo_files(repo, repo_type=repo_type, revision=revision)
+
+    def fetch(self, repo: str, repo_type: RepoType, revision: str, path: str, folder: Path) -> Path:
+        """Download one file into a folder without holding it in memory; returns where it is."""
+        with calling(_SERVICE, self._url, f"downloading {path} of {repo}"):
+            return Path(self._api.hf_hub_download(repo, path, repo_type=repo_type, revision=revision, local_dir=folder))
 
     def delete(self, repo: str, repo_type: RepoType) -> bool:
         """Delete it; False when there was none."""

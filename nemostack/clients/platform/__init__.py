@@ -4,6 +4,7 @@ Over plain HTTP by the paths of its API: the official SDK comes with sixty packa
 that it stays in the platform's own environment. Its OpenAI routes are for the openai client, like NIM's.
 """
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
 from copy import copy
@@ -211,6 +212,18 @@ class Platform:
         """Content of one small file."""
         with calling(_SERVICE, self.url, f"reading {path} of the fileset {fileset}"):
             return self._http.get(self._file(fileset, path)).raise_for_status().content
+
+    def digest(self, fileset: str, path: str) -> str:
+        """SHA-256 of a file, read without holding it in memory. NotFound when there is none."""
+        found = hashlib.sha256()
+        with (
+            calling(_SERVICE, self.url, f"reading {path} of the fileset {fileset}"),
+            self._http.stream("GET", self._file(fileset, path)) as answer,
+        ):
+            answer.raise_for_status()
+            for chunk in answer.iter_bytes(_CHUNK_BYTES):
+                found.update(chunk)
+        return found.hexdigest()
 
     def delete_fileset(self, name: str) -> None:
         """Delete a fileset with its files; nothing happens if there is none."""
