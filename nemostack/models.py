@@ -1,29 +1,20 @@
 """Models that the clients, the operations and the pipeline share: a strict base model, and the LoRA hyperparameters."""
 
-import re
 from collections.abc import Mapping
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from nemostack.entity_names import gateway_model
 
 SAMPLE_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 SAMPLE_MODEL_SUITS = {"alpha": 16, "adapter_dropout": 0.0, "batch_size": 4, "learning_rate": 2e-3}
 """See docs/adr/0013-the-sample-model-comes-from-the-package-index.md."""
 
 
-PLATFORM_WORKSPACE = "default"
-"""The workspace that every NeMo Platform has, in which local stacks keep the base model."""
-
-
-def entity_name(model_id: str) -> str:
-    """Name of a model id as an entity of the NeMo Platform, whose names are small letters, digits and dashes."""
-    name = re.sub(r"[^a-z0-9]+", "-", model_id.lower()).strip("-")
-    return f"m-{name}" if name[:1].isdigit() else name
-
-
 def is_served_as(served: str, model_id: str) -> bool:
     """Whether a stack of either product line that serves `served` serves the model of this id."""
-    return served in {model_id, f"{PLATFORM_WORKSPACE}/{entity_name(model_id)}"}
+    return served in {model_id, gateway_model(model_id)}
 
 
 class Model(BaseModel):

@@ -9,10 +9,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nemostack.models import PLATFORM_WORKSPACE
+from nemostack.entity_names import WORKSPACE
 
 
-def gateway_url(url: str, workspace: str = PLATFORM_WORKSPACE) -> str:
+def gateway_url(url: str, workspace: str = WORKSPACE) -> str:
     """Base URL of the OpenAI route of a NeMo Platform's inference gateway, to which clients add /v1."""
     return f"{url}/apis/inference-gateway/v2/workspaces/{workspace}/openai/-"
 
@@ -59,6 +59,10 @@ class StackOutputs(BaseModel):
         description="Service name -> command (argv) that prints the end of its log; run by a test that failed"
     )
     studio_url: str = Field(default="", description="Studio, the NeMo Platform's web page; empty without it")
+    microservices: "StackOutputs | None" = Field(
+        default=None,
+        description="Those of the microservices in the same stack, during a migration: --stack NAME:microservices",
+    )
     accelerator: str | None = Field(
         default=None, description="What a local stack computes on, why, and who has how much"
     )

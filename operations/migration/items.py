@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from nemostack.clients import Clients
 from nemostack.clients.error_mapping import calling
-from nemostack.models import PLATFORM_WORKSPACE, Model
+from nemostack.entity_names import WORKSPACE
+from nemostack.models import Model
 
 Kind = Literal["dataset", "adapter", "model", "prompt", "evaluation"]
 MAX_NAME = 63
@@ -68,7 +69,7 @@ def target_name(text: str) -> str:
 
 def _names(entity: dict[str, Any]) -> tuple[str, str]:
     """(source, target) as `namespace/name`."""
-    namespace, name = entity.get("namespace") or PLATFORM_WORKSPACE, entity.get("name") or entity.get("id") or ""
+    namespace, name = entity.get("namespace") or WORKSPACE, entity.get("name") or entity.get("id") or ""
     return f"{namespace}/{name}", f"{target_name(namespace)}/{target_name(name)}"
 
 
@@ -99,7 +100,7 @@ def _model(entity: dict[str, Any]) -> Item:
         if artifact.get("status") not in {None, "upload_completed"}:
             place["problem"] = f"its files are not complete ({artifact.get('status')})"
         if adapter:  # beside its base model, under which it is served
-            target = f"{PLATFORM_WORKSPACE}/{target_name(source.replace('/', '-'))}"
+            target = f"{WORKSPACE}/{target_name(source.replace('/', '-'))}"
         return Item(kind=kind, source=source, target=target, entity=entity, base_model=base, **place)
     if any(prompt.values()):
         return Item(kind="prompt", source=source, target=target, entity=entity, base_model=base)

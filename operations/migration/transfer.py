@@ -14,8 +14,8 @@ from nemostack.clients import Clients
 from nemostack.clients.data_store import RepoType
 from nemostack.clients.platform import Platform
 from nemostack.clients.platform.evaluation import fileset_of, translate
+from nemostack.entity_names import WORKSPACE, entity_name
 from nemostack.errors import BadInput, NotFound
-from nemostack.models import PLATFORM_WORKSPACE, entity_name
 from operations.migration.items import Item, target_name
 from operations.migration.journal import Moved
 
@@ -72,11 +72,14 @@ class Transfer:
         )
 
     def _adapter(self, item: Item) -> Moved:
-        base = entity_name(item.base_model)
+        try:
+            base = entity_name(item.base_model)
+        except ValueError as error:
+            raise BadInput(f"its base model {error}") from error
         platform, name = self._at(item.target)
         if platform.model(base) is None:
             raise BadInput(
-                f"its base model {item.base_model} is not on the platform as {PLATFORM_WORKSPACE}/{base}: create that "
+                f"its base model {item.base_model} is not on the platform as {WORKSPACE}/{base}: create that "
                 "model entity, then migrate again"
             )
         files = self._files(item, "model", "model")

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 from nemostack.clients.error_mapping import calling
+from nemostack.entity_names import WORKSPACE
 from nemostack.errors import Conflict, NotFound, ServiceError
-from nemostack.models import PLATFORM_WORKSPACE
 from nemostack.outputs import gateway_url
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from nemostack.clients import Timeouts
 
 _SERVICE = "NeMo Platform"
-WORKSPACE = PLATFORM_WORKSPACE
 _CHUNK_BYTES = 1 << 20
 PAGE_SIZE = 100
 

@@ -24,7 +24,10 @@ class PlatformModels:
         """Whether the adapter is there with its files."""
         platform, name = self._at(model)
         adapter = platform.adapter(name)
-        return adapter is not None and platform.fileset(adapter["fileset"].rpartition("/")[2]) is not None
+        if adapter is None:
+            return False
+        workspace, _, fileset = adapter["fileset"].rpartition("/")
+        return platform.within(workspace or platform.workspace).fileset(fileset) is not None
 
     def delete_model(self, model: str) -> bool:
         """Delete the adapter with its files; False when there was none."""

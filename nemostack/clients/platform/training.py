@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from nemostack.clients.customizer import CustomizationJob, LossPoint
 from nemostack.clients.platform.jobs import Jobs, id_of, reason_of, status_of, tasks_of
+from nemostack.entity_names import WORKSPACE
 from nemostack.errors import NotFound
-from nemostack.models import PLATFORM_WORKSPACE, Hyperparameters
+from nemostack.models import Hyperparameters
 
 if TYPE_CHECKING:
     from nemostack.clients.platform import Platform
@@ -61,7 +62,7 @@ class PlatformTraining:
             id=job_id,
             status=status_of(progress),
             message=reason_of(progress),
-            output_model=f"{PLATFORM_WORKSPACE}/{spec['output']['name']}",
+            output_model=f"{WORKSPACE}/{spec['output']['name']}",
             hyperparameters=_hyperparameters(spec),
             steps_completed=trained.get("step"),
             steps_per_epoch=round(steps / epochs) if steps and epochs else None,
@@ -80,9 +81,9 @@ class PlatformTraining:
     def model_of(self, output_model: str, job_id: str) -> str:
         """Id of the job's adapter; of a job that is gone, an id that nothing has."""
         try:
-            return f"{PLATFORM_WORKSPACE}/{self._jobs.read(job_id)['spec']['output']['name']}"
+            return f"{WORKSPACE}/{self._jobs.read(job_id)['spec']['output']['name']}"
         except NotFound:
-            return f"{PLATFORM_WORKSPACE}/{output_model.rpartition('/')[2]}-of-{job_id.rpartition('/')[2]}"
+            return f"{WORKSPACE}/{output_model.rpartition('/')[2]}-of-{job_id.rpartition('/')[2]}"
 
 
 def spec_of(model: str, dataset: str, name: str, asked: Hyperparameters, seed: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from nemostack.clients.platform.evaluation import fileset_of, metrics_of, transl
 from nemostack.clients.platform.evaluator import JUDGE_SECRET, PlatformEvaluator
 from nemostack.clients.platform.training import PlatformTraining
 from nemostack.errors import BadInput
-from nemostack.models import Hyperparameters, entity_name, is_served_as
+from nemostack.models import Hyperparameters, is_served_as
 from nemostack.outputs import StackOutputs
 from tests.unit.fake_stack import FakeStack
 from workflows.engine.launch import prepare
@@ -222,7 +222,6 @@ def test_the_same_model_is_known_on_both_lines() -> None:
     assert is_served_as("Org/Model-1B", "Org/Model-1B")
     assert is_served_as("default/org-model-1b", "Org/Model-1B")
     assert not is_served_as("default/org-model-2b", "Org/Model-1B")
-    assert entity_name("01-ai/Yi") == "m-01-ai-yi"
 
 
 def test_benchmarks_are_refused_before_a_run_begins(stack: FakeStack, tmp_path: Path) -> None:
