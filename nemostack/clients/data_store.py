@@ -122,6 +122,25 @@ class DataStore:
             answer.raise_for_status()
             return answer.content
 
+    def content(self, files_url: str) -> str | None:
+        """Names and hashes of the files of an adapter, `hf://models/NAMESPACE/NAME[@REVISION]`; None for other URLs.
+
+        Only weights and configuration of the adapter count: what else lies there may tell of when it was made.
+        """
+        from huggingface_hub.hf_api import RepoFile
+
+        if not files_url.startswith("hf://models/"):
+            return None
+        repo, _, revision = files_url.removeprefix("hf://models/").partition("@")
+        with calling(_SERVICE, self._url, f"listing the files of {repo}"):
+            tree = [
+                one
+                for one in self._api.list_repo_tree(repo, repo_type="model", revision=revision or None, recursive=True)
+                if isinstance(one, RepoFile)
+            ]
+        adapter = [one for one in tree if one.path.rpartition("/")[2].startswith("adapter_")]
+        return "\n".join(sorted(f"{one.path} {one.lfs.sha256 if one.lfs else one.blob_id}" for one in adapter)) or None
+
     def delete(self, repo: str, repo_type: RepoType) -> bool:
         """Delete it; False when there was none."""
         try:

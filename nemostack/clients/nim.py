@@ -1,5 +1,6 @@
 """NIM: which models are served, and one chat to see that they answer."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,6 +43,23 @@ class Nim:
         """NotFound unless NIM serves it; its text may say why not."""
         with calling(_SERVICE, self._url, f"asking for the model {model}"):
             self._api.models.retrieve(model)
+
+    def version(self, model: str) -> str | None:
+        """All that the server tells of a model that does not change while it serves it; None for one not served."""
+        import httpx2
+
+        with calling(_SERVICE, self._url, "listing models"):
+            listed = {one.id: one.to_dict() for one in self._api.models.list().data}
+        if model not in listed:
+            return None
+        told: dict[str, Any] = {key: listed[model].get(key) for key in ("id", "root", "owned_by")}
+        for path in ("/v1/metadata", "/v1/version", "/version"):
+            try:
+                answer = self._http.get(f"{self._url}{path}")
+                told[path] = answer.json() if answer.is_success else None
+            except (httpx2.HTTPError, ValueError):
+                told[path] = None
+        return json.dumps(told, sort_keys=True)
 
     def count_tokens(self, model: str, text: str) -> int | None:
         """Number of tokens of a text by the model's tokenizer; None where the server does not offer it.
