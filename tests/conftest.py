@@ -6,6 +6,7 @@ run in environments and on systems that it does not need.
 
 from __future__ import annotations
 
+import gc
 import re
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -99,6 +100,20 @@ def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> It
     wait("default service account", lambda: control_plane.api.exists(account))
     yield name
     control_plane.api.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Import without the garbage collector, which walks all SDKs again and again and frees nothing of them.
+
+    What is imported stays out of its way afterwards too. Half of the processor time of a collection.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
