@@ -145,6 +145,8 @@ def text(report: Report) -> str:
         lines.append(f"  {count} x {kind}: {whole['error_examples'][kind]}")
     if whole["length_mismatches"]:
         lines.append(f"  {whole['length_mismatches']} replies were not of the length asked for (no error)")
+    if whole["prompt_length_mismatches"]:
+        lines.append(f"  {whole['prompt_length_mismatches']} prompts had another length than they were made for")
     for name in ("ttft_ms", "tpot_ms", "itl_ms", "e2e_ms"):
         spread = whole["latencies"][name]
         cells = [f"{p} {formats.ms(spread['percentiles'][p])}" for p in ("p50", "p95", "p99")]
