@@ -6,13 +6,13 @@ run in environments and on systems that it does not need.
 
 from __future__ import annotations
 
-import gc
 import re
 import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nemostack.imports import without_collector
 from tests.longest_first import position
 
 pytest.register_assert_rewrite("tests.contract_suite")
@@ -108,12 +108,8 @@ def pytest_collection() -> Generator[None, object, object]:
 
     What is imported stays out of its way afterwards too. Half of the processor time of a collection.
     """
-    gc.disable()
-    try:
+    with without_collector():
         return (yield)
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
