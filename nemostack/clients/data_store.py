@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from nemostack.clients.error_mapping import calling
+from nemostack.clients.tls import shared_context
 from nemostack.errors import NotFound, ServiceError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class DataStore:
         if constants.HF_HUB_DISABLE_PROGRESS_BARS is None:
             disable_progress_bars()
         timeout = httpx2.Timeout(timeouts.upload, connect=timeouts.connect)
+        context = shared_context(httpx2)
         reachable = httpx2.URL(url)
 
         def follow_into_the_cluster(request: httpx2.Request) -> None:
@@ -58,7 +60,9 @@ class DataStore:
 
         def client() -> httpx2.Client:
             hooks = {"request": [follow_into_the_cluster]}
-            return httpx2.Client(timeout=timeout, transport=transport, follow_redirects=True, event_hooks=hooks)
+            return httpx2.Client(
+                timeout=timeout, transport=transport, verify=context, follow_redirects=True, event_hooks=hooks
+            )
 
         set_client_factory(client)
         self._url = url

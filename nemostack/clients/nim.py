@@ -6,6 +6,7 @@ from typing import Any
 
 from nemostack.aliases import Alias, AliasState
 from nemostack.clients.error_mapping import calling
+from nemostack.clients.tls import shared_context
 from nemostack.errors import ServiceError
 
 _SERVICE = "NIM"
@@ -21,7 +22,8 @@ class Nim:
 
         timeout = httpx2.Timeout(timeouts.read, connect=timeouts.connect)
         self._url = url
-        self._http = httpx2.Client(timeout=timeout, transport=transport, follow_redirects=True)
+        context = shared_context(httpx2)
+        self._http = httpx2.Client(timeout=timeout, transport=transport, verify=context, follow_redirects=True)
         self._api = openai.OpenAI(
             base_url=f"{url}/v1", api_key="none", timeout=timeout, max_retries=max_retries, http_client=self._http
         )
