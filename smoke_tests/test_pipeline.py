@@ -80,7 +80,7 @@ def nemostack_run(
             for kind, thing in made_by(runs, clients):
                 made(kind, thing)
         assert done.returncode == 0, done.stdout + done.stderr
-        [directory] = runs.iterdir()
+        [directory] = [file.parent for file in runs.glob("*/run.json")]
         return directory
 
     return run
