@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import httpx
 
 from nemostack import stack_outputs
-from nemostack.clients.platform import gateway_url
 from nemostack.errors import BadInput
+from nemostack.outputs import gateway_url
 
 Ask = Callable[[], "Stream"]
 TIMEOUT_S = 300.0

@@ -32,6 +32,7 @@ def judge(
     from cli.dataset import require_format
     from nemostack.clients import Clients
     from nemostack.console import Progress, stdout
+    from nemostack.product import require_microservices
     from workflows.data.rows import Columns
     from workflows.judge.labelled import check_judge, read_labelled
     from workflows.results.approach import judge_key
@@ -39,6 +40,7 @@ def judge(
     require_format(output)
     rows = read_labelled(sample, Columns(columns.prompt_column, columns.completion_column))
     outputs = target.resolve()
+    require_microservices(outputs, "a judge of rated answers")
     with Progress() as progress, Clients(outputs) as clients:
         report = check_judge(
             rows, clients, sample=sample.name, namespace=columns.namespace, key=judge_key(), progress=progress

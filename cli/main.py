@@ -37,6 +37,7 @@ class Commands(LazyGroup):
         ),
         "port-forward": LazyCommand("cli.stacks:port_forward", "Put the services of a cluster on loopback.", _STACK),
         "teardown": LazyCommand("cli.stacks:teardown", "Destroy a stack in a safe order; report what is left.", _STACK),
+        "migrate": LazyCommand("cli.migrate:migrate", "Copy a stack's data to the NeMo Platform.", _STACK),
         "dataset": LazyCommand("cli.dataset:app", "Check, convert, split, profile and upload datasets.", _MODELS),
         "run": LazyCommand("cli.runs:run", "Run the whole pipeline, with a report.", _MODELS),
         "evaluate": LazyCommand("cli.runs:evaluate", "Evaluate one served model.", _MODELS),

@@ -108,8 +108,10 @@ def _history(clients: "Clients", alias: str, by: str | None) -> "History":  # ty
     from pydantic import TypeAdapter, ValidationError
 
     from nemostack.aliases import AliasName
+    from nemostack.product import require_microservices
     from workflows.promotion.history import History
 
+    require_microservices(clients.outputs, "an alias of models")
     try:
         TypeAdapter(AliasName).validate_python(alias)
     except ValidationError as error:

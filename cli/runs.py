@@ -154,11 +154,9 @@ def launch(target: o.TargetOptions, settings: Settings, run: o.RunOptions) -> An
     """Prepare and execute; the run directory. On Ctrl-C it says how to go on."""
     from nemostack.clients import Clients
     from nemostack.console import Progress
-    from nemostack.product import require_microservices
     from workflows.engine.launch import execute, prepare
 
     outputs = target.resolve()
-    require_microservices(outputs, f"nemostack {settings.kind}")
     launch = prepare(run.runs, settings, outputs, new=run.new)
     with Progress() as progress, Clients(outputs) as clients:
         try:

@@ -27,7 +27,10 @@ from load_tests.traffic.token_texts import TokenTexts
 from load_tests.traffic.trace import read_trace
 from nemostack import stack_outputs
 from nemostack.base_urls import base_url, notice
+from nemostack.clients import Clients
 from nemostack.errors import BadInput
+from nemostack.outputs import StackOutputs
+from nemostack.product import TITLES
 from nemostack.redact import redact
 from nemostack.validation import validation_lines
 
@@ -190,8 +193,8 @@ def stop_timeout_s(options: argparse.Namespace) -> float:
     return _seconds("--grace", options.grace) + 2
 
 
-def _target(options: argparse.Namespace) -> tuple[str, str, str | None]:
-    """Kind of target, URL of NIM, base model if the target names one."""
+def _target(options: argparse.Namespace) -> tuple[str, str, StackOutputs | None]:
+    """Kind of target, URL of NIM or of the platform's gateway, and the outputs if a stack is the target."""
     urls = [url for url in (options.nim_url, getattr(options, "host", None)) if url]
     given = [name for name, value in (("--stack", options.stack), ("--outputs", options.outputs)) if value]
     given += ["--nim-url"] if urls else []
@@ -205,14 +208,26 @@ def _target(options: argparse.Namespace) -> tuple[str, str, str | None]:
             print(f"notice: {redact(line)}", file=sys.stderr)
         return "url", base_url("nim_url", urls[0]), None
     outputs = stack_outputs.resolve(options.stack or "local", Path(options.outputs) if options.outputs else None, {})
-    return outputs.target, outputs.nim_url, outputs.base_model
+    through = "" if outputs.product == "microservices" else f", through the gateway of the {TITLES[outputs.product]}"
+    return f"{outputs.target}{through}", outputs.inference_url, outputs
+
+
+def _adapters_behind(outputs: StackOutputs) -> list[str]:
+    """List the base model's adapters that the platform's gateway serves: its list of models does not tell whose."""
+    with Clients(outputs) as clients:
+        served = set(clients.platform.served())
+        return sorted(served & {f"{one['workspace']}/{one['name']}" for one in clients.platform.adapters()})
 
 
 def spec_from(options: argparse.Namespace) -> LoadSpec:
     """Check parsed options and resolve the target. Raises BadInput with one line per error, and TargetError."""
-    kind, nim_url, base_model = _target(options)
+    kind, nim_url, outputs = _target(options)
+    base_model = outputs.base_model if outputs is not None else None
+    gateway = outputs if outputs is not None and outputs.product == "platform" else None
     adapters: AdapterChoice
     match options.adapters:
+        case "auto" | "all" if gateway is not None:
+            adapters = _adapters_behind(gateway)
         case "auto" | "all" as adapters:
             pass
         case "none":
@@ -257,7 +272,9 @@ def spec_from(options: argparse.Namespace) -> LoadSpec:
             mix=adapter_options.mix_from(options, _seconds),
             beside=Beside(**adapter_options.beside_from(options, _seconds, duration_s)),
             lora_slots=options.lora_slots,
-            server_metrics=options.server_metrics,
+            server_metrics=f"{gateway.nim_url}/metrics"
+            if gateway is not None and options.server_metrics == "auto"
+            else options.server_metrics,
             dcgm_url=options.dcgm_url,
             seed=options.seed,
             slo=Path(options.slo) if options.slo else None,

@@ -5,9 +5,16 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nemostack.entity_names import gateway_model
+
 SAMPLE_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 SAMPLE_MODEL_SUITS = {"alpha": 16, "adapter_dropout": 0.0, "batch_size": 4, "learning_rate": 2e-3}
 """See docs/adr/0013-the-sample-model-comes-from-the-package-index.md."""
+
+
+def is_served_as(served: str, model_id: str) -> bool:
+    """Whether a stack of either product line that serves `served` serves the model of this id."""
+    return served in {model_id, gateway_model(model_id)}
 
 
 class Model(BaseModel):
@@ -29,7 +36,7 @@ class Hyperparameters(Model):
 
     def suited_to(self, base_model: str) -> Self:
         """Fill in what was not chosen where we know what suits the model: the default one of local stacks."""
-        return self.completed(SAMPLE_MODEL_SUITS) if base_model == SAMPLE_MODEL else self
+        return self.completed(SAMPLE_MODEL_SUITS) if is_served_as(base_model, SAMPLE_MODEL) else self
 
     def completed(self, values: Mapping[str, float]) -> Self:
         """Fill in what was not chosen."""

@@ -9,6 +9,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nemostack.entity_names import WORKSPACE
+
+
+def gateway_url(url: str, workspace: str = WORKSPACE) -> str:
+    """Base URL of the OpenAI route of a NeMo Platform's inference gateway, to which clients add /v1."""
+    return f"{url}/apis/inference-gateway/v2/workspaces/{workspace}/openai/-"
+
 
 class ClusterOutputs(BaseModel):
     """What `nemostack doctor`, `port-forward` and `teardown` need to know of a cluster."""
@@ -66,3 +73,13 @@ class StackOutputs(BaseModel):
         exclude=True,  # a secret: it must not land in a run's files
         description="Kubeconfig of a cluster that the stack made (secret), else empty",
     )
+
+    @property
+    def inference_url(self) -> str:
+        """Where models are asked for by the names that clients use; clients add /v1."""
+        return self.nim_url if self.product == "microservices" else gateway_url(self.nemo_url)
+
+    @property
+    def inference_internal_url(self) -> str:
+        """The same as jobs reach it. The platform's own services reach its gateway where everybody does."""
+        return self.nim_internal_url if self.product == "microservices" else self.inference_url

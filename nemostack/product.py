@@ -9,11 +9,10 @@ from nemostack.outputs import StackOutputs
 TITLES = {"microservices": "NeMo microservices", "platform": "NeMo Platform"}
 
 
-def require_microservices(outputs: StackOutputs, command: str) -> None:
+def require_microservices(outputs: StackOutputs, what: str) -> None:
     """Raise BadInput on a stack of another product."""
     if outputs.product != "microservices":
         raise BadInput(
-            f"{command} speaks to the NeMo microservices, and this stack runs the {TITLES[outputs.product]}: use its "
-            "own command `nemo` or Studio there (docs/platform.md), or a stack with product: microservices. "
-            "`nemostack doctor` and `nemostack load` work on both"
+            f"{what} needs the NeMo microservices, and this stack runs the {TITLES[outputs.product]}, which has no "
+            "such thing (docs/platform.md): use a stack with product: microservices"
         )

@@ -7,14 +7,17 @@ a service does is a finding. `bad` findings keep a run from working; `warn` ones
 # ruff: noqa: PLW0108 - the lambdas put off making a client, and with it the import of its library
 
 import importlib.metadata
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Literal
 from urllib.parse import urlsplit
 
 from nemostack.clients import Clients
 from nemostack.clients.error_mapping import calling
+from nemostack.clients.tls import shared_context
 from nemostack.entity_names import gateway_model
 from nemostack.errors import ServiceError
 from nemostack.models import Model
@@ -23,6 +26,7 @@ from nemostack.outputs import StackOutputs
 Level = Literal["ok", "warn", "bad"]
 LIBRARIES = ("nemo-microservices", "huggingface-hub", "openai", "mlflow")
 Tell = Callable[[str], None]
+READY_LOOKS, READY_PAUSE_S = 5, 2.0
 
 
 class Finding(Model):
@@ -130,18 +134,43 @@ def _microservices(clients: Clients, scope: Scope, running: str) -> Iterator[_Ch
 def _platform(clients: Clients, scope: Scope, running: str) -> Iterator[_Check]:
     """Of NVIDIA's one process. Its gateway is asked besides NIM: each can be broken alone."""
     outputs, service = clients.outputs, "NeMo Platform"
-    yield _Check(service, "is ready", lambda: clients.platform.ready(), running)
+    yield _Check(service, "is ready", lambda: _platform_ready(clients), running)
     if scope.write:
         yield _Check(service, "stores and returns a file", lambda: _fileset_round_trip(clients), running)
     model = scope.model or outputs.base_model
     fix = "its provider `nim` says why (`nemo inference providers get nim`); `nemostack up` registers it again"
     yield _Check(service, "its gateway serves the model", lambda: _found(model, clients.platform.served()), fix)
+    if scope.customizes:
+        fix = "the backends are plugins in .venv-platform: `nemostack up` installs them"
+        yield _Check(service, "offers training", lambda: _trains(clients), fix)
+        fix = "`nemostack up --refresh` uploads the base model's files; a model of the Hub has none there"
+        yield _Check(service, "has the files of the base model", lambda: _config(clients), fix)
+    yield _Check(service, "its evaluator answers", lambda: clients.evaluator.ping(), running)
     if scope.write:
         chat = lambda: _said(clients.gateway.chat(outputs.base_model, "Hello"))  # noqa: E731
         yield _Check(service, "its gateway answers a chat", chat, running)
     if outputs.studio_url:
         fix = "Studio is a page only: nothing else needs it"
         yield _Check("Studio", "answers", lambda: _get(outputs.studio_url, "", "Studio"), fix, "warn")
+
+
+def _platform_ready(clients: Clients) -> str:
+    """Ask a few times: it also says no when its own database was slow to answer."""
+    for _ in range(READY_LOOKS - 1):
+        try:
+            return clients.platform.ready()
+        except ServiceError as error:
+            if error.status != HTTPStatus.SERVICE_UNAVAILABLE:
+                raise
+            time.sleep(READY_PAUSE_S)
+    return clients.platform.ready()
+
+
+def _trains(clients: Clients) -> str:
+    backends = clients.platform.training_backends()
+    if "automodel" not in backends:
+        raise ServiceError(f"no training backend automodel; there are: {', '.join(backends) or 'none'}")
+    return f"backends {', '.join(backends)}"
 
 
 def _fileset_round_trip(clients: Clients) -> str:
@@ -213,6 +242,6 @@ def _get(url: str, path: str, service: str) -> str:
     import httpx
 
     with calling(service, url, f"asking {path}"):
-        answer = httpx.get(f"{url}{path}", timeout=10.0, follow_redirects=True)
+        answer = httpx.get(f"{url}{path}", timeout=10.0, verify=shared_context(httpx), follow_redirects=True)
         answer.raise_for_status()
     return " ".join(answer.text.split())[:60] or f"{answer.status_code}"

@@ -25,7 +25,7 @@ from nemostack.clients.evaluator import EvaluationJob
 from nemostack.errors import BadInput, ServiceError, TargetError
 from nemostack.kubectl.client import log_command
 from nemostack.outputs import StackOutputs
-from nemostack.product import require_microservices
+from nemostack.product import TITLES
 from smoke_tests.journal import Journal, Kind, Made, Stack
 from smoke_tests.shared import EVALUATED_ITEMS, JOB_TIMEOUT_S, Shared
 from workflows.data.rows import Row
@@ -79,6 +79,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     proxies.prepare(os.environ)
     config.addinivalue_line("markers", "services(*names): whose logs to show when this test fails")
+    config.addinivalue_line("markers", "product(*names): product lines that this test is about")
     given = getattr(config, "workerinput", {}).get("smoke")
     if given is not None:
         config.stash[SESSION] = Session(
@@ -96,7 +97,6 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     try:
         outputs = stack_outputs.resolve(stack or "local", Path(file) if file else None, {})
-        require_microservices(outputs, "nemostack smoke")
     except (TargetError, BadInput) as error:
         raise pytest.UsageError(str(error)) from error
     folder = Path(tempfile.mkdtemp(prefix="nemostack-smoke-"))
@@ -127,15 +127,19 @@ def pytest_report_header(config: pytest.Config) -> str:
     if session is None:
         return "smoke tests: no stack"
     out = session.outputs
-    return f"smoke tests: target {out.target}, {out.nemo_url}, NIM {out.nim_url}, namespace {session.namespace}"
+    line = f"{TITLES[out.product]} on target {out.target}"
+    return f"smoke tests: {line}, {out.nemo_url}, NIM {out.nim_url}, namespace {session.namespace}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
-    if config.stash.get(SESSION, None) is None:
-        for item in items:
-            if here in item.path.parents:
-                item.add_marker(pytest.mark.skip(reason=HOW))
+    here, session = Path(__file__).parent, config.stash.get(SESSION, None)
+    for item in items:
+        marker = item.get_closest_marker("product")
+        if session is None and here in item.path.parents:
+            item.add_marker(pytest.mark.skip(reason=HOW))
+        elif session is not None and marker is not None and session.outputs.product not in marker.args:
+            titles = " and ".join(TITLES[name] for name in marker.args)
+            item.add_marker(pytest.mark.skip(reason=f"about the {titles}; this stack runs the other product line"))
 
 
 # --- what tests use -----------------------------------------------------------------------------------------------
@@ -187,6 +191,9 @@ def made(request: pytest.FixtureRequest, smoke: Session, stack: Stack) -> Iterat
     mine: list[Made] = []
 
     def remember(kind: Kind, name: str) -> str:
+        if (kind, name) == ("namespace", smoke.namespace):  # of all tests: a platform's workspace takes all in it along
+            smoke.journal.add(Made(kind, name))
+            return name
         entry = Made(kind, name, request.node.nodeid)
         smoke.journal.add(entry)
         mine.append(entry)

@@ -17,7 +17,7 @@ from nemostack.clients.polling import Pace, wait_for
 from nemostack.clients.serving import wait_until_served
 from nemostack.errors import JobFailed, NemostackError
 from nemostack.files import locked
-from nemostack.models import Hyperparameters
+from nemostack.models import Hyperparameters, is_served_as
 from smoke_tests.journal import Journal, Made
 from workflows.data import dataset, rows
 from workflows.settings import Settings
@@ -36,7 +36,7 @@ TEST_MODEL_SUITS = {"alpha": 32, "adapter_dropout": 0.0, "batch_size": 8, "learn
 
 def suited(asked: Hyperparameters, base_model: str) -> Hyperparameters:
     """Fill in what was not chosen where we know what suits the model."""
-    return asked.completed(TEST_MODEL_SUITS) if base_model == TEST_MODEL else asked.suited_to(base_model)
+    return asked.completed(TEST_MODEL_SUITS) if is_served_as(base_model, TEST_MODEL) else asked.suited_to(base_model)
 
 
 class Shared:
@@ -79,12 +79,15 @@ class Shared:
         self._journal.add(Made("namespace", namespace))
         remember("dataset-repo", repo)
         remember("dataset", repo)
-        self._clients.entity_store.ensure_namespace(namespace)
-        self._clients.data_store.ensure_namespace(namespace)
-        self._clients.data_store.upload(repo, files, message="smoke test")
-        self._clients.entity_store.register_dataset(
-            namespace, name, project="nemostack-smoke", description="Of the smoke tests", fields={}
-        )
+        datasets = self._clients.datasets
+        datasets.upload(namespace, name, files, message="smoke test")
+        reference = datasets.register(namespace, name, description="Of the smoke tests", fields={})
+        assert datasets.file_of(reference, "testing/test.jsonl") == self.test_url(repo)
+
+    def test_url(self, repo: str) -> str:
+        """Name the test items of a dataset as evaluations do."""
+        on_platform = self._clients.on_platform
+        return f"{repo}#testing/test.jsonl" if on_platform else f"hf://datasets/{repo}/testing/test.jsonl"
 
     def adapter_job(self) -> CustomizationJob:
         """Return the session's LoRA job, completed. JobFailed at once when it ended otherwise."""
@@ -102,7 +105,7 @@ class Shared:
         """Model id of the session's adapter, once NIM serves it."""
         model = self.adapter_job().output_model
         assert model is not None
-        wait_until_served(self._clients.nim, model, deadline_s=self.job_timeout_s, outage_s=OUTAGE_S, pace=PACE)
+        wait_until_served(self._clients.front, model, deadline_s=self.job_timeout_s, outage_s=OUTAGE_S, pace=PACE)
         return model
 
     def _remember(self, kind: Any, name: str) -> None:
@@ -122,7 +125,7 @@ class Shared:
             run_id=self.namespace,
             stage=output_model.partition("/")[2],
         )
-        remember("model", f"{output_model}@{job.id}")
+        remember("model", self._clients.customizer.model_of(output_model, job.id))
         remember("customization", job.id)
         return job
 

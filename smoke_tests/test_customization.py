@@ -33,7 +33,13 @@ def test_lora_job_trains(clients: Clients, outputs: StackOutputs, shared: Shared
     assert len(values) >= 2
     assert mean(values[-2:]) < mean(values[:2])
     assert job.output_model is not None
+    assert clients.models.has_model(job.output_model)
     namespace, _, name = job.output_model.partition("/")
+    if clients.on_platform:
+        adapter = clients.platform.within(namespace).adapter(name)
+        assert adapter is not None
+        assert adapter["finetuning_type"] == "lora"
+        return
     model = clients.sdk.models.retrieve(name, namespace=namespace)
     assert name.endswith(f"@{job.id}")
     assert model.artifact is not None
@@ -44,11 +50,11 @@ def test_lora_job_trains(clients: Clients, outputs: StackOutputs, shared: Shared
 @pytest.mark.services("customizer", "nim")
 def test_nim_serves_the_adapter(outputs: StackOutputs, shared: Shared) -> None:
     adapter = shared.adapter()
-    nim = OpenAI(base_url=f"{outputs.nim_url}/v1", api_key="none", timeout=60, max_retries=2)
+    nim = OpenAI(base_url=f"{outputs.inference_url}/v1", api_key="none", timeout=60, max_retries=2)
 
     def say(model: str) -> str:
         reply = nim.chat.completions.create(model=model, messages=[CHAT], max_tokens=24, temperature=0)
-        assert reply.model == model
+        assert reply.model.endswith(model)  # the platform's gateway names the base model before it
         return str(reply.choices[0].message.content)
 
     tuned = say(adapter)
@@ -63,8 +69,7 @@ def test_the_tuned_model_is_evaluated(
     shared: Shared,
     evaluate: Callable[..., EvaluationJob],
 ) -> None:
-    url = f"hf://datasets/{shared.dataset()}/testing/test.jsonl"
-    job = evaluate(url, model=shared.adapter())
+    job = evaluate(shared.test_url(shared.dataset()), model=shared.adapter())
     shared.evaluated(job.id)
     rouge = clients.evaluator.scores(job.id)[approach.TASK]["rouge.rouge_L_score"]
     assert rouge.mean is not None
@@ -98,4 +103,4 @@ def test_a_job_can_be_cancelled(clients: Clients, shared: Shared, smoke: Session
         pace=PACE,
     )
     assert ended.status == "cancelled"
-    assert f"{smoke.namespace}/{name}@{job.id}" not in clients.nim.models()
+    assert clients.customizer.model_of(f"{smoke.namespace}/{name}", job.id) not in clients.front.models()

@@ -19,6 +19,7 @@ from smoke_tests.shared import Shared, small_dataset
 Make = Callable[[Kind, str], str]
 
 
+@pytest.mark.product("microservices")
 @pytest.mark.services("entity_store")
 def test_namespace_project_and_dataset_round_trip(clients: Clients, name: str, made: Make) -> None:
     sdk = clients.sdk
@@ -37,6 +38,7 @@ def test_namespace_project_and_dataset_round_trip(clients: Clients, name: str, m
         sdk.datasets.retrieve("papers", namespace=space)
 
 
+@pytest.mark.product("microservices")
 @pytest.mark.services("data_store")
 def test_files_come_back_as_they_were(
     outputs: StackOutputs, clients: Clients, smoke: Session, *, name: str, made: Make, tmp_path: Path
@@ -64,14 +66,33 @@ def test_files_come_back_as_they_were(
     assert not api.repo_exists(repo, repo_type="dataset")
 
 
-@pytest.mark.services("data_store", "entity_store")
+@pytest.mark.product("platform")
+@pytest.mark.services("platform")
+def test_files_of_a_fileset_come_back_as_they_were(clients: Clients, smoke: Session, name: str, made: Make) -> None:
+    made("namespace", smoke.namespace)
+    made("dataset", f"{smoke.namespace}/{name}")
+    files = {"deep/weights.bin": os.urandom(3_000_000), "notes.txt": "Ünïcode\r\n".encode()}
+    clients.datasets.upload(smoke.namespace, name, files, message="smoke test")
+    platform = clients.platform.within(smoke.namespace)
+    assert platform.files(name) == {path: len(content) for path, content in files.items()}
+    for path, content in files.items():
+        assert platform.read(name, path) == content
+    platform.upload(name, "notes.txt", b"other")
+    assert platform.read(name, "notes.txt") == b"other"
+    assert clients.datasets.delete(smoke.namespace, name) == [f"fileset {smoke.namespace}/{name}"]
+    assert platform.fileset(name) is None
+
+
+@pytest.mark.services("data_store", "entity_store", "platform")
 def test_dataset_upload(
     clients: Clients, shared: Shared, stack: Stack, smoke: Session, *, name: str, made: Make
 ) -> None:
     repo, files = f"{smoke.namespace}/{name}", small_dataset()
     shared.upload(repo, files, made)
-    assert set(files) <= set(clients.data_store.files(repo))
-    assert clients.data_store.read(repo, "training/train.jsonl") == files["training/train.jsonl"]
-    dataset = clients.sdk.datasets.retrieve(name, namespace=smoke.namespace)
-    assert dataset.files_url == f"hf://datasets/{repo}"
+    for path, content in files.items():
+        assert clients.datasets.read(smoke.namespace, name, path) == content
+    assert clients.datasets.missing(smoke.namespace, name) is None
+    if not clients.on_platform:
+        dataset = clients.sdk.datasets.retrieve(name, namespace=smoke.namespace)
+        assert dataset.files_url == f"hf://datasets/{repo}"
     assert any(entry.name == repo for entry in stack.in_namespace(smoke.namespace))

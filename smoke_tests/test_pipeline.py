@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from nemostack.clients import Clients
 from nemostack.clone import ROOT
-from nemostack.models import SAMPLE_MODEL
+from nemostack.models import SAMPLE_MODEL, is_served_as
 from smoke_tests.conftest import Session
 from smoke_tests.journal import Kind, Made, Stack
 from smoke_tests.shared import TEST_MODEL, TEST_MODEL_SUITS
@@ -48,7 +49,9 @@ def experiment(smoke: Session, name: str, made: Callable[[Kind, str], str]) -> s
 
 
 @pytest.fixture
-def nemostack_run(smoke: Session, made: Callable[[Kind, str], str], tmp_path: Path, experiment: str) -> Run:
+def nemostack_run(
+    smoke: Session, clients: Clients, made: Callable[[Kind, str], str], tmp_path: Path, experiment: str
+) -> Run:
     """`nemostack run` with the options given, in the session's namespace; the run's directory."""
 
     def run(*options: str) -> Path:
@@ -74,16 +77,16 @@ def nemostack_run(smoke: Session, made: Callable[[Kind, str], str], tmp_path: Pa
         try:
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=limit, check=False)
         finally:
-            for kind, thing in made_by(runs):
+            for kind, thing in made_by(runs, clients):
                 made(kind, thing)
         assert done.returncode == 0, done.stdout + done.stderr
-        [directory] = runs.iterdir()
+        [directory] = [file.parent for file in runs.glob("*/run.json")]
         return directory
 
     return run
 
 
-def made_by(runs: Path) -> list[tuple[Kind, str]]:
+def made_by(runs: Path, clients: Clients) -> list[tuple[Kind, str]]:
     """What the runs in this folder have made on the stack, be it gone or not."""
     entries: list[tuple[Kind, str]] = []
     for run in runs.glob("*"):
@@ -95,7 +98,8 @@ def made_by(runs: Path) -> list[tuple[Kind, str]]:
             for job in noted.get("jobs", []):
                 if stage == "customization":
                     adapter = adapter_name(repo)
-                    entries += [("model-repo", adapter), ("model", f"{adapter}@{job}"), ("customization", job)]
+                    model = clients.customizer.model_of(adapter, job)
+                    entries += [("model-repo", adapter), ("model", model), ("customization", job)]
                 else:
                     entries.append(("evaluation", job))
     return entries
@@ -140,14 +144,15 @@ def test_nemostack_run(smoke: Session, stack: Stack, nemostack_run: Run, experim
 @pytest.mark.services("customizer", "evaluator", "nim")
 def test_each_step_of_the_default_run_gains(smoke: Session, nemostack_run: Run, tmp_path: Path) -> None:
     """Zero-shot < in-context < LoRA beyond doubt, and the adapter is loaded beside the base model."""
-    if smoke.outputs.base_model not in GAINING:
+    options = next((given for id_, given in GAINING.items() if is_served_as(smoke.outputs.base_model, id_)), None)
+    if options is None:
         pytest.skip(
             f"what each step gains is known of {' and '.join(GAINING)} only; for {smoke.outputs.base_model}, "
             "run `nemostack run` on your data and judge it by `nemostack gate`"
         )
     slo = tmp_path / "slo.yaml"
     slo.write_text(SLO)
-    run = nemostack_run("--load-slo", str(slo), *GAINING[smoke.outputs.base_model])
+    run = nemostack_run("--load-slo", str(slo), *options)
 
     approaches = json.loads((run / "comparison.json").read_text())["approaches"]
     assert [approach["name"] for approach in approaches] == APPROACHES

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator
 
 from nemostack import sample_dataset
-from nemostack.models import SAMPLE_MODEL, Hyperparameters, Model
+from nemostack.models import SAMPLE_MODEL, Hyperparameters, Model, is_served_as
 from nemostack.outputs import StackOutputs
 from workflows.sweep.space import SweepSettings
 
@@ -52,6 +52,7 @@ class Settings(Model):
     max_tokens: int | None = Field(default=None, ge=1, description="None: long enough for the longest reference")
     parallelism: int = Field(default=32, ge=1, description="Requests at once, per evaluation")
     judge: bool = Field(default=True, description="Let the stack's judge rate the answers")
+    reuse: bool = Field(default=True, description="Take answers of earlier runs for items that are unchanged")
     seed: int = 0
     hyperparameters: Hyperparameters = Hyperparameters()
     sweep: SweepSettings | None = Field(default=None, description="Several jobs instead of one; the best goes on")
@@ -88,13 +89,13 @@ class Settings(Model):
     def suited_to(self, base_model: str) -> Self:
         """Fill in what was not chosen where we know what suits the model and, with it, the sample dataset."""
         change: dict[str, Any] = {"hyperparameters": self.hyperparameters.suited_to(base_model)}
-        if base_model == SAMPLE_MODEL and self.dataset == DEFAULT_DATASET:
+        if is_served_as(base_model, SAMPLE_MODEL) and self.dataset == DEFAULT_DATASET:
             change |= {name: rows for name, rows in SAMPLE_ROWS.items() if getattr(self, name) is None}
         return self.model_copy(update=change)
 
     def identity(self, outputs: StackOutputs, dataset_digest: str) -> str:
         """Eight hex digits of what the results depend on: settings, files of the dataset, services."""
-        without = {"keep_adapter", "deadlines", "experiment", "load_slo", "policy"}
+        without = {"keep_adapter", "deadlines", "experiment", "load_slo", "policy", "reuse"}
         without |= set() if self.benchmarks else {"benchmarks", "benchmark_items"}
         without |= set() if self.sweep else {"sweep"}
         asked: dict[str, Any] = self.model_dump(mode="json", exclude=without)

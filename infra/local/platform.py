@@ -10,7 +10,7 @@ from typing import Any
 
 from infra.local.services import JUDGE_MODEL, Plan, ServiceSpec, source_digest
 from nemostack import entity_names
-from nemostack.clients.platform import WORKSPACE
+from nemostack.entity_names import WORKSPACE
 from nemostack.errors import LocalServiceError
 from nemostack.outputs import StackOutputs
 
@@ -132,7 +132,7 @@ class PlatformPlan(Plan):
         prefix, limits = "NEMOSTACK_TRAINING_", self.customizer_settings()
         chosen = {"PYTHON": str(self.python), "ACCELERATOR": self.accelerator}
         if self.shares is not None:
-            chosen["GPUS"] = str(limits["gpus"][0])  # a job computes on one
+            chosen["GPUS"] = ",".join(map(str, limits["gpus"]))
             chosen["GPU_MEMORY_FRACTION"] = str(limits["gpu_memory_fraction"])
         if limits["threads"] is not None:
             chosen["THREADS"] = str(limits["threads"])

@@ -16,7 +16,8 @@ from pulumi.dynamic import Resource as DynamicResource
 from infra.local.provider import Props, changed, end_with_engine, kept, report, without_traceback
 from infra.local.services import fingerprint
 from nemostack.clients import Timeouts
-from nemostack.clients.platform import WORKSPACE, Platform
+from nemostack.clients.platform import Platform
+from nemostack.entity_names import WORKSPACE
 from nemostack.errors import LocalServiceError, NotFound, ServiceError
 
 INPUTS = ("url", "nim_url", "name", "path", "id", "files")

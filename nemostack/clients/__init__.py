@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
+from nemostack.clients.tls import shared_context
 from nemostack.outputs import StackOutputs
 
 if TYPE_CHECKING:
     from nemo_microservices import NeMoMicroservices
 
-    from nemostack.clients.customizer import Customizer
     from nemostack.clients.data_store import DataStore
     from nemostack.clients.datasets import Datasets
     from nemostack.clients.entity_store import EntityStore
-    from nemostack.clients.evaluator import Evaluator
+    from nemostack.clients.line import Evaluations, Models, Trainings
     from nemostack.clients.nim import Nim
     from nemostack.clients.platform import Platform
 
@@ -56,7 +56,8 @@ class Clients:
         from nemo_microservices import NeMoMicroservices
 
         timeout = httpx.Timeout(self.timeouts.read, connect=self.timeouts.connect)
-        http = httpx.Client(timeout=timeout, transport=self.transport, follow_redirects=True)
+        context = shared_context(httpx)
+        http = httpx.Client(timeout=timeout, transport=self.transport, verify=context, follow_redirects=True)
         self._closing.callback(http.close)
         return NeMoMicroservices(
             base_url=self.outputs.nemo_url, timeout=timeout, max_retries=self.max_retries, http_client=http
@@ -69,17 +70,39 @@ class Clients:
 
         return EntityStore(self.sdk, self.outputs.nemo_url)
 
+    @property
+    def on_platform(self) -> bool:
+        """Whether the stack runs the NeMo Platform."""
+        return self.outputs.product == "platform"
+
     @cached_property
-    def customizer(self) -> "Customizer":
+    def customizer(self) -> "Trainings":
+        """LoRA jobs, on either line."""
         from nemostack.clients.customizer import Customizer
+        from nemostack.clients.platform.training import PlatformTraining
 
-        return Customizer(self.sdk, self.outputs.nemo_url)
+        return PlatformTraining(self.platform) if self.on_platform else Customizer(self.sdk, self.outputs.nemo_url)
 
     @cached_property
-    def evaluator(self) -> "Evaluator":
+    def evaluator(self) -> "Evaluations":
+        """Evaluation jobs, on either line."""
         from nemostack.clients.evaluator import Evaluator
+        from nemostack.clients.platform.evaluator import PlatformEvaluator
 
-        return Evaluator(self.sdk, self.outputs.nemo_url)
+        return PlatformEvaluator(self.platform) if self.on_platform else Evaluator(self)
+
+    @cached_property
+    def models(self) -> "Models":
+        """Tuned models and prompts, on either line."""
+        from nemostack.clients.platform.models import PlatformModels
+        from nemostack.clients.stored_models import StoredModels
+
+        return PlatformModels(self.platform) if self.on_platform else StoredModels(self)
+
+    @property
+    def front(self) -> "Nim":
+        """Where models are asked for by the names that clients use: the platform's gateway, or NIM itself."""
+        return self.gateway if self.on_platform else self.nim
 
     @cached_property
     def data_store(self) -> "DataStore":
@@ -95,7 +118,7 @@ class Clients:
         """Where this stack keeps datasets, whichever its product."""
         from nemostack.clients.datasets import FilesetsOfPlatform, StoresOfMicroservices
 
-        return FilesetsOfPlatform(self) if self.outputs.product == "platform" else StoresOfMicroservices(self)
+        return FilesetsOfPlatform(self) if self.on_platform else StoresOfMicroservices(self)
 
     @cached_property
     def platform(self) -> "Platform":
@@ -110,9 +133,8 @@ class Clients:
     def gateway(self) -> "Nim":
         """What the platform's inference gateway serves, by the same API as NIM's."""
         from nemostack.clients.nim import Nim
-        from nemostack.clients.platform import gateway_url
 
-        gateway = Nim(gateway_url(self.outputs.nemo_url), self.timeouts, max_retries=self.max_retries)
+        gateway = Nim(self.outputs.inference_url, self.timeouts, max_retries=self.max_retries)
         self._closing.callback(gateway.close)
         return gateway
 

@@ -94,6 +94,15 @@ class Customizer:
         with calling(_SERVICE, self._url, f"cancelling customization job {job_id}"):
             self._sdk.customization.jobs.cancel(job_id)
 
+    def delete(self, job_id: str) -> list[str]:
+        """Nothing: the Customizer keeps its jobs for good."""
+        del job_id
+        return []
+
+    def model_of(self, output_model: str, job_id: str) -> str:
+        """Id of the model that a job of this `output_model` leaves."""
+        return f"{output_model}@{job_id}"
+
 
 def _job(raw: Any) -> CustomizationJob:
     data = raw.to_dict(mode="json", exclude_unset=True, warnings=False)

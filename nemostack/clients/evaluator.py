@@ -8,6 +8,7 @@ import json
 import math
 import zipfile
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -18,9 +19,11 @@ from nemostack.errors import NotFound, ServiceError
 from nemostack.models import Model
 
 if TYPE_CHECKING:
-    from nemo_microservices import NeMoMicroservices
+    from nemostack.clients import Clients
 
 _SERVICE = "Evaluator"
+RESULTS_NAMESPACE = "evaluation-results"
+"""Of the repositories that some Evaluators copy their results to."""
 MAX_UNZIPPED = 512 * 1024 * 1024
 
 
@@ -65,9 +68,9 @@ class Sample(Model):
 class Evaluator:
     """Over the SDK."""
 
-    def __init__(self, sdk: "NeMoMicroservices", url: str) -> None:
-        self._sdk = sdk
-        self._url = url
+    def __init__(self, clients: "Clients") -> None:
+        self._clients = clients
+        self._sdk, self._url = clients.sdk, clients.outputs.nemo_url
 
     def ping(self) -> str:
         """One cheap call; says what came back."""
@@ -106,14 +109,16 @@ class Evaluator:
         with calling(_SERVICE, self._url, f"cancelling evaluation job {job_id}"):
             self._sdk.evaluation.jobs.cancel(job_id)
 
-    def delete(self, job_id: str) -> bool:
-        """Delete it; False when there was none."""
-        try:
+    def delete(self, job_id: str) -> list[str]:
+        """Delete it with its results; the names of what was there."""
+        removed, published = [], f"{RESULTS_NAMESPACE}/{job_id}"
+        with suppress(NotFound):
             with calling(_SERVICE, self._url, f"deleting evaluation job {job_id}"):
                 self._sdk.evaluation.jobs.delete(job_id)
-        except NotFound:
-            return False
-        return True
+            removed.append(f"evaluation job {job_id}")
+        if self._clients.data_store.delete(published, "dataset"):
+            removed.append(f"result repository {published}")
+        return removed
 
     def scores(self, job_id: str) -> dict[str, dict[str, Score]]:
         """Task -> `metric.score` -> score, of a job that has ended."""

@@ -18,6 +18,7 @@ from nemostack.clients.polling import Pace
 from nemostack.clone import describe_commit
 from nemostack.console import LOG, Progress
 from nemostack.outputs import StackOutputs
+from nemostack.product import require_microservices
 from nemostack.service_checks import library_versions
 from workflows.data import dataset
 from workflows.engine.run_directory import RunDirectory, RunInfo, find_unfinished, new_id, now
@@ -45,6 +46,8 @@ def prepare(root: Path, settings: Settings, outputs: StackOutputs, *, new: bool)
     """Find the unfinished run of the same identity, unless `new`; else make a new one."""
     settings = settings.suited_to(outputs.base_model)
     read_policy(settings.policy)  # what cannot be used leaves no run behind
+    if settings.benchmark or settings.benchmarks:
+        require_microservices(outputs, "a benchmark of lm-eval")
     if settings.benchmark is None:
         dataset.load(settings)
     identity = settings.identity(outputs, dataset.digest(settings))

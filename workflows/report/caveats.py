@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from nemostack.models import SAMPLE_MODEL
+from nemostack.models import SAMPLE_MODEL, is_served_as
 from workflows.engine.run_directory import RunInfo
 from workflows.judge.criteria import SIMILARITY_JUDGE
 from workflows.results.approach import Approach
@@ -14,11 +14,16 @@ def list_caveats(
 ) -> list[str]:
     """Return one sentence per caveat."""
     notes = []
-    if info.outputs.get("base_model") == SAMPLE_MODEL:
+    if is_served_as(info.outputs.get("base_model", ""), SAMPLE_MODEL):
         notes.append(
             f"The base model is {SAMPLE_MODEL} by Hugging Face (Apache-2.0), on the local stack as a 4-bit version of "
             "its weights. With 135 million parameters it shows what each step gains; its scores say nothing about a "
             "production model."
+        )
+    if info.outputs.get("product") == "platform":
+        notes.append(
+            "The NeMo Platform's own evaluator has scored the answers. For English its scores are those of the "
+            "microservices line; it has neither METEOR nor BERTScore, and counts words of other scripts differently."
         )
     judged = any("judge" in approach.scores for approach in approaches)
     if judged and info.outputs.get("judge_model") == SIMILARITY_JUDGE:

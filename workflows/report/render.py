@@ -8,6 +8,7 @@ from markupsafe import Markup
 from pydantic import BaseModel
 
 from nemostack.files import write_atomically
+from nemostack.product import TITLES
 from nemostack.report import page
 from nemostack.report.svg import Bar, Group, Series, bars, lines
 from workflows.engine.run_directory import RunDirectory
@@ -52,6 +53,7 @@ def _content(run: RunDirectory) -> dict[str, Any]:
     items = {approach.name: run.load_samples(approach.name, ItemResult) for approach in approaches}
     return {
         "info": info,
+        "product": TITLES[info.outputs.get("product", "microservices")],
         "stages": stages,
         "total_seconds": sum(stage.seconds for stage in stages),
         "approaches": approaches,

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from nemostack.product import TITLES
 from workflows.engine.run_directory import RunDirectory
 from workflows.gate.verdict import GateReport
 from workflows.report.reproduce import command_of
@@ -28,6 +29,7 @@ def summary_of(run: RunDirectory) -> dict[str, Any]:
         "finished_at": info.finished_at.isoformat() if info.finished_at else None,
         "base_model": info.outputs.get("base_model"),
         "target": info.outputs.get("target"),
+        "product": info.outputs.get("product", "microservices"),
         "gate": gate,
         "approaches": approaches,
         "trials": [trial.model_dump(mode="json") for trial in results_of(run)],
@@ -62,9 +64,8 @@ def as_markdown(summary: dict[str, Any]) -> str:
     gate = None if summary["gate"] is None else GateReport.model_validate(summary["gate"])
     approaches = [Approach.model_validate(one) for one in summary["approaches"]]
     state = "" if summary["finished_at"] else " (not finished)"
-    parts = [
-        f"# Model customization {summary['run']}{state}\n\n{summary['base_model']} on target {summary['target']}\n"
-    ]
+    place = f"on target {summary['target']}, {TITLES[summary['product']]}"
+    parts = [f"# Model customization {summary['run']}{state}\n\n{summary['base_model']} {place}\n"]
     if gate is not None:
         parts.append(f"**{gate.outcome}**: {gate.reason}.\n")
         checks = [(c.verdict, c.name, c.asked, c.text) for c in gate.shown.checks]

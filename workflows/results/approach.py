@@ -50,6 +50,9 @@ class Approach(Model):
     scores: dict[str, Estimate]
     cut: int = 0
     """Answers that the limit of tokens cut off."""
+    reused: int = 0
+    """Answers of earlier runs that were not asked for again, and the seconds that they took then."""
+    reused_s: float = 0.0
 
 
 def judge_key() -> str | None:
@@ -59,7 +62,7 @@ def judge_key() -> str | None:
 
 def target(outputs: StackOutputs, model: str) -> dict[str, Any]:
     """Describe the model as the Evaluator reaches it."""
-    url = f"{outputs.nim_internal_url}/v1/chat/completions"
+    url = f"{outputs.inference_internal_url}/v1/chat/completions"
     return {"type": "model", "model": {"api_endpoint": {"url": url, "model_id": model}}}
 
 

@@ -20,8 +20,6 @@ from nemostack.redact import redact_all
 from workflows.engine.run_directory import TRIALS, RunDirectory, RunInfo, StageRecord
 from workflows.engine.stage import Context
 
-RESULTS_NAMESPACE = "evaluation-results"
-
 
 class Cleaned(Model):
     """What is gone now, and what was left on purpose."""
@@ -29,7 +27,7 @@ class Cleaned(Model):
     removed: list[str]
     kept: list[str]
     prompts: list[str] = Field(default_factory=list)
-    """Prompts in the Entity Store that stay with the adapters."""
+    """Prompts that stay with the adapters."""
 
 
 def require_same_stack(info: RunInfo, outputs: StackOutputs) -> None:
@@ -73,9 +71,8 @@ def clean(context: Context) -> Cleaned:
             for job in record.notes.get("jobs", []):
                 if not record.settled:
                     _stop(clients.evaluator.cancel, job)
-                took(f"evaluation job {job}", clients.evaluator.delete(job))
-                published = f"{RESULTS_NAMESPACE}/{job}"  # where Evaluators copy their results to
-                took(f"result repository {published}", clients.data_store.delete(published, "dataset"))
+                for what in clients.evaluator.delete(job):
+                    took(what, True)
     repo = run.stage("dataset").notes.get("repo")
     if repo is None:
         return Cleaned(removed=removed, kept=[])
@@ -83,10 +80,10 @@ def clean(context: Context) -> Cleaned:
     prompt = run.stage("prompt").notes.get("model")
     prompts = [prompt] if prompt and _keeps(context) else []
     if prompt and not prompts:
-        took(f"prompt {prompt}", clients.entity_store.delete_model(prompt))
+        took(f"prompt {prompt}", clients.models.delete_prompt(prompt))
     namespace, _, name = repo.partition("/")
-    took(f"dataset {repo}", clients.entity_store.delete_dataset(namespace, name))
-    took(f"dataset repository {repo}", clients.data_store.delete(repo, "dataset"))
+    for what in clients.datasets.delete(namespace, name):
+        took(what, True)
     return Cleaned(removed=removed, kept=kept, prompts=prompts)
 
 
@@ -106,13 +103,15 @@ def _adapters(context: Context, repo: str, took: Callable[[str, bool], None]) ->
                 _stop(clients.customizer.cancel, job)
         jobs += one.notes.get("jobs", [])
     for job in jobs:
-        model = f"{adapter_name(repo)}@{job}"
+        model = clients.customizer.model_of(adapter_name(repo), job)
         if model != kept_model:
-            took(f"adapter {model}", clients.entity_store.delete_model(model))
+            took(f"adapter {model}", clients.models.delete_model(model))
+            for what in clients.customizer.delete(job):
+                took(what, True)
     if kept_model is not None:
         return [kept_model]
     if jobs:
-        took(f"model repository {adapter_name(repo)}", clients.data_store.delete(adapter_name(repo), "model"))
+        took(f"model repository {adapter_name(repo)}", clients.models.delete_repository(adapter_name(repo)))
     return []
 
 

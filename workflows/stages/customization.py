@@ -94,9 +94,7 @@ def _run(context: Context) -> Trained:
 def model_gone(context: Context) -> str | None:
     """Why the tuned model has to be made again, or None."""
     model = context.given("customization", Trained).model
-    return (
-        None if context.clients.entity_store.has_model(model) else f"model {model} is not in the Entity Store any more"
-    )
+    return None if context.clients.models.has_model(model) else f"model {model} is not stored any more"
 
 
 CUSTOMIZATION = Stage(

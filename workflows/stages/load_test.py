@@ -55,11 +55,13 @@ def run(context: Context, model: str) -> LoadTested:
     prompts = context.run.path.resolve() / PROMPTS
     write_atomically(prompts, as_load_prompts(dataset.load(settings).test))
     command = [
-        *(sys.executable, "-m", "load_tests", "--nim-url", outputs.nim_url, "--base-model", outputs.base_model),
+        *(sys.executable, "-m", "load_tests", "--nim-url", outputs.inference_url, "--base-model", outputs.base_model),
         *("--adapters", model, "--api", "chat", "--prompts", str(prompts)),
         *("--users", str(USERS), "--warmup", f"{WARMUP_S}s", "--duration", f"{DURATION_S}s"),
         *("--slo", str(settings.load_slo), "--out", str(folder)),
     ]
+    if outputs.product == "platform":  # its gateway has no numbers of the model server
+        command += ["--server-metrics", f"{outputs.nim_url}/metrics"]
     context.progress.update(f"{USERS} users for {WARMUP_S + DURATION_S} s")
     code, out, err = _complete(command)
     if code not in _VERDICTS:

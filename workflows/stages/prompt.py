@@ -1,8 +1,9 @@
 """The in-context prompt: which examples, and how many, chosen on the validation split and never on the test.
 
 Each number that `--choose-shots` names is evaluated on the validation split by a stage of its own; the best mean of the
-primary metric wins, of equals the fewest. The chosen prompt is written to prompt.json and registered in the Entity
-Store as a model: the base model with examples. Refuses nothing; what had to be left out for the context is counted.
+primary metric wins, of equals the fewest. The chosen prompt is written to prompt.json and registered on the stack,
+in the Entity Store as a model with examples, on the NeMo Platform as a prompt. Refuses nothing; what had to be
+left out for the context is counted.
 """
 
 import json
@@ -80,7 +81,7 @@ def _run(context: Context) -> Prompted:
 
 def _register(context: Context, prompted: Prompted) -> None:
     shown = "" if prompted.shared is None else json.dumps(prompted.shared, ensure_ascii=False)
-    context.clients.entity_store.register_prompt(
+    context.clients.models.register_prompt(
         prompted.model,
         base_model=context.outputs.base_model,
         examples=shown,
@@ -101,7 +102,9 @@ def upload_items(context: Context, uploaded: Uploaded, name: str, rows: tuple[Ro
         for row, examples in zip(rows, selected.examples, strict=True)
     ]
     message = f"nemostack run {context.run_id}: {name}"
-    context.clients.data_store.upload(uploaded.repo, {f"testing/{name}.jsonl": json_lines(items)}, message=message)
+    namespace, _, dataset_name = uploaded.repo.partition("/")
+    files = {f"testing/{name}.jsonl": json_lines(items)}
+    context.clients.datasets.add(namespace, dataset_name, files, message=message)
     return f"{uploaded.test_url.rpartition('/')[0]}/{name}.jsonl"
 
 
@@ -129,9 +132,7 @@ def _summary(prompted: Prompted) -> str:
 
 def _gone(context: Context) -> str | None:
     model = context.given("prompt", Prompted).model
-    return (
-        None if context.clients.entity_store.has_model(model) else f"model {model} is not in the Entity Store any more"
-    )
+    return None if context.clients.models.has_prompt(model) else f"model {model} is not stored any more"
 
 
 def prompt_stage(numbers: tuple[int, ...]) -> Stage:

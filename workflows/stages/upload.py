@@ -1,8 +1,7 @@
-"""The dataset: validated, uploaded to the Data Store as chats and pairs, registered in the Entity Store."""
+"""The dataset: validated, uploaded as chats and pairs, and registered."""
 
 from functools import partial
 
-from nemostack.clients.datasets import PROJECT
 from nemostack.models import Model
 from workflows.data import dataset
 from workflows.data.registry import HASH, files_of
@@ -10,7 +9,7 @@ from workflows.engine.stage import Context, Stage
 
 
 class Uploaded(Model):
-    """Outputs of the stage. `repo` is `namespace/name`, the same in Data Store and Entity Store."""
+    """Outputs of the stage. `repo` is `namespace/name`, on either product line."""
 
     repo: str
     test_url: str
@@ -29,20 +28,18 @@ def _run(context: Context) -> Uploaded:
     repo = f"{settings.namespace}/{name}"
     context.note(repo=repo)
     files = files_of(data)
-    context.clients.entity_store.ensure_namespace(settings.namespace)
-    context.clients.data_store.ensure_namespace(settings.namespace)
+    datasets = context.clients.datasets
     context.progress.update(f"uploading {sum(map(len, files.values())) / 1e6:.1f} MB to {repo}")
-    context.clients.data_store.upload(repo, files, message=f"nemostack run {context.run_id}")
-    files_url = context.clients.entity_store.register_dataset(
+    datasets.upload(settings.namespace, name, files, message=f"nemostack run {context.run_id}")
+    reference = datasets.register(
         settings.namespace,
         name,
-        project=PROJECT,
         description="Uploaded by nemostack; its run removes it",
         fields={HASH: data.facts.sha256, "nemostack_run_id": context.run_id},
     )
     return Uploaded(
         repo=repo,
-        test_url=f"{files_url}/testing/test.jsonl",
+        test_url=datasets.file_of(reference, "testing/test.jsonl"),
         max_tokens=settings.max_tokens
         or data.max_tokens(partial(context.clients.nim.count_tokens, context.outputs.base_model)),
         chats=data.chats,
@@ -53,9 +50,7 @@ def _run(context: Context) -> Uploaded:
 def _gone(context: Context) -> str | None:
     repo = context.given("dataset", Uploaded).repo
     namespace, _, name = repo.partition("/")
-    if not context.clients.entity_store.has_dataset(namespace, name):
-        return f"dataset {repo} is not in the Entity Store any more"
-    return None if context.clients.data_store.has(repo) else f"repository {repo} is not in the Data Store any more"
+    return context.clients.datasets.missing(namespace, name)
 
 
 DATASET = Stage(

@@ -81,7 +81,7 @@ def _drop_losers(context: Context, results: list[TrialResult], winner: TrialResu
     """Take the other adapters off the stack, where NIM would go on serving them."""
     for result in results:
         if result.model is not None and result.number != winner.number:
-            context.clients.entity_store.delete_model(result.model)
+            context.clients.models.delete_model(result.model)
 
 
 SWEEP = Stage(

@@ -70,6 +70,7 @@ def trainer_spec(job: Job) -> JobSpec:
         gpu_memory_fraction=settings.gpu_memory_fraction,
         recipe=terms.recipe,
         hold_out=terms.hold_out,
+        processes=max(1, len(settings.gpus)),
     )
 
 

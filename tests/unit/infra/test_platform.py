@@ -86,7 +86,7 @@ def test_training_gets_the_interpreter_with_pytorch_and_its_share_of_the_gpus(tm
     }
     with_gpus = by_name(replace(plan(tmp_path), shares=Shares((0,), 0.5, (1, 2), 0.44)))["platform"].environment
     assert with_gpus["NEMOSTACK_TRAINING_PYTHON"].endswith(".venv-embedded-cuda/bin/python")
-    assert with_gpus["NEMOSTACK_TRAINING_GPUS"] == "1"
+    assert with_gpus["NEMOSTACK_TRAINING_GPUS"] == "1,2"  # each computes a part of a job
     assert with_gpus["NEMOSTACK_TRAINING_GPU_MEMORY_FRACTION"] == "0.44"
 
 

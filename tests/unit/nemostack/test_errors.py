@@ -14,7 +14,7 @@ import requests
 
 from nemostack.clients import Clients, Timeouts
 from nemostack.clients.error_mapping import calling, translate
-from nemostack.clients.evaluator import Evaluator
+from nemostack.clients.line import Evaluations
 from nemostack.clients.nim import Nim
 from nemostack.errors import Conflict, NotFound, ServiceError, Unreachable
 from tests.unit.fake_stack import FakeStack
@@ -153,7 +153,7 @@ def zipped(name: str, content: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def samples_of(stack: FakeStack, archive: bytes) -> Evaluator:
+def samples_of(stack: FakeStack, archive: bytes) -> Evaluations:
     given = clients(stack, lambda _r: httpx.Response(200, content=archive))
     return given.evaluator
 

@@ -10,9 +10,9 @@ import pytest
 
 from nemostack import service_checks
 from nemostack.clients import Clients, Timeouts
-from nemostack.clients.platform import Platform, gateway_url
+from nemostack.clients.platform import Platform
 from nemostack.errors import BadInput, NotFound, ServiceError, Unreachable
-from nemostack.outputs import StackOutputs
+from nemostack.outputs import StackOutputs, gateway_url
 from nemostack.product import require_microservices
 from tests.unit.fake_stack import FakeStack
 
@@ -34,7 +34,7 @@ class FakePlatform:
             return httpx.Response(200, json={})
         if path in self.files:
             return httpx.Response(200, content=self.files[path])
-        if path.endswith("/filesets") and request.method == "GET":
+        if path.endswith(("/filesets", "/models", "/jobs")) and "page_size" in request.url.params:
             return self.page([thing for key, thing in self.things.items() if key.startswith(f"{path}/")], request)
         if path.endswith("/files") and path.removesuffix("/files") in self.things:
             own = path.removesuffix("files") + "-/"
@@ -58,7 +58,7 @@ class FakePlatform:
 
     @staticmethod
     def page(rows: list[Any], request: httpx.Request) -> httpx.Response:
-        number, size = (int(request.url.params[name]) for name in ("page", "page_size"))
+        number, size = (int(request.url.params.get(name, 1)) for name in ("page", "page_size"))
         return httpx.Response(200, json={"data": rows[(number - 1) * size : number * size]})
 
 
@@ -151,7 +151,14 @@ def test_what_is_missing_or_away_is_told(platform: Platform) -> None:
 
 def looked_at(fake: FakePlatform, outputs: StackOutputs) -> dict[str, tuple[str, str]]:
     """Check -> level and evidence of what the doctor says of the platform itself, without writing."""
-    theirs = outputs.model_copy(update={"product": "platform", "nemo_url": URL, "base_model": "default/m"})
+    theirs = outputs.model_copy(
+        update={
+            "product": "platform",
+            "nemo_url": URL,
+            "base_model": "default/m",
+            "customization_config": "default/m",
+        }
+    )
     with Clients(theirs, max_retries=0, transport=httpx.MockTransport(fake)) as clients:
         findings = service_checks.check(clients, service_checks.Scope())
     assert not {finding.service for finding in findings} & {"Data Store", "Entity Store", "Customizer", "Evaluator"}
@@ -160,8 +167,22 @@ def looked_at(fake: FakePlatform, outputs: StackOutputs) -> dict[str, tuple[str,
 
 def test_the_doctor_looks_at_the_platform_in_place_of_our_services(fake: FakePlatform, stack: FakeStack) -> None:
     fake.things[f"{gateway_url('')}/v1/models"] = {"object": "list", "data": [{"id": "default/m"}]}
+    fake.things["/apis/customization/v2/healthz"] = {"contributors": ["automodel"]}
+    model = {"workspace": "default", "name": "m", "fileset": "default/m"}
+    fake.things["/apis/models/v2/workspaces/default/models/m"] = model
     found = looked_at(fake, stack.outputs)
-    assert [level for level, _ in found.values()] == ["ok", "ok"]
+    assert {check: level for check, (level, _) in found.items()} == {
+        "is ready": "ok",
+        "its gateway serves the model": "ok",
+        "offers training": "ok",
+        "has the files of the base model": "ok",
+        "its evaluator answers": "ok",
+    }
+    fake.things["/apis/customization/v2/healthz"] = {"contributors": []}
+    fake.things["/apis/models/v2/workspaces/default/models/m"] = model | {"fileset": None}
+    broken = looked_at(fake, stack.outputs)
+    assert "no training backend automodel; there are: none" in broken["offers training"][1]
+    assert broken["has the files of the base model"][0] == "bad"
     fake.things[f"{gateway_url('')}/v1/models"] = {"object": "list", "data": []}
     level, line = looked_at(fake, stack.outputs)["its gateway serves the model"]
     assert level == "bad"
@@ -172,7 +193,5 @@ def test_a_part_for_the_other_product_says_so(stack: FakeStack) -> None:
     ours = stack.outputs
     require_microservices(ours, "nemostack run")
     theirs = StackOutputs.model_validate(ours.model_dump() | {"product": "platform"})
-    with pytest.raises(
-        BadInput, match="nemostack run speaks to the NeMo microservices, and this stack runs the NeMo Pl"
-    ):
+    with pytest.raises(BadInput, match="nemostack run needs the NeMo microservices, and this stack runs the NeMo Pl"):
         require_microservices(theirs, "nemostack run")

@@ -4,7 +4,9 @@ Over plain HTTP by the paths of its API: the official SDK comes with sixty packa
 that it stays in the platform's own environment. Its OpenAI routes are for the openai client, like NIM's.
 """
 
+import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from copy import copy
 from http import HTTPStatus
 from pathlib import Path
@@ -12,21 +14,19 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 from nemostack.clients.error_mapping import calling
+from nemostack.clients.tls import shared_context
+from nemostack.entity_names import WORKSPACE
 from nemostack.errors import Conflict, NotFound, ServiceError
+from nemostack.outputs import gateway_url
 
 if TYPE_CHECKING:
+    import httpx
+
     from nemostack.clients import Timeouts
 
 _SERVICE = "NeMo Platform"
-WORKSPACE = "default"
-"""The workspace that every platform has, and that local stacks use."""
 _CHUNK_BYTES = 1 << 20
 PAGE_SIZE = 100
-
-
-def gateway_url(url: str, workspace: str = WORKSPACE) -> str:
-    """Base URL of the gateway's OpenAI route, to which clients add /v1."""
-    return f"{url}/apis/inference-gateway/v2/workspaces/{workspace}/openai/-"
 
 
 class Platform:
@@ -38,7 +38,10 @@ class Platform:
         self.url, self.workspace = url, workspace
         timeout = httpx.Timeout(timeouts.read, connect=timeouts.connect, write=timeouts.upload)
         # Loopback goes through no proxy; elsewhere the environment decides.
-        self._http = httpx.Client(base_url=url, timeout=timeout, transport=transport, follow_redirects=True)
+        context = shared_context(httpx)
+        self._http = httpx.Client(
+            base_url=url, timeout=timeout, transport=transport, verify=context, follow_redirects=True
+        )
 
     def within(self, workspace: str) -> Self:
         """Return the same platform in another workspace, over the same connections."""
@@ -54,8 +57,26 @@ class Platform:
         except Conflict:
             return
 
+    def has_workspace(self, name: str) -> bool:
+        """Whether there is a workspace of this name."""
+        try:
+            self.call(f"looking up the workspace {name}", "GET", f"/apis/entities/v2/workspaces/{quote(name)}")
+        except NotFound:
+            return False
+        return True
+
+    def delete_workspace(self, name: str) -> None:
+        """Delete a workspace, which must be empty; nothing happens if there is none."""
+        with suppress(NotFound):
+            self.call(f"deleting the workspace {name}", "DELETE", f"/apis/entities/v2/workspaces/{quote(name)}")
+
     def close(self) -> None:
         self._http.close()
+
+    def call(self, doing: str, method: str, path: str, **request: Any) -> "httpx.Response":
+        """Send one request to a path below the host, and return its answer. `doing` reads like "listing the jobs"."""
+        with calling(_SERVICE, self.url, doing):
+            return self._http.request(method, path, **request).raise_for_status()
 
     def ready(self) -> str:
         """Say which services and controllers run. ServiceError or Unreachable unless all are ready."""
@@ -69,6 +90,11 @@ class Platform:
             raise ServiceError(f"{self.url}/status is not of a {_SERVICE}", hint="is the URL right?") from None
         return f"{ready} services ready" + (f"; controllers that are late: {', '.join(late)}" if late else "")
 
+    def training_backends(self) -> list[str]:
+        """Names of the backends that the customization hub has."""
+        answer = self.call("asking for training backends", "GET", "/apis/customization/v2/healthz")
+        return [str(name) for name in answer.json().get("contributors") or []]
+
     def served(self) -> list[str]:
         """Ids of the models that the gateway has a route for."""
         path = f"{gateway_url('', self.workspace)}/v1/models"
@@ -78,6 +104,10 @@ class Platform:
     def provider(self, name: str) -> dict[str, Any] | None:
         """Return a model provider; None when there is none."""
         return self._find("models", "providers", name)
+
+    def models(self) -> list[dict[str, Any]]:
+        """List the model entities of the workspace."""
+        return self._pages("models", "models")
 
     def model(self, name: str) -> dict[str, Any] | None:
         """Return a model entity; None when there is none."""
@@ -107,17 +137,50 @@ class Platform:
         """Withdraw an adapter; nothing happens if there is none."""
         self._delete("models", "models", f"{model}/adapters/{name}")
 
+    def withdraw_adapter(self, name: str) -> None:
+        """Withdraw an adapter, whichever model it belongs to; nothing happens if there is none."""
+        self._delete("models", "adapters", name)
+
+    def adapters(self) -> list[dict[str, Any]]:
+        """List the adapters of the workspace."""
+        return self._pages("models", "adapters")
+
+    def adapter(self, name: str) -> dict[str, Any] | None:
+        """Return an adapter, whichever model it belongs to; None when there is none."""
+        return self._find("models", "adapters", name)
+
+    def prompt(self, name: str) -> dict[str, Any] | None:
+        """Return a stored prompt; None when there is none."""
+        return self._find("models", "prompts", name)
+
+    def save_prompt(self, name: str, messages: list[dict[str, str]], description: str) -> None:
+        """Store a prompt, in the place of one of this name."""
+        self.delete_prompt(name)
+        self._ensure("models", "prompts", {"name": name, "messages": messages, "description": description})
+
+    def delete_prompt(self, name: str) -> None:
+        """Delete a stored prompt; nothing happens if there is none."""
+        self._delete("models", "prompts", name)
+
+    def save_secret(self, name: str, value: str) -> None:
+        """Keep a secret, in the place of one of this name."""
+        self._delete("secrets", "secrets", name)
+        self._ensure("secrets", "secrets", {"name": name, "value": value})
+
     def create_fileset(self, name: str, purpose: str, description: str = "") -> None:
         """Create a fileset (purpose dataset, model or generic) unless it exists."""
         self._ensure("files", "filesets", {"name": name, "purpose": purpose, "description": description})
 
     def filesets(self) -> list[dict[str, Any]]:
         """List the filesets of the workspace, page by page; none where there is no such workspace."""
+        return self._pages("files", "filesets")
+
+    def _pages(self, api: str, kind: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
-        with calling(_SERVICE, self.url, f"listing the filesets of {self.workspace}"):
+        with calling(_SERVICE, self.url, f"listing the {kind} of {self.workspace}"):
             while True:
                 query = {"page": len(found) // PAGE_SIZE + 1, "page_size": PAGE_SIZE}
-                answer = self._http.get(self._path("files", "filesets"), params=query)
+                answer = self._http.get(self._path(api, kind), params=query)
                 if answer.status_code == HTTPStatus.NOT_FOUND:
                     return []
                 rows = _rows(answer.raise_for_status())
@@ -152,6 +215,18 @@ class Platform:
         """Content of one small file."""
         with calling(_SERVICE, self.url, f"reading {path} of the fileset {fileset}"):
             return self._http.get(self._file(fileset, path)).raise_for_status().content
+
+    def digest(self, fileset: str, path: str) -> str:
+        """SHA-256 of a file, read without holding it in memory. NotFound when there is none."""
+        found = hashlib.sha256()
+        with (
+            calling(_SERVICE, self.url, f"reading {path} of the fileset {fileset}"),
+            self._http.stream("GET", self._file(fileset, path)) as answer,
+        ):
+            answer.raise_for_status()
+            for chunk in answer.iter_bytes(_CHUNK_BYTES):
+                found.update(chunk)
+        return found.hexdigest()
 
     def delete_fileset(self, name: str) -> None:
         """Delete a fileset with its files; nothing happens if there is none."""
