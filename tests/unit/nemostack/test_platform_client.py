@@ -11,6 +11,7 @@ import pytest
 from nemostack import service_checks
 from nemostack.clients import Clients, Timeouts
 from nemostack.clients.platform import Platform
+from nemostack.entity_names import gateway_model
 from nemostack.errors import BadInput, NotFound, ServiceError, Unreachable
 from nemostack.outputs import StackOutputs, gateway_url
 from nemostack.product import require_microservices
@@ -147,6 +148,16 @@ def test_what_is_missing_or_away_is_told(platform: Platform) -> None:
         platform.files("f")
     with pytest.raises(Unreachable, match="no answer from NeMo Platform"):
         Platform("http://127.0.0.1:9", Timeouts(connect=1)).ready()
+
+
+def test_the_doctor_knows_a_nim_that_the_platform_does_not_deploy(fake: FakePlatform, stack: FakeStack) -> None:
+    """NIM serves it under its own name, the gateway under that of its entity."""
+    own = stack.outputs.base_model
+    for model, level in ((gateway_model(own), "ok"), (gateway_model("an/other"), "bad")):
+        theirs = stack.outputs.model_copy(update={"product": "platform", "nemo_url": URL, "base_model": model})
+        with Clients(theirs, max_retries=0, transport=httpx.MockTransport(fake)) as clients:
+            findings = service_checks.check(clients, service_checks.Scope())
+        assert [f.level for f in findings if f.check == "serves the model"] == [level]
 
 
 def looked_at(fake: FakePlatform, outputs: StackOutputs) -> dict[str, tuple[str, str]]:

@@ -77,6 +77,24 @@ def test_stack_that_cannot_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
     assert "\n" not in str(caught.value)
 
 
+def test_the_microservices_of_a_stack_with_both_products(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stack: FakeStack
+) -> None:
+    platform = stack.outputs.model_copy(
+        update={"product": "platform", "base_model": "default/m", "microservices": stack.outputs}
+    )
+    both = tmp_path / "both.json"
+    both.write_text(platform.model_dump_json())
+    seen = fake_pulumi(monkeypatch, tmp_path, f"print(open({str(both)!r}).read())")
+    assert resolve("prod", None, NO_FLAGS).product == "platform"
+    other = resolve("prod:microservices", None, NO_FLAGS)
+    assert (other.product, other.base_model) == ("microservices", stack.outputs.base_model)
+    assert json.loads(seen.read_text())[-1] == "prod"
+    both.write_text(stack.outputs.model_dump_json())
+    with pytest.raises(TargetError, match="'prod' does not run both products: leave :microservices out"):
+        of_stack("prod:microservices")
+
+
 def test_of_stack_asks_the_stack_whatever_the_environment_says(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: Path, stack: FakeStack
 ) -> None:
