@@ -171,6 +171,7 @@ def test_what_a_lost_worker_had_sent_is_kept_and_the_run_is_invalid(
     master = f"--master --master-bind-port {port} --expect-workers 1"
     run = load(nim.url, f"{master} --arrivals constant --rate 20 --duration 12s --warmup 0s --grace 1s --adapters none")
     watching.join()
+    lost.wait()
     assert run.code == 22, run.err
     assert "invalid: all workers reported: 0 of 1" in run.out
     assert run.requests, "what was measured before is there"
