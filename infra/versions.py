@@ -66,7 +66,7 @@ CHARTS: tuple[Chart, ...] = (
     CLUSTER_AUTOSCALER,
 )
 
-NEMO_PLATFORM_IMAGE = "nvcr.io/nvidia/nemo-platform/nmp-api"
+NEMO_PLATFORM_REPOSITORY = "nvcr.io/nvidia/nemo-platform/nmp-api"
 """The platform's own image, whose tag is the chart's version."""
 
 POSTGRES_IMAGE = "ghcr.io/cloudnative-pg/postgresql:17.6-standard-trixie"

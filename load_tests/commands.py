@@ -23,7 +23,8 @@ USAGE: Final = """Usage: nemostack load [options]                     load a NIM
        nemostack load --find-max --slo FILE ...   the highest rate that holds (--steps 2,4,8: at these rates)
 
 Example: nemostack load --stack local --users 8 --duration 20s --slo examples/slo.local.yaml
-Further options are Locust's own, e.g. -u/--users N (default: 1) and --processes N (workers; N users in all).
+Further options are Locust's own, e.g. -u/--users N (default: 1) and --processes N (workers; N users in all); on several
+machines --master --master-bind-host HOST --expect-workers N on one, and --worker --master-host HOST on the others.
 """
 
 

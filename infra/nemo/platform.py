@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -27,7 +28,7 @@ from infra.platform.helm import MINUTES, ChartStore
 from infra.platform.passwords import GeneratedPassword
 from infra.topology import Topology
 from infra.topology.databases import PASSWORD_KEY
-from infra.versions import NEMO_PLATFORM, NEMO_PLATFORM_IMAGE
+from infra.versions import NEMO_PLATFORM, NEMO_PLATFORM_REPOSITORY
 
 TIMEOUT_S = 20 * MINUTES  # as NVIDIA's installation guide has it
 KEY_LENGTH = 48
@@ -97,37 +98,39 @@ class Platform(pulumi.ComponentResource):
             "REGISTRATIONS": json.dumps(wanted),
             "DEADLINE_S": str(within_s),
         }
+        # typed as Any: the checker takes all memory of a machine for a dictionary of this depth
+        spec: Any = {
+            "backoff_limit": 2,
+            "template": {
+                "spec": {
+                    "restart_policy": "Never",
+                    "automount_service_account_token": False,
+                    "image_pull_secrets": [{"name": args.around.credentials.pull}],
+                    "security_context": {
+                        "run_as_non_root": True,
+                        "run_as_user": 1000,
+                        "seccomp_profile": {"type": "RuntimeDefault"},
+                    },
+                    "containers": [
+                        {
+                            "name": "register",
+                            "image": f"{NEMO_PLATFORM_REPOSITORY}:{version}",
+                            "command": ["python", "-c", script()],
+                            "env": [{"name": key, "value": value} for key, value in variables.items()],
+                            "resources": SMALL,
+                            "security_context": {
+                                "allow_privilege_escalation": False,
+                                "capabilities": {"drop": ["ALL"]},
+                            },
+                        }
+                    ],
+                }
+            },
+        }
         return kubernetes.batch.v1.Job(
             f"{self._namespace}/{names.NEMO_PLATFORM_MODELS}",
             metadata={"name": names.NEMO_PLATFORM_MODELS, "namespace": self._namespace},
-            spec={
-                "backoff_limit": 2,
-                "template": {
-                    "spec": {
-                        "restart_policy": "Never",
-                        "automount_service_account_token": False,
-                        "image_pull_secrets": [{"name": args.around.credentials.pull}],
-                        "security_context": {
-                            "run_as_non_root": True,
-                            "run_as_user": 1000,
-                            "seccomp_profile": {"type": "RuntimeDefault"},
-                        },
-                        "containers": [
-                            {
-                                "name": "register",
-                                "image": f"{NEMO_PLATFORM_IMAGE}:{version}",
-                                "command": ["python", "-c", script()],
-                                "env": [{"name": key, "value": value} for key, value in variables.items()],
-                                "resources": SMALL,
-                                "security_context": {
-                                    "allow_privilege_escalation": False,
-                                    "capabilities": {"drop": ["ALL"]},
-                                },
-                            }
-                        ],
-                    }
-                },
-            },
+            spec=spec,
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[release, *args.made],
