@@ -13,7 +13,10 @@ from nemostack.clone import ROOT
 from operations.toolchain.environments import CLOUDS, VENV
 
 SOURCES: dict[str, tuple[str, ...]] = {
-    "requirements.txt": ("pyproject.toml", "--extra", "provision", "--group", "dev", "--group", "docs"),
+    "requirements.txt": (
+        *("pyproject.toml", "--extra", "provision"),
+        *("--group", "dev", "--group", "docs", "--group", "notebooks", "--group", "browser"),
+    ),
     "embedded/requirements.txt": ("--group", "embedded", "--group", "dev"),
     # of one platform, and without the overrides in pyproject.toml, which are those of the CPU's PyTorch
     "embedded/requirements-cuda.txt": (
