@@ -46,11 +46,14 @@ def images(
     helm = programs.ensure(["helm"])["helm"]
     topology = resolve_topology(settings)
     found, problems = images.own_images(settings, topology), list[str]()
+    notices = [f"not in the list: {what}" for what in images.unlisted(topology)]
     for use in images.chart_uses(settings, topology):
         purpose = f"chart {use.chart.name}, release {use.namespace}/{use.name}"
         try:
             if use.chart.ngc_login and settings.charts.source is None:
-                pulled, purpose = _recorded(settings, use), f"{purpose}, as recorded"
+                pulled, reserved = _recorded(settings, use)
+                purpose = f"{purpose}, as recorded"
+                notices.extend(one for one in reserved if one not in notices)
             else:
                 pulled = images_in(_render(helm, settings, use))
         except Unhealthy as error:
@@ -62,8 +65,8 @@ def images(
         typer.echo(f"{image}\t{purpose}")
         if gone := withdrawn(image):
             problems.append(f"{image} was withdrawn on {gone.since} ({gone.source}): {gone.successor}")
-    for what in images.unlisted(topology):
-        typer.echo(f"notice: not in the list: {what}", err=True)
+    for notice in notices:
+        typer.echo(f"notice: {notice}", err=True)
     if problems:
         raise Unhealthy("\n".join(problems))
 
@@ -81,11 +84,13 @@ def _settings(file: Path | None, stack: str, target: str | None) -> "tuple[str, 
     return f"--target {target}", stack_file.starter_settings(target)
 
 
-def _recorded(settings: "ClusterStackConfig", use: "ChartUse") -> set[str]:
-    """Return the recorded images of a chart. Raises Unhealthy for one that was not recorded."""
-    from infra.recorded_images import recorded_images
+def _recorded(settings: "ClusterStackConfig", use: "ChartUse") -> tuple[set[str], list[str]]:
+    """Return the recorded images of a chart and what to know of them. Raises Unhealthy where there are none."""
+    from infra.recorded_images import recorded_images, reservation
 
-    return recorded_images(use, settings.charts.versions.get(use.chart.name, use.chart.version))
+    version = settings.charts.versions.get(use.chart.name, use.chart.version)
+    reserved = reservation(use, version)
+    return recorded_images(use, version), [reserved] if reserved else []
 
 
 def _render(helm: str, settings: "ClusterStackConfig", use: "ChartUse") -> str:
@@ -98,6 +103,7 @@ def _render(helm: str, settings: "ClusterStackConfig", use: "ChartUse") -> str:
 
     reference = ChartStore(settings.charts, clone.ROOT, None).reference(use.chart)
     command = [helm, "template", use.name, reference["chart"], "--namespace", use.namespace, "--values", "-"]
+    command.append("--skip-tests")  # only `helm test` would pull their images
     if not Path(reference["chart"]).is_dir():
         command += ["--version", reference["version"]]
     if settings.charts.source is None and not reference["chart"].startswith("oci://"):

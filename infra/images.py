@@ -19,6 +19,12 @@ from infra.platform.routing.component import ENVOY_VALUES
 from infra.topology import Topology
 from infra.versions import Chart
 
+EVALUATION_IMAGES = (
+    *("agentic_eval", "bfcl", "bigcode-evaluation-harness", "lm-evaluation-harness", "rag_retriever_eval"),
+    *("safety-harness", "simple-evals"),
+)
+"""Repositories that the Evaluator's chart names in its settings, without tags."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChartUse:
@@ -114,8 +120,8 @@ def unlisted(topology: Topology) -> list[str]:
     told = []
     if topology.addresses.runs(names.EVALUATOR):
         told.append(
-            "jobs of the Evaluator that run benchmarks: repositories nvcr.io/nvidia/eval-factory/*, of which only the "
-            "Evaluator's own image knows the tags"
+            "jobs of the Evaluator that run benchmarks, of which only the Evaluator's own image knows the tags: "
+            f"nvcr.io/nvidia/eval-factory/ with {', '.join(EVALUATION_IMAGES)}"
         )
     if topology.addresses.runs(names.DEPLOYMENT_MANAGEMENT):
         told.append("NIMs that are deployed through Deployment Management: those that its users name")

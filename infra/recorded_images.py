@@ -1,7 +1,8 @@
 """Images of charts behind a login, for a mirror that is made before anybody here could pull the chart.
 
 They were read by `nemostack images` in a public copy of the chart, with this program's values. A list ages: it holds
-for the version that it was read in. Refuses other versions and charts of which nobody published a copy.
+for the version that it was read in. Refuses other versions of the umbrella chart. Of `nim-llm`, whose pinned version
+nobody published, it has what two older ones pull alike, and says so.
 """
 
 from collections.abc import Mapping
@@ -55,11 +56,17 @@ UMBRELLA = Recorded(
     },
 )
 
+NIM_LLM_READ = "1.7.0-rc1 and 1.13.1"
+"""Versions in public copies of the umbrella chart: with our values both pull the NIM's image and no other."""
+
 
 def recorded_images(use: ChartUse, version: str) -> set[str]:
     """Return the images of a release whose chart cannot be rendered. Raises Unhealthy where they are not known."""
     where = f"chart {use.chart.name} {version} of release {use.namespace}/{use.name} is behind a login"
     way_out = "`helm pull` it into a folder and name that as charts.source"
+    if use.chart == versions.NIM_LLM:
+        image = use.values["image"]
+        return {f"{image['repository']}:{image['tag']}"}
     if use.chart != UMBRELLA.chart:
         raise Unhealthy(f"{where}, and no list of its images is known: {way_out}")
     if version != UMBRELLA.chart.version:
@@ -71,6 +78,13 @@ def recorded_images(use: ChartUse, version: str) -> set[str]:
         raise Unhealthy(f"{where}, and the images of {', '.join(unknown)} are not known: {way_out}")
     images = {image for alias in parts for image in UMBRELLA.parts[alias]}
     return images | {UMBRELLA.databases[alias] for alias, part in parts.items() if _brings_database(part)}
+
+
+def reservation(use: ChartUse, version: str) -> str | None:
+    """Return what has to be known about the recorded images of a release, None for nothing."""
+    if use.chart != versions.NIM_LLM or version in NIM_LLM_READ.split(" and "):
+        return None
+    return f"chart nim-llm {version} is behind a login: its images are those of {NIM_LLM_READ}, that of the NIM alone"
 
 
 def _brings_database(part: Mapping[str, Any]) -> bool:

@@ -7,59 +7,18 @@ a curve of which not even the lowest rate met the SLO: there is nothing to plan 
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import date
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import yaml
-from pydantic import Field, ValidationError
-
 from load_tests.comparison import read_run, run_folders
-from load_tests.verdict.capacity import Limit, Plan, Point, Price, Span, limit, plan
+from load_tests.verdict.capacity import Limit, Plan, Point, Span, limit, of_gpus, plan
 from load_tests.verdict.compare import Run
 from load_tests.verdict.slo import Slo, judge, overall, read_slo
 from nemostack.errors import BadInput
-from nemostack.models import Model
-from nemostack.validation import validation_lines
+from nemostack.prices import Price
 
-PRICES: Final = Path(__file__).with_name("prices.yaml")
 SCHEMA: Final = "nemostack.load-capacity/1"
 DEFAULT_HEADROOM: Final = 0.2
-
-
-class _Row(Model):
-    name: str
-    gpu: str
-    gpus: int = Field(ge=1)
-    usd_per_hour: tuple[float, float]
-    source: str
-    as_of: date
-
-
-class _Prices(Model):
-    version: Literal[1]
-    prices: list[_Row] = Field(min_length=1)
-
-
-def read_prices(path: Path) -> list[Price]:
-    """Read a price table. Raises BadInput with one line an error."""
-    try:
-        table = _Prices.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        raise BadInput("\n  ".join([f"{path} is not a valid price table:", *validation_lines(error)])) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadInput(f"cannot read price table {path}: {' '.join(str(error).split())}") from error
-    return [Price(r.name, r.gpu, r.gpus, r.usd_per_hour, r.source, r.as_of.isoformat()) for r in table.prices]
-
-
-def pick(prices: Sequence[Price], name: str) -> Price:
-    """Return the price of a machine by its name, or the only one of a GPU. Raises BadInput."""
-    found = [p for p in prices if p.name == name] or [p for p in prices if p.gpu.lower() == name.lower()]
-    if len(found) != 1:
-        known = ", ".join(f"{p.name} ({p.gpu})" for p in prices)
-        what = "more than one price" if found else "no price"
-        raise BadInput(f"{what} for {name!r}; the table has {known}; or give your own with --prices")
-    return found[0]
 
 
 def point(run: Run, slo: Slo) -> Point:
@@ -118,7 +77,7 @@ def text(points: Sequence[Point], found: Limit, made: Plan, price: Price) -> str
     )
     curve = [f"  {p.rate:8.3g} requests/s  {p.tokens_per_s:10,.0f} tokens/s  {p.verdict}  {p.run}" for p in points]
     each, full = (_money(one, 2) for one in (made.usd_per_million_tokens, made.full_load_usd_per_million_tokens))
-    machine = f"{price.name}, {price.gpus} x {price.gpu}, {_money(price.for_gpus(price.gpus), 2)} an hour"
+    machine = f"{price.name}, {price.gpus} x {price.gpu}, {_money(of_gpus(price, price.gpus), 2)} an hour"
     lines = [
         holds,
         *curve,
@@ -137,7 +96,7 @@ def document(points: Sequence[Point], found: Limit, made: Plan, price: Price) ->
         "curve": [asdict(p) for p in points],
         "limit": asdict(found),
         "plan": asdict(made),
-        "price": asdict(price),
+        "price": price.model_dump(mode="json"),
     }
 
 

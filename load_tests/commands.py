@@ -4,6 +4,7 @@
 parser, to which `options` adds those of this load test; they are passed on as they are.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -59,7 +60,10 @@ def run(context: typer.Context) -> None:
 
         print(publish(folder, uri=made.mlflow or "", experiment=made.experiment), file=sys.stderr)
 
-    raise typer.Exit(plan.execute(made, run_locust, publish_run))
+    def run_once(arguments: list[str]) -> int:
+        return run_locust(arguments, locustfile=made.journey or LOCUSTFILE)
+
+    raise typer.Exit(plan.execute(made, run_once, publish_run))
 
 
 @app.command()
@@ -123,8 +127,9 @@ def capacity(
 ) -> None:
     """From measured runs, an SLO and a price: replicas, GPUs and cost for a rate, and what of it was not measured."""
     from load_tests import capacity as planning
+    from nemostack.prices import TABLE, pick, read_prices
 
-    price = planning.pick(planning.read_prices(prices or planning.PRICES), gpu)
+    price = pick(read_prices(prices or TABLE), gpu)
     points, found, made = planning.capacity(
         folders, slo_file=slo, target_rate=rate, price=price, gpus_per_replica=gpus_per_replica, headroom=headroom
     )
@@ -222,11 +227,17 @@ def mock(
     )
 
 
-def run_locust(arguments: list[str]) -> int:
-    """Run the locustfile headless in a process of its own; returns its exit code, which is the verdict's."""
-    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", *arguments]
+def run_locust(arguments: list[str], *, locustfile: Path = LOCUSTFILE) -> int:
+    """Run a locustfile headless in a process of its own; returns its exit code, which is the verdict's."""
+    command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--headless"]
+    # whoever reaches a master's port can join it: Locust asks nobody who he is
+    command += ["--master-bind-host", "127.0.0.1", *arguments]
     # Locust's own summary has bucketed percentiles that would contradict ours: without its log it is not printed
-    with subprocess.Popen([*command, "--only-summary", "--skip-log-setup"]) as locust:
+    # a journey lies anywhere, and imports this package
+    paths = os.pathsep.join(filter(None, [str(LOCUSTFILE.parents[1]), os.environ.get("PYTHONPATH")]))
+    with subprocess.Popen(
+        [*command, "--only-summary", "--skip-log-setup"], env={**os.environ, "PYTHONPATH": paths}
+    ) as locust:
         while True:
             try:
                 return locust.wait()

@@ -10,6 +10,7 @@ user, which sends the whole schedule; more users than workers are refused by bei
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gevent
@@ -17,13 +18,15 @@ from locust import User, events, task
 from locust.exception import StopUser
 from locust.runners import STATE_CLEANUP, STATE_STOPPED, MasterRunner, WorkerRunner
 
-from load_tests import options, run_folder
+from load_tests import delivery, options, run_folder
 from load_tests.client.records import RequestRecord
 from load_tests.options import LoadSpec, RunManifest
+from load_tests.traffic import planned, token_counts
 from load_tests.traffic.adapters import ServedModels, discover, no_adapters_hint
-from load_tests.traffic.prompts import read_prompts
+from load_tests.traffic.planned import Conversation
 from load_tests.traffic.residency import ask_slots
 from load_tests.traffic.runtime_loading import churn_sources
+from load_tests.traffic.token_texts import TokenTexts, learn
 from load_tests.verdict.metrics import e2e_ms
 from load_tests.verdict.slo import read_slo
 from load_tests.worker import Worker, worker_facts
@@ -34,18 +37,21 @@ PROGRESS_S = 5.0
 
 
 class Run:
-    """The state that the event handlers of one process share."""
+    """The state that the event handlers of one process share. `courier`: of a worker on another host."""
 
     manifest: RunManifest | None = None
     worker: Worker | None = None
+    courier: delivery.Courier | None = None
     progress: gevent.Greenlet | None = None
 
 
 run = Run()
 
 
-class NimUser(User):
-    """A client of NIM (closed loop), or the dispatcher of the schedule (open loop)."""
+class ReportingUser(User):
+    """A user that tells Locust of each request."""
+
+    abstract = True
 
     def report(self, record: RequestRecord) -> None:
         """Tell Locust, for its live table only: one event per request, named by model."""
@@ -59,6 +65,14 @@ class NimUser(User):
             context={},
         )
 
+
+class NimUser(ReportingUser):
+    """A client of NIM (closed loop), or the dispatcher of the schedule (open loop)."""
+
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        self.chat = Conversation()
+
     @task
     def ask(self) -> None:
         """Send one request, or every scheduled one."""
@@ -68,7 +82,12 @@ class NimUser(User):
         if worker.spec.open_loop:
             worker.dispatch(self.report)
             raise StopUser
-        self.report(worker.request())
+        if worker.spec.turns == 1:
+            self.report(worker.request())
+        else:
+            if self.chat.turn >= worker.spec.turns:
+                self.chat = Conversation()
+            self.report(worker.converse(self.chat))
         if worker.spec.think_s:
             gevent.sleep(worker.spec.think_s)
 
@@ -87,15 +106,22 @@ def prepare(environment: Any, runner: Any, **_: Any) -> None:
     try:
         if isinstance(runner, WorkerRunner):
             environment.stop_timeout = options.stop_timeout_s(parsed)
+            runner.register_message(delivery.PLAN, take_plan)
+            runner.register_message(delivery.FINISH, finish_early, concurrent=True)
             return
+        if isinstance(runner, MasterRunner):
+            runner.register_message(delivery.SAMPLES, take_samples)
         workers = parsed.expect_workers if isinstance(runner, MasterRunner) else 1
         spec, models = _preflight(parsed)
+        if spec.open_loop and not all(issubclass(kind, NimUser) for kind in environment.user_classes):
+            raise BadInput("a journey is a closed loop: leave --arrivals, --rate-profile and --trace out")
         key = options.api_key()
         run.manifest = run_folder.create(
             spec,
             models,
             workers=workers,
             slots=ask_slots(spec.nim_url, spec.lora_slots, api_key=key),
+            token_texts=_learn_token_texts(spec, models.base) if planned.needs_token_texts(spec) else None,
             churn_sources=churn_sources(spec.nim_url, models.adapters, key=key) if spec.beside.churn_s else (),
         )
     except NemostackError as error:
@@ -121,9 +147,9 @@ def _preflight(parsed: Any) -> tuple[LoadSpec, ServedModels]:
     spec = options.spec_from(parsed)
     if spec.slo:
         read_slo(spec.slo)
-    read_prompts(spec.prompts, spec.prompt_column, api=spec.api)
     models = discover(spec.nim_url, base_model=spec.base_model, requested=spec.adapters, api_key=options.api_key())
     spec.mix.shares(models)
+    planned.check(spec, (models.base, *models.adapters))
     if len(models.adapters) < parsed.needs_adapters:
         raise BadInput(
             f"{parsed.needs_adapters} adapters are needed, and {spec.nim_url} lists {len(models.adapters)} of "
@@ -136,11 +162,49 @@ def _preflight(parsed: Any) -> tuple[LoadSpec, ServedModels]:
     return spec, models
 
 
+def _learn_token_texts(spec: LoadSpec, model: str) -> TokenTexts:
+    with token_counts.client(options.api_key()) as http:
+        return learn(token_counts.counter(http, spec.nim_url, model, api=spec.api))
+
+
+def take_plan(environment: Any, msg: Any, **_: Any) -> None:
+    """Worker: learn what to do."""
+    try:
+        run.manifest, run.courier = delivery.unpack(msg.data)
+    except NemostackError as error:
+        print(f"error: {redact(str(error))}", file=sys.stderr)
+        environment.runner.quit()
+
+
+def finish_early(environment: Any, **_: Any) -> None:
+    """Worker: end this part, since the master's time is over; it waits for the samples before it says goodbye."""
+    environment.runner.stop()
+
+
+def take_samples(msg: Any, **_: Any) -> None:
+    """Master: keep what a worker on another host measured."""
+    if run.manifest is not None:
+        delivery.receive(msg.data, run.manifest.spec.out / "raw")
+
+
+def add_samples(data: dict[str, Any], **_: Any) -> None:
+    """Worker: send new samples along with Locust's statistics."""
+    if run.courier is not None:
+        data[delivery.REPORT_KEY] = list(run.courier.chunks())
+
+
+def take_reported_samples(data: dict[str, Any], **_: Any) -> None:
+    """Master: take them out again."""
+    for chunk in data.pop(delivery.REPORT_KEY, ()):
+        take_samples(SimpleNamespace(data=chunk))
+
+
 def start_worker(environment: Any, **_: Any) -> None:
-    """Begin this process's part."""
+    """Begin this process's part; the master tells its workers what it is."""
+    assert run.manifest is not None  # made by `prepare`, or told by the master before its workers start
     if isinstance(environment.runner, MasterRunner):
+        environment.runner.send_message(delivery.PLAN, delivery.pack(run.manifest))
         return
-    run.manifest = run_folder.read_manifest(Path(environment.parsed_options.out))
     run.worker = Worker(run.manifest, index=max(environment.runner.worker_index, 0))
     run.worker.start()
 
@@ -151,11 +215,17 @@ def stop_sending(**_: Any) -> None:
         run.worker.stop_sending()
 
 
-def write_worker_facts(**_: Any) -> None:
-    """Put every sample of this worker on disk before the master hears that it stopped."""
+def write_worker_facts(environment: Any, **_: Any) -> None:
+    """Put every sample of this worker on disk, here and at the master; the master waits for those of all workers."""
+    if isinstance(environment.runner, MasterRunner) and run.manifest is not None:
+        environment.runner.send_message(delivery.FINISH)
+        _await_workers(run.manifest.spec.out, run.manifest)
     if run.worker is not None:
         run.worker.finish()
         run.worker = None
+        if run.courier is not None:
+            for chunk in run.courier.chunks(last=True):
+                environment.runner.send_message(delivery.SAMPLES, chunk)
 
 
 def judge(environment: Any, **_: Any) -> None:
@@ -168,15 +238,12 @@ def judge(environment: Any, **_: Any) -> None:
     if run.progress is not None:
         run.progress.kill()
     environment.process_exit_code = 1  # Locust logs an exception of a handler and goes on: a crash must not look well
-    out = run.manifest.spec.out
-    if isinstance(runner, MasterRunner):
-        _await_workers(out, run.manifest)
-    environment.process_exit_code = run_folder.conclude(out)
+    environment.process_exit_code = run_folder.conclude(run.manifest.spec.out)
 
 
 def _await_workers(out: Path, manifest: RunManifest) -> None:
-    # Locust's master does not wait for requests that its workers still let finish
-    deadline = time.monotonic() + manifest.spec.grace_s + 5
+    # Locust's master does not wait for requests that its workers still let finish, and hears nothing once it has quit
+    deadline = time.monotonic() + manifest.spec.grace_s + 10
     while len(worker_facts(out / "raw")) < manifest.workers and time.monotonic() < deadline:
         gevent.sleep(0.2)
 
@@ -200,6 +267,8 @@ for event, handler in (
     (events.test_start, start_worker),
     (events.test_stopping, stop_sending),
     (events.test_stop, write_worker_facts),
+    (events.report_to_master, add_samples),
+    (events.worker_report, take_reported_samples),
     (events.quitting, judge),
 ):
     event.add_listener(handler)  # type: ignore[no-untyped-call]  # Locust leaves it untyped

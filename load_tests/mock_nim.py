@@ -5,6 +5,9 @@ beyond the cadence is the client's own. It lists a base model, adapters, and one
 request in that way. With `--log` each reply leaves a line with its clock points (perf_counter, comparable on one
 host) under the X-Request-Id that the client sent.
 
+It counts the tokens of a prompt by words: one for each, two for one of more than five letters, and three besides, as a
+begin-of-sequence token or a chat template would add.
+
 It speaks just enough HTTP/1.1: POST with Content-Length, keep-alive, chunked replies.
 """
 
@@ -132,6 +135,8 @@ class MockNim:
         request_id = headers.get("x-request-id", "")
         if model != BASE and model not in self.listing.ids:
             return await _plain(writer, 404, {"message": f"The model `{model}` does not exist."})
+        if not asked.get("stream"):
+            return await _plain(writer, 200, {"usage": {"prompt_tokens": prompt_tokens(asked)}})
         adapter = self.slots.use(model) if model != BASE else contextlib.nullcontext(enter_result=False)
         async with self.batch.place() as waited, adapter as cold:
             late = time.perf_counter() - received if waited or cold else 0.0
@@ -215,7 +220,8 @@ class MockNim:
         end = {"choices": [{"index": 0, "text": "", "delta": {}, "finish_reason": "length"}]}
         writer.write(_event({**head, **end}))
         if fault != "no-usage" and (asked.get("stream_options") or {}).get("include_usage"):
-            usage = {"prompt_tokens": 7, "completion_tokens": tokens, "total_tokens": 7 + tokens}
+            prompt = prompt_tokens(asked)
+            usage = {"prompt_tokens": prompt, "completion_tokens": tokens, "total_tokens": prompt + tokens}
             writer.write(_event({**head, "choices": [], "usage": usage}))
         if fault != "truncated":
             writer.write(_chunk(b"data: [DONE]\n\n"))
@@ -226,6 +232,14 @@ class MockNim:
             row = {"id": request_id, "model": asked["model"], "received": received, "first": first, "last": last}
             cadence.log.write(json.dumps({**row, "cold": cold, "events": len(stamps), "tokens": tokens}) + "\n")
         return True
+
+
+def prompt_tokens(asked: dict[str, Any]) -> int:
+    """Count the tokens of a request's prompt, which may be a list of them."""
+    if isinstance(asked.get("prompt"), list):
+        return len(asked["prompt"])
+    texts = [asked.get("prompt") or "", *(str(message["content"]) for message in asked.get("messages") or ())]
+    return 3 + sum(1 + (len(word) > 5) for text in texts for word in text.split())
 
 
 async def _break(writer: asyncio.StreamWriter, fault: str) -> bool:

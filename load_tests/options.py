@@ -6,6 +6,7 @@ arguments are visible to every user of a machine.
 """
 
 import argparse
+import math
 import os
 import sys
 from pathlib import Path
@@ -13,26 +14,27 @@ from typing import Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from load_tests import adapter_options
+from load_tests import adapter_options, prompt_options
 from load_tests.adapter_options import Beside
 from load_tests.places import default_out
+from load_tests.prompt_options import Asked
 from load_tests.traffic.adapters import AdapterChoice
 from load_tests.traffic.arrivals import Arrivals
 from load_tests.traffic.popularity import Mix
 from load_tests.traffic.profile import Points, mean_rate, read_profile
-from load_tests.traffic.prompts import Api
 from load_tests.traffic.residency import Slots
-from nemostack import sample_dataset, stack_outputs
+from load_tests.traffic.token_texts import TokenTexts
+from load_tests.traffic.trace import read_trace
+from nemostack import stack_outputs
 from nemostack.base_urls import base_url, notice
 from nemostack.errors import BadInput
 from nemostack.redact import redact
 from nemostack.validation import validation_lines
 
-PROMPTS: Final = sample_dataset.PROMPTS
 API_KEY_VARIABLE: Final = "NIM_API_KEY"
 
 
-class LoadSpec(BaseModel):
+class LoadSpec(Asked):
     """One run, fully decided. Everything but the API key, so that it can be written beside the results."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,13 +42,14 @@ class LoadSpec(BaseModel):
     nim_url: str = Field(pattern=r"^https?://[^\s]+$")
     target: str = "url"
     base_model: str | None = None
-    api: Api = "completions"
     arrivals: Arrivals = "closed"
     users: int = Field(ge=1)
     think_s: float = Field(default=0.0, ge=0)
     rate: float | None = Field(default=None, gt=0)
     rate_profile: Points = ()
     smoothness: float = Field(default=1.0, gt=0)
+    trace: Path | None = None
+    trace_speed: float = Field(default=1.0, gt=0)
     duration_s: float = Field(gt=0)
     warmup_s: float = Field(ge=0)
     grace_s: float = Field(gt=0)
@@ -58,12 +61,6 @@ class LoadSpec(BaseModel):
     lora_slots: int | None = Field(default=None, ge=1)
     server_metrics: str = Field(default="auto", pattern=r"^(auto|off|https?://[^\s]+)$")
     dcgm_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
-    prompts: Path
-    prompt_column: str = "prompt"
-    unique_prefix: bool = False
-    max_tokens: int = Field(ge=1)
-    fixed_length: bool = False
-    temperature: float = Field(ge=0)
     seed: int
     slo: Path | None = None
     out: Path
@@ -72,7 +69,7 @@ class LoadSpec(BaseModel):
     def _arrivals_complete(self) -> Self:
         if self.arrivals == "closed" and self.rate is not None:
             raise ValueError("--rate belongs to an open loop: add --arrivals constant, poisson or gamma")
-        if self.arrivals != "closed" and self.rate is None:
+        if self.arrivals not in {"closed", "trace"} and self.rate is None:
             raise ValueError(f"--arrivals {self.arrivals} needs --rate or --rate-profile")
         if self.arrivals != "closed" and self.think_s:
             raise ValueError("--think-time belongs to a closed loop")
@@ -84,13 +81,6 @@ class LoadSpec(BaseModel):
     def open_loop(self) -> bool:
         """Whether send times come from a schedule."""
         return self.arrivals != "closed"
-
-    def request_options(self) -> dict[str, Any]:
-        """Keys of every request body apart from model, prompt and streaming."""
-        options: dict[str, Any] = {"max_tokens": self.max_tokens, "temperature": self.temperature}
-        if self.fixed_length:  # extension fields of vLLM and NIM
-            options |= {"min_tokens": self.max_tokens, "ignore_eos": True}
-        return options
 
 
 class ModelShare(BaseModel):
@@ -111,6 +101,7 @@ class RunManifest(BaseModel):
     base_model: str
     models: list[ModelShare]
     slots: Slots
+    token_texts: TokenTexts | None = None
     churn_sources: list[tuple[str, str]] = []
     workers: int
     versions: dict[str, str]
@@ -154,25 +145,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="TIME=RATE,...",
         help="Open loop: a ramp (0s=2,60s=20) or spike (0s=5,30s=5,30s=50,40s=50,40s=5), from the start of the window",
     )
+    add(
+        "--trace",
+        metavar="FILE",
+        help="Send requests at the times and with the lengths and models of a trace (Mooncake, AIPerf, Azure) or of a "
+        "run's requests.jsonl",
+    )
+    add("--trace-speed", type=float, default=1.0, metavar="FACTOR", help="So many times as fast (default: 1)")
     add("--smoothness", type=float, default=1.0, help="Gamma arrivals: < 1 bursty, 1 = Poisson, > 1 even")
     add("--max-in-flight", type=int, default=512, help="Open loop: cap per worker; beyond it arrivals are dropped")
     add("--think-time", default="0s", metavar="TIME", help="Closed loop: pause of a user between requests")
-    add("--duration", default="30s", metavar="TIME", help="Measurement window, e.g. 20s or 5m (default: 30s)")
+    add("--duration", metavar="TIME", help="Measurement window, e.g. 20s or 5m (default: 30s, or what the trace has)")
     add("--warmup", default="5s", metavar="TIME", help="Same load before the window, not measured (default: 5s)")
     add("--grace", default="30s", metavar="TIME", help="Wait for requests in flight after the window (default: 30s)")
     add("--request-timeout", default="60s", metavar="TIME", help="Limit for one whole reply (default: 60s)")
-    add("--api", default="completions", choices=["completions", "chat"], help="Default: completions")
-    add(
-        "--prompts",
-        default=str(PROMPTS),
-        metavar="FILE",
-        help="JSONL of prompts (default: test.jsonl of the sample dataset)",
-    )
-    add("--prompt-column", default="prompt", metavar="KEY", help="Key of the text in each row (default: prompt)")
-    add("--unique-prefix", action="store_true", help="Make every prompt new to the server's prefix cache")
-    add("--max-tokens", type=int, default=64, help="Output tokens asked for (default: 64)")
-    add("--fixed-length", action="store_true", help="Exactly --max-tokens (min_tokens, ignore_eos: vLLM and NIM)")
-    add("--temperature", type=float, default=0.0)
+    prompt_options.add_options(add)
     add("--seed", type=int, default=0, help="Of arrivals, adapter choice and prompt order")
     add("--slo", metavar="FILE", help="SLO file that decides the verdict and exit code")
     add(
@@ -234,7 +221,16 @@ def spec_from(options: argparse.Namespace) -> LoadSpec:
             adapters = [model.strip() for model in ids.split(",") if model.strip()]
     if options.canary:
         adapters = list(adapter_options.canary_from(options.canary))
-    duration_s = _seconds("--duration", options.duration)
+    warmup_s = _seconds("--warmup", options.warmup)
+    duration_s = _seconds("--duration", options.duration or "30s")
+    if options.trace:
+        if options.arrivals != "closed" or options.rate is not None or options.rate_profile:
+            raise BadInput("--trace says when requests are sent: leave --arrivals, --rate and --rate-profile out")
+        if options.trace_speed <= 0:
+            raise BadInput(f"--trace-speed must be above 0, not {options.trace_speed:g}")
+        length_s = read_trace(Path(options.trace), speed=options.trace_speed)[-1].at_s
+        if not options.duration:
+            duration_s = max(1.0, math.floor(length_s - warmup_s) + 1.0)
     profile = read_profile(options.rate_profile, _seconds) if options.rate_profile else ()
     if profile and options.rate is not None:
         raise BadInput("--rate-profile says which rate when: leave --rate out")
@@ -243,15 +239,17 @@ def spec_from(options: argparse.Namespace) -> LoadSpec:
             nim_url=nim_url,
             target=kind,
             base_model=options.base_model or base_model,
-            api=options.api,
-            arrivals=options.arrivals,
+            **prompt_options.asked_from(options),
+            arrivals="trace" if options.trace else options.arrivals,
             users=options.num_users or 1,
             think_s=_seconds("--think-time", options.think_time),
             rate=mean_rate(profile, duration_s) if profile and duration_s > 0 else options.rate,
             rate_profile=profile,
             smoothness=options.smoothness,
+            trace=Path(options.trace) if options.trace else None,
+            trace_speed=options.trace_speed,
             duration_s=duration_s,
-            warmup_s=_seconds("--warmup", options.warmup),
+            warmup_s=warmup_s,
             grace_s=_seconds("--grace", options.grace),
             timeout_s=_seconds("--request-timeout", options.request_timeout),
             max_in_flight=options.max_in_flight,
@@ -261,12 +259,6 @@ def spec_from(options: argparse.Namespace) -> LoadSpec:
             lora_slots=options.lora_slots,
             server_metrics=options.server_metrics,
             dcgm_url=options.dcgm_url,
-            prompts=Path(options.prompts),
-            prompt_column=options.prompt_column,
-            unique_prefix=options.unique_prefix,
-            max_tokens=options.max_tokens,
-            fixed_length=options.fixed_length,
-            temperature=options.temperature,
             seed=options.seed,
             slo=Path(options.slo) if options.slo else None,
             out=Path(options.out),

@@ -30,6 +30,7 @@ class Plan:
     mlflow: str | None
     experiment: str
     notes: list[str]
+    journey: Path | None = None
     search: Search | None = None
 
 
@@ -42,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--repeat", type=int, metavar="N", help="Run so many times, for `load compare`; folders OUT/1 to OUT/N"
     )
+    group.add_argument("--journey", metavar="FILE", help="Users of your own in Locust Python (load_tests.journeys)")
     group.add_argument(
         "--mlflow", metavar="URI", help="Log each run in this MLflow, linked to its adapters' evaluations"
     )
@@ -72,6 +74,8 @@ def make(arguments: Sequence[str]) -> Plan:
         notes.append(f"scenario {path.stem}: {scenario.description}")
     if repeat is not None and repeat < 1:
         raise BadInput(f"--repeat must be 1 or more, not {repeat}")
+    if known.journey and not Path(known.journey).is_file():
+        raise BadInput(f"--journey {known.journey}: no such file")
     searched = saturation_search.search_from(known)
     if searched is not None and known.repeat:
         raise BadInput("--repeat is for one rate: --find-max repeats by itself (--attempts)")
@@ -79,7 +83,8 @@ def make(arguments: Sequence[str]) -> Plan:
     folders = (
         [out] if searched is not None or not repeat or repeat == 1 else [out / str(k) for k in range(1, repeat + 1)]
     )
-    return Plan(rest, folders, known.mlflow, known.experiment, notes, searched)
+    journey = Path(known.journey) if known.journey else None
+    return Plan(rest, folders, known.mlflow, known.experiment, notes, journey, searched)
 
 
 def execute(plan: Plan, run: Callable[[list[str]], int], publish: Callable[[Path], None]) -> int:

@@ -5,18 +5,19 @@ A folder holds one run and is never appended to: `run.json` (the manifest), `raw
 requests in the order they were due). The raw files are enough to make the report again, with other objectives too.
 """
 
+import importlib.metadata
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import locust
 from pydantic import ValidationError
 
 from load_tests.options import LoadSpec, ModelShare, RunManifest
 from load_tests.report import summary
 from load_tests.traffic.adapters import ServedModels
 from load_tests.traffic.residency import Slots
+from load_tests.traffic.token_texts import TokenTexts
 from load_tests.verdict.slo import read_slo
 from nemostack.clone import describe_commit
 from nemostack.errors import BadInput
@@ -31,13 +32,14 @@ def create(
     *,
     workers: int,
     slots: Slots,
+    token_texts: TokenTexts | None = None,
     churn_sources: Sequence[tuple[str, str]] = (),
 ) -> RunManifest:
     """Make the folder of a run and write its manifest. Refuses a folder that has anything in it."""
     if spec.out.exists() and (not spec.out.is_dir() or any(spec.out.iterdir())):
         raise BadInput(f"{spec.out} is not an empty folder; results are never mixed: choose another --out")
     spec.out.mkdir(parents=True, exist_ok=True)
-    versions = {"python": sys.version.split()[0], "locust": locust.__version__}
+    versions = {"python": sys.version.split()[0], "locust": importlib.metadata.version("locust")}
     if commit := describe_commit():
         versions["nemostack"] = commit
     manifest = RunManifest(
@@ -45,6 +47,7 @@ def create(
         base_model=models.base,
         models=[ModelShare(id=model, share=share) for model, share in spec.mix.shares(models).items()],
         slots=slots,
+        token_texts=token_texts,
         churn_sources=list(churn_sources),
         workers=workers,
         versions=versions,

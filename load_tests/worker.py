@@ -25,6 +25,8 @@ from load_tests.traffic import prompts
 from load_tests.traffic.adapters import ServedModels
 from load_tests.traffic.arrivals import schedule
 from load_tests.traffic.companions import Companions
+from load_tests.traffic.planned import Conversation, PlannedRequest, Planner, rows_of
+from load_tests.traffic.trace import TraceRow
 
 LOOP_PROBE_S = 0.02
 CPU_PROBE_S = 1.0
@@ -39,15 +41,7 @@ class Worker:
         adapters = tuple(model for model in manifest.model_ids if model != manifest.base_model)
         per_worker = spec.max_in_flight if spec.open_loop else max(spec.users, 1)
         self.client = StreamingClient(spec.nim_url, connections=per_worker, timeout_s=spec.timeout_s, api_key=api_key())
-        self._path = prompts.PATHS[spec.api]
-        self._bodies = prompts.bodies(
-            prompts.read_prompts(spec.prompts, spec.prompt_column, api=spec.api),
-            api=spec.api,
-            options=spec.request_options(),
-            unique_prefix=spec.unique_prefix,
-            seed=spec.seed,
-            worker=index,
-        )
+        self._planner = Planner(manifest, worker=index)
         self.manifest, self._contrast = manifest, spec.beside.contrast
         self._models = spec.mix.choices(
             ServedModels(manifest.base_model, adapters),
@@ -145,27 +139,68 @@ class Worker:
 
         `model` and `role`: a request beside the measured load.
         """
-        model = model or next(self._models)
-        body: dict[str, Any] = {"model": model, **next(self._bodies)}
+        record, _ = self._send(self._planner.next(), model or self.next_model(), t_sched=t_sched, role=role)
+        return record
+
+    def next_model(self) -> str:
+        """Draw a model by the mix."""
+        return next(self._models)
+
+    def converse(self, chat: Conversation) -> RequestRecord:
+        """Send the next question of a chat; a failed one leaves the chat as it was, but for the question's number."""
+        chat.model = chat.model or self.next_model()
+        before = chat.messages
+        planned = chat.ask(self._planner.next())
+        record, text = self._send(planned, chat.model, turn=chat.turn, keep_text=True)
+        if record.ok:
+            chat.answer(text)
+        else:
+            chat.messages = before
+        return record
+
+    def _send(self, planned: PlannedRequest, model: str, **recorded: Any) -> tuple[RequestRecord, str]:
+        return self.exchange(
+            planned.body(self.spec, model),
+            api=self.spec.api,
+            asked_tokens=planned.output_tokens,
+            asked_prompt_tokens=planned.input_tokens,
+            **recorded,
+        )
+
+    def exchange(
+        self,
+        body: dict[str, Any],
+        *,
+        api: prompts.Api,
+        asked_tokens: int,
+        asked_prompt_tokens: int | None = None,
+        t_sched: float | None = None,
+        role: str = "",
+        turn: int = 1,
+        keep_text: bool = False,
+    ) -> tuple[RequestRecord, str]:
+        """Send one body and record how it went; the text of the reply is kept only where it is wanted."""
         record = RequestRecord(
             id=f"{self.spec.out.name}-{self.index}-{next(self._ids)}",
             worker=self.index,
-            model=model,
+            model=body["model"],
             t_sched=t_sched,
             t_send=self.now(),
-            asked_tokens=self.spec.max_tokens,
+            asked_tokens=asked_tokens,
+            asked_prompt_tokens=asked_prompt_tokens,
+            turn=turn,
             role=role,
         )
         payload = json.dumps(body).encode()
         try:
-            exchange = self.client.stream(self._path, payload, request_id=record.id)
+            reply = self.client.stream(prompts.PATHS[api], payload, request_id=record.id, keep_text=keep_text)
         except gevent.GreenletExit:
             record.outcome, record.detail = "incomplete", "still running when the grace after the window ended"
             self._writer.write(record)
             raise
-        self._fill(record, exchange)
+        self._fill(record, reply)
         self._writer.write(record)
-        return record
+        return record, "".join(reply.texts or ())
 
     def _fill(self, record: RequestRecord, exchange: Exchange) -> None:
         def at(stamp: float | None) -> float | None:
@@ -183,30 +218,30 @@ class Worker:
         else:
             record.output_tokens = exchange.output_tokens
 
-    def _drop(self, t_sched: float) -> None:
+    def _drop(self, t_sched: float, row: TraceRow | None) -> None:
+        planned = self._planner.next(row)
         self._writer.write(
             RequestRecord(
                 id=f"{self.spec.out.name}-{self.index}-{next(self._ids)}",
                 worker=self.index,
-                model=next(self._models),
+                model=planned.model or self.next_model(),
                 t_sched=t_sched,
                 t_send=None,
                 outcome="dropped",
                 detail=f"{self.spec.max_in_flight} requests were in flight, the cap",
-                asked_tokens=self.spec.max_tokens,
+                asked_tokens=planned.output_tokens,
             )
         )
 
-    def _send_due(self, at: float, on_done: Callable[[RequestRecord], None]) -> None:
-        on_done(self.request(t_sched=at))
+    def _send_due(self, at: float, row: TraceRow | None, on_done: Callable[[RequestRecord], None]) -> None:
+        planned = self._planner.next(row)
+        record, _ = self._send(planned, planned.model or self.next_model(), t_sched=at)
+        on_done(record)
 
-    def dispatch(self, on_done: Callable[[RequestRecord], None]) -> None:
-        """Open loop: send each scheduled request at its time, one greenlet each; wait for the rest up to the grace.
-
-        Sleeps to absolute times, so a late wake-up does not push later sends. At the cap a request is recorded as
-        dropped: skipping it silently would make an overload look like a lighter load.
-        """
-        pool = Pool()
+    def _due(self) -> list[tuple[float, TraceRow | None]]:
+        """Return when this worker sends, with the trace's rows where a trace says it."""
+        if self.spec.trace is not None:
+            return [(row.at_s, row) for row in rows_of(self.spec)[self.index :: self.workers]]
         times = schedule(
             self.spec.arrivals,
             rate=self.spec.rate or 0.0,
@@ -218,15 +253,24 @@ class Worker:
             profile=self.spec.rate_profile,
             warmup_s=self.spec.warmup_s,
         )
-        for at in times:
+        return [(at, None) for at in times]
+
+    def dispatch(self, on_done: Callable[[RequestRecord], None]) -> None:
+        """Open loop: send each scheduled request at its time, one greenlet each; wait for the rest up to the grace.
+
+        Sleeps to absolute times, so a late wake-up does not push later sends. At the cap a request is recorded as
+        dropped: skipping it silently would make an overload look like a lighter load.
+        """
+        pool = Pool()
+        for at, row in self._due():
             while (wait := at - self.now()) > 0 and self._stopped_at is None:
                 gevent.sleep(min(wait, 0.25))
             if self._stopped_at is not None and self._stopped_at < at:
                 break
             if len(pool) >= self.spec.max_in_flight:
-                self._drop(at)
+                self._drop(at, row)
             else:
-                pool.spawn(self._send_due, at, on_done)
+                pool.spawn(self._send_due, at, row, on_done)
         pool.join(timeout=self.spec.grace_s)
         pool.kill()
 

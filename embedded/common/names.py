@@ -8,6 +8,8 @@ from typing import NamedTuple
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 # First character alphanumeric: keeps `.` and `..` out, so a name is always safe as one path segment.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+\-]{0,254}")
+# NVIDIA's pattern for names of entities (Customization Config Reference, 25.x).
+_ENTITY = re.compile(r"[\w.@+:\-]{1,255}", re.ASCII)
 DEFAULT_NAMESPACE = "default"
 
 
@@ -26,8 +28,13 @@ def now() -> str:
 
 
 def is_name(text: str) -> bool:
-    """Whether `text` may name a namespace or an entity. Refuses separators, `..` and empty names."""
+    """Whether `text` may name a namespace or a repository. Refuses separators, `..` and empty names."""
     return _NAME.fullmatch(text) is not None and ".." not in text
+
+
+def is_entity_name(text: str) -> bool:
+    """Whether `text` may name an entity in a namespace, which is no folder. Refuses separators, `.`, `..` in it."""
+    return _ENTITY.fullmatch(text) is not None and ".." not in text and text != "."
 
 
 class Ref(NamedTuple):
@@ -44,6 +51,6 @@ class Ref(NamedTuple):
         """`ns/name`, or `name` alone in the default namespace. ValueError for anything else."""
         namespace, slash, name = text.rpartition("/")
         ref = cls(namespace if slash else DEFAULT_NAMESPACE, name)
-        if not (is_name(ref.namespace) and is_name(ref.name)):
-            raise ValueError(f"{text!r} is no reference: expected namespace/name of letters, digits and . _ @ + -")
+        if not (is_name(ref.namespace) and is_entity_name(ref.name)):
+            raise ValueError(f"{text!r} is no reference: expected namespace/name of letters, digits and . _ @ + : -")
         return ref

@@ -1,7 +1,8 @@
 """Request bodies with keys that this service does not know: they are ignored, and named to whoever sent them.
 
-NVIDIA's services and public clients send keys that other versions know, so such a key is a warning and not a 422. A
-known key with a wrong value is refused as ever.
+NVIDIA's services and public clients send keys that other versions know, so such a key is a warning and not a 422. The
+same clients write null for what they leave to the service, so null stands for the default. A known key with a wrong
+value is refused as ever.
 """
 
 import difflib
@@ -9,7 +10,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 _LOG = logging.getLogger("uvicorn.error")
 
@@ -18,6 +19,19 @@ class Tolerant(BaseModel):
     """Base of request bodies that are let through with unknown keys; see `drop_unknown_keys`."""
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_the_default(cls, body: Any) -> Any:
+        """Leave out null for keys with another default; where null is the default, it says something in a PATCH."""
+        if not isinstance(body, dict):
+            return body
+        fields = cls.model_fields
+        return {
+            key: value
+            for key, value in body.items()
+            if value is not None or key not in fields or fields[key].is_required() or fields[key].default is None
+        }
 
 
 def drop_unknown_keys(value: Any, path: str = "") -> list[str]:

@@ -10,7 +10,7 @@ from embedded.common import listing
 from embedded.common.documents import Document, Documents
 from embedded.common.errors import NotFound
 from embedded.common.job_queue import JobQueue
-from embedded.common.names import Ref, is_name
+from embedded.common.names import Ref, is_entity_name, is_name
 from embedded.common.service import create_service
 from embedded.common.unknown_keys import drop_unknown_keys, log_unknown_keys
 from embedded.customizer.config_store import ConfigStore, Kind
@@ -47,7 +47,7 @@ _JOB_FIELDS = {
 
 
 def _named(namespace: str, name: str) -> Ref:
-    if not (is_name(namespace) and is_name(name)):
+    if not (is_name(namespace) and is_entity_name(name)):
         raise NotFound(f"{namespace}/{name} does not exist")
     return Ref(namespace, name)
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from embedded.common.documents import Document, Documents
 from embedded.common.errors import BadRequest, Conflict, NotFound
 from embedded.common.files_url import FilesUrl, FilesUrlError
-from embedded.common.names import Ref, is_name, new_id, now
+from embedded.common.names import Ref, is_entity_name, is_name, new_id, now
 from embedded.customizer.base_models import facts
 from embedded.customizer.schemas import Config, ConfigUpdate, Target, TargetUpdate, TrainingOption
 from embedded.customizer.spec import JobError
@@ -85,8 +85,8 @@ class ConfigStore:
     def _add(self, kind: Kind, body: Document, *, built_in: bool = False) -> Document:
         at, entity_id = now(), new_id(f"customization-{kind}")
         name = body["name"] or entity_id
-        if not is_name(name) or not is_name(body["namespace"]):
-            raise BadRequest(f"{kind} {body['namespace']}/{name}: names are letters, digits and . _ @ + -")
+        if not is_entity_name(name) or not is_name(body["namespace"]):
+            raise BadRequest(f"{kind} {body['namespace']}/{name}: names are letters, digits and . _ @ + : -")
         document = {**body, "name": name, "id": entity_id, "created_at": at, "updated_at": at, "built_in": built_in}
         if not self._documents.insert(kind, _key(Ref(document["namespace"], name)), document):
             raise Conflict(f"customization {kind} {document['namespace']}/{name} exists: PATCH or DELETE it")

@@ -10,7 +10,7 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from embedded.common.documents import Document
 from embedded.common.errors import ApiError, BadRequest, NotFound, Unprocessable
 from embedded.common.files_url import FilesUrl, FilesUrlError
-from embedded.common.names import Ref, new_id, now
+from embedded.common.names import Ref, is_name, new_id, now
 from embedded.common.unknown_keys import drop_unknown_keys, log_unknown_keys
 from embedded.customizer import stores
 from embedded.customizer.base_models import facts
@@ -56,7 +56,7 @@ class Creation:
         except StoreError as error:
             raise Unavailable(error.message) from error
         job_id, base = new_id("cust"), _base_model(target)
-        output = _output(request, Ref.parse(base), url)
+        output, version = _output(request, Ref.parse(base), url)
         hyper = request.hyperparameters
         if hyper.seed is None:
             hyper = hyper.model_copy(update={"seed": random.randrange(2**32)})
@@ -68,6 +68,7 @@ class Creation:
             dataset_limit=limit,
             data_store_url=self._settings.data_store_url,
             output_repo=(output.namespace, output.name),
+            output_version=version,
             hyperparameters=hyper,
             max_seq_length=config["max_seq_length"],
             precision=precision,
@@ -222,17 +223,23 @@ def _dropout_warnings(hyper: Hyperparameters) -> Warnings:
     return [_warning(f"{name} 1 is ignored", "A dropout of 1 leaves nothing to learn from.") for name in ignored]
 
 
-def _output(request: JobRequest, base: Ref, dataset: FilesUrl) -> Ref:
+def _output(request: JobRequest, base: Ref, dataset: FilesUrl) -> tuple[Ref, str]:
+    """Return the output's repository, and the version that the request asks for, if any: `namespace/name@v1`."""
     text = request.output_model or f"{request.namespace}/{base.name}-{dataset.repo.name}".replace("+", "-")
-    ref = _reference(text, "output_model")
+    name, at, version = text.partition("@")
+    ref = _reference(name, "output_model")
     try:
         validate_repo_id(str(ref))
     except HFValidationError as error:
         raise BadRequest(
-            f"output_model {text!r}: letters, digits and . _ - only, at most 96 characters, no '@' (the job's id is "
-            "appended after one)"
+            f"output_model {text!r}: letters, digits and . _ - only, at most 96 characters, then @ and a version if it "
+            "should be another one than the job's id"
         ) from error
-    return ref
+    if at and not is_name(version):
+        raise BadRequest(
+            f"output_model {text!r}: a version is letters, digits and . _ + -, the first a letter or digit"
+        )
+    return ref, version
 
 
 def _document(spec: JobSpec, request: JobRequest, config: Document, option: dict[str, Any]) -> Document:
@@ -250,7 +257,7 @@ def _document(spec: JobSpec, request: JobRequest, config: Document, option: dict
             "training_option": option,
         },
         "hyperparameters": hyper.model_dump(exclude_none=True) | {"log_every_n_steps": hyper.log_every_n_steps},
-        "output_model": f"{spec.repo}@{spec.job_id}",
+        "output_model": spec.output_model,
         "created_at": at,
         "updated_at": at,
     }
@@ -268,13 +275,13 @@ def _model_entity(spec: JobSpec, request: JobRequest, parameters: int) -> Docume
         }
     return {
         "namespace": spec.repo.namespace,
-        "name": f"{spec.repo.name}@{spec.job_id}",
+        "name": f"{spec.repo.name}@{spec.revision}",
         "description": request.description,
         "project": request.project,
         "base_model": spec.base_model,
         "peft": peft,
         "artifact": {
-            "files_url": f"hf://models/{spec.repo}@{spec.job_id}",
+            "files_url": f"hf://models/{spec.output_model}",
             "status": "created",
             "backend_engine": "hugging_face",
             "precision": "fp32",

@@ -69,6 +69,7 @@ class JobSpec(BaseModel):
     recipe: Recipe | None = None
     hold_out: float = 0.1
     processes: int = 1
+    output_version: str = ""
 
     @property
     def threads_per_process(self) -> int:
@@ -77,8 +78,18 @@ class JobSpec(BaseModel):
 
     @property
     def repo(self) -> Ref:
-        """The model repository for the output; its branch is the job's id."""
+        """The model repository for the output; its branch is `revision`."""
         return Ref(*self.output_repo)
+
+    @property
+    def revision(self) -> str:
+        """What stands after the @ of the output model: the version that was asked for, or the job's id."""
+        return self.output_version or self.job_id
+
+    @property
+    def output_model(self) -> str:
+        """The name under which the model is served."""
+        return f"{self.repo}@{self.revision}"
 
 
 class JobFolder:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import httpx
 from huggingface_hub import HfApi
 
+from embedded.common.errors import Conflict
 from embedded.common.files_url import HUB_ERRORS, FilesUrlError
 from embedded.common.names import Ref
 from embedded.customizer.spec import StoreError
@@ -77,8 +78,11 @@ class EntityStore:
         return None if response.status_code == 404 else self._entity(response, f"dataset {ref}")
 
     def register(self, model: dict[str, Any]) -> None:
-        """Create the output model's entity."""
+        """Create the output model's entity. Raises Conflict where there is one of that name."""
         response = self._ask("POST", "/v1/models", model, PAUSES_S[:2])
+        if response.status_code == httpx.codes.CONFLICT:
+            name = f"{model['namespace']}/{model['name']}"
+            raise Conflict(f"output_model {name} exists: choose another name or version, or delete it")
         self._entity(response, f"model {model['namespace']}/{model['name']}")
 
     def update(self, ref: Ref, change: dict[str, Any]) -> None:

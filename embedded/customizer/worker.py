@@ -123,7 +123,7 @@ def run(folder: JobFolder, reporter: Reporter) -> None:
         folder.best.unlink(missing_ok=True)
         folder.remove_downloads()
     reporter.log("uploading", f"to {spec.repo}@{spec.job_id} in the Data Store")
-    stores.upload(spec.data_store_url, folder.artifact, spec.repo, spec.job_id)
+    stores.upload(spec.data_store_url, folder.artifact, spec.repo, spec.revision)
 
 
 def _rows(spec: JobSpec, folder: JobFolder, reporter: Reporter) -> Rows:

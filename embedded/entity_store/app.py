@@ -1,6 +1,6 @@
 """The REST routes: the same five for each kind of entity."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, NamedTuple
 
@@ -46,9 +46,9 @@ def _checked(kind: Kind, body: Mapping[str, Any]) -> JsonObject:
         raise RequestValidationError([{**m, "loc": ("body", *m["loc"])} for m in mistakes]) from error
 
 
-def _name(text: Any, what: str) -> str:
+def _name(check: Callable[[Any, str], str], text: Any, what: str) -> str:
     try:
-        return schema.checked_name(text, what)
+        return check(text, what)
     except ValueError as error:
         raise Unprocessable(str(error)) from error
 
@@ -116,7 +116,7 @@ def _add_namespace_routes(app: FastAPI, storage: Storage) -> None:
 
     @app.post("/v1/namespaces", status_code=201)
     def create(body: Annotated[JsonObject, Body()]) -> JsonObject:
-        name = _name(body["id"], "namespace id") if body.get("id") else new_id(kind.name)
+        name = _name(schema.checked_namespace, body["id"], "namespace id") if body.get("id") else new_id(kind.name)
         return _shown(kind, storage.add(kind.name, "", name, name, _checked(kind, _own_fields(kind, body))))
 
     @app.get("/v1/namespaces")
@@ -142,8 +142,8 @@ def _add_routes(app: FastAPI, storage: Storage, kind: Kind) -> None:
     @app.post(base, status_code=201)
     def create(body: Annotated[JsonObject, Body()]) -> JsonObject:
         entity_id = new_id(kind.name)
-        namespace = _name(body.get("namespace") or DEFAULT_NAMESPACE, "namespace")
-        name = _name(body.get("name") or entity_id, f"{kind.name} name")
+        namespace = _name(schema.checked_namespace, body.get("namespace") or DEFAULT_NAMESPACE, "namespace")
+        name = _name(schema.checked_name, body.get("name") or entity_id, kind.name)
         fields = _checked(kind, _own_fields(kind, body))
         return _shown(kind, storage.add(kind.name, namespace, name, entity_id, fields))
 

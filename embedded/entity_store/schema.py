@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from embedded.common.files_url import FilesUrl
-from embedded.common.names import is_name
+from embedded.common.names import is_entity_name, is_name
 
 Text = Annotated[str, StringConstraints(max_length=10_000)]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2_000)]
@@ -28,7 +28,7 @@ class Ownership(_Open):
 
     created_by: Text | None = None
     updated_by: Text | None = None
-    access_policies: dict[str, str] | None = None
+    access_policies: dict[str, Any] | None = None
 
 
 class Entity(_Open):
@@ -143,10 +143,19 @@ class Model(Entity):
     schema_version: Text | None = None
 
 
-def checked_name(text: Any, what: str) -> str:
-    """Return `text`, or ValueError saying what a name looks like."""
+def checked_namespace(text: Any, what: str) -> str:
+    """Return `text`, or ValueError saying how a namespace is named."""
     if not isinstance(text, str) or not is_name(text):
         raise ValueError(
             f"{what} {text!r}: expected 1 to 255 letters, digits and . _ @ + -, the first a letter or digit"
         )
     return text
+
+
+def checked_name(text: Any, kind: str) -> str:
+    """Return `text`, or ValueError saying how an entity of `kind` is named. Projects may have spaces within."""
+    plain = text.replace(" ", "_") if isinstance(text, str) and kind == "project" and text == text.strip() else text
+    if not isinstance(plain, str) or not is_entity_name(plain):
+        spaces = ", spaces" if kind == "project" else ""
+        raise ValueError(f"{kind} name {text!r}: expected 1 to 255 letters, digits{spaces} and . _ @ + : -")
+    return str(text)

@@ -7,7 +7,7 @@ from starlette.requests import Request
 
 from embedded.common.errors import NotFound, Unprocessable
 from embedded.common.listing import page
-from embedded.common.names import DEFAULT_NAMESPACE, is_name, new_id
+from embedded.common.names import DEFAULT_NAMESPACE, is_entity_name, is_name, new_id
 from embedded.evaluator import results
 from embedded.evaluator.evaluation_jobs import Jobs
 from embedded.evaluator.plan import parse_config, parse_target, validated
@@ -44,8 +44,8 @@ class Api:
         entity = {"description": None, "project": None, "custom_fields": {}} | document | {"id": new}
         entity["name"] = entity.get("name") or new
         entity["namespace"] = entity.get("namespace") or DEFAULT_NAMESPACE
-        for field in ("name", "namespace"):
-            if not isinstance(entity[field], str) or not is_name(entity[field]):
+        for field, fits in (("name", is_entity_name), ("namespace", is_name)):
+            if not isinstance(entity[field], str) or not fits(entity[field]):
                 raise Unprocessable(f"{kind}.{field}: {entity[field]!r} is no name: letters, digits and . _ @ + -")
         return entity
 
@@ -63,8 +63,8 @@ class Api:
         """Check and queue a job."""
         request = validated(JobRequest, document, "job")
         job = request.model_dump(include={"name", "namespace", "description", "project", "custom_fields"})
-        if request.name is not None and not is_name(request.name):
-            raise Unprocessable(f"job.name: {request.name!r} is no name: letters, digits and . _ @ + -")
+        if request.name is not None and not is_entity_name(request.name):
+            raise Unprocessable(f"job.name: {request.name!r} is no name: letters, digits and . _ @ + : -")
         if not is_name(request.namespace):
             raise Unprocessable(f"job.namespace: {request.namespace!r} is no name")
         job |= {"config": self.expand("config", request.config), "target": self.expand("target", request.target)}

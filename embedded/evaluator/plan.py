@@ -24,6 +24,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 # Kinds of evaluation that NVIDIA's service has besides: retrieval pipelines, agents, harnesses other than lm-eval.
 UNAVAILABLE_TYPES = {
     "agentic",
+    "llm_as_a_judge",
     "retriever",
     "rag",
     "bigcode",
@@ -31,6 +32,18 @@ UNAVAILABLE_TYPES = {
     "simple_evals",
     "safety_eval",
     "prompt-optimization",
+}
+# Beginnings of names of benchmarks in those other harnesses (pages Academic Benchmarks, 25.x), none of them in lm-eval.
+OTHER_HARNESSES = {
+    "bfcl": "the Berkeley Function-Calling Leaderboard",
+    "aegis": "the safety harness",
+    "wildguard": "the safety harness",
+    "AIME_": "Simple-Evals",
+    "AA_": "Simple-Evals",
+    "math_test_500": "Simple-Evals",
+    "simpleqa": "Simple-Evals",
+    "mt_bench": "MT-Bench",
+    "mtbench": "MT-Bench",
 }
 # Beginnings of lm-eval's names for what it marks as unsafe (`unsafe_code`), and of NVIDIA's names for the same.
 CODE_BENCHMARKS = ("humaneval", "mbpp", "cruxeval", "longproc", "multiple-", "bigcodebench", "livecodebench")
@@ -132,6 +145,9 @@ def _plan_task(
     if config.type != "custom":
         if target.type != "model":
             raise Unprocessable(f"target.type: benchmark {task.type} needs a model, not {target.type!r}")
+        for beginning, harness in OTHER_HARNESSES.items():
+            if task.type.startswith(beginning):
+                raise Unprocessable(f"{where}.type: benchmark {task.type} is of {harness}, which is not available here")
         benchmark = task.type.lower() if task.type.lower() in _GUIDE else task.type
         runs_code = benchmark.startswith(CODE_BENCHMARKS)
         if runs_code and (obstacle := _obstacle_to_code(benchmark, settings)) is not None:

@@ -14,7 +14,10 @@ from typing import Self, TextIO
 
 @dataclass(slots=True)
 class RequestRecord:
-    """A request as it went. `t_sched` is None in a closed loop; `tokens_from` says how tokens were counted."""
+    """A request as it went. `t_sched` is None in a closed loop; `tokens_from` says how tokens were counted.
+
+    `asked_prompt_tokens` is None where no length was asked for, `turn` the number of the question in its chat.
+    """
 
     id: str
     worker: int
@@ -28,6 +31,8 @@ class RequestRecord:
     detail: str = ""
     status: int | None = None
     asked_tokens: int = 0
+    asked_prompt_tokens: int | None = None
+    turn: int = 1
     prompt_tokens: int | None = None
     output_tokens: int = 0
     tokens_from: str = "usage"

@@ -42,7 +42,7 @@ DETAIL_CHARS: Final = 300
 
 @dataclass(slots=True)
 class Exchange:
-    """The reply to one request, with its clock points (perf_counter seconds)."""
+    """The reply to one request, with its clock points (perf_counter seconds). `texts`: kept only where it is a list."""
 
     t_send: float
     t_first: float | None = None
@@ -56,6 +56,7 @@ class Exchange:
     cached_tokens: int | None = None
     finish_reason: str | None = None
     received_bytes: int = 0
+    texts: list[str] | None = None
     error: ErrorKind | None = None
     detail: str = ""
 
@@ -64,6 +65,13 @@ class Exchange:
         if self.error is None:
             self.error = kind
             self.detail = str(detail)[:DETAIL_CHARS]
+
+
+def text_of(event: dict[str, Any]) -> str:
+    """Return the text of a chunk; neither its reasoning nor its tool calls."""
+    return "".join(
+        choice.get("text") or (choice.get("delta") or {}).get("content") or "" for choice in event.get("choices") or ()
+    )
 
 
 def has_output(event: dict[str, Any]) -> bool:
@@ -102,13 +110,13 @@ class StreamingClient:
     def close(self) -> None:
         self._http.close()
 
-    def stream(self, path: str, body: bytes, *, request_id: str) -> Exchange:
+    def stream(self, path: str, body: bytes, *, request_id: str, keep_text: bool = False) -> Exchange:
         """POST `body` to `path` and read the reply to its end. Failures are in the result, never raised.
 
         `request_id` goes along as X-Request-Id so that a server log can be joined to the samples.
         """
         headers = {**self._headers, "X-Request-Id": request_id}
-        exchange = Exchange(t_send=time.perf_counter())
+        exchange = Exchange(t_send=time.perf_counter(), texts=[] if keep_text else None)
         response: HTTPSocketPoolResponse | None = None
         timer = gevent.Timeout(self.timeout_s)
         timer.start()
@@ -187,6 +195,8 @@ def _read_events(response: HTTPSocketPoolResponse, exchange: Exchange) -> None:
             else:
                 exchange.gaps_s.append(stamp - previous)
             exchange.t_last = previous = stamp
+            if exchange.texts is not None:
+                exchange.texts.append(text_of(event))
         if usage := event.get("usage"):
             exchange.prompt_tokens = usage.get("prompt_tokens")
             exchange.output_tokens = usage.get("completion_tokens")

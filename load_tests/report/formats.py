@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from load_tests.traffic.lengths import Lengths
 from load_tests.verdict import metrics
 from nemostack.report.svg import number
 
@@ -54,3 +55,21 @@ def objective(gate: dict[str, Any]) -> str:
     sign = ">=" if gate["bound"] == "min" else "<="
     to = f" that of {gate['to']}" if gate["bound"] == "max_ratio" else ""
     return f"{label}{stat} {sign} {gate_value(gate, 'target')}{to} ({gate['scope']})"
+
+
+def asked(spec: dict[str, Any]) -> str:
+    """Say what requests asked, from the spec as report.json has it."""
+    if spec["input_tokens"] is None:
+        parts = [str(spec["prompts"]) + (", unique prefix" if spec["unique_prefix"] else "")]
+    else:
+        parts = [f"random words, {Lengths(**spec['input_tokens'])} prompt tokens"]
+        if spec["shared_prefix"]:
+            parts.append(f"{spec['shared_prefix']} of them shared, {spec['prefix_groups']} different prefixes")
+    if spec["turns"] > 1:
+        parts.append(f"chats of {spec['turns']} questions")
+    if spec["tools"]:
+        parts.append(f"tools of {spec['tools']}")
+    output = spec["max_tokens"] if spec["output_tokens"] is None else Lengths(**spec["output_tokens"])
+    parts.append(f"{output} output tokens {'exactly' if spec['fixed_length'] else 'at most'}")
+    parts.append(f"temperature {spec['temperature']:g}")
+    return ", ".join(parts)

@@ -29,6 +29,7 @@ def render(data: dict[str, Any], records: Sequence[RequestRecord]) -> str:
             "data": data,
             "started_at": datetime.fromisoformat(data["started_at"]),
             "spec": data["run"]["spec"],
+            "asked": formats.asked(data["run"]["spec"]),
             "whole": data["overall"],
             "latencies": metrics.LATENCIES,
             "scalars": metrics.SCALARS,

@@ -15,29 +15,13 @@ from load_tests.report.summary import SCHEMA
 from load_tests.verdict.fairness import Fairness, Worst
 from load_tests.verdict.intervals import Ratio
 from load_tests.verdict.metrics import Distribution, Summary
-from load_tests.verdict.slo import Slo, Verdict
+from load_tests.verdict.slo import GateResult, Slo, Verdict
 from load_tests.verdict.slots import Advice
 from load_tests.verdict.validity import Check
 
 
 class _Open(BaseModel):
     model_config = ConfigDict(extra="allow")
-
-
-class Gate(_Open):
-    """An objective on a scope, with what was measured."""
-
-    metric: str
-    stat: str | None
-    scope: str
-    bound: Literal["max", "min", "max_ratio"]
-    target: float
-    value: float | None
-    interval: tuple[float, float] | None
-    samples: int
-    needed: int
-    verdict: Verdict
-    margin: float | None
 
 
 class AdapterEffects(_Open):
@@ -74,7 +58,7 @@ class ReportFile(_Open):
     slo: Slo | None
     valid: bool
     validity: list[Check]
-    gates: list[Gate]
+    gates: list[GateResult]
     run: RunManifest
     window_s: float
     warmup_requests: int

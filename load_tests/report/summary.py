@@ -71,7 +71,7 @@ def build(manifest: RunManifest, slo: Slo | None, folder: Path) -> Report:
         "slo": slo.model_dump(exclude_none=True) if slo else None,
         "valid": valid,
         "validity": [asdict(c) for c in checks],
-        "gates": [{**asdict(g), "verdict": g.verdict.value, "margin": g.margin} for g in gates],
+        "gates": [{**asdict(g), "verdict": g.verdict.value} for g in gates],
         "run": json.loads(manifest.model_dump_json()),
         "window_s": window.length_s,
         "warmup_requests": sum(r.due < window.start for r in measured),
@@ -145,6 +145,8 @@ def text(report: Report) -> str:
         lines.append(f"  {count} x {kind}: {whole['error_examples'][kind]}")
     if whole["length_mismatches"]:
         lines.append(f"  {whole['length_mismatches']} replies were not of the length asked for (no error)")
+    if whole["prompt_length_mismatches"]:
+        lines.append(f"  {whole['prompt_length_mismatches']} prompts had another length than they were made for")
     for name in ("ttft_ms", "tpot_ms", "itl_ms", "e2e_ms"):
         spread = whole["latencies"][name]
         cells = [f"{p} {formats.ms(spread['percentiles'][p])}" for p in ("p50", "p95", "p99")]

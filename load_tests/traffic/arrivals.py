@@ -19,7 +19,7 @@ from typing import Literal
 
 from load_tests.traffic.profile import Points, mean_rate, warp
 
-Arrivals = Literal["closed", "constant", "poisson", "gamma"]
+Arrivals = Literal["closed", "constant", "poisson", "gamma", "trace"]
 
 
 def schedule(
@@ -40,8 +40,8 @@ def schedule(
     whatever the number of workers. With a `profile` the rate changes, and `rate` is not looked at. Refuses the closed
     loop, which has no schedule, and a rate that is not positive.
     """
-    if process == "closed":
-        raise ValueError("a closed loop has no schedule: each user sends when its last request has ended")
+    if process in {"closed", "trace"}:
+        raise ValueError(f"{process}: no schedule to compute (a closed loop has none, a trace brings its own)")
     if rate <= 0 or smoothness <= 0:
         raise ValueError(f"rate and smoothness must be positive, not {rate:g} and {smoothness:g}")
     if profile:

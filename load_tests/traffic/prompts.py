@@ -67,25 +67,28 @@ def _with_prefix(prompt: Prompt, prefix: str) -> Prompt:
     return [{**first, "content": f"{prefix}{content}"}, *rest]
 
 
-def bodies(
-    prompts: list[Prompt],
-    *,
-    api: Api,
-    options: dict[str, Any],
-    unique_prefix: bool,
-    seed: int,
-    worker: int = 0,
-) -> Iterator[dict[str, Any]]:
-    """Endless request bodies without `model`, prompts in a seeded random order that differs by worker."""
+def shuffled(
+    prompts: list[Prompt], *, unique_prefix: bool, seed: int, worker: int = 0
+) -> Iterator[tuple[Prompt, None]]:
+    """Endless prompts, in a seeded random order that differs by worker; how many tokens they have is not known."""
     rng = random.Random(f"prompts:{seed}:{worker}")
     count = 0
     while True:
         for prompt in rng.sample(prompts, len(prompts)):
             count += 1
-            text = _with_prefix(prompt, f"[{seed}-{worker}-{count}] ") if unique_prefix else prompt
-            body: dict[str, Any] = {**options, "stream": True, "stream_options": {"include_usage": True}}
-            if api == "chat":
-                body["messages"] = [{"role": "user", "content": text}] if isinstance(text, str) else text
-            else:
-                body["prompt"] = text
-            yield body
+            yield (_with_prefix(prompt, f"[{seed}-{worker}-{count}] ") if unique_prefix else prompt), None
+
+
+def body(prompt: Prompt, *, api: Api, options: dict[str, Any]) -> dict[str, Any]:
+    """Make a request body, all but its `model`."""
+    made: dict[str, Any] = {**options, "stream": True, "stream_options": {"include_usage": True}}
+    if api == "chat":
+        made["messages"] = as_messages(prompt)
+    else:
+        made["prompt"] = prompt
+    return made
+
+
+def as_messages(prompt: Prompt) -> list[dict[str, Any]]:
+    """Return a prompt as the messages of a chat."""
+    return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt

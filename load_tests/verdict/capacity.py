@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from load_tests.verdict.slo import Verdict
+from nemostack.prices import Price
 
 HOURS_PER_MONTH: Final = 730.0
 WIDE_GAP: Final = 1.25
@@ -46,29 +47,18 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
-    """What a machine costs: `usd_per_hour` from and to, for all its `gpus`; `source` and `as_of`: where it was read."""
-
-    name: str
-    gpu: str
-    gpus: int
-    usd_per_hour: tuple[float, float]
-    source: str
-    as_of: str
-
-    def for_gpus(self, count: int) -> "Span":
-        """Price of so many GPUs; its middle is halfway between the ends."""
-        low, high = (usd * count / self.gpus for usd in self.usd_per_hour)
-        return Span((low + high) / 2, low, high)
-
-
-@dataclass(frozen=True, slots=True)
 class Span:
     """A number with the range in which the measurement leaves it."""
 
     value: float
     low: float
     high: float
+
+
+def of_gpus(price: Price, count: int) -> Span:
+    """Price of so many GPUs; its middle is halfway between the ends."""
+    low, high = (usd * count / price.gpus for usd in price.usd_per_hour)
+    return Span((low + high) / 2, low, high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +111,7 @@ def plan(
     # the limit itself lies between what held and what broke; where nothing broke there is no better end than what held
     fewest = _replicas(target_rate, (found.breaks or found.holds) * usable)
     replicas = Span(middle, fewest, middle)
-    each = price.for_gpus(gpus_per_replica)
+    each = of_gpus(price, gpus_per_replica)
     tokens_per_request = Span(
         found.tokens_per_s / found.holds, found.tokens_interval[0] / found.holds, found.tokens_interval[1] / found.holds
     )

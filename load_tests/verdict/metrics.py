@@ -188,6 +188,7 @@ class Summary:
     incomplete: int
     dropped: int
     length_mismatches: int
+    prompt_length_mismatches: int
     estimated_tokens: int
     prompt_tokens: int
     output_tokens: int
@@ -235,6 +236,10 @@ def summarise(records: Sequence[RequestRecord], window: Window, limits: dict[str
         incomplete=sum(r.outcome == "incomplete" for r in inside),
         dropped=sum(r.outcome == "dropped" for r in inside),
         length_mismatches=sum(r.output_tokens != r.asked_tokens for r in succeeded),
+        prompt_length_mismatches=sum(
+            r.asked_prompt_tokens is not None and r.prompt_tokens not in {None, r.asked_prompt_tokens}
+            for r in succeeded
+        ),
         estimated_tokens=sum(r.tokens_from != "usage" for r in succeeded),
         prompt_tokens=sum(r.prompt_tokens or 0 for r in succeeded),
         output_tokens=tokens,

@@ -153,7 +153,10 @@ def read_slo(path: Path) -> Slo:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """One objective on one scope: its target, the value measured, and on how many samples."""
+    """One objective on one scope: its target, the value measured, and on how many samples.
+
+    `margin` is the distance to the target as a share of it, negative when missed; None without value or with target 0.
+    """
 
     metric: str
     stat: str | None
@@ -165,15 +168,14 @@ class GateResult:
     samples: int
     needed: int
     verdict: Verdict
+    margin: float | None
     to: str | None = None
 
-    @property
-    def margin(self) -> float | None:
-        """Distance to the target as a share of it, negative when missed; None without value or with target 0."""
-        if self.value is None or self.target == 0:
-            return None
-        gap = self.value - self.target if self.bound == "min" else self.target - self.value
-        return gap / abs(self.target)
+
+def _margin(bound: str, target: float, value: float | None) -> float | None:
+    if value is None or target == 0:
+        return None
+    return (value - target if bound == "min" else target - value) / abs(target)
 
 
 def _scopes(
@@ -220,6 +222,7 @@ def _ratio(
         samples=samples,
         needed=needed,
         verdict=verdict,
+        margin=_margin("max_ratio", target, found.ratio),
         to=objective.to,
     )
 
@@ -291,6 +294,7 @@ def judge(
                     samples=count,
                     needed=needed,
                     verdict=verdict,
+                    margin=_margin(bound, target, value),
                 )
             )
     return results

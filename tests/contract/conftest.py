@@ -33,6 +33,7 @@ from nemo_microservices import NeMoMicroservices
 
 from nemostack.clone import ROOT
 from simulator import ports
+from tests.deadlines import Deadline
 
 # Before huggingface_hub reads them: no bars between the dots, no telemetry, nothing of the user's token.
 os.environ.update(HF_HUB_DISABLE_PROGRESS_BARS="1", HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_IMPLICIT_TOKEN="1")
@@ -88,9 +89,9 @@ STOPPED_S = 20
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = 90, interval: float = 0.05) -> None:
     """Poll until `condition()` is true; fails the test with `what` when time is up."""
-    deadline = time.monotonic() + seconds
+    deadline = Deadline(seconds)
     while not condition():
-        if time.monotonic() > deadline:
+        if deadline.passed:
             pytest.fail(f"waited {seconds:g} s for {what}")
         time.sleep(interval)
 

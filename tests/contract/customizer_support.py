@@ -13,6 +13,7 @@ from embedded.customizer import worker
 from embedded.customizer.progress import Reporter
 from embedded.customizer.spec import JobFolder, JobSpec
 from embedded.customizer.training_rows import Row, Rows, Template, parse_row
+from tests.deadlines import Deadline
 
 MODEL_ID = "nemostack/tiny-random"
 LIVE = {"created", "pending", "running", "cancelling"}
@@ -112,9 +113,9 @@ def job_spec(weights: str | Path, hyperparameters: dict[str, Any], **changes: An
 
 def finished(client: NeMoMicroservices, job_id: str, seconds: float = 300) -> Any:
     """Wait for the job's end and return it; AssertionError when that takes longer than `seconds`."""
-    deadline = time.monotonic() + seconds
+    deadline = Deadline(seconds)
     while (job := client.customization.jobs.retrieve(job_id)).status in LIVE:
-        assert time.monotonic() < deadline, f"job {job_id} still {job.status}: {job.status_details}"
+        assert not deadline.passed, f"job {job_id} still {job.status}: {job.status_details}"
         time.sleep(0.1)
     return job
 

@@ -358,7 +358,7 @@ def test_requests_that_make_no_sense_are_refused_before_a_job_exists(client, dat
     _refused(client, malformed, "power of 2", hyperparameters={**LORA, "lora": {"adapter_dim": 9}})
     _refused(client, malformed, "epochs", hyperparameters={**LORA, "epochs": 0})
     _refused(client, malformed, "up to 1.0", hyperparameters={**LORA, "val_check_interval": 1.5})
-    _refused(client, bad, "no '@'", output_model="default/a@b")
+    _refused(client, bad, "a version is", output_model="default/a@b@..")
     _refused(client, bad, "at most 96", output_model="default/" + "a" * 120)
     inline = {"target": f"{MODEL_ID}@v1.0.0", "max_seq_length": 64}
     option = {**LORA, "num_gpus": 0, "micro_batch_size": 3}

@@ -353,7 +353,7 @@ def test_a_full_disk_ends_the_worker_with_the_code_for_it(settings, hub, unique,
     ended = subprocess.run(
         [sys.executable, "-c", code, str(folder.root)],
         cwd=ROOT,
-        timeout=100,
+        timeout=600,
         check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
     )
@@ -376,7 +376,7 @@ def test_a_wrong_config_file_is_one_line_and_exit_code_2(tmp_path):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     assert ended.returncode == 2

@@ -19,7 +19,7 @@ from nemo_microservices import NeMoMicroservices, UnprocessableEntityError
 from tests.contract.conftest import Running, wait_until
 from tests.contract.scripted_model import ScriptedModel
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 GSM8K = [
     {
         "question": f"Ann has {n} figs and buys {n + 3}. How many has she?",

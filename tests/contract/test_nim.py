@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import json
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import pytest
 from huggingface_hub import HfApi
 from nemo_microservices import NeMoMicroservices
 
+from load_tests.traffic import token_counts
+from load_tests.traffic.prompts import Api
+from load_tests.traffic.token_texts import learn
 from nemostack.clients import Timeouts
 from nemostack.clients.nim import Nim
 from nemostack.clients.polling import Pace
@@ -21,7 +25,7 @@ from tests.contract.conftest import Running, wait_until
 from tests.contract.nim_support import BASE, MODEL, Stores, make_adapter
 from tests.contract_suite.nim import NimContract
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 PROMPTS = [
     "Section 6.6 Ownership. All work product shall be the sole property of Riverton.\n\nQuestion: Who owns it?",
     "The parties submit to the exclusive jurisdiction of the courts of Detroit.",
@@ -517,3 +521,14 @@ class TestPromises(NimContract):
     @pytest.fixture
     def base_model(self) -> str:
         return BASE
+
+
+@pytest.mark.parametrize("api", ["completions", "chat"])
+def test_the_load_test_makes_prompts_of_exactly_the_length_that_vllm_counts(nim: Running, api: Api) -> None:
+    with token_counts.client(None) as http:
+        count = token_counts.counter(http, nim.url, BASE, api=api)
+        texts = learn(count)
+        numbers = random.Random(3)
+        for wanted in (40, 77, 200):
+            text, tokens = texts.text(wanted, numbers)
+            assert (tokens, count(text)) == (wanted, wanted)

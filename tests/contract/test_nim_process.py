@@ -24,7 +24,7 @@ from nemostack.clone import ROOT
 from tests.contract.conftest import STOPPED_S, Running, free_port, wait_until
 from tests.contract.nim_support import BASE, MODEL, Stores, make_adapter
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 NOWHERE = "http://127.0.0.1:9"
 
 

@@ -13,12 +13,8 @@ from huggingface_hub import HfApi
 
 from tests.contract.conftest import Running
 from tests.contract.customizer_support import MODEL_ID, jsonl, make_model, pairs, put_dataset
+from tests.contract.public_bodies import CACHED, FILE, MODEL, ROWS, TARGET, custom
 
-MODEL = {"url": "http://127.0.0.1:9/v1/chat/completions", "model_id": "meta/llama-3.1-8b-instruct"}
-TARGET: dict[str, Any] = {"type": "model", "model": {"api_endpoint": MODEL}}
-ROWS: dict[str, Any] = {"type": "rows", "rows": [{"some_output": "yes", "expected": "yes"}]}
-CACHED = {"type": "cached_outputs", "cached_outputs": {"files_url": "hf://datasets/tutorial/agents/goals.jsonl"}}
-FILE = {"files_url": "hf://datasets/tutorial/data/test.jsonl", "limit": 25}
 JUDGE = {"model": {"api_endpoint": MODEL | {"api_key": "k"}}}
 MESSAGES = {"messages": [{"role": "user", "content": "Question: {{item.question}}"}]}
 TOOLS = {
@@ -26,11 +22,6 @@ TOOLS = {
     "tools": "{{ item.tools | tojson }}",
     "tool_choice": "auto",
 }
-
-
-def custom(kind: str, metrics: dict[str, Any], template: Any = None, **task: Any) -> dict[str, Any]:
-    params = {"params": {"template": template}} if template else {}
-    return {"type": "custom", "tasks": {"qa": {"type": kind, "metrics": metrics} | params | task}}
 
 
 def judge(pattern: str, **params: Any) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from nemo_microservices import ConflictError, NotFoundError
 
+from tests.deadlines import Deadline
+
 ROWS = [{"prompt": f"question {n}?", "ideal": f"answer {n}"} for n in range(3)]
 ENDED = {"completed", "failed", "cancelled"}
 ENDED_S = 120
@@ -38,10 +40,10 @@ def custom_config(rows_url: str) -> dict[str, Any]:
 
 def end_of(client: Any, job_id: str) -> Any:
     """Wait until a job has ended, and return it."""
-    deadline = time.monotonic() + ENDED_S
+    deadline = Deadline(ENDED_S)
     while (job := client.evaluation.jobs.retrieve(job_id)).status not in ENDED:
         assert job.status in {"created", "pending", "running"}
-        assert time.monotonic() < deadline, f"{job_id} is still {job.status}"
+        assert not deadline.passed, f"{job_id} is still {job.status}"
         time.sleep(0.05)
     return job
 

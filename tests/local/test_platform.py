@@ -16,6 +16,7 @@ import pytest
 from nemostack.clients import Timeouts
 from nemostack.clients.platform import Platform
 from nemostack.outputs import StackOutputs
+from tests.deadlines import Deadline
 from tests.local.conftest import TIMEOUT_S, Clone, platform_that_is_ready
 
 pytestmark = pytest.mark.slow
@@ -27,9 +28,9 @@ MODEL = "huggingfacetb-smollm2-135m-instruct"
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
+    deadline = Deadline(TIMEOUT_S)
     while not holds():
-        assert time.monotonic() < deadline
+        assert not deadline.passed
         time.sleep(0.2)
 
 

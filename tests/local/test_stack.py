@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from nemostack.outputs import StackOutputs
+from tests.deadlines import Deadline
 from tests.local.conftest import SECOND_STACK, TIMEOUT_S, Clone
 
 pytestmark = pytest.mark.slow
@@ -26,27 +27,27 @@ ALL_UNCHANGED = f"{RESOURCES} unchanged"
 
 def wait_until_written(record: Path, run: Any, output: Path) -> None:
     """Wait until the started `run` has written `record`; if it ends before, or takes too long, tell what it said."""
-    deadline = time.monotonic() + TIMEOUT_S
+    deadline = Deadline(TIMEOUT_S)
     while not record.exists():
         assert run.poll() is None, f"ended with {run.returncode} before {record.name}:\n{output.read_text()}"
-        assert time.monotonic() < deadline, f"no {record.name} within {TIMEOUT_S} s:\n{output.read_text()}"
+        assert not deadline.passed, f"no {record.name} within {TIMEOUT_S} s:\n{output.read_text()}"
         time.sleep(0.05)
 
 
 def wait_until_said(words: str, run: Any, output: Path) -> None:
     """Wait until the started `run` has said `words`."""
-    deadline = time.monotonic() + TIMEOUT_S
+    deadline = Deadline(TIMEOUT_S)
     while words not in output.read_text():
         assert run.poll() is None, f"ended with {run.returncode} before saying {words!r}:\n{output.read_text()}"
-        assert time.monotonic() < deadline, f"no {words!r} within {TIMEOUT_S} s:\n{output.read_text()}"
+        assert not deadline.passed, f"no {words!r} within {TIMEOUT_S} s:\n{output.read_text()}"
         time.sleep(0.05)
 
 
 def wait_until_gone(clone: Clone) -> None:
     """Wait for the last processes of an interrupted run, which end on their own."""
-    deadline = time.monotonic() + TIMEOUT_S
+    deadline = Deadline(TIMEOUT_S)
     while left := clone.processes():
-        assert time.monotonic() < deadline, f"still there after {TIMEOUT_S} s: {left}"
+        assert not deadline.passed, f"still there after {TIMEOUT_S} s: {left}"
         time.sleep(0.05)
 
 

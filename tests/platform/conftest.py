@@ -13,6 +13,8 @@ import httpx
 import pytest
 from nemo_platform import NeMoPlatform
 
+from tests.deadlines import Deadline
+
 NEMO = Path(sys.executable).parent / "nemo"
 SERVICES = "entities,auth,jobs,secrets,files,models,customization"
 START_S = 300
@@ -71,7 +73,7 @@ def platform_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + START_S
+    deadline = Deadline(START_S)
     while True:
         assert process.poll() is None, f"the platform ended: {log.read_text()[-3000:]}"
         try:
@@ -79,7 +81,7 @@ def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
                 return
         except httpx.HTTPError:
             pass
-        assert time.monotonic() < deadline, f"the platform is not ready: {log.read_text()[-3000:]}"
+        assert not deadline.passed, f"the platform is not ready: {log.read_text()[-3000:]}"
         time.sleep(0.3)
 
 

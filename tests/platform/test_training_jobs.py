@@ -10,6 +10,7 @@ import pytest
 from nemo_platform import NeMoPlatform, UnprocessableEntityError
 
 from nemostack import clone
+from tests.deadlines import Deadline
 from tests.platform.conftest import NEMO
 
 WEIGHTS = clone.ROOT / "tests" / "base_model" / "weights"
@@ -76,14 +77,14 @@ def nemo(*arguments: str) -> "subprocess.CompletedProcess[str]":
 def watch(client: NeMoPlatform, job: str, until: Any, seconds: float = 900) -> list[Any]:
     """Poll the job's status until `until` holds; every status that was seen."""
     seen: list[Any] = []
-    deadline = time.monotonic() + seconds
+    deadline = Deadline(seconds)
     while True:
         status = client.jobs.get_status(name=job, workspace="default")
         seen.append(status)
         if until(status):
             return seen
         assert status.status not in ENDED, status
-        assert time.monotonic() < deadline, status
+        assert not deadline.passed, status
         time.sleep(0.2)
 
 

@@ -16,7 +16,6 @@ require_load_test: true
 Refuses unknown keys, metrics and GPUs, and rules that ask for nothing. Its JSON schema is docs/gate-policy.schema.json.
 """
 
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -25,28 +24,11 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from nemostack.errors import BadInput
 from nemostack.models import Model
+from nemostack.prices import pick, read_prices
 from nemostack.validation import validation_lines
 from workflows.results.metrics import BY_KEY, PRIMARY
 
 Outcome = Literal["GO", "NO-GO", "INCONCLUSIVE"]
-
-
-class Price(Model):
-    """A row of prices.yaml."""
-
-    gpu: str
-    usd_per_gpu_hour: float
-    machine: str
-    region: str
-    as_of: str
-    source: str
-
-
-def prices() -> dict[str, Price]:
-    """List prices by the name of the GPU."""
-    text = resources.files(__package__).joinpath("prices.yaml").read_text(encoding="utf-8")
-    rows = [Price.model_validate(row | {"as_of": str(row["as_of"])}) for row in yaml.safe_load(text)]
-    return {row.gpu: row for row in rows}
 
 
 def _known_metric(key: str) -> str:
@@ -110,10 +92,11 @@ class CostRule(Model):
 
     @model_validator(mode="after")
     def _priced(self) -> Self:
-        if self.gpu is not None and self.gpu not in prices():
-            raise ValueError(
-                f"gpu: {self.gpu} has no price here; give price_per_gpu_hour, or one of {', '.join(prices())}"
-            )
+        if self.gpu is not None:
+            try:
+                pick(read_prices(), self.gpu)
+            except BadInput as error:
+                raise ValueError(f"gpu: {error}; or give price_per_gpu_hour") from None
         if (self.prompt_price is None) != (self.completion_price is None):
             raise ValueError("give both prompt_price and completion_price, or neither")
         return self
@@ -123,7 +106,7 @@ class CostRule(Model):
         """Of one GPU."""
         if self.price_per_gpu_hour is not None:
             return self.price_per_gpu_hour
-        return prices()[self.gpu].usd_per_gpu_hour if self.gpu is not None else None
+        return pick(read_prices(), self.gpu).usd_per_gpu_hour if self.gpu is not None else None
 
     @property
     def where_from(self) -> str:
@@ -132,8 +115,7 @@ class CostRule(Model):
             return f"{self.price_per_gpu_hour:g} USD a GPU hour, by the policy"
         if self.gpu is None:
             return "no price given"
-        row = prices()[self.gpu]
-        return f"{row.usd_per_gpu_hour:g} USD a GPU hour: {row.gpu}, {row.machine}, {row.region}, {row.as_of}"
+        return pick(read_prices(), self.gpu).in_words
 
 
 class Policy(Model):

@@ -13,6 +13,7 @@ from tests.unit.command_line import run_command
 HELM = """#!/bin/sh
 cat > /dev/null
 [ "$2" = "$BROKEN" ] && { echo "no such chart" >&2; exit 1; }
+case " $* " in *" --skip-tests "*) ;; *) printf '{"spec": {"image": "registry.example.com/of-a-test:1"}}\n---\n' ;; esac
 printf '{"spec": {"containers": [{"image": "%s"}]}}' "${IMAGE:-registry.example.com/$2:1}"
 """
 
@@ -77,16 +78,28 @@ def without_charts(file: Path, *lines: str) -> None:
 
 def test_charts_behind_a_login_are_printed_as_recorded(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     without_charts(file)
-    assert run_command("images", str(file)) == 8
+    assert run_command("images", str(file)) == 0
     captured = capsys.readouterr()
     lines = dict(line.split("\t") for line in captured.out.splitlines())
     for release, image in WITHOUT_A_LOGIN:
         assert lines[image] == f"chart nemo-microservices-helm-chart, release {release}, as recorded"
     assert not [image for image in lines if "postgres" in image and "bitnami" in image]
     assert "notice: not in the list: jobs of the Evaluator that run benchmarks" in captured.err
-    [problem] = [line for line in captured.err.splitlines() if "behind a login" in line]
-    assert "chart nim-llm 1.15.5 of release llama3-2-3b-instruct/llama3-2-3b-instruct" in problem
-    assert "charts.source" in problem
+    assert lines["nvcr.io/nim/meta/llama-3.2-3b-instruct:1.8.3"] == "NIM llama3-2-3b-instruct"
+    [notice] = [line for line in captured.err.splitlines() if "behind a login" in line]
+    assert notice.startswith("notice: chart nim-llm 1.15.5 ")
+    assert "1.13.1" in notice
+
+
+def test_the_version_of_nim_llm_that_was_read_needs_no_notice(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    without_charts(file, "charts: {versions: {nim-llm: 1.13.1}}")
+    assert run_command("images", str(file)) == 0
+    assert "nim-llm" not in capsys.readouterr().err
+
+
+def test_images_of_a_chart_s_own_tests_are_left_out(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command("images", str(file)) == 0
+    assert "registry.example.com/of-a-test:1" not in capsys.readouterr().out
 
 
 def test_databases_of_the_charts_are_recorded(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,11 +120,15 @@ def test_another_version_of_a_chart_was_not_recorded(file: Path, capsys: pytest.
 @pytest.mark.usefixtures("file")
 @pytest.mark.parametrize("target", ["gke", "eks", "aks", "existing", "minikube"])
 def test_a_target_needs_no_stack_file(target: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command("images", "--target", target) == 8
+    assert run_command("images", "--target", target) == 0
     captured = capsys.readouterr()
-    assert "nvcr.io/nvidia/nemo-microservices/datastore:25.12\t" in captured.out
-    assert ("registry.example.com/cluster-autoscaler:1" in captured.out) is (target == "eks")
-    assert "chart nim-llm 1.15.5" in captured.err
+    listed = {line.partition("\t")[0] for line in captured.out.splitlines()}
+    assert {
+        "nvcr.io/nvidia/nemo-microservices/datastore:25.12",
+        "nvcr.io/nim/meta/llama-3.2-3b-instruct:1.8.3",
+    } <= listed
+    assert ("registry.example.com/cluster-autoscaler:1" in listed) is (target == "eks")
+    assert not [image for image in listed if withdrawn(image)]
 
 
 def test_what_is_no_target_of_a_mirror(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

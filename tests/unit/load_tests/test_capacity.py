@@ -1,17 +1,15 @@
 """From a measured curve to replicas, GPUs and cost, by hand."""
 
-import json
-from pathlib import Path
+from datetime import date
 
 import pytest
 
-from load_tests import capacity
-from load_tests.verdict.capacity import Limit, Point, Price, Span, limit, plan
+from load_tests.verdict.capacity import Limit, Point, Span, limit, plan
 from load_tests.verdict.slo import Verdict
-from nemostack.errors import BadInput
+from nemostack.prices import Price
 
 PASS, FAIL = Verdict.PASS, Verdict.FAIL
-PRICE = Price("box", "H200", 8, (32.0, 48.0), "a list", "2026-11-01")
+PRICE = Price(name="box", gpu="H200", gpus=8, usd_per_hour=(32.0, 48.0), source="a list", as_of=date(2026, 11, 1))
 
 
 def _point(rate: float, verdict: Verdict, *, open_loop: bool = True) -> Point:
@@ -60,20 +58,3 @@ def test_a_plan_by_hand() -> None:
     assert made.usd_per_million_tokens.high == pytest.approx(96 / (per_hour * 90))
     assert made.full_load_usd_per_million_tokens.value == pytest.approx(10 / (3.6e-3 * 1000))
     assert made.notes == ["one replica was measured; 8 of them are taken to hold 8 times as much"]
-
-
-def test_the_price_table_has_source_and_date() -> None:
-    prices = capacity.read_prices(capacity.PRICES)
-    assert all(p.source.startswith("https://") and p.as_of >= "2026" for p in prices)
-    assert capacity.pick(prices, "a10g").name == "aws-g5.xlarge"
-    with pytest.raises(BadInput, match="more than one price for 'H100'"):
-        capacity.pick(prices, "H100")
-    with pytest.raises(BadInput, match="no price for 'TPU'"):
-        capacity.pick(prices, "TPU")
-
-
-def test_a_price_table_is_checked(tmp_path: Path) -> None:
-    path = tmp_path / "mine.yaml"
-    path.write_text(json.dumps({"version": 1, "prices": [{"name": "x", "gpus": 0}]}))
-    with pytest.raises(BadInput, match=r"prices\.0\.usd_per_hour: field required"):
-        capacity.read_prices(path)

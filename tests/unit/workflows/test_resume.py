@@ -12,6 +12,7 @@ import pytest
 from nemostack.clients.polling import Pace
 from nemostack.clone import ROOT
 from nemostack.errors import JobFailed, ServiceError
+from tests.deadlines import Deadline
 from tests.unit.fake_stack import FakeStack
 from tests.unit.pipeline_harness import FAST, Harness
 from workflows.results.comparison import Comparison
@@ -192,9 +193,9 @@ def test_real_process_killed_in_training(harness: Harness, settings: Settings, k
     argv = [sys.executable, "-m", "cli.main", "run", "--outputs", str(outputs), "--runs", str(harness.root)]
     argv += ["--dataset", str(settings.dataset), "--limit", "8"]
     process = subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 180
+    deadline = Deadline(180)
     while stack.count(r"GET /v1/customization/jobs/cust-1$") < 2:
-        assert time.monotonic() < deadline
+        assert not deadline.passed
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     os.kill(process.pid, kill)
