@@ -20,6 +20,7 @@ def init(
     *,
     target: Annotated[str, typer.Option("--target", help="local, gke, eks, aks, existing or minikube.")],
     name: Annotated[str, typer.Option("--name", help="Name of the new stack.")],
+    product: o.ProductOption = "microservices",
     full: Annotated[
         bool, typer.Option("--full", help="Write every setting, explained, instead of a short file.")
     ] = False,
@@ -32,7 +33,7 @@ def init(
 
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name):
         raise BadInput(f"--name {name}: expected letters, digits, `-`, `_` and `.`, beginning with a letter or digit")
-    content = stack_file.annotated(target, name) if full else stack_file.starter(target, name)
+    content = stack_file.annotated(target, name, product) if full else stack_file.starter(target, name, product)
     path = clone.ROOT / f"Pulumi.{name}.yaml"
     try:
         with path.open("x", encoding="utf-8") as file:

@@ -11,6 +11,7 @@ from nemostack.errors import BadInput, Unhealthy
 
 if TYPE_CHECKING:
     from infra.config import ClusterStackConfig
+    from infra.config.section import Product
     from infra.config.stack import StackConfig
     from infra.images import ChartUse
 
@@ -28,6 +29,7 @@ def images(
             "--target", help="No file: a new stack of gke, eks, aks, existing or minikube.", show_default=False
         ),
     ] = None,
+    product: o.ProductOption = "microservices",
 ) -> None:
     """Print every image that a cluster stack would pull: image, tab, what it is for. Exit code 8 if some are unknown.
 
@@ -40,7 +42,7 @@ def images(
     from nemostack.withdrawn_images import withdrawn
     from operations.toolchain import programs
 
-    name, settings = _settings(file, stack, target)
+    name, settings = _settings(file, stack, target, product)
     if not isinstance(settings, config.ClusterStackConfig):
         raise BadInput(f"{name}: target {settings.target} runs processes and pulls no image")
     helm = programs.ensure(["helm"])["helm"]
@@ -71,7 +73,7 @@ def images(
         raise Unhealthy("\n".join(problems))
 
 
-def _settings(file: Path | None, stack: str, target: str | None) -> "tuple[str, StackConfig]":
+def _settings(file: Path | None, stack: str, target: str | None, product: "Product") -> "tuple[str, StackConfig]":
     """Return the settings that the user means, and how to call them."""
     from infra.config import stack_file
     from operations.stacks import stacks
@@ -81,7 +83,7 @@ def _settings(file: Path | None, stack: str, target: str | None) -> "tuple[str, 
         return path.name, stack_file.check(path)
     if file is not None:
         raise BadInput(f"--target {target} is for a stack without a file: leave out {file}, or the option")
-    return f"--target {target}", stack_file.starter_settings(target)
+    return f"--target {target}", stack_file.starter_settings(target, product)
 
 
 def _recorded(settings: "ClusterStackConfig", use: "ChartUse") -> tuple[set[str], list[str]]:

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import typer
 
@@ -111,6 +111,9 @@ OutputsOption = Annotated[
         help=f"JSON file with the stack outputs, instead of asking Pulumi. Also: {ENV_OUTPUTS}.",
         rich_help_panel=_PANEL,
     ),
+]
+ProductOption = Annotated[
+    Literal["microservices", "platform"], typer.Option("--product", help="Product line; platform: the NeMo Platform.")
 ]
 StackOption = Annotated[str, typer.Option("--stack", help="Pulumi stack to work on.", rich_help_panel=_PANEL)]
 

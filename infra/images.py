@@ -12,6 +12,7 @@ from infra import names, versions
 from infra.config.clusters import EksSettings
 from infra.config.stack import ClusterStackConfig
 from infra.nemo.nim_values import chart_values
+from infra.nemo.platform_values import RELEASE, platform_values
 from infra.nemo.values import Surroundings, releases, values
 from infra.platform import gpu, mlflow, monitoring, object_store, operators
 from infra.platform.credentials import credential_names
@@ -47,6 +48,10 @@ def chart_uses(config: ClusterStackConfig, topology: Topology) -> list[ChartUse]
     for release in releases(topology.addresses):
         filled = values(config, topology, release, around)
         uses.append(ChartUse(name=names.RELEASE, namespace=release.namespace, chart=versions.NEMO, values=filled))
+    if topology.addresses.runs(names.NEMO_PLATFORM):
+        filled = platform_values(config.platform, config.observability, topology, around)
+        namespace = topology.addresses.namespace(names.NEMO_PLATFORM)
+        uses.append(ChartUse(name=RELEASE, namespace=namespace, chart=versions.NEMO_PLATFORM, values=filled))
     for nim in config.nims:
         if nim.deploy == "chart":
             namespace, filled = topology.addresses.namespace(nim), chart_values(topology, nim, around)
@@ -125,6 +130,8 @@ def unlisted(topology: Topology) -> list[str]:
         )
     if topology.addresses.runs(names.DEPLOYMENT_MANAGEMENT):
         told.append("NIMs that are deployed through Deployment Management: those that its users name")
+    if topology.addresses.runs(names.NEMO_PLATFORM):
+        told.append("models that users of the NeMo Platform deploy through its API, and images of their own jobs")
     return told
 
 

@@ -100,7 +100,22 @@ NIM_PROXY = Service(
     health="/health",
 )
 
-PLATFORM: tuple[Service, ...] = (
+NEMO_PLATFORM = Service(
+    key="platform",
+    alias="nemo-platform",
+    name="nemo-platform-api",  # as the chart calls it in a release `nemo-platform`
+    port=8080,
+    namespace="nemo-platform",
+    health="/health/ready",
+    prefixes=("/apis", "/studio", "/cluster-info", "/status", "/health"),
+)
+"""The NeMo Platform, the other product line: all its services are one. Its paths collide with none of the above."""
+NEMO_PLATFORM_MODELS = "nemo-platform-models"
+"""Job of ours that makes the NIMs known to the platform."""
+NEMO_PLATFORM_ENVOY = "nemo-platform-envoy"
+"""Service of the chart's own proxy, which keeps identities of the inside outside. It is there with OIDC."""
+
+MICROSERVICES: tuple[Service, ...] = (
     DATA_STORE,
     ENTITY_STORE,
     CUSTOMIZER,
@@ -153,7 +168,7 @@ PROXY_NAMESPACES = {"traefik": "traefik", "nginx-f5": "nginx-ingress", "nginx": 
 OWN_NAMESPACES = frozenset(
     {
         RELEASE,
-        *(service.namespace for service in PLATFORM),
+        *(service.namespace for service in (*MICROSERVICES, NEMO_PLATFORM)),
         MLFLOW_NAMESPACE,
         GPU_NAMESPACE,
         VOLCANO_NAMESPACE,
@@ -180,6 +195,7 @@ NGC_SECRET, NGC_KEY = "ngc-api", "NGC_API_KEY"
 PULL_SECRET = "nvcrimagepullsecret"
 HF_SECRET, HF_KEY = "hf-token", "HF_TOKEN"
 OBJECT_STORE_SECRET = "object-store"
+ENCRYPTION_SECRET, ENCRYPTION_KEY = "nemo-platform-encryption", "NMP_SECRETS_DEFAULT_ENCRYPTION_KEY"
 DATA_STORE_ADMIN_SECRET = "data-store-admin"
 LFS_SECRET, LFS_KEY = "data-store-lfs", "jwtSecret"
 WANDB_SECRET, WANDB_KEY = "customizer-wandb", "encryption_key"

@@ -60,10 +60,34 @@ NIM_LLM_READ = "1.7.0-rc1 and 1.13.1"
 """Versions in public copies of the umbrella chart: with our values both pull the NIM's image and no other."""
 
 
+# Read in k8s/helm of github.com/NVIDIA-NeMo/nemo-platform (d478469) and, for those of jobs and of models that it
+# deploys, in the package nemo-platform 0.3.0. The image of training is that of the chart's own test of NCCL.
+NEMO_PLATFORM = "nvcr.io/nvidia/nemo-platform"
+PLATFORM_JOBS = (
+    *("nmp-cpu-tasks", "nmp-customizer-tasks", "nmp-automodel-training", "auditor-tasks", "safe-synthesizer-tasks"),
+)
+BUSYBOX = ("docker.io/library/busybox:stable", "docker.io/library/busybox:latest")
+"""For the permissions of the jobs' volume, and for the folder of a model's adapters."""
+PLATFORM_ENVOY = "docker.io/envoyproxy/envoy:v1.37.0"
+PLATFORM_POSTGRES = "docker.io/library/postgres:18"
+
+
+def platform_images(use: ChartUse, version: str) -> set[str]:
+    """Return the images of a release of the NeMo Platform."""
+    images = {f"{NEMO_PLATFORM}/{name}:{version}" for name in ("nmp-api", *PLATFORM_JOBS)} | set(BUSYBOX)
+    if use.values["envoyProxy"]["enabled"]:
+        images.add(PLATFORM_ENVOY)
+    return images | ({PLATFORM_POSTGRES} if use.values["postgresql"]["enabled"] else set())
+
+
 def recorded_images(use: ChartUse, version: str) -> set[str]:
     """Return the images of a release whose chart cannot be rendered. Raises Unhealthy where they are not known."""
+    if use.chart == versions.NEMO_PLATFORM and version == use.chart.version:
+        return platform_images(use, version)
     where = f"chart {use.chart.name} {version} of release {use.namespace}/{use.name} is behind a login"
     way_out = "`helm pull` it into a folder and name that as charts.source"
+    if use.chart == versions.NEMO_PLATFORM:
+        raise Unhealthy(f"{where}, and only the images of {use.chart.version} are known: {way_out}")
     if use.chart == versions.NIM_LLM:
         image = use.values["image"]
         return {f"{image['repository']}:{image['tag']}"}

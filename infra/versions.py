@@ -25,6 +25,9 @@ NEMO = Chart(
     version="25.12.0",
     ngc_login=True,
 )  # the last with the services of this stack; its successor has another API
+NEMO_PLATFORM = Chart(
+    name="nemo-platform", repository=f"{NGC}/nvidia/nemo-platform", version="0.3.0", ngc_login=True
+)  # of the same version as the package that the local stack runs
 NIM_LLM = Chart(name="nim-llm", repository=f"{NGC}/nim", version="1.15.5", ngc_login=True)
 NIM_OPERATOR = Chart(name="k8s-nim-operator", repository=f"{NGC}/nvidia", version="3.1.2")
 GPU_OPERATOR = Chart(name="gpu-operator", repository=f"{NGC}/nvidia", version="v26.7.0")
@@ -48,6 +51,7 @@ CLUSTER_AUTOSCALER = Chart(
 
 CHARTS: tuple[Chart, ...] = (
     NEMO,
+    NEMO_PLATFORM,
     NIM_LLM,
     NIM_OPERATOR,
     GPU_OPERATOR,
@@ -61,6 +65,9 @@ CHARTS: tuple[Chart, ...] = (
     PROMETHEUS,
     CLUSTER_AUTOSCALER,
 )
+
+NEMO_PLATFORM_IMAGE = "nvcr.io/nvidia/nemo-platform/nmp-api"
+"""The platform's own image, whose tag is the chart's version."""
 
 POSTGRES_IMAGE = "ghcr.io/cloudnative-pg/postgresql:17.6-standard-trixie"
 """NVIDIA's charts bundle 16 and 17; the operator's default would be 18. CloudNativePG gives up its images `system`."""

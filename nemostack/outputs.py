@@ -52,6 +52,10 @@ class StackOutputs(BaseModel):
         description="Service name -> command (argv) that prints the end of its log; run by a test that failed"
     )
     studio_url: str = Field(default="", description="Studio, the NeMo Platform's web page; empty without it")
+    microservices: "StackOutputs | None" = Field(
+        default=None,
+        description="Those of the microservices in the same stack, during a migration: --stack NAME:microservices",
+    )
     accelerator: str | None = Field(
         default=None, description="What a local stack computes on, why, and who has how much"
     )

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from nemostack.clients import Clients
 from nemostack.clients.error_mapping import calling
+from nemostack.entity_names import gateway_model
 from nemostack.errors import ServiceError
 from nemostack.models import Model
 from nemostack.outputs import StackOutputs
@@ -181,7 +182,11 @@ def _ready(clients: Clients) -> str:
 
 
 def _served(clients: Clients, model: str) -> str:
-    return _found(model, clients.nim.models())
+    """Look for the model at NIM itself, where it may have another id than in the platform's gateway."""
+    served = clients.nim.models()
+    if clients.outputs.product == "platform" and model not in served:
+        served = [gateway_model(one) for one in served]
+    return _found(model, served)
 
 
 def _found(model: str, served: list[str]) -> str:

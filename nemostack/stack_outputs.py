@@ -23,6 +23,8 @@ from nemostack.redact import redact
 from nemostack.validation import validation_lines
 
 ENV_OUTPUTS = "NEMOSTACK_OUTPUTS"
+MICROSERVICES = ":microservices"
+"""After the name of a stack that runs both products: the outputs of its microservices. No stack's name has a colon."""
 URL_KEYS = ("nemo_url", "data_store_url", "nim_url", "nim_internal_url", "mlflow_url", "judge_url")
 OPTIONAL_KEYS = ("mlflow_url",)  # empty: a stack without it
 FLAG_KEYS = (*URL_KEYS, "judge_model", "base_model", "customization_config")
@@ -71,6 +73,17 @@ def _from_file(file: Path) -> dict[str, Any]:
 
 
 def _from_stack(stack: str) -> dict[str, Any]:
+    name = stack.removesuffix(MICROSERVICES)
+    outputs = _from_whole_stack(name)
+    if name == stack:
+        return outputs
+    if not isinstance(outputs.get("microservices"), dict):
+        raise TargetError(f"stack {name!r} does not run both products: leave {MICROSERVICES} out")
+    within: dict[str, Any] = outputs["microservices"]
+    return within | {"kubeconfig": outputs.get("kubeconfig", "")}
+
+
+def _from_whole_stack(stack: str) -> dict[str, Any]:
     command = ["nemostack", "outputs", "--stack", stack]
     argv = [sys.executable, "-m", "cli", *command[1:]]
     try:

@@ -12,6 +12,7 @@ from infra.cluster.outputs import outputs
 from infra.clusters import connect
 from infra.config import ClusterStackConfig
 from infra.nemo.nims import Nims, NimsArgs
+from infra.nemo.platform import Platform, PlatformArgs
 from infra.nemo.services import NemoServices, NemoServicesArgs
 from infra.nemo.values import Surroundings
 from infra.platform.helm import ChartStore
@@ -142,7 +143,7 @@ class ClusterStack(pulumi.ComponentResource):
         )
         first = [*cluster.ready, *prometheus.ready, *needed.ready]
         entity_store = services.of.get(names.ENTITY_STORE.key)
-        Nims(
+        nims = Nims(
             "nims",
             NimsArgs(
                 nims=config.nims,
@@ -154,6 +155,21 @@ class ClusterStack(pulumi.ComponentResource):
             ),
             inside,
         )
+        if topology.addresses.runs(names.NEMO_PLATFORM):
+            Platform(
+                "platform",
+                PlatformArgs(
+                    settings=config.platform,
+                    observability=config.observability,
+                    nims=config.nims,
+                    topology=topology,
+                    charts=charts,
+                    around=around,
+                    after=[*after, *mlflow.ready],
+                    made=list(nims.of.values()),
+                ),
+                inside,
+            )
         Routes(
             "routes",
             RoutesArgs(

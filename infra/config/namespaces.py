@@ -10,7 +10,9 @@ from infra.names import Service
 
 
 def find_namespace(layout: str, service: Service | Nim) -> str:
-    """Return the namespace of a service or NIM."""
+    """Return the namespace of a service or NIM. Those of the platform are in its own, in either layout."""
+    if service is names.NEMO_PLATFORM or (isinstance(service, Nim) and service.deploy == "platform"):
+        return names.NEMO_PLATFORM.namespace
     if layout == "single":
         return names.RELEASE
     return service.namespace if isinstance(service, Service) else service.name
@@ -18,7 +20,7 @@ def find_namespace(layout: str, service: Service | Nim) -> str:
 
 def list_workload_namespaces(config: ClusterStackConfig) -> tuple[str, ...]:
     """Return the namespaces of the NeMo services, NIMs and MLflow, each once, in order of appearance."""
-    listed = [find_namespace(config.layout, service) for service in config.services.running]
+    listed = [find_namespace(config.layout, service) for service in config.running]
     listed += [find_namespace(config.layout, nim) for nim in config.nims]
     listed += [names.MLFLOW_NAMESPACE] if config.mlflow.mode == "install" else []
     return tuple(dict.fromkeys(listed))

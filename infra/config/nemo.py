@@ -26,7 +26,7 @@ class Services(Section):
         """Services that run. The Evaluator brings the jobs service (core) along."""
         enabled = {key for key in type(self).model_fields if getattr(self, key)}
         enabled |= {"core"} if self.evaluator else set()
-        return tuple(service for service in names.PLATFORM if service.key in enabled)
+        return tuple(service for service in names.MICROSERVICES if service.key in enabled)
 
 
 class GuardrailsSettings(Section):
@@ -174,8 +174,10 @@ class Nim(Section):
         description="Name of the Helm release or NIMService, and of its namespace in layout per-service"
     )
     model: ModelId = Field(description="Model name that clients use")
-    deploy: Literal["chart", "operator"] = Field(
-        default="chart", description="chart: Helm chart nim-llm; operator: NIMCache and NIMService of the NIM operator"
+    deploy: Literal["chart", "operator", "platform"] = Field(
+        default="chart",
+        description="chart: Helm chart nim-llm; operator: NIMCache and NIMService of the NIM operator; platform: the "
+        "NeMo Platform's own deployments, which also bring its adapters, and the default there",
     )
     image: str = Field(description="Image without tag, e.g. nvcr.io/nim/meta/llama-3.2-3b-instruct")
     tag: str = Field(pattern=r"^\d+(\.\d+)*([.-][\w.-]+)?$", description="Image version; latest is refused")

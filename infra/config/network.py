@@ -54,8 +54,8 @@ class Tls(Section):
 
     kind: Literal["none", "self-signed", "letsencrypt", "issuer", "secret", "acm"] = Field(
         default="none",
-        description="issuer: an existing ClusterIssuer; secret: an existing Secret with a certificate; acm: AWS load "
-        "balancers find the certificate in ACM by host name",
+        description="From an existing ClusterIssuer (issuer), or an existing Secret with a certificate (secret); acm: "
+        "AWS load balancers find the certificate in ACM by host name",
     )
     email: str | None = Field(default=None, description="E-mail address for Let's Encrypt")
     name: DnsLabel | None = Field(default=None, description="Name of the ClusterIssuer or Secret")

@@ -113,6 +113,7 @@ class ExternalDatabases(Section):
     evaluator: ExternalDatabase = ExternalDatabase()
     core: ExternalDatabase = ExternalDatabase()
     guardrails: ExternalDatabase = ExternalDatabase()
+    platform: ExternalDatabase = ExternalDatabase()
     mlflow: ExternalDatabase = ExternalDatabase()
 
 
@@ -158,9 +159,9 @@ class Postgres(Section):
 
 
 class ObjectStore(Section):
-    """Object storage for files of the Data Store and artifacts of MLflow.
+    """Object storage for files of the Data Store or of the NeMo Platform, and artifacts of MLflow.
 
-    The Data Store supports S3 only: with azure its files stay on a volume, with gcs it uses the S3-compatible API.
+    Both support S3 only: with azure their files stay on a volume, with gcs they use the S3-compatible API.
     """
 
     kind: Literal["in-cluster", "s3", "gcs", "azure", "none"] = Field(

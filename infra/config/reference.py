@@ -195,6 +195,7 @@ def files() -> Iterator[tuple[Path, str]]:
     yield DOCS / SCHEMA, json.dumps(schema(), indent=1) + "\n"
     for target in TARGETS:
         yield EXAMPLES / f"{target}.yaml", stack_file.annotated(target)
+    yield EXAMPLES / "gke-platform.yaml", stack_file.annotated("gke", product="platform")
 
 
 if __name__ == "__main__":

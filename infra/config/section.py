@@ -26,7 +26,7 @@ Product = Literal["microservices", "platform"]
 
 PRODUCT_MEANING = (
     "Product line: microservices (Data Store, Entity Store, Customizer, Evaluator), or platform, their open "
-    "successor NeMo Platform, for now on target local alone"
+    "successor NeMo Platform"
 )
 
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")]

@@ -1,8 +1,9 @@
 """The settings of a whole stack: one class per target, and their union."""
 
-from typing import Annotated, Literal, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 
 from infra.config.clusters import (
     AksSettings,
@@ -15,6 +16,7 @@ from infra.config.clusters import (
 )
 from infra.config.local import LocalStackConfig
 from infra.config.nemo import LLAMA_NIM, CustomizerSettings, GuardrailsSettings, Judge, Nim, Services
+from infra.config.nemo_platform import NemoPlatform
 from infra.config.network import Observability, Routes, Security
 from infra.config.platform import (
     Charts,
@@ -29,6 +31,7 @@ from infra.config.platform import (
 )
 from infra.config.pools import GpuPool, Taint
 from infra.config.section import PRODUCT_MEANING, Product, Section
+from infra.names import NEMO_PLATFORM, Service
 
 
 class ClusterStackConfig(Section):
@@ -47,6 +50,7 @@ class ClusterStackConfig(Section):
     storage: Storage = Storage()
     postgres: Postgres = Postgres()
     object_store: ObjectStore = ObjectStore()
+    platform: NemoPlatform = NemoPlatform()
     services: Services = Services()
     customizer: CustomizerSettings = CustomizerSettings()
     guardrails: GuardrailsSettings = GuardrailsSettings()
@@ -57,10 +61,21 @@ class ClusterStackConfig(Section):
     security: Security = Security()
     observability: Observability = Observability()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_product(cls, given: Any) -> Any:
+        """With the platform alone no microservice runs unless it is asked for, and NIMs are the platform's."""
+        return of_the_product(given) if isinstance(given, dict) else given
+
     @property
     def cluster(self) -> ClusterSettings:
         """The section of the target."""
         raise NotImplementedError
+
+    @property
+    def running(self) -> tuple[Service, ...]:
+        """Services that run: those of the microservices, and the platform, which is one."""
+        return (*self.services.running, *([NEMO_PLATFORM] if self.product == "platform" else []))
 
     @property
     def pools(self) -> tuple[GpuPool, ...]:
@@ -92,6 +107,19 @@ class ClusterStackConfig(Section):
         if isinstance(self.cluster, CloudCluster):
             return tuple(dict.fromkeys(taint for pool in self.pools for taint in pool.taints))
         return self.cluster.gpu_taints
+
+
+def of_the_product(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with what the product decides where the user did not: `services`, and `deploy` of each NIM."""
+    chosen, section = dict(given), given.get("platform")
+    keeps = isinstance(section, Mapping) and section.get("keep_microservices")
+    if given.get("product") != "platform" or keeps:
+        return chosen
+    chosen.setdefault("services", dict.fromkeys(Services.model_fields, False))
+    nims = chosen.get("nims", [LLAMA_NIM.model_dump(exclude={"deploy"})])
+    if isinstance(nims, list | tuple):
+        chosen["nims"] = [{"deploy": "platform", **nim} if isinstance(nim, Mapping) else nim for nim in nims]
+    return chosen
 
 
 class GkeStackConfig(ClusterStackConfig):

@@ -6,6 +6,7 @@ refuses what is no stack file, and turns one into what the engine would hand to 
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
@@ -16,25 +17,32 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from infra.config.load import load, parse
-from infra.config.section import PROJECT, is_list, section_in
-from infra.config.stack import SECRET_KEYS, TARGETS, StackConfig
+from infra.config.section import PROJECT, Product, is_list, section_in
+from infra.config.stack import SECRET_KEYS, TARGETS, StackConfig, of_the_product
 from nemostack.errors import SettingsError
 
 PLACEHOLDER = "replace-me"
+DEFAULT_PRODUCT: Product = "microservices"
+OF_MICROSERVICES = re.compile(r" # 1\.x loads adapters.*|; the Customizer and the Evaluator need it", re.MULTILINE)
+"""Remarks in starters that are true of the microservices alone."""
 _WIDTH = 120
 
 
-def starter(target: str, name: str) -> str:
+def starter(target: str, name: str, product: Product = DEFAULT_PRODUCT) -> str:
     """Return a short stack file for a new stack `name`. Raises SettingsError for an unknown target."""
     if target not in TARGETS:
         raise SettingsError(f"target {target!r} is unknown; choose one of {', '.join(TARGETS)}")
     text = resources.files("infra.config").joinpath("starters", f"{target}.yaml").read_text(encoding="utf-8")
+    if product != DEFAULT_PRODUCT:
+        line = f"  {PROJECT}:target: {target}\n"
+        text = text.replace(line, f"{line}  {PROJECT}:product: {product} # the NeMo Platform: docs/platform.md\n")
+        text = OF_MICROSERVICES.sub("", text)
     return text.replace("{name}", name)
 
 
-def annotated(target: str, name: str | None = None) -> str:
+def annotated(target: str, name: str | None = None, product: Product = DEFAULT_PRODUCT) -> str:
     """Return a stack file with every setting, explained; as an example of the target unless there is a `name`."""
-    text = starter(target, name or target)
+    text = starter(target, name or target, product)
     comments, _, _ = text.partition("config:\n")
     kept = [line for line in comments.splitlines() if not line.startswith("# All settings") and "--secret" not in line]
     keys = {} if target == "local" else SECRET_KEYS
@@ -42,6 +50,8 @@ def annotated(target: str, name: str | None = None) -> str:
         f"#   pulumi config set -s {name or target} --secret {PROJECT}:{key} # {about}" for key, about in keys.items()
     ]
     chosen = {key.removeprefix(f"{PROJECT}:"): value for key, value in yaml.safe_load(text)["config"].items()}
+    if target != "local":
+        chosen = of_the_product(chosen)
     lines = [
         *kept,
         *secrets,
@@ -157,12 +167,12 @@ def check(path: Path) -> StackConfig:
     return load(raw)
 
 
-def starter_settings(target: str) -> StackConfig:
+def starter_settings(target: str, product: Product = DEFAULT_PRODUCT) -> StackConfig:
     """Return the settings of a new stack, with a word in the place of what only its user can know.
 
     Raises SettingsError for an unknown target.
     """
-    settings = yaml.safe_load(starter(target, target).replace(PLACEHOLDER, "example"))["config"]
+    settings = yaml.safe_load(starter(target, target, product).replace(PLACEHOLDER, "example"))["config"]
     if target != "local":
         settings[f"{PROJECT}:ngc_api_key"] = {"secure": "example"}
     return load({key: value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()})

@@ -5,11 +5,11 @@ to it as a model deployment, and serves the adapters that the platform's own sid
 the platform keeps is in its data folder, which is its home directory too: Studio reads a coding agent's sessions there.
 """
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from infra.local.services import JUDGE_MODEL, Plan, ServiceSpec, source_digest
+from nemostack import entity_names
 from nemostack.clients.platform import WORKSPACE
 from nemostack.errors import LocalServiceError
 from nemostack.outputs import StackOutputs
@@ -21,23 +21,14 @@ PLUGINS = ("platform", "training_hub")
 """Packages of `embedded/` that run inside the platform's process."""
 START_TIMEOUT_S = 300  # 15 s on an idle machine; the first time it compiles what it imports
 REFRESH_S = 2
-MAX_NAME = 63
 
 
 def entity_name(model_id: str) -> str:
-    """Name of the model entity for a model id, by the platform's rules for names.
-
-    LocalServiceError when nothing is left of the id, or too much.
-    """
-    name = re.sub(r"[^a-z0-9]+", "-", model_id.lower()).strip("-")
-    if name[:1].isdigit():
-        name = f"m-{name}"
-    if not 2 <= len(name) <= MAX_NAME:
-        raise LocalServiceError(
-            f"local.base_model.id {model_id!r} makes the entity name {name!r}, and the NeMo Platform takes 2 to "
-            f"{MAX_NAME} characters: choose another id"
-        )
-    return name
+    """Name of the base model's entity. LocalServiceError when nothing is left of its id, or too much."""
+    try:
+        return entity_names.entity_name(model_id)
+    except ValueError as error:
+        raise LocalServiceError(f"local.base_model.id {error}") from None
 
 
 @dataclass(frozen=True, kw_only=True)

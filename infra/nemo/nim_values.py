@@ -32,6 +32,8 @@ def pod_labels(nim: Nim) -> dict[str, str]:
     """Labels that the pods of a NIM have, by whichever way it is deployed."""
     if nim.deploy == "operator":
         return {"app": nim.name}
+    if nim.deploy == "platform":
+        return {"nmp.nvidia.com/deployment-name": nim.name, "nmp.nvidia.com/models-role": "server"}
     return {"app.kubernetes.io/name": "nim-llm", "app.kubernetes.io/instance": nim.name}
 
 

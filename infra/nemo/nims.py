@@ -52,10 +52,11 @@ class Nims(pulumi.ComponentResource):
     def __init__(self, name: str, args: NimsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("nemostack:nemo:Nims", name, None, opts)
         self._args = args
+        made = [nim for nim in args.nims if nim.deploy != "platform"]  # the NeMo Platform makes the others
         self.of = {
-            nim.name: self._by_operator(nim) if nim.deploy == "operator" else self._by_chart(nim) for nim in args.nims
+            nim.name: self._by_operator(nim) if nim.deploy == "operator" else self._by_chart(nim) for nim in made
         }
-        for nim in args.nims:
+        for nim in made:
             if nim.disruption_budget is not None:
                 self._budget(nim, nim.disruption_budget)
         self.register_outputs({"nims": sorted(self.of)})

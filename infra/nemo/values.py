@@ -98,6 +98,8 @@ def releases(addresses: Addresses) -> tuple[UmbrellaRelease, ...]:
     """Return the releases: one for each namespace that has services, in the order in which they need each other."""
     grouped: dict[str, list[Service]] = {}
     for service in addresses.running:
+        if service is names.NEMO_PLATFORM:
+            continue  # a chart of its own
         grouped.setdefault(addresses.namespace(service), []).append(service)
     return tuple(UmbrellaRelease(namespace=space, services=tuple(members)) for space, members in grouped.items())
 

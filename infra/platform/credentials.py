@@ -35,9 +35,10 @@ def credential_names(credentials: Credentials, secrets: Collection[str]) -> Cred
 def required_secrets(addresses: Addresses, found: CredentialNames) -> dict[str, tuple[str, ...]]:
     """Return the Secrets with credentials by namespace: all pull from NGC, some models and data are gated."""
     needed: dict[str, dict[str, None]] = {}
-    gated = {"customizer", "evaluator"}
+    gated, platforms = {"customizer", "evaluator"}, names.NEMO_PLATFORM.namespace
     users = [(addresses.namespace(service), service.key in gated) for service in addresses.running]
-    users += [(nim.namespace, True) for nim in addresses.nims.values()]
+    # models that the platform deploys it fetches itself, with secrets of its own
+    users += [(nim.namespace, nim.namespace != platforms) for nim in addresses.nims.values()]
     for namespace, hugging_face in users:
         mine = needed.setdefault(namespace, {})
         mine.update(dict.fromkeys([found.pull, found.ngc]))

@@ -123,6 +123,8 @@ def monitors(observability: Observability, topology: Topology) -> list[Object]:
         return []
     addresses, foundation = topology.addresses, topology.foundation
     monitors = [nims(observability, addresses)]
+    if any(nim.namespace == names.NEMO_PLATFORM.namespace for nim in addresses.nims.values()):
+        monitors.append(platform_nims(observability))
     if addresses.runs(names.NIM_PROXY):
         # the chart's own carries a fixed label, by which only a Prometheus called `prometheus` would find it
         labels = {"app.kubernetes.io/instance": names.RELEASE}
@@ -157,6 +159,14 @@ def nims(observability: Observability, addresses: Addresses) -> Object:
     instance = {"sourceLabels": ["__meta_kubernetes_pod_label_app_kubernetes_io_instance"], "targetLabel": "nim"}
     ways = [{"port": port, "path": "/v1/metrics", "relabelings": [instance]} for port in ("http-openai", "api")]
     return monitor(observability, "PodMonitor", "nims", spec | pods(*ways))
+
+
+def platform_nims(observability: Observability) -> Object:
+    """NIMs that the NeMo Platform deploys, by the labels that it gives them."""
+    spec = where([names.NEMO_PLATFORM.namespace], {"matchLabels": {"nmp.nvidia.com/models-role": "server"}})
+    instance = {"sourceLabels": ["__meta_kubernetes_pod_label_nmp_nvidia_com_deployment_name"], "targetLabel": "nim"}
+    endpoint = {"port": "http", "path": "/v1/metrics", "relabelings": [instance]}
+    return monitor(observability, "PodMonitor", "platform-nims", spec | pods(endpoint))
 
 
 def where(namespaces: list[str], selector: Object) -> Object:

@@ -41,7 +41,7 @@ class Addresses:
 
     running: tuple[Service, ...]
     services: Mapping[str, Address]
-    """By key."""
+    """By key. The platform's is where requests of users go: its proxy, where it has one."""
     nims: Mapping[str, Address]
     """By name, in the order of the settings. A Service is called like its NIM, whichever way it is deployed."""
     mlflow: Address | None
@@ -69,22 +69,42 @@ class Addresses:
 
     @property
     def nim_entry(self) -> Address:
-        """Where the services reach models: the NIM proxy where it runs, else the first NIM."""
-        return self.find(names.NIM_PROXY) if self.runs(names.NIM_PROXY) else next(iter(self.nims.values()))
+        """Where the microservices reach models: the NIM proxy where it runs, else the first NIM.
+
+        With both products that is the first NIM which the platform does not deploy.
+        """
+        return self.find(names.NIM_PROXY) if self.runs(names.NIM_PROXY) else self.first_nim
+
+    @property
+    def first_nim(self) -> Address:
+        """The first NIM that the platform does not deploy, else the first of all."""
+        theirs = [nim for nim in self.nims.values() if nim.namespace != names.NEMO_PLATFORM.namespace]
+        return theirs[0] if theirs else next(iter(self.nims.values()))
+
+    @property
+    def platform_nim(self) -> Address:
+        """The NIM of the platform: the first that it deploys, else the first of all."""
+        own = [nim for nim in self.nims.values() if nim.namespace == names.NEMO_PLATFORM.namespace]
+        return own[0] if own else next(iter(self.nims.values()))
 
 
 def resolve_addresses(config: ClusterStackConfig) -> Addresses:
     """Return the addresses of a stack."""
+    entry = names.NEMO_PLATFORM_ENVOY if config.platform.oidc else names.NEMO_PLATFORM.name
+    platform = Address(
+        namespace=find_namespace(config.layout, names.NEMO_PLATFORM), service=entry, port=names.NEMO_PLATFORM.port
+    )
     own_mlflow = Address(namespace=names.MLFLOW_NAMESPACE, service=names.MLFLOW_SERVICE, port=names.MLFLOW_PORT)
     mlflow = own_mlflow if config.mlflow.mode == "install" else None
     return Addresses(
-        running=config.services.running,
+        running=config.running,
         services={
             service.key: Address(
                 namespace=find_namespace(config.layout, service), service=service.name, port=service.port
             )
-            for service in names.PLATFORM
-        },
+            for service in names.MICROSERVICES
+        }
+        | {names.NEMO_PLATFORM.key: platform},
         nims={
             nim.name: Address(namespace=find_namespace(config.layout, nim), service=nim.name, port=names.NIM_PORT)
             for nim in config.nims

@@ -1,7 +1,8 @@
 """The bucket as its users see it: where it is, and how pods get in, by keys or by an identity of the cloud's. Pure.
 
-object_store.py makes it, and values of charts use it. The Data Store takes keys only. MLflow needs none on GKE and AKS,
-where annotations of its service account tell, and on EKS, where an association outside of the cluster does.
+object_store.py makes it, and values of charts use it. The Data Store and the NeMo Platform take keys only. MLflow needs
+none on GKE and AKS, where annotations of its service account tell, and on EKS, where an association outside of the
+cluster does.
 """
 
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class Bucket:
     account: str | None
     secret: str | None
     readers: tuple[str, ...]
-    """Namespaces whose pods open it: Data Store's and MLflow's."""
+    """Namespaces whose pods open it: Data Store's, the platform's and MLflow's."""
     pod_identity: IdentityOf | None
     """The cloud that gives MLflow's pods an identity for it; on GKE only if the cluster has workload identity."""
 
@@ -57,6 +58,7 @@ def resolve_bucket(object_store: ObjectStore, cluster: ClusterSettings, addresse
         return None
     endpoints = {"in-cluster": OWN_STORE.url, "gcs": "https://storage.googleapis.com"}
     readers = [addresses.namespace(names.DATA_STORE)] if addresses.runs(names.DATA_STORE) else []
+    readers += [addresses.namespace(names.NEMO_PLATFORM)] if addresses.runs(names.NEMO_PLATFORM) else []
     readers += [addresses.mlflow.namespace] if addresses.mlflow else []
     return Bucket(
         kind=object_store.kind,

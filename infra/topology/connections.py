@@ -59,11 +59,12 @@ CALLS: dict[str, tuple[str, ...]] = {
     # NIMs that it starts are in its namespace, and fetch adapters from there
     "deployment_management": ("data_store", "entity_store"),
     "nim_proxy": ("nims", "deployment_management"),
+    "platform": ("nims", "mlflow"),
 }
 """Service -> what it calls. nim_entry: the NIM proxy, or the first NIM without one."""
-DOWNLOADERS = ("customizer", "evaluator", "deployment_management")
+DOWNLOADERS = ("customizer", "evaluator", "deployment_management", "platform")
 """Besides the NIMs: checkpoints, datasets and judges from the internet, images of models."""
-CONTROLLERS = ("customizer", "evaluator", "core", "deployment_management", "nim_proxy")
+CONTROLLERS = ("customizer", "evaluator", "core", "deployment_management", "nim_proxy", "platform")
 """Services that ask the API server for jobs, pods or Services."""
 
 
@@ -125,6 +126,7 @@ def resolve_connections(
         *(to_bucket(bucket) if bucket else ()),
         *to_internet(downloaders, "downloads", config.security),
         *to_hosted_models(config, addresses),
+        *to_identity_provider(config, addresses),
         *(to_public_links(downloaders, config.routes, proxies) if addresses.runs(names.DATA_STORE) else ()),
         *to_api_server(controllers, config.security),
         *of_operators(config, addresses),
@@ -186,6 +188,8 @@ def to_mlflow(addresses: Addresses, consumer: str) -> Iterator[Edge]:
 def to_adapters(addresses: Addresses, nims: Iterable[Nim]) -> Iterator[Edge]:
     """Adapters: the list from the Entity Store, the files from the Data Store or through it (UNVERIFIED which)."""
     for nim in nims:
+        if nim.deploy == "platform":
+            continue  # its sidecar fetches them, within the namespace
         namespace, source = addresses.namespace(nim), nim.lora.peft_source if nim.lora else "/"
         if source == "entity-store":
             for provider in (names.ENTITY_STORE, names.DATA_STORE):
@@ -229,6 +233,13 @@ def to_hosted_models(config: ClusterStackConfig, addresses: Addresses) -> Iterat
         yield from to_internet([addresses.namespace(names.GUARDRAILS)], "models that NVIDIA hosts", config.security)
     if config.judge.url and addresses.runs(names.EVALUATOR):
         yield edge(addresses.namespace(names.EVALUATOR), *destination(config.judge.url), "judge")
+
+
+def to_identity_provider(config: ClusterStackConfig, addresses: Addresses) -> Iterator[Edge]:
+    """The platform asks the issuer for its keys."""
+    if config.platform.oidc and addresses.runs(names.NEMO_PLATFORM):
+        issuer = destination(config.platform.oidc.issuer)
+        yield edge(addresses.namespace(names.NEMO_PLATFORM), *issuer, "identity provider")
 
 
 def to_public_links(consumers: Iterable[str], routes: Routes, proxies: Iterable[Peer]) -> Iterator[Edge]:
@@ -299,7 +310,8 @@ def by_prometheus(observability: Observability, addresses: Addresses, *, own_pos
     metrics = [(nim.namespace, nim.port) for nim in addresses.nims.values()]
     metrics += [(addresses.mlflow.namespace, names.MLFLOW_POD_PORT)] if addresses.mlflow else []
     metrics += [(OWN_SERVER.namespace, POSTGRES_METRICS)] if own_postgres else []
-    own = {names.DATA_STORE.key: names.DATA_STORE.port, names.NIM_PROXY.key: NIM_PROXY_METRICS}
+    own = {service.key: service.port for service in (names.DATA_STORE, names.NEMO_PLATFORM)}
+    own[names.NIM_PROXY.key] = NIM_PROXY_METRICS
     metrics += [(addresses.namespace(one), own[one.key]) for one in addresses.running if one.key in own]
     for namespace, port in metrics:
         yield edge(observability.namespace, namespace, (port,), "metrics")

@@ -16,7 +16,7 @@ URI_KEY = "uri"
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 """The authorities that Debian and Ubuntu trust. That NVIDIA's images have the file is UNVERIFIED."""
 
-WITH_DATABASE = ("data_store", "entity_store", "customizer", "evaluator", "core", "guardrails")
+WITH_DATABASE = ("data_store", "entity_store", "customizer", "evaluator", "core", "guardrails", "platform")
 OWN_SERVER = Address(namespace=names.POSTGRES_NAMESPACE, service=f"{names.POSTGRES_CLUSTER}-rw", port=5432)
 """The primary server of the stack's own Postgres."""
 

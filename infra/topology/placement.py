@@ -43,6 +43,8 @@ class Placement:
     """By name."""
     training: Selector
     """Node selector of training jobs."""
+    platform_jobs: Selector
+    """Node selector of the NeMo Platform's jobs with a GPU."""
 
     @property
     def tolerations(self) -> list[dict[str, Any]]:
@@ -64,6 +66,7 @@ def resolve_placement(config: ClusterStackConfig) -> Placement:
         taints=(Taint(key=names.GPU_TAINT_KEY), *config.gpu_taints, *([AKS_SPOT] if spot else [])),
         nims={nim.name: place_nim(config, nim) for nim in config.nims},
         training=node_selector(training_pool(config)),
+        platform_jobs={names.POOL_LABEL: config.platform.jobs.pool} if config.platform.jobs.pool else {},
     )
 
 

@@ -12,7 +12,7 @@ from infra.config.network import HOSTS, Routes
 from infra.topology.addresses import Address, Addresses
 
 EVERYTHING = ("/",)
-STREAMS = ("customizer", "evaluator", "core", "guardrails", "nim_proxy")
+STREAMS = ("customizer", "evaluator", "core", "guardrails", "nim_proxy", "platform")
 """Services whose answers may take long: event streams, logs, live evaluations."""
 
 
@@ -54,6 +54,9 @@ class Routing:
     Keys: nemo_url, nim_url, data_store_url, mlflow_url. Without routes they are those of `nemostack port-forward`;
     an MLflow that was there before the stack keeps its own.
     """
+    platform_nim_url: str
+    """URL of the NeMo Platform's NIM, which is another than nim_url's where the microservices have one of their own
+    and there is a domain."""
 
     @property
     def backends(self) -> tuple[Route, ...]:
@@ -75,11 +78,21 @@ class Routing:
 def resolve_routing(settings: Routes, addresses: Addresses) -> Routing:
     """Return the ways into a stack."""
     routes = tuple(resolve_routes(settings, addresses))
+    urls = public_urls(settings, addresses)
     return Routing(
         routes=routes,
         certificate_namespaces=tuple(certificate_namespaces(settings, routes)),
-        public_urls=public_urls(settings, addresses),
+        public_urls=urls,
+        platform_nim_url=platform_nim_url(settings, addresses, urls["nim_url"]),
     )
+
+
+def platform_nim_url(settings: Routes, addresses: Addresses, nim_url: str) -> str:
+    """Return the URL of the platform's NIM: a host of its own, unless it is the one that nim_url leads to."""
+    nim = addresses.platform_nim
+    if settings.kind == "none" or not settings.domain or nim == addresses.nim_entry:
+        return nim_url
+    return f"{settings.scheme}://{nim.service}.{settings.domain}"
 
 
 def resolve_routes(settings: Routes, addresses: Addresses) -> list[Route]:
@@ -129,12 +142,12 @@ def route_to_service(
         host=host,
         prefixes=prefixes,
         namespace=addresses.namespace(service),
-        service=service.name,
+        service=addresses.find(service).service,
         port=service.port,
         pod_port=service.port,
         health=service.health,
         streams=service.key in STREAMS,
-        uploads=service is names.DATA_STORE,
+        uploads=service in (names.DATA_STORE, names.NEMO_PLATFORM),
     )
 
 

@@ -8,6 +8,7 @@ from infra.names import (
     HF_KEY,
     HF_SECRET,
     MIG_RESOURCE_PREFIX,
+    NEMO_PLATFORM_MODELS,
     NGC_KEY,
     NGC_REGISTRY,
     NGC_SECRET,
@@ -244,6 +245,13 @@ def _nims(snapshot: Snapshot) -> Iterator[Evidence]:
             yield Evidence(
                 ident(thing), f"{kind} is {state or 'not looked at yet'}: {brief(failure.get('message', ''))}"
             )
+    for job in snapshot.ours("Job"):
+        failed = condition(job, "Failed")
+        if job["metadata"]["name"] == NEMO_PLATFORM_MODELS and failed.get("status") == "True":
+            fix = (
+                f"`kubectl logs -n {job['metadata']['namespace']} job/{NEMO_PLATFORM_MODELS}` has the platform's words"
+            )
+            yield Evidence(ident(job), f"the NeMo Platform does not serve the NIMs: {failed.get('reason')}", fix=fix)
     for name, namespace in snapshot.cluster.nims.items():
         ready = snapshot.ready_addresses(namespace, name)
         if ready:
@@ -344,7 +352,8 @@ CHECKS = (
         name="NIMs",
         symptom="a NIM is not ready",
         look=_nims,
-        looks_at="state of NIMService and NIMCache, ready pods behind each NIM's Service",
+        looks_at="state of NIMService and NIMCache, the Job that tells the NeMo Platform of NIMs, ready pods behind "
+        "each NIM's Service",
         fix="a first start downloads the weights and may take long; otherwise see the known failures",
     ),
     Check(

@@ -110,7 +110,7 @@ spec:
           value: {{ $value | toString | quote }}
         {{- end }}
         {{- if kindIs "slice" .values.env }}
-        {{- toYaml .values.env | nindent 8 }}
+        {{- with .values.env }}{{ toYaml . | nindent 8 }}{{ end }}
         {{- else }}
         {{- range $name, $value := .values.env }}
         - name: {{ $name }}

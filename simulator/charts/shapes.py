@@ -1,8 +1,9 @@
 """Which values a chart knows, derived from the chart itself: keys and types, nothing of its text.
 
 `python -m simulator.charts.shapes CHART_FOLDER` prints the shape of an unpacked chart (`helm pull --untar`); what
-is printed is kept in `shapes/<chart>.yaml`. A key counts as known if the
-default values have it or a template reads it. A shape is a mapping of keys to shapes; a leaf is one of
+is printed is kept in `shapes/<chart>.yaml`. For nemo-platform a second argument is its configuration reference. A key
+counts as known if the default values have it or a template reads it. A shape is a mapping of keys to shapes; a leaf is
+one of
 
     string number bool list   as in the default values
     map                       any keys: empty by default, an object of Kubernetes, chosen by users (see OPEN), or the
@@ -95,6 +96,9 @@ CORRECTED = {
         "guardrails.externalDatabase.port": "number",
     },
 }
+S3_FILES = ("bucket", "prefix", "region", "endpoint_url", "signature_version")
+REFERENCE_OPEN = KUBERNETES | {"env", "node_selector", "pod_security_context", "plugins", "parallelism", "docker"}
+"""Settings of the platform whose keys users choose, are objects of Kubernetes, or that no stack of ours sets."""
 REFERENCE = re.compile(r"\.Values((?:\.[A-Za-z_][\w]*)+)")
 INDEXED = re.compile(r'index \.Values((?: "[\w.-]+")+)')
 TYPES: dict[str, Any] = {
@@ -152,6 +156,28 @@ def _of_values(value: Any, path: str, opened: set[str]) -> Shape:
     if isinstance(value, int | float):
         return "number"
     return "any" if value is None else "list" if isinstance(value, list) else "string"
+
+
+def of_reference(text: str) -> Shape:
+    """Return the shape of the NeMo Platform's configuration, from its reference (`nemo docs set-up/config-reference`).
+
+    Each section is a block of YAML with defaults. Of files the page shows local storage alone; S3's fields are those of
+    `nemo docs set-up/helm/file-storage`.
+    """
+    sections: dict[str, Any] = {}
+    for block in re.findall(r"```yaml wordWrap\n(.*?)```", text, re.DOTALL):
+        sections |= yaml.safe_load(block)
+    shape = {key: _of_setting(value, key) for key, value in sections.items()}
+    files: Any = shape["files"]
+    files["default_storage_config"] |= dict.fromkeys(S3_FILES, "string") | {"use_sdk_auth": "bool"}
+    return cast("Shape", shape)
+
+
+def _of_setting(value: Any, key: str) -> Shape:
+    if isinstance(value, dict):
+        opened = not value or key in REFERENCE_OPEN
+        return "map" if opened else {inner: _of_setting(item, inner) for inner, item in value.items()}
+    return _of_values(value, key, set())
 
 
 def _add_references(shape: dict[str, Any], text: str) -> None:
@@ -215,5 +241,7 @@ def schema(shape: Shape) -> dict[str, Any]:
 
 if __name__ == "__main__":
     source = Path(sys.argv[1])
-    derived = of_chart(source, set(OPEN.get(source.name, ())))
+    derived: Any = of_chart(source, set(OPEN.get(source.name, ())))
+    if len(sys.argv) > 2:
+        derived["platformConfig"] = of_reference(Path(sys.argv[2]).read_text())
     yaml.safe_dump(derived, sys.stdout, default_flow_style=None, width=118, sort_keys=True)

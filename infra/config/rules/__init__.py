@@ -15,6 +15,7 @@ from infra.config.clusters import AksSettings, CloudCluster, GkeSettings
 from infra.config.namespaces import list_foundation, list_workload_namespaces
 from infra.config.rules.capacity import gpus
 from infra.config.rules.gpu import pools
+from infra.config.rules.platform import platform
 from infra.config.rules.routes import route_rules
 from infra.config.section import repeated
 from infra.config.stack import ClusterStackConfig
@@ -30,7 +31,7 @@ def broken_rules(config: ClusterStackConfig, secrets: set[str], today: date | No
     default: the current one.
     """
     return [
-        *product(config),
+        *platform(config),
         *versions(config, today or kubernetes_versions.current_date()),
         *maintenance(config),
         *administrators(config),
@@ -46,15 +47,6 @@ def broken_rules(config: ClusterStackConfig, secrets: set[str], today: date | No
         *observability(config),
         *security(config),
     ]
-
-
-def product(config: ClusterStackConfig) -> Iterator[str]:
-    """The NeMo Platform runs on the local target so far."""
-    if config.product == "platform":
-        yield (
-            "product: platform is for target local alone as yet: leave it out here, or install the platform with "
-            "NVIDIA's own chart (docs/platform.md)"
-        )
 
 
 def versions(config: ClusterStackConfig, today: date) -> Iterator[str]:
@@ -87,7 +79,8 @@ def naming(config: ClusterStackConfig) -> Iterator[str]:
         yield f"nims: duplicate name {name!r}: names must be unique"
     known = [pool.name for pool in config.pools]
     named = [(f"nims.{index}.pool", nim.pool) for index, nim in enumerate(config.nims)]
-    for path, pool in [*named, ("customizer.pool", config.customizer.pool)]:
+    jobs = [("customizer.pool", config.customizer.pool), ("platform.jobs.pool", config.platform.jobs.pool)]
+    for path, pool in [*named, *jobs]:
         if pool is not None and pool not in known:
             remedy = f"one of {', '.join(known)}" if known else "leave it out: an adopted cluster has no pools of ours"
             yield f"{path}: there is no GPU pool {pool!r}: {remedy}"
@@ -211,6 +204,8 @@ def volumes(config: ClusterStackConfig) -> Iterator[str]:
     if is_created or config.storage.rwx_class_name or config.target == "minikube":
         return  # minikube is one node, where any volume serves several pods
     remedy = "set storage.rwx_class_name to a class that supports it"
+    if config.product == "platform":
+        yield f"storage.rwx_class_name: the NeMo Platform's pods and jobs share a ReadWriteMany volume: {remedy}"
     if config.services.evaluator:
         yield f"storage.rwx_class_name: the Evaluator's jobs share a ReadWriteMany volume: {remedy}"
     if config.services.customizer:
@@ -248,7 +243,7 @@ def services(config: ClusterStackConfig) -> Iterator[str]:
             yield f"services.{service}: needs {' and '.join(missing)}: enable it, or disable {service}"
     for index, nim in enumerate(config.nims):
         path = f"nims.{index}.lora.peft_source"
-        if nim.lora is None:
+        if nim.lora is None or nim.deploy == "platform":
             continue
         by_url = not nim.lora.peft_source.startswith("/")
         if by_url and nim.major >= 2:

@@ -15,6 +15,7 @@ from infra.config.stack import ClusterStackConfig
 def warnings(config: ClusterStackConfig, today: date | None = None) -> Iterator[str]:
     """Yield the warnings of a configuration. `today`: the date to judge versions by; default: the current one."""
     cluster = config.cluster
+    yield from open_platform(config)
     if not isinstance(cluster, CloudCluster):
         return
     if cluster.create:
@@ -23,6 +24,19 @@ def warnings(config: ClusterStackConfig, today: date | None = None) -> Iterator[
         )
     yield from partitions_from_zero(config, cluster)
     yield from training_from_zero(config, cluster)
+
+
+def open_platform(config: ClusterStackConfig) -> Iterator[str]:
+    """Yield a platform with routes and without users, and one whose users would send their tokens in the clear."""
+    if config.product != "platform" or config.routes.kind == "none":
+        return
+    if config.platform.oidc is None:
+        yield (
+            "platform.oidc: missing: whoever reaches the routes may read and delete everything, secrets and datasets "
+            "among it: set it, or let nobody reach them"
+        )
+    elif config.routes.scheme == "http":
+        yield "routes.tls.kind: none: users send their tokens to the platform in the clear: another kind"
 
 
 def training_from_zero(config: ClusterStackConfig, cluster: CloudCluster) -> Iterator[str]:

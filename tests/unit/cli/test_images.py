@@ -141,7 +141,7 @@ def test_what_is_no_target_of_a_mirror(file: Path, capsys: pytest.CaptureFixture
 
 
 def test_every_part_that_can_run_is_recorded() -> None:
-    aliases = {service.alias for service in names.PLATFORM} | {"nemo-operator"}
+    aliases = {service.alias for service in names.MICROSERVICES} | {"nemo-operator"}
     assert aliases == recorded_images.UMBRELLA.parts.keys()
     every = {image for images in recorded_images.UMBRELLA.parts.values() for image in images}
     assert not [image for image in every if withdrawn(image) or ":" not in image]

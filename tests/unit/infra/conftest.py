@@ -15,7 +15,7 @@ from tests.unit.infra.cluster_support import (
     run,
     secret_outputs,
 )
-from tests.unit.infra.whole_program import CASES, CLASSES, CLOUD_OUTPUTS, DEFINITION, EVERYTHING, GENERATED, NODE, Made
+from tests.unit.infra.whole_program import CASES, CLASSES, CLOUD_OUTPUTS, DEFINITION, EXTENTS, GENERATED, NODE, Made
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def cluster_is_there() -> Iterator[None]:
 @pytest.fixture(scope="module", params=CASES)
 def made(request: Any, cluster_is_there: None) -> Made:
     target, layout, extent = request.param
-    config = config_for(target, layout=layout, **(EVERYTHING if extent == "all" else {}))
+    config = config_for(target, layout=layout, **EXTENTS[extent])
     exports: dict[str, Any] = {}
 
     def program() -> None:

@@ -18,7 +18,6 @@ def test_least_settings_work(target: str, layout: str) -> None:
 @pytest.mark.parametrize(
     ("target", "sections", "path", "remedy"),
     [
-        ("gke", {"product": "platform"}, "product", "is for target local alone as yet: leave it out here"),
         ("aks", {"prerequisites": {"gpu": {"software": "gpu-operator"}}}, "aks.gpu_pools.0.driver", "driver: none"),
         ("aks", {"aks": {"gpu_pools": [A100 | {"driver": "none"}]}}, "aks.gpu_pools.0.driver", "driver: cloud"),
         ("aks", {"aks": {"gpu_pools": [A100 | {"name": "thirteen-letters"}]}}, "aks.gpu_pools.0.name", "shorten"),
@@ -334,7 +333,7 @@ def test_impossible_combinations(target: str, sections: dict[str, Any], path: st
 @pytest.mark.parametrize(
     "taken",
     sorted(
-        {service.namespace for service in names.PLATFORM}
+        {service.namespace for service in names.MICROSERVICES}
         | {value for key, value in vars(names).items() if key.endswith("_NAMESPACE")}
         | {*names.PROXY_NAMESPACES.values(), names.RELEASE, "nemo-anything", "default", "kube-system"}
     ),

@@ -140,8 +140,14 @@ def known_services(found: Registrations) -> set[tuple[str, str]]:
         chart = one.inputs["chart"].split("/")[-1]
         if chart == versions.NEMO.name:
             there |= {
-                (namespace, service.name) for service in names.PLATFORM if values.get(service.alias, {}).get("enabled")
+                (namespace, service.name)
+                for service in names.MICROSERVICES
+                if values.get(service.alias, {}).get("enabled")
             }
+        elif chart == versions.NEMO_PLATFORM.name:
+            there.add((namespace, "nemo-platform-api"))
+            if values["platformConfig"].get("auth", {}).get("enabled"):
+                there.add((namespace, "nemo-platform-envoy"))
         elif chart == versions.SEAWEEDFS.name:
             there.add((namespace, f"{one.inputs['name']}-all-in-one"))
         else:
@@ -185,6 +191,13 @@ def test_outputs_name_services_of_the_stack(made: Made) -> None:
         assert (namespace, rest.split(":")[0]) in there
 
 
+def registered(job: dict[str, Any]) -> list[dict[str, Any]]:
+    """Models that a Job lets the platform deploy."""
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    variables = {one["name"]: one["value"] for one in container["env"]}
+    return [one for one in json.loads(variables["REGISTRATIONS"]) if one["kind"] == "deployment"]
+
+
 def test_pods_with_a_gpu_tolerate_every_gpu_taint(made: Made) -> None:
     found, _, config = made
     wanted = {"nvidia.com/gpu", *(taint.key for taint in config.gpu_taints)}
@@ -199,6 +212,15 @@ def test_pods_with_a_gpu_tolerate_every_gpu_taint(made: Made) -> None:
             tolerations = spec["customizer"]["customizerConfig"]["tolerations"]
             assert wanted <= {toleration["key"] for toleration in tolerations}
             asked += 1
+        elif chart == versions.NEMO_PLATFORM.name:
+            for executor in spec["platformConfig"]["jobs"]["executors"]:
+                assert wanted <= {toleration["key"] for toleration in executor["config"]["tolerations"]}
+            asked += 1
+        elif one.type == "kubernetes:batch/v1:Job":
+            for model in registered(one.inputs):
+                tolerations = model["config"]["executor_config"]["k8s_nim_operator_config"]["tolerations"]
+                assert wanted <= {toleration["key"] for toleration in tolerations}
+                asked += 1
     assert asked >= 2
 
 

@@ -48,6 +48,8 @@ def test_wiring() -> None:
 def test_hosts_and_paths() -> None:
     config = config_for(
         "existing",
+        product="platform",
+        platform={"keep_microservices": True},
         services={"guardrails": True, "deployment_management": True},
         prerequisites={"nim_operator": "install"},
         routes={"kind": "gateway", "domain": "ai.example.com"},

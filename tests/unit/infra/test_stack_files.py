@@ -186,3 +186,20 @@ def test_values_arrive_as_the_engine_hands_them_over(tmp_path: Path) -> None:
         "nemostack:local": json.dumps({"base_port": 19080}),
         "aws:region": "x",
     }
+
+
+@pytest.mark.parametrize("target", CLUSTERS)
+def test_files_for_the_platform_mean_the_same_short_and_full(target: str, tmp_path: Path) -> None:
+    short = stack_file.check(written(tmp_path, stack_file.starter(target, "mine", "platform")))
+    full = stack_file.check(written(tmp_path, stack_file.annotated(target, "mine", "platform")))
+    assert full.model_dump() == short.model_dump()
+    assert isinstance(short, config.ClusterStackConfig)
+    assert short.product == "platform"
+    assert not short.services.running
+    assert {nim.deploy for nim in short.nims} == {"platform"}
+    assert "Entity Store" not in stack_file.starter(target, "mine", "platform")
+
+
+def test_the_example_of_the_platform_is_the_annotated_form() -> None:
+    path = ROOT / "examples" / "stacks" / "gke-platform.yaml"
+    assert path.read_text() == stack_file.annotated("gke", product="platform"), "run `python -m infra.config.reference`"

@@ -58,6 +58,25 @@ EVERYTHING: dict[str, Any] = {
     "observability": {"prometheus": "install"},
     "storage": {"rwx_class_name": "shared"},
 }
+EXTENTS: dict[str, dict[str, Any]] = {
+    "least": {},
+    "all": EVERYTHING,
+    "platform": {"product": "platform", "storage": {"rwx_class_name": "shared"}},
+    # during a migration: both products, one NIM each, and users of an identity provider
+    "both": EVERYTHING
+    | {
+        "product": "platform",
+        "platform": {
+            "keep_microservices": True,
+            "oidc": {"issuer": "https://id.example.com", "client_id": "nemo", "admin_email": "admin@example.com"},
+        },
+        "nims": [
+            LLAMA,
+            LLAMA | {"name": "of-platform", "model": "meta/llama-3.1-8b-instruct", "deploy": "platform"},
+        ],
+    },
+}
+OF_PLATFORM = ("platform", "both")
 CASES = [
     pytest.param(
         (target, layout, extent),
@@ -65,12 +84,13 @@ CASES = [
         marks=[
             pytest.mark.xdist_group(f"{target}-{layout}-{extent}"),
             # the SDKs of clouds are slow; the rest of the program is the same for all targets
-            *([pytest.mark.slow] if target in CLOUDS and extent == "all" else []),
+            *([pytest.mark.slow] if target in CLOUDS and extent != "least" else []),
         ],
     )
     for target in TARGETS
     for layout in ("per-service", "single")
-    for extent in ("least", "all")
+    for extent in EXTENTS
+    if extent not in OF_PLATFORM or (layout == "per-service" and target in ("existing", "gke"))
 ]
 Made = tuple[Registrations, dict[str, Any], Any]
 

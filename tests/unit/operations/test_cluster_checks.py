@@ -100,6 +100,17 @@ def test_healthy_cluster_has_no_findings() -> None:
     }
 
 
+def test_a_platform_that_does_not_serve_its_nims_is_found() -> None:
+    """The Job of ours has given up; other Jobs are not looked at."""
+    b = Broken()
+    failed = {"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]}
+    b.objects += [h.thing("Job", name, "llama", status=failed) for name in ("nemo-platform-models", "another")]
+    (finding,) = wrong(b.snapshot())
+    assert finding.check == "NIMs"
+    assert "the NeMo Platform does not serve the NIMs: BackoffLimitExceeded" in finding.evidence
+    assert "job/nemo-platform-models" in finding.fix
+
+
 def no_gpu_left(b: Broken) -> None:
     b.unscheduled("nim", "0/3 nodes are available: 2 Insufficient nvidia.com/gpu. preemption: not helpful.")
 
