@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from nemostack.imports import without_collector
+
 
 @dataclass(frozen=True)
 class LazyCommand:
@@ -22,7 +24,8 @@ class LazyCommand:
     def load(self, name: str) -> Any:
         """Import the module, and make the command of click that the parser wants."""
         module, _, attribute = self.place.partition(":")
-        target = getattr(importlib.import_module(module), attribute)
+        with without_collector():
+            target = getattr(importlib.import_module(module), attribute)
         if not isinstance(target, typer.Typer):
             app = typer.Typer(add_completion=False)
             app.command(name, context_settings=self.context_settings)(target)

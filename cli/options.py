@@ -148,6 +148,10 @@ JudgeOption = Annotated[
     bool,
     typer.Option("--judge/--no-judge", help="Let the stack's judge rate the answers (key: NEMOSTACK_JUDGE_API_KEY)."),
 ]
+ReuseOption = Annotated[
+    bool,
+    typer.Option("--reuse/--no-reuse", help="Take answers of earlier runs for items that are unchanged."),
+]
 NamespaceOption = Annotated[
     str, typer.Option("--namespace", help="Namespace for the datasets, models and jobs that this command creates.")
 ]
@@ -258,6 +262,7 @@ class EvaluationOptions(Bundle):
     max_tokens: MaxTokensOption = None
     parallelism: ParallelOption = _DEFAULTS.parallelism
     judge: JudgeOption = True
+    reuse: ReuseOption = True
 
     def chosen(self) -> dict[str, Any]:
         """All options by name, lists as such."""

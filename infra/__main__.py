@@ -5,9 +5,12 @@ import os
 import pulumi
 from pulumi.runtime.config import CONFIG
 
-from infra import config
-from infra.config.secrets import secrets as secret_settings
 from nemostack.clone import ROOT
+from nemostack.imports import without_collector
+
+with without_collector():
+    from infra import config
+    from infra.config.secrets import secrets as secret_settings
 
 if "NEMOSTACK_PULUMI_DEBUG" not in os.environ:
     # The SDK sends five debug messages for each resource to the engine and waits for each, whether or not the engine
@@ -22,12 +25,14 @@ except config.SettingsError as error:
 
 # Each target's packages are imported where they are needed: the SDK of Kubernetes alone takes a second.
 if isinstance(settings, config.LocalStackConfig):
-    from infra.local.stack import LocalStack, LocalStackArgs
+    with without_collector():
+        from infra.local.stack import LocalStack, LocalStackArgs
 
     arguments = LocalStackArgs(root=ROOT, stack=pulumi.get_stack(), settings=settings.local, product=settings.product)
     exports = LocalStack(pulumi.get_stack(), arguments).exports
 else:
-    from infra.cluster.stack import ClusterStack, ClusterStackArgs
+    with without_collector():
+        from infra.cluster.stack import ClusterStack, ClusterStackArgs
 
     for warning in config.warnings(settings):
         pulumi.log.warn(f"Pulumi.{pulumi.get_stack()}.yaml: {warning}")

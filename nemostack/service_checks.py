@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from nemostack.clients import Clients
 from nemostack.clients.error_mapping import calling
+from nemostack.clients.tls import shared_context
 from nemostack.entity_names import gateway_model
 from nemostack.errors import ServiceError
 from nemostack.models import Model
@@ -213,6 +214,6 @@ def _get(url: str, path: str, service: str) -> str:
     import httpx
 
     with calling(service, url, f"asking {path}"):
-        answer = httpx.get(f"{url}{path}", timeout=10.0, follow_redirects=True)
+        answer = httpx.get(f"{url}{path}", timeout=10.0, verify=shared_context(httpx), follow_redirects=True)
         answer.raise_for_status()
     return " ".join(answer.text.split())[:60] or f"{answer.status_code}"

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from nemostack.clients.tls import shared_context
 from nemostack.errors import ServiceError
 from nemostack.redact import redact
 
@@ -96,7 +97,8 @@ def _probe(uri: str) -> None:
     import httpx
 
     if uri.startswith(("http://", "https://")):
-        httpx.get(f"{uri}/health", timeout=10.0, follow_redirects=True).raise_for_status()
+        context = shared_context(httpx)
+        httpx.get(f"{uri}/health", timeout=10.0, verify=context, follow_redirects=True).raise_for_status()
 
 
 def named(stem: str, *, middle: float, low: float | None, high: float | None) -> list[tuple[str, int, float]]:

@@ -77,7 +77,7 @@ def nemostack_run(smoke: Session, made: Callable[[Kind, str], str], tmp_path: Pa
             for kind, thing in made_by(runs):
                 made(kind, thing)
         assert done.returncode == 0, done.stdout + done.stderr
-        [directory] = runs.iterdir()
+        [directory] = [file.parent for file in runs.glob("*/run.json")]
         return directory
 
     return run

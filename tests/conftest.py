@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nemostack.imports import without_collector
 from tests.longest_first import position
 
 pytest.register_assert_rewrite("tests.contract_suite")
@@ -99,6 +100,16 @@ def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> It
     wait("default service account", lambda: control_plane.api.exists(account))
     yield name
     control_plane.api.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Import without the garbage collector, which walks all SDKs again and again and frees nothing of them.
+
+    What is imported stays out of its way afterwards too. Half of the processor time of a collection.
+    """
+    with without_collector():
+        return (yield)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -52,6 +52,7 @@ class Settings(Model):
     max_tokens: int | None = Field(default=None, ge=1, description="None: long enough for the longest reference")
     parallelism: int = Field(default=32, ge=1, description="Requests at once, per evaluation")
     judge: bool = Field(default=True, description="Let the stack's judge rate the answers")
+    reuse: bool = Field(default=True, description="Take answers of earlier runs for items that are unchanged")
     seed: int = 0
     hyperparameters: Hyperparameters = Hyperparameters()
     sweep: SweepSettings | None = Field(default=None, description="Several jobs instead of one; the best goes on")
@@ -94,7 +95,7 @@ class Settings(Model):
 
     def identity(self, outputs: StackOutputs, dataset_digest: str) -> str:
         """Eight hex digits of what the results depend on: settings, files of the dataset, services."""
-        without = {"keep_adapter", "deadlines", "experiment", "load_slo", "policy"}
+        without = {"keep_adapter", "deadlines", "experiment", "load_slo", "policy", "reuse"}
         without |= set() if self.benchmarks else {"benchmarks", "benchmark_items"}
         without |= set() if self.sweep else {"sweep"}
         asked: dict[str, Any] = self.model_dump(mode="json", exclude=without)

@@ -14,15 +14,6 @@ from pathlib import Path
 from embedded.customizer import worker
 
 WARM_UP_DELAY_S = 2.0  # the service answers health checks first
-_PRELOAD = [
-    "torch",
-    "peft",
-    "transformers.models.auto.modeling_auto",
-    "transformers.models.auto.tokenization_auto",
-    "transformers.models.llama.modeling_llama",
-    "embedded.customizer.training",
-    "embedded.customizer.worker",
-]
 TERM_GRACE_S = 3.0
 SPIN_COUNT = 1000
 
@@ -37,7 +28,7 @@ class Workers:
         self._context: ForkServerContext | SpawnContext
         if keep_warm:
             self._context = multiprocessing.get_context("forkserver")
-            self._context.set_forkserver_preload(_PRELOAD)
+            self._context.set_forkserver_preload(["embedded.customizer.loaded"])
         else:
             self._context = multiprocessing.get_context("spawn")
 

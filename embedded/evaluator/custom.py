@@ -28,8 +28,10 @@ from embedded.evaluator.request_models import Params, Target
 from embedded.evaluator.rows import Row, RowSource, read_file
 from embedded.evaluator.settings import Settings
 from embedded.evaluator.templates import render_tree
+from embedded.evaluator.window import Window
 
 _JUDGE_DEFAULTS = {"max_tokens": 512, "temperature": 0.0}
+_MODEL = "the model"
 _GIVE_UP = 8
 """Items in a row for which a judge gives no answer, after all retries: then it is taken for dead."""
 
@@ -76,6 +78,7 @@ class CustomTask:
         self._judges = {name: metric for name, metric in plan.metrics.items() if isinstance(metric, LlmJudge)}
         self._silent = dict.fromkeys(self._judges, 0)
         self._judge_errors: dict[str, str] = {}
+        self._windows: dict[str, Window] = {}
 
     def execute(self) -> Outcome:
         """Generate, judge, score. EvaluationError fails the job, Stopped ends it."""
@@ -155,6 +158,8 @@ class CustomTask:
         judges = {name: find_model(judge.params.model, self._run.settings) for name, judge in self._judges.items()}
         for name, judge in judges.items():
             await self._meet(name, judge)
+        asked = [_MODEL, *(f"judge {name}" for name in judges)]
+        self._windows = {name: Window(plan.params.parallelism, plan.params.request_timeout) for name in asked}
         todo = iter(range(len(self._items)))
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=plan.params.parallelism)
         async with httpx.AsyncClient(limits=limits, timeout=plan.params.request_timeout) as client:
@@ -173,6 +178,9 @@ class CustomTask:
                     self._run.progress(*self._done())
 
             await self._until_stopped([work() for _ in range(min(plan.params.parallelism, len(self._items)))])
+        for name, window in self._windows.items():
+            if remark := window.remark():
+                self._run.log(f"task {plan.name}: {name}: {remark}")
 
     async def _meet(self, name: str, judge: Endpoint) -> None:
         """Find out before anything is asked that a judge is not there; lets it load its model meanwhile."""
@@ -203,7 +211,7 @@ class CustomTask:
     ) -> dict[str, Any]:
         began = time.monotonic()
         try:
-            answer = await model.ask(client, style, body, self._plan.params)
+            answer = await model.ask(client, style, body, self._plan.params, self._windows[_MODEL])
         except ItemError as error:
             return {"output_text": "", "error": str(error)}
         return {
@@ -219,7 +227,10 @@ class CustomTask:
         body = _body(metric.params.template, self._context(index), "chat", None, f"{metric.where}: row {index + 1}")
         reply: str | None = None
         try:
-            reply = output_text("chat", await judge.ask(client, "chat", _JUDGE_DEFAULTS | body, self._plan.params))
+            answer = await judge.ask(
+                client, "chat", _JUDGE_DEFAULTS | body, self._plan.params, self._windows[f"judge {name}"]
+            )
+            reply = output_text("chat", answer)
             self._silent[name] = 0
         except (ItemError, NoAnswerError) as error:
             self._miss(name, index, error)

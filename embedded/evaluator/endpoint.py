@@ -18,6 +18,7 @@ import httpx
 
 from embedded.evaluator.errors import EvaluationError, ItemError, NoAnswerError
 from embedded.evaluator.request_models import ApiEndpoint, Params
+from embedded.evaluator.window import Window
 
 Style = Literal["chat", "completion"]
 _ROUTES: dict[Style, str] = {"chat": "/chat/completions", "completion": "/completions"}
@@ -62,9 +63,9 @@ class Endpoint:
             return []
 
     async def ask(
-        self, client: httpx.AsyncClient, style: Style, body: dict[str, Any], params: Params
+        self, client: httpx.AsyncClient, style: Style, body: dict[str, Any], params: Params, window: Window
     ) -> dict[str, Any]:
-        """Post `body`, to which the model id is added; returns the JSON answer."""
+        """Post `body`, to which the model id is added, once `window` has room; returns the JSON answer."""
         url = self.url(style)
         problem, pause = "", 0.5
         for attempt in range(params.max_retries + 1):
@@ -72,7 +73,8 @@ class Endpoint:
                 await asyncio.sleep(pause * random.uniform(0.75, 1.25))
                 pause = min(pause * 2, _LONGEST_PAUSE_S)
             try:
-                answer = await self._post(client, url, {"model": self.model_id} | body, params.request_timeout)
+                body = {"model": self.model_id} | body
+                answer = await self._post_in_turn(client, url, body, params.request_timeout, window)
             except TimeoutError:
                 problem = f"no whole answer within {params.request_timeout:g} s"
                 continue
@@ -89,6 +91,21 @@ class Endpoint:
             if (wait := answer.headers.get("retry-after", "")).isdecimal():
                 pause = min(float(wait), _LONGEST_PAUSE_S)
         raise NoAnswerError(f"{await self._complaint(client, url, problem)} (after {params.max_retries + 1} attempts)")
+
+    async def _post_in_turn(
+        self, client: httpx.AsyncClient, url: str, body: dict[str, Any], seconds: float, window: Window
+    ) -> httpx.Response:
+        turn = await window.enter()
+        try:
+            answer = await self._post(client, url, body, seconds)
+        except (TimeoutError, httpx.HTTPError):
+            window.leave(turn, None)
+            raise
+        except BaseException:
+            window.cancel()
+            raise
+        window.leave(turn, answer.status_code)
+        return answer
 
     async def _post(self, client: httpx.AsyncClient, url: str, body: dict[str, Any], seconds: float) -> httpx.Response:
         """Post and read the answer, all of it within `seconds`. Raises TimeoutError, httpx.HTTPError, ItemError."""

@@ -19,6 +19,7 @@ from embedded.evaluator.code_tests import CodeEval, reference
 from embedded.evaluator.harness_client import create_client
 from embedded.evaluator.records import replace_lines
 from embedded.evaluator.sandbox import Sandbox
+from nemostack.imports import without_collector
 
 _DEFAULT_ROOM = 256  # tokens of an answer, as lm-eval has it
 
@@ -111,8 +112,9 @@ def _configure(tasks: dict[str, Any], spec: dict[str, Any], *, chat: bool) -> in
 
 def run(spec: dict[str, Any]) -> None:
     """Evaluate, and write report and samples."""
-    from lm_eval.api.model import CacheHook, CachingLM
-    from lm_eval.evaluator import evaluate
+    with without_collector():
+        from lm_eval.api.model import CacheHook, CachingLM
+        from lm_eval.evaluator import evaluate
 
     code_eval = _prepare_code_eval(spec)
     loaded = load(spec)

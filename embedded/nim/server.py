@@ -17,6 +17,7 @@ import sys
 from typing import Any
 
 from embedded.nim.settings import Settings
+from nemostack.imports import without_collector
 
 logger = logging.getLogger("embedded.nim")
 _PR_SET_PDEATHSIG = 1
@@ -31,9 +32,10 @@ def serve(settings: Settings) -> None:
     try:
         listening = _bind(settings)
         _tie_children_to_this_process(listening)
-        import uvloop
+        with without_collector():
+            import uvloop
 
-        from embedded.nim import application
+            from embedded.nim import application
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(application.serve(settings, listening))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
+from nemostack.clients.tls import shared_context
 from nemostack.outputs import StackOutputs
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ class Clients:
         from nemo_microservices import NeMoMicroservices
 
         timeout = httpx.Timeout(self.timeouts.read, connect=self.timeouts.connect)
-        http = httpx.Client(timeout=timeout, transport=self.transport, follow_redirects=True)
+        context = shared_context(httpx)
+        http = httpx.Client(timeout=timeout, transport=self.transport, verify=context, follow_redirects=True)
         self._closing.callback(http.close)
         return NeMoMicroservices(
             base_url=self.outputs.nemo_url, timeout=timeout, max_retries=self.max_retries, http_client=http

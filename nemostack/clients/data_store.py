@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from nemostack.clients.error_mapping import calling
+from nemostack.clients.tls import shared_context
 from nemostack.errors import NotFound, ServiceError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class DataStore:
         if constants.HF_HUB_DISABLE_PROGRESS_BARS is None:
             disable_progress_bars()
         timeout = httpx2.Timeout(timeouts.upload, connect=timeouts.connect)
+        context = shared_context(httpx2)
         reachable = httpx2.URL(url)
 
         def follow_into_the_cluster(request: httpx2.Request) -> None:
@@ -58,7 +60,9 @@ class DataStore:
 
         def client() -> httpx2.Client:
             hooks = {"request": [follow_into_the_cluster]}
-            return httpx2.Client(timeout=timeout, transport=transport, follow_redirects=True, event_hooks=hooks)
+            return httpx2.Client(
+                timeout=timeout, transport=transport, verify=context, follow_redirects=True, event_hooks=hooks
+            )
 
         set_client_factory(client)
         self._url = url
@@ -121,6 +125,25 @@ class DataStore:
             answer = http.get(f"{self._url}/v1/hf/datasets/{repo}/resolve/main/{path}")
             answer.raise_for_status()
             return answer.content
+
+    def content(self, files_url: str) -> str | None:
+        """Names and hashes of the files of an adapter, `hf://models/NAMESPACE/NAME[@REVISION]`; None for other URLs.
+
+        Only weights and configuration of the adapter count: what else lies there may tell of when it was made.
+        """
+        from huggingface_hub.hf_api import RepoFile
+
+        if not files_url.startswith("hf://models/"):
+            return None
+        repo, _, revision = files_url.removeprefix("hf://models/").partition("@")
+        with calling(_SERVICE, self._url, f"listing the files of {repo}"):
+            tree = [
+                one
+                for one in self._api.list_repo_tree(repo, repo_type="model", revision=revision or None, recursive=True)
+                if isinstance(one, RepoFile)
+            ]
+        adapter = [one for one in tree if one.path.rpartition("/")[2].startswith("adapter_")]
+        return "\n".join(sorted(f"{one.path} {one.lfs.sha256 if one.lfs else one.blob_id}" for one in adapter)) or None
 
     def delete(self, repo: str, repo_type: RepoType) -> bool:
         """Delete it; False when there was none."""

@@ -95,6 +95,15 @@ class EntityStore:
         artifact = registered.artifact
         return artifact is None or artifact.status == "upload_completed"
 
+    def files_url(self, model: str) -> str | None:
+        """Where the files of the model `namespace/name` are; None for one without. NotFound when it is not there."""
+        namespace, _, name = model.partition("/")
+        if not name:
+            return None  # an alias, or what a NIM serves from elsewhere
+        with calling(_SERVICE, self._url, f"looking up model {model}"):
+            artifact = self._sdk.models.retrieve(name, namespace=namespace).artifact
+        return None if artifact is None else artifact.files_url
+
     def delete_dataset(self, namespace: str, name: str) -> bool:
         """Delete it; False when there was none."""
         try:

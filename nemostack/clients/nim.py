@@ -1,10 +1,12 @@
 """NIM: which models are served, and one chat to see that they answer."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from nemostack.aliases import Alias, AliasState
 from nemostack.clients.error_mapping import calling
+from nemostack.clients.tls import shared_context
 from nemostack.errors import ServiceError
 
 _SERVICE = "NIM"
@@ -20,7 +22,8 @@ class Nim:
 
         timeout = httpx2.Timeout(timeouts.read, connect=timeouts.connect)
         self._url = url
-        self._http = httpx2.Client(timeout=timeout, transport=transport, follow_redirects=True)
+        context = shared_context(httpx2)
+        self._http = httpx2.Client(timeout=timeout, transport=transport, verify=context, follow_redirects=True)
         self._api = openai.OpenAI(
             base_url=f"{url}/v1", api_key="none", timeout=timeout, max_retries=max_retries, http_client=self._http
         )
@@ -42,6 +45,23 @@ class Nim:
         """NotFound unless NIM serves it; its text may say why not."""
         with calling(_SERVICE, self._url, f"asking for the model {model}"):
             self._api.models.retrieve(model)
+
+    def version(self, model: str) -> str | None:
+        """All that the server tells of a model that does not change while it serves it; None for one not served."""
+        import httpx2
+
+        with calling(_SERVICE, self._url, "listing models"):
+            listed = {one.id: one.to_dict() for one in self._api.models.list().data}
+        if model not in listed:
+            return None
+        told: dict[str, Any] = {key: listed[model].get(key) for key in ("id", "root", "owned_by")}
+        for path in ("/v1/metadata", "/v1/version", "/version"):
+            try:
+                answer = self._http.get(f"{self._url}{path}")
+                told[path] = answer.json() if answer.is_success else None
+            except (httpx2.HTTPError, ValueError):
+                told[path] = None
+        return json.dumps(told, sort_keys=True)
 
     def count_tokens(self, model: str, text: str) -> int | None:
         """Number of tokens of a text by the model's tokenizer; None where the server does not offer it.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 from nemostack.clients.error_mapping import calling
+from nemostack.clients.tls import shared_context
 from nemostack.errors import Conflict, NotFound, ServiceError
 
 if TYPE_CHECKING:
@@ -38,7 +39,10 @@ class Platform:
         self.url, self.workspace = url, workspace
         timeout = httpx.Timeout(timeouts.read, connect=timeouts.connect, write=timeouts.upload)
         # Loopback goes through no proxy; elsewhere the environment decides.
-        self._http = httpx.Client(base_url=url, timeout=timeout, transport=transport, follow_redirects=True)
+        context = shared_context(httpx)
+        self._http = httpx.Client(
+            base_url=url, timeout=timeout, transport=transport, verify=context, follow_redirects=True
+        )
 
     def within(self, workspace: str) -> Self:
         """Return the same platform in another workspace, over the same connections."""

@@ -1,16 +1,20 @@
 """The lock files, compiled from pyproject.toml with hashes and without any index address.
 
-`python -m operations.toolchain.lock_files` writes them; with `--check` it refuses those that have drifted.
+`python -m operations.toolchain.lock_files` writes them; with `--check` it refuses those that have drifted. What
+passed a check is not compiled again before one of the files changes.
 """
 
 import shutil
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 from nemostack.clone import ROOT
-from operations.toolchain.environments import CLOUDS, VENV
+from operations.toolchain.environments import CLOUDS, VENV, digest_of
+
+CHECKED = VENV / ".locks-checked"
 
 SOURCES: dict[str, tuple[str, ...]] = {
     "requirements.txt": (
@@ -61,9 +65,14 @@ def main(arguments: list[str]) -> int:
         for name, sources in SOURCES.items():
             compile_lock(sources, ROOT / name)
         return 0
+    state = f"{version('uv')} {digest_of(ROOT / 'pyproject.toml', *(ROOT / name for name in SOURCES))}"
+    if CHECKED.exists() and CHECKED.read_text() == state:
+        return 0
     names = drifted()
     for name in names:
         print(f"{name} has drifted from pyproject.toml: run make lock", file=sys.stderr)
+    if not names:
+        CHECKED.write_text(state)
     return 1 if names else 0
 
 

@@ -94,8 +94,8 @@ class FakeDataStore:
         url = "" if self.empty_commit_url else f"datasets/{name}/commit/{SHA}"
         return {"success": True, "commitOid": SHA, "commitUrl": url, "hookOutput": ""}
 
-    def tree(self, name: str) -> Any:
-        files = self._repo("dataset", name)
+    def tree(self, name: str, kind: str = "dataset") -> Any:
+        files = self._repo(kind, name)
         return [
             {"type": "file", "path": path, "size": len(files[path]), "oid": git_id(files[path])}
             for path in sorted(files)
@@ -122,6 +122,7 @@ DATA_STORE_ROUTES: tuple[tuple[str, Callable[..., Any]], ...] = (
     (f"POST {HF}/api/datasets/([^/]+/[^/]+)/preupload/main", FakeDataStore.preupload),
     (f"POST {HF}/api/datasets/([^/]+/[^/]+)/commit/main", FakeDataStore.commit),
     (f"GET {HF}/api/datasets/([^/]+/[^/]+)/tree/(?:main|{SHA})", lambda s, _b, name: s.tree(name)),
+    (f"GET {HF}/api/models/([^/]+/[^/]+)/tree/.+", lambda s, _b, name: s.tree(name, "model")),
     (
         f"(?:GET|HEAD) {HF}/datasets/([^/]+/[^/]+)/resolve/(?:main|{SHA})/(.+)",
         lambda s, _b, name, path: s.resolve(name, path),

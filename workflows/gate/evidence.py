@@ -19,7 +19,10 @@ _SERVING = (*LABELS, "benchmark")
 
 @dataclass(frozen=True)
 class Evidence:
-    """One approach of one run. Times are those of the stages by the clock, in seconds."""
+    """One approach of one run. Times are those of the stages by the clock, in seconds.
+
+    `seconds` includes what reused answers took when they were asked for: an answer costs what it costs.
+    """
 
     approach: Approach
     items: tuple[ItemResult, ...]
@@ -38,9 +41,9 @@ def of_run(run: RunDirectory) -> list[Evidence]:
     benchmarks = tuple(_benchmarks(run))
     found = [
         Evidence(
-            approach=Approach.model_validate(records[name].outputs),
+            approach=approach,
             items=tuple(run.load_samples(name, ItemResult)),
-            seconds=records[name].seconds,
+            seconds=records[name].seconds + approach.reused_s,
             run_training_s=records[TRAINING].seconds if TRAINING in records else 0.0,
             run_serving_s=serving,
             benchmarks=benchmarks,
@@ -48,6 +51,7 @@ def of_run(run: RunDirectory) -> list[Evidence]:
         )
         for name in LABELS
         if name in records and records[name].status == "done"
+        for approach in [Approach.model_validate(records[name].outputs)]
     ]
     if not found:
         raise BadInput(f"run {run.path} holds no finished evaluation; run the same command again to finish it")

@@ -27,6 +27,7 @@ def command_of(info: RunInfo) -> str:
     if settings.benchmarks:
         words += ["--benchmarks", ",".join(settings.benchmarks)]
     words += [] if settings.judge or settings.kind == "customize" else ["--no-judge"]
+    words += [] if settings.reuse else ["--no-reuse"]
     words += ["--keep-adapter"] if settings.keep_adapter else []
     if settings.sweep is not None:
         words += _sweep(settings)

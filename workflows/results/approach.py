@@ -50,6 +50,9 @@ class Approach(Model):
     scores: dict[str, Estimate]
     cut: int = 0
     """Answers that the limit of tokens cut off."""
+    reused: int = 0
+    """Answers of earlier runs that were not asked for again, and the seconds that they took then."""
+    reused_s: float = 0.0
 
 
 def judge_key() -> str | None:

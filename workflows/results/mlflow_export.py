@@ -139,6 +139,6 @@ def _approach_entry(approach: Approach, parent: str, curves: Curves) -> Entry:
         "evaluation_job": approach.job_id,
     }
     metrics = [metric for key, score in approach.scores.items() for metric in _estimate(key, score)]
-    metrics.append(("answers_cut", 0, float(approach.cut)))
+    metrics += [("answers_cut", 0, float(approach.cut)), ("answers_reused", 0, float(approach.reused))]
     metrics += [(name, step, value) for name, points in curves.items() for step, value in points]
     return Entry(params, metrics, {PARENT_TAG: parent})

@@ -16,6 +16,7 @@ from workflows.results.prompted import Prompted
 from workflows.results.statistics import Estimate
 from workflows.settings import Settings
 from workflows.stages.customization import Trained
+from workflows.stages.earlier_answers import Earlier
 from workflows.stages.upload import Uploaded
 
 LABELS = {"zero_shot": "Zero-shot", "in_context": "In-context", "lora": "LoRA", "evaluation": "Evaluation"}
@@ -55,15 +56,21 @@ def _no_examples(context: Context) -> str | None:
 def _summary(approach: Approach) -> str:
     shown = approach.scores.get("rouge_l")
     text = f"ROUGE-L {interval_text(shown)}" if shown else f"{approach.items} items"
+    text += f", {approach.reused} of {approach.items} answers reused" if approach.reused else ""
     return f"{text}, {approach.cut} of {approach.items} answers cut" if approach.cut else text
 
 
 class Answered(Model):
-    """The answers of one evaluation job with their scores; without items where the Evaluator hands out none."""
+    """The answers of one evaluation with their scores; without items where the Evaluator hands out none.
+
+    `job_id` is of the job that asked, else of the earlier one whose answers are reused; `reused_s`: what those took.
+    """
 
     job_id: str
     items: list[ItemResult]
     scores: dict[str, Estimate]
+    reused: int = 0
+    reused_s: float = 0.0
 
 
 def _approach(context: Context, name: str) -> Approach:
@@ -100,6 +107,8 @@ def _approach(context: Context, name: str) -> Approach:
         per_item=bool(items),
         scores=answered.scores,
         cut=cut,
+        reused=answered.reused,
+        reused_s=answered.reused_s,
     )
 
 
@@ -129,16 +138,24 @@ def evaluate_items(
         examples=examples,
         judge_key=context.judge_key,
     )
-    job = evaluate(context, stage, config, model)
-    answers = approach.item_results(context.clients.evaluator.samples(job.id, approach.TASK) or [])
+    earlier = Earlier(context, stage, config, model) if settings.reuse else None
+    if earlier is not None and not earlier.missing:
+        job_id, asked = next(iter(earlier.known.values())).job_id, []
+    else:
+        job = evaluate(context, stage, config if earlier is None else earlier.of_missing(config), model)
+        job_id = job.id
+        asked = approach.item_results(context.clients.evaluator.samples(job_id, approach.TASK) or [])
+    answers = asked if earlier is None else earlier.completed(asked, job_id)
     if answers:
         scores = approach.estimates_of_items(answers, settings.seed)
     else:
         context.progress.line("  this Evaluator hands out no samples: intervals come from its summary")
-        summary = context.clients.evaluator.scores(job.id).get(approach.TASK, {})
+        summary = context.clients.evaluator.scores(job_id).get(approach.TASK, {})
         scores = approach.estimates_of_summary(summary, items)
-    approach.require_scores(scores, job.id)
-    return Answered(job_id=job.id, items=answers, scores=scores)
+    approach.require_scores(scores, job_id)
+    known = {} if earlier is None else earlier.known
+    reused_s = sum(one.seconds for one in known.values())
+    return Answered(job_id=job_id, items=answers, scores=scores, reused=len(known), reused_s=reused_s)
 
 
 def _model(context: Context, name: str) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pulumi
 
-from infra import names, versions
+from infra import images, names, versions
+from infra.topology import resolve_topology
 from nemostack.outputs import StackOutputs
 from tests.unit.infra.cluster_support import (
     CLOUDS,
@@ -238,3 +239,11 @@ def test_nothing_of_it_is_large(made: Made) -> None:
     """Each resource names few others to wait for: a stack of hundreds of NIMs stays a small state."""
     assert max(len(one.options.dependencies) for one in made[0].values()) < 120
     assert len(json.dumps({str(key): one.inputs for key, one in made[0].items()}, default=str)) < 3_000_000
+
+
+def test_the_list_of_images_knows_every_release(made: Made) -> None:
+    found, _, config = made
+    by_program = {(one.inputs["namespace"], one.inputs["chart"].split("/")[-1]) for one in releases(found)}
+    assert {
+        (use.namespace, use.chart.name) for use in images.chart_uses(config, resolve_topology(config))
+    } == by_program

@@ -1,4 +1,4 @@
-"""The list of images: the same releases as the program makes, and what it names itself."""
+"""The list of images: what it names itself. Its charts are compared with the program's in `test_cluster_program.py`."""
 
 import pytest
 
@@ -7,15 +7,6 @@ from infra.config import ClusterStackConfig
 from infra.topology import resolve_topology
 from nemostack.withdrawn_images import withdrawn
 from tests.unit.infra.cluster_support import config_for
-from tests.unit.infra.whole_program import Made, releases
-
-
-def test_the_releases_are_those_of_the_program(made: Made) -> None:
-    found, _, config = made
-    by_program = {(one.inputs["namespace"], one.inputs["chart"].split("/")[-1]) for one in releases(found)}
-    assert {
-        (use.namespace, use.chart.name) for use in images.chart_uses(config, resolve_topology(config))
-    } == by_program
 
 
 def own_images(config: ClusterStackConfig) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from jinja2.exceptions import SecurityError, UndefinedError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from nemostack.report import page, svg
 from nemostack.report.svg import Bar, Group, Limit, Series
@@ -161,3 +162,20 @@ def test_texts_are_neither_markup_nor_templates(template) -> None:
         template("{{ missing }}")
     with pytest.raises(SecurityError):
         template("{{ values.append(1) }}", values=[])
+
+
+def test_a_template_is_compiled_once_and_again_when_it_has_changed(template, monkeypatch) -> None:
+    compiled = []
+    compile_template = ImmutableSandboxedEnvironment.compile
+
+    def record(self, source, name=None, *more):
+        compiled.append(name)
+        return compile_template(self, source, name, *more)
+
+    monkeypatch.setattr(ImmutableSandboxedEnvironment, "compile", record)
+    assert "<p>one</p>" in template("<p>{{ text }}</p>", text="one")
+    compiled.clear()
+    assert "<p>two</p>" in template("<p>{{ text }}</p>", text="two")
+    assert compiled == []
+    assert "<b>two</b>" in template("<b>{{ text }}</b>", text="two")
+    assert compiled == ["t.html.j2"]

@@ -3,7 +3,8 @@
 import ast
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.metadata import packages_distributions
 from typing import Any
 
@@ -13,13 +14,18 @@ from tests.unit.repository.tracked import tracked
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
+@cache
+def providers() -> Mapping[str, list[str]]:
+    """Distributions that have a module, by its name: reads the records of all that is installed, a second's work."""
+    return packages_distributions()
+
+
 def normalized(requirement: str) -> str:
     return re.split(r"[^A-Za-z0-9._-]", requirement)[0].lower().replace("_", "-").replace(".", "-")
 
 
 def undeclared_imports(declared: set[str], *packages: str) -> Iterator[str]:
     """Each import of the packages that none of the declared distributions provides."""
-    providers = packages_distributions()
     for name in tracked(*packages):
         if not name.endswith(".py"):
             continue
@@ -28,7 +34,7 @@ def undeclared_imports(declared: set[str], *packages: str) -> Iterator[str]:
             if isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 modules = [node.module]
             for module in modules:
-                distributions = {normalized(line) for line in providers.get(module.split(".")[0], [])}
+                distributions = {normalized(line) for line in providers().get(module.split(".")[0], [])}
                 if distributions and not distributions & declared and "nemostack" not in distributions:
                     yield f"{name}: {module}"
 

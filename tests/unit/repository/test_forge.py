@@ -164,13 +164,6 @@ def test_the_bug_form_asks_for_the_doctor():
     assert form["body"][0]["validations"]["required"]
 
 
-def test_owners_are_of_paths_that_exist():
-    lines = [line.split() for line in (GITHUB / "CODEOWNERS").read_text(encoding="utf-8").splitlines()]
-    paths = [line[0] for line in lines if line and not line[0].startswith("#") and line[0] != "*"]
-    assert paths
-    assert all((ROOT / path.strip("/")).exists() for path in paths)
-
-
 def test_the_pull_request_names_targets_that_exist():
     text = (GITHUB / "pull_request_template.md").read_text(encoding="utf-8")
     commands = re.findall(r"`make ([a-z ]+)`", text)

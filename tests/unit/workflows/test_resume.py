@@ -39,7 +39,7 @@ def test_interrupted_stage_is_finished_and_nothing_done_twice(harness: Harness, 
     harness.stack.interrupt_on(MOMENTS[stage], after="eval-3/download-results" if stage == "comparison" else None)
     with pytest.raises(KeyboardInterrupt):
         harness.run(settings)
-    (directory,) = [path for path in harness.root.iterdir() if path.is_dir()]
+    (directory,) = [file.parent for file in harness.root.glob("*/run.json")]
     before = {record.name: record for record in harness.prepare(settings).run.stages()}
     assert before[stage].status == "interrupted"
     settled = [name for name, record in before.items() if record.settled and name != "environment"]
