@@ -49,6 +49,9 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(help="One run: its approaches. Several: the last approach of each.")],
     *,
     output: Annotated[str, typer.Option("--format", help="table, json or csv.")] = "table",
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write two runs side by side, item by item, into this file.")
+    ] = None,
 ) -> None:
     """Show the approaches of a run, or runs, side by side."""
     from cli import render
@@ -57,7 +60,24 @@ def compare(
 
     if output not in render.FORMATS:
         raise BadInput(f"--format {output}: choose one of {', '.join(render.FORMATS)}")
+    if html is not None:
+        _write_side_by_side(runs, html)
+        return
     render.FORMATS[output](stdout(), compare_runs(runs))
+
+
+def _write_side_by_side(runs: list[Path], file: Path) -> None:
+    from nemostack.files import write_atomically
+    from workflows.report.side_by_side import draw_side_by_side
+
+    if len(runs) != 2:
+        raise BadInput("--html puts two runs side by side: name two (one run has its own report.html)")
+    text = draw_side_by_side(*runs)
+    try:
+        write_atomically(file, text)
+    except OSError as error:
+        raise BadInput(f"writing {file} failed: {error.strerror or error}; name another file with --html") from error
+    typer.echo(f"Side by side: {file}")
 
 
 @app.command()

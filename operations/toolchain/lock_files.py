@@ -17,7 +17,10 @@ from operations.toolchain.environments import CLOUDS, VENV, digest_of
 CHECKED = VENV / ".locks-checked"
 
 SOURCES: dict[str, tuple[str, ...]] = {
-    "requirements.txt": ("pyproject.toml", "--extra", "provision", "--group", "dev", "--group", "docs"),
+    "requirements.txt": (
+        *("pyproject.toml", "--extra", "provision"),
+        *("--group", "dev", "--group", "docs", "--group", "notebooks", "--group", "browser"),
+    ),
     "embedded/requirements.txt": ("--group", "embedded", "--group", "dev"),
     # of one platform, and without the overrides in pyproject.toml, which are those of the CPU's PyTorch
     "embedded/requirements-cuda.txt": (

@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -95,3 +96,37 @@ def settings(tmp_path: Path) -> Settings:
 def harness(stack: FakeStack, tmp_path: Path) -> Harness:
     (tmp_path / "runs").mkdir()
     return Harness(stack, tmp_path / "runs")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium without a window, driven by Playwright."""
+    from playwright.sync_api import sync_playwright
+
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.skip("no chromium on PATH: install it from your distribution (apt-get install chromium)")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Open a file in the browser; `scheme` is light or dark. Nothing may go wrong on the page, nor be fetched."""
+    wrong: list[str] = []
+    with contextlib.ExitStack() as closing:
+
+        def opened(file: Path, *, scheme: str = "light", width: int = 1280) -> Any:
+            context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
+            closing.callback(context.close)
+            page = context.new_page()
+            page.on("pageerror", lambda error: wrong.append(str(error)))
+            page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+            page.on("request", lambda asked: None if asked.url.startswith("file:") else wrong.append(asked.url))
+            page.goto(file.resolve().as_uri())
+            return page
+
+        yield opened
+    assert not wrong

@@ -4,29 +4,30 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workflows.gate.verdict import GateReport
 from workflows.results.approach import Approach, ItemResult
 from workflows.results.metrics import BY_KEY, PRIMARY
 
 
 def explorer_of(
-    approaches: Sequence[Approach], items: Mapping[str, Sequence[ItemResult]], gate: GateReport | None
+    approaches: Sequence[Approach],
+    items: Mapping[str, Sequence[ItemResult]],
+    pair: tuple[str, str] | None,
+    metric: str = PRIMARY,
 ) -> dict[str, Any] | None:
-    """Content of explorer.html.j2; None where no approach has items."""
+    """Content of explorer.html.j2; None where no approach has items. `pair`: names of baseline and candidate."""
     answered = {a.name: {item.index: item for item in items.get(a.name, ())} for a in approaches}
+    labels = {a.name: a.label for a in approaches}
     shown = [approach for approach in approaches if answered[approach.name]]
     if not shown:
         return None
-    metric = (gate.shown.leading.metric if gate is not None else None) or PRIMARY
-    pair = (gate.baseline, gate.shown.name) if gate is not None else None
     if pair is not None and not all(answered.get(name) for name in pair):
         pair = None
     numbers = sorted({index for approach in shown for index in answered[approach.name]})
     return {
         "labels": [f"{approach.label} {BY_KEY[metric].label}" for approach in shown],
         "compared": pair is not None,
-        "baseline": gate.baseline_label if gate is not None else "",
-        "candidate": gate.shown.label if gate is not None else "",
+        "baseline": labels[pair[0]] if pair is not None else "",
+        "candidate": labels[pair[1]] if pair is not None else "",
         "rows": [_row(number, shown, answered, metric, pair) for number in numbers],
     }
 

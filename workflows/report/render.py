@@ -1,7 +1,7 @@
 """The page of a run directory: gathers the content of the template, decides nothing itself."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from markupsafe import Markup
@@ -13,6 +13,7 @@ from nemostack.report import page
 from nemostack.report.svg import Bar, Group, Series, bars, lines
 from workflows.engine.run_directory import RunDirectory
 from workflows.gate.evidence import read_comparison
+from workflows.gate.verdict import GateReport
 from workflows.report.caveats import list_caveats
 from workflows.report.explorer import explorer_of
 from workflows.report.reproduce import command_of
@@ -58,7 +59,7 @@ def _content(run: RunDirectory) -> dict[str, Any]:
         "total_seconds": sum(stage.seconds for stage in stages),
         "approaches": approaches,
         "metrics": [metric for metric in METRICS if any(metric.key in a.scores for a in approaches)],
-        "best": {m.key: _best(approaches, m.key) for m in METRICS},
+        "best": {m.key: best_in(approaches, m.key) for m in METRICS},
         "gate": compared.gate if compared else None,
         "steps": _steps(comparison),
         "labels": LABELS,
@@ -73,7 +74,7 @@ def _content(run: RunDirectory) -> dict[str, Any]:
         "trial_curves": draw_trials(results),
         "facts": uploaded.facts if uploaded else None,
         "max_tokens": uploaded.max_tokens if uploaded else None,
-        "explorer": explorer_of(approaches, items, compared.gate if compared else None),
+        "explorer": _explorer(approaches, items, compared.gate if compared else None),
         "lineage": _lineage(run, uploaded, trained, approaches),
         "command": command_of(info),
         "mlflow": compared.mlflow if compared else None,
@@ -82,6 +83,15 @@ def _content(run: RunDirectory) -> dict[str, Any]:
         "reduced": list_caveats(info, approaches, comparison.benchmarks if comparison else []),
         "failed": next((stage for stage in stages if stage.status in {"failed", "interrupted"}), None),
     }
+
+
+def _explorer(
+    approaches: Sequence[Approach], items: Mapping[str, Sequence[ItemResult]], gate: GateReport | None
+) -> dict[str, Any] | None:
+    """Show every item, its gain by the gate's first metric between the two that the gate speaks of."""
+    if gate is None:
+        return explorer_of(approaches, items, None)
+    return explorer_of(approaches, items, (gate.baseline, gate.shown.name), gate.shown.leading.metric or PRIMARY)
 
 
 def _comparison(run: RunDirectory) -> Comparison | None:
@@ -129,7 +139,8 @@ def draw_trials(results: Sequence[TrialResult]) -> Markup:
     )
 
 
-def _best(approaches: Sequence[Approach], key: str) -> str | None:
+def best_in(approaches: Sequence[Approach], key: str) -> str | None:
+    """Name the approach with the best mean of a metric; None where there is no single one."""
     means = {approach.name: approach.scores[key].mean for approach in approaches if key in approach.scores}
     best = [name for name, mean in means.items() if mean == max(means.values())]
     return best[0] if len(means) > 1 and len(best) == 1 else None
@@ -164,8 +175,7 @@ def _steps(comparison: Comparison | None) -> list[dict[str, Any]]:
     names = [approach.name for approach in comparison.approaches]
     return [
         {
-            "worse": worse,
-            "better": better,
+            "title": f"{LABELS[worse]} → {LABELS[better]}",
             "differences": {d.metric: d for d in comparison.differences if (d.worse, d.better) == (worse, better)},
         }
         for worse, better in itertools.pairwise(names)

@@ -9,7 +9,8 @@ from workflows.settings import DEFAULT_DATASET, Settings
 _HYPER = ("epochs", "batch_size", "learning_rate", "adapter_dim", "alpha")
 _PLAIN = (
     *("namespace", "seed", "prompt_column", "completion_column", "limit", "train_rows", "validation_rows", "shots"),
-    *("max_tokens", "parallelism", "experiment", "benchmark_items", "load_slo", "policy", "model", "benchmark"),
+    *("examples", "max_tokens", "parallelism", "experiment", "benchmark_items", "load_slo", "policy", "model"),
+    "benchmark",
 )
 
 
@@ -21,6 +22,8 @@ def command_of(info: RunInfo) -> str:
         words += ["--dataset", str(settings.dataset)]
     for name in _PLAIN:
         words += _option(name, getattr(settings, name), getattr(default, name))
+    if settings.choose_shots:
+        words += ["--choose-shots", ",".join(map(str, settings.choose_shots))]
     if settings.benchmarks:
         words += ["--benchmarks", ",".join(settings.benchmarks)]
     words += [] if settings.judge or settings.kind == "customize" else ["--no-judge"]

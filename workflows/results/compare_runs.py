@@ -18,7 +18,7 @@ from workflows.results.comparison import Comparison, compare
 
 def compare_runs(paths: Sequence[Path]) -> Comparison:
     """Compare the approaches of one run, or the last approaches of several."""
-    evidence, seed = _load(paths)
+    evidence, seed = load_evidence(paths)
     items = {one.approach.name: list(one.items) for one in evidence}
     comparison = compare([one.approach for one in evidence], items, seed=seed)
     benchmarks = list(evidence[-1].benchmarks) if len(paths) == 1 else []
@@ -27,7 +27,7 @@ def compare_runs(paths: Sequence[Path]) -> Comparison:
 
 def gate_runs(paths: Sequence[Path], policy: Policy) -> GateReport:
     """Apply the policy: one run's last approach against the best of its others; of several runs, to the first one."""
-    evidence, seed = _load(paths)
+    evidence, seed = load_evidence(paths)
     report = (
         decide_last(evidence, policy, seed) if len(paths) == 1 else decide(policy, evidence[0], evidence[1:], seed=seed)
     )
@@ -45,7 +45,8 @@ def decide_last(evidence: Sequence[Evidence], policy: Policy, seed: int) -> Gate
     return None if baseline is None else decide(policy, baseline, evidence[-1:], seed=seed)
 
 
-def _load(paths: Sequence[Path]) -> tuple[list[Evidence], int]:
+def load_evidence(paths: Sequence[Path]) -> tuple[list[Evidence], int]:
+    """Read the approaches of one run, or the last of each of several, and the seed. BadInput without common items."""
     runs = [RunDirectory.open(path) for path in paths]
     seed = runs[0].info().settings.seed
     if len(runs) == 1:

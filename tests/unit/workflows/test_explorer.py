@@ -1,10 +1,8 @@
-"""The explorer of the report in a real browser: what is seen, in which order, by the address of the page."""
+"""The explorer of the report in a real browser: what is seen, in which order, by mouse, keyboard and address."""
 
 import re
-import shutil
-import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,72 +11,78 @@ from workflows.report.reproduce import command_of
 from workflows.settings import Settings
 from workflows.sweep.space import SweepSettings
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
-BROWSER = next((path for name in _NAMES if (path := shutil.which(name))), None)
-in_a_browser = pytest.mark.skipif(
-    BROWSER is None, reason="no chromium on PATH: install it from your distribution (apt install chromium)"
-)
-
-
-class Table(HTMLParser):
-    """Rows of #items that are not hidden, by their number, and what the status says."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.numbers: list[int] = []
-        self.sorted = ""
-        self._first_cell = self._sorting = False
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        if tag == "tr" and "data-keys" in given and "hidden" not in given:
-            self._first_cell = True
-        if tag == "th":
-            self._sorting = given.get("aria-sort") in {"ascending", "descending"}
-
-    def handle_data(self, data: str) -> None:
-        if self._first_cell and data.strip():
-            self.numbers.append(int(data))
-            self._first_cell = False
-        if self._sorting and data.strip():
-            self.sorted, self._sorting = data, False
-
 
 @pytest.fixture
 def report(harness: Harness, settings: Settings) -> Path:
     return harness.run(settings).path / "report.html"
 
 
-def looked_at(report: Path, state: str, tmp_path: Path) -> str:
-    assert BROWSER is not None
-    command = [
-        *(BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
-        *(f"--user-data-dir={tmp_path / 'profile'}", "--no-first-run", "--dump-dom"),
-    ]
-    done = subprocess.run(
-        [*command, f"{report.resolve().as_uri()}#{state}"], capture_output=True, text=True, timeout=120, check=True
-    )
-    return done.stdout
+def numbers(page: Any) -> list[int]:
+    """Numbers of the items that are seen, from top to bottom."""
+    return [int(text) for text in page.locator("#items tbody tr:visible td:first-child").all_inner_texts()]
 
 
-@in_a_browser
 @pytest.mark.slow
-def test_search_and_sort_in_a_browser(report: Path, tmp_path: Path) -> None:
+def test_search_and_sort(report: Path, open_page: Any) -> None:
     # The fake scores item i with level + (i % 7 - 3) / 100, so item 7 (the first) and 0 tie at the bottom.
-    all_items = Table(looked_at(report, "", tmp_path))
-    assert (all_items.numbers, all_items.sorted) == ([1, 2, 3, 4, 5, 6, 7, 8], "#")
-    best_first = Table(looked_at(report, "sort=3&down=1", tmp_path))
-    assert (best_first.numbers, best_first.sorted) == ([7, 6, 5, 4, 3, 2, 1, 8], "LoRA ROUGE-L")
-    found = looked_at(report, "q=question%205", tmp_path)
-    assert Table(found).numbers == [6]
-    assert re.search(r'id="explored"[^>]*>1 of 8 items', found)
-    assert Table(looked_at(report, "show=lost", tmp_path)).numbers == []
-    assert len(Table(looked_at(report, "show=won", tmp_path)).numbers) == 8  # LoRA gains 0.2 on each
+    page = open_page(report)
+    assert numbers(page) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert page.locator("th[aria-sort=ascending]").inner_text().startswith("#")
+    for _ in range(2):
+        page.get_by_role("button", name="LoRA ROUGE-L").click()
+    assert numbers(page) == [7, 6, 5, 4, 3, 2, 1, 8]
+    assert page.locator("th[aria-sort=descending]").inner_text().startswith("LoRA ROUGE-L")
+    address = page.url
+    page.get_by_label("Search").fill("question 5")
+    assert numbers(page) == [6]
+    assert page.locator("#explored").inner_text() == "1 of 8 items"
+    page.goto("about:blank")
+    page.goto(address)  # the view is in the address
+    assert numbers(page) == [7, 6, 5, 4, 3, 2, 1, 8]
+    page.get_by_label("Show").select_option("lost")
+    assert numbers(page) == []
+    page.get_by_label("Show").select_option("won")
+    assert len(numbers(page)) == 8  # LoRA gains 0.2 on each
+
+
+@pytest.mark.slow
+def test_the_keyboard_is_enough(report: Path, open_page: Any) -> None:
+    page = open_page(report)
+    page.get_by_label("Search").focus()
+    page.keyboard.type("question 5")
+    for _ in range(2):  # past the choice of what to show
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")  # sorts by number, downwards
+    assert page.locator("th[aria-sort=descending]").inner_text().startswith("#")
+    answers = page.locator("#items details:visible .answer")
+    assert not answers.first.is_visible()
+    while page.evaluate("document.activeElement.tagName") != "SUMMARY":
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert answers.first.is_visible()
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline != "none"  # one sees where one is
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_narrow_and_wide_light_and_dark(report: Path, open_page: Any, scheme: str, width: int) -> None:
+    page = open_page(report, scheme=scheme, width=width)
+    paper, ink = (
+        sum(map(int, re.findall(r"[0-9]+", page.evaluate(f"getComputedStyle(document.body).{name}"))[:3]))
+        for name in ("backgroundColor", "color")
+    )
+    assert (paper > ink) == (scheme == "light")
+    assert abs(paper - ink) > 400  # of 765
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.get_by_text("test question 0?").first.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_without_a_script_all_items_are_there(report: Path) -> None:
-    assert Table(report.read_text()).numbers == [1, 2, 3, 4, 5, 6, 7, 8]
+    rows = re.findall(r'data-keys="[^"]*"><td class="n">([0-9]+)</td>', report.read_text(encoding="utf-8"))
+    assert rows == ["1", "2", "3", "4", "5", "6", "7", "8"]
 
 
 @pytest.mark.parametrize(
@@ -86,6 +90,10 @@ def test_without_a_script_all_items_are_there(report: Path) -> None:
     [
         ({}, "nemostack run --limit 8"),
         ({"seed": 3, "shots": 0, "judge": False}, "nemostack run --seed 3 --limit 8 --shots 0 --no-judge"),
+        (
+            {"examples": "similar", "choose_shots": (1, 3)},
+            "nemostack run --limit 8 --examples similar --choose-shots 1,3",
+        ),
         (
             {"sweep": SweepSettings(ranks=(4, 8), learning_rates=(1e-4, 1e-3))},
             "nemostack sweep --limit 8 --search grid --ranks 4,8 --learning-rates 0.0001,0.001 --epochs 1",
