@@ -63,7 +63,7 @@ def test_the_chart_knows_every_key(sections: dict[str, Any]) -> None:
     found = values(config(**sections))
     assert shapes.unknown(found, shape) == []
     assert isinstance(shape, dict)
-    jobs: Any = shape["platformConfig"]["jobs"]  # type: ignore[index]
+    jobs: Any = shape["platformConfig"]["jobs"]
     for executor in found["platformConfig"]["jobs"]["executors"]:
         assert shapes.unknown(executor["config"], jobs["executor_defaults"][executor["backend"]]) == []
 
