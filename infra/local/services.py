@@ -64,7 +64,7 @@ class ServiceSpec:
     command: list[str]
     settings: dict[str, Any]
     health_path: str = "/health"
-    timeout_s: int = 120
+    timeout_s: int = 300
     after: tuple[str, ...] = ()
     inherits: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
@@ -215,7 +215,7 @@ class Plan:
             "NIM",
             {"base_model": served, "model_path": self.model_path, **adapters, **self.nim_settings()},
             health_path="/v1/health/ready",
-            timeout_s=400 if self.shares is None else GPU_START_TIMEOUT_S,
+            timeout_s=600 if self.shares is None else GPU_START_TIMEOUT_S,
             after=after,
             reads_model=True,
         )
@@ -227,7 +227,7 @@ class Plan:
         settings: dict[str, Any],
         *,
         health_path: str = "/health",
-        timeout_s: int = 120,
+        timeout_s: int = 300,
         after: tuple[str, ...] = (),
         reads_model: bool = False,
     ) -> ServiceSpec:
