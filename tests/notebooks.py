@@ -99,7 +99,8 @@ def execute(source: Path, folder: Path) -> Any:
     """Execute the English notebook in `folder`; it has its outputs then. CellExecutionError when a cell fails."""
     notebook = read(source, "en")
     where = {"metadata": {"path": str(folder)}}
-    no_port = Config(KernelManager={"transport": "ipc"})
+    # sockets by their whole path: by default it would be one below the folder of the kernel, which is not ours
+    no_port = Config(KernelManager={"transport": "ipc", "ip": str(folder / source.stem)})
     client = NotebookClient(notebook, timeout=900, kernel_name="python3", resources=where, config=no_port)
     client.coalesce_streams = True  # what is printed in one go stays together
     client.execute()
