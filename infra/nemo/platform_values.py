@@ -11,10 +11,10 @@ from typing import Any
 from infra import names
 from infra.config.nemo_platform import NemoPlatform, Oidc, PlatformJobs
 from infra.config.network import Observability
-from infra.nemo.values import Surroundings
+from infra.nemo.values import Surroundings, external_database
 from infra.topology import Topology
 from infra.topology.bucket import ACCESS_KEY, SECRET_KEY, Bucket
-from infra.topology.databases import PASSWORD_KEY, Database
+from infra.topology.databases import Database
 
 Values = dict[str, Any]
 
@@ -99,14 +99,7 @@ def database_values(database: Database | None, around: Surroundings) -> Values:
                 "persistence": storage,
             }
         }
-    external: Values = {
-        "host": database.host,
-        "port": database.port,
-        "user": database.user,
-        "database": database.name,
-        "existingSecret": database.secret,
-        "existingSecretPasswordKey": PASSWORD_KEY,
-    }
+    external = external_database(database)
     if database.uri_key:
         external["uriSecret"] = {"name": database.secret, "key": database.uri_key}
     return {"postgresql": {"enabled": False}, "externalDatabase": external}

@@ -167,6 +167,18 @@ def put(target: Values, path: str, value: str) -> None:
     target[last] = value
 
 
+def external_database(database: Database) -> Values:
+    """Say where a database outside of a chart is, in keys that NVIDIA's charts share. Its password is in a Secret."""
+    return {
+        "host": database.host,
+        "port": database.port,
+        "user": database.user,
+        "database": database.name,
+        "existingSecret": database.secret,
+        "existingSecretPasswordKey": PASSWORD_KEY,
+    }
+
+
 def database_values(database: Database | None, service: Service) -> Values:
     """Where a service's database is. The password is in a Secret; the chart's default passwords are never in use."""
     if service.key not in WITH_DATABASE:
@@ -176,14 +188,7 @@ def database_values(database: Database | None, service: Service) -> Values:
         if service is names.DATA_STORE:  # its templates read both places
             return {"postgresql": {"auth": auth, "global": {"postgresql": {"auth": auth}}}}
         return {"postgresql": {"auth": auth}}
-    external = {
-        "host": database.host,
-        "port": database.port,
-        "user": database.user,
-        "database": database.name,
-        "existingSecret": database.secret,
-        "existingSecretPasswordKey": PASSWORD_KEY,
-    }
+    external = external_database(database)
     if service is names.DATA_STORE:
         external["sslMode"] = database.ssl_mode
     elif database.uri_key:
