@@ -3,18 +3,19 @@
     .venv/bin/python -m benchmarks.peers                                     # a mock of known cadence
     .venv/bin/python -m benchmarks.peers --url http://127.0.0.1:18082 --model nemostack/tiny-instruct --requests 200
 
-The tools: this load test, vLLM's `bench serve` (from `.venv-embedded`), AIPerf and GuideLLM (each in an environment of
-its own under the user's cache, made on the first run). Same prompts, each new to the server's prefix cache in each run;
-same number of tokens, temperature 0, streamed completions, a closed loop of as many streams. Each number is the tool's
-own. A difference is the ratio of a tool's runs to ours with Welch's 95 % interval over the rounds; `agrees` says that
-the whole interval is within `--tolerance` (3 %), `differs` that it is outside, `unclear` that rounds are too few or the
-machine too busy to say.
+The tools: this load test, vLLM's `bench serve` (from the environment of the services), AIPerf and GuideLLM (each in
+an environment of its own under the user's cache, made on the first run). Same prompts, each new to the server's
+prefix cache in each run; same number of tokens, temperature 0, streamed completions, a closed loop of as many
+streams. Each number is the tool's own. A difference is the ratio of a tool's runs to ours with Welch's 95 % interval
+over the rounds; `agrees` says that the whole interval is within `--tolerance` (3 %), `differs` that it is outside,
+`unclear` that rounds are too few or the machine too busy to say.
 
 What is left between the tools: ours counts tokens of a window by the time at which they arrive, the others count whole
 replies over the time from the first request to the last reply, filling and draining included.
 """
 
 import argparse
+import asyncio
 import contextlib
 import json
 import os
@@ -126,7 +127,7 @@ def vllm(task: Task, folder: Path, texts: list[str]) -> Measured:
     rows = write_rows(folder / "prompts.jsonl", "prompt", texts)
     call(
         [
-            *(str(ROOT / ".venv-embedded/bin/python"), "-c", VLLM_BENCH, "--backend", "openai"),
+            *(str(services()), "-c", VLLM_BENCH, "--backend", "openai"),
             *("--base-url", task.url, "--endpoint", "/v1/completions", "--model", task.model),
             *("--tokenizer", str(task.tokenizer), "--dataset-name", "custom", "--dataset-path", str(rows)),
             *("--skip-chat-template", "--custom-output-len", str(task.tokens), "--num-prompts", str(task.requests)),
@@ -153,7 +154,6 @@ def aiperf(task: Task, folder: Path, texts: list[str]) -> Measured:
             *("--tokenizer", str(task.tokenizer), "--artifact-dir", str(folder / "artifacts"), "--ui", "none"),
             *("--no-gpu-telemetry", "--no-server-metrics", "--workers-max", "1"),
         ],
-        HF_HUB_OFFLINE="1",
     )
     found = json.loads((folder / "artifacts/profile_export_aiperf.json").read_text(encoding="utf-8"))
     medians = (found[name]["p50"] for name in ("time_to_first_token", "inter_token_latency"))
@@ -202,15 +202,26 @@ def environment(tool: str) -> Path:
     return folder
 
 
-def reply_s(url: str, model: str, tokens: int) -> float:
-    """Time one reply, to know how long so many of them take."""
+def services() -> Path:
+    """Return the interpreter with vLLM: for CUDA, if that environment is there."""
+    found = [ROOT / name / "bin" / "python" for name in (".venv-embedded-cuda", ".venv-embedded")]
+    return next((python for python in found if python.exists()), found[-1])
+
+
+def wave_s(url: str, model: str, streams: int, tokens: int) -> float:
+    """Time one reply to each of the streams at once, to know how long so many of them take."""
     body = {"model": model, "prompt": "Once", "max_tokens": tokens, "ignore_eos": True, "min_tokens": tokens}
-    times = []
-    for _ in range(2):  # the first one warms up
-        start = time.perf_counter()
-        httpx.post(f"{url}/v1/completions", json={**body, "stream": True}, timeout=120).raise_for_status()
-        times.append(time.perf_counter() - start)
-    return times[-1]
+
+    async def wave() -> float:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(timeout=300, limits=limits, trust_env=False) as client:
+            start = time.perf_counter()
+            asked = (client.post(f"{url}/v1/completions", json={**body, "stream": True}) for _ in range(streams))
+            for answer in await asyncio.gather(*asked):
+                answer.raise_for_status()
+            return time.perf_counter() - start
+
+    return [asyncio.run(wave()) for _ in range(2)][-1]  # the first one warms up
 
 
 def verdict(ratio: Ratio, tolerance: float) -> str:
@@ -264,7 +275,7 @@ def main() -> None:
         cadence = ("--ttft", str(options.ttft), "--itl", str(options.itl), "--adapters", "1")
         url = options.url or stack.enter_context(server(*cadence))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        each = reply_s(url, options.model, options.tokens)
+        wave = wave_s(url, options.model, options.streams, options.tokens)
         task = Task(
             url,
             options.model,
@@ -272,7 +283,7 @@ def main() -> None:
             options.streams,
             options.requests,
             options.tokens,
-            seconds=each * options.requests / options.streams,
+            seconds=wave * options.requests / options.streams,
         )
         for turn in range(options.rounds):
             for tool in tools:

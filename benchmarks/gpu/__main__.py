@@ -1,4 +1,4 @@
-"""`python -m benchmarks.gpu PART... --out FOLDER`: checks, pipeline, training, serving; see the package.
+"""`python -m benchmarks.gpu PART... --out FOLDER`: see the package for what the parts measure.
 
 Every part writes `PART.json`; samples and plots lie beside it. A part that fails leaves its traceback in `PART.error`
 and does not stop the others; the exit code is 1 then.
@@ -6,6 +6,7 @@ and does not stop the others; the exit code is 1 then.
 
 import argparse
 import json
+import shutil
 import sys
 import time
 import traceback
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
     from benchmarks.gpu.serving import Server
 
 RANK = 16  # of the adapters that are served
-PARTS = ("checks", "pipeline", "training", "serving")
+PARTS = ("checks", "pipeline", "training", "serving", "saturation", "several")
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
-    parser.add_argument("parts", nargs="*", default=list(PARTS), help=f"of {', '.join(PARTS)}; default: all")
+    default = list(PARTS[:-1])
+    parser.add_argument("parts", nargs="*", default=default, help=f"of {', '.join(PARTS)}; default: all but the last")
     parser.add_argument(
         "--out", type=Path, default=Path("build/bench-gpu"), help="folder for reports, plots and samples"
     )
@@ -37,7 +39,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--tiny", action="store_true", help="a tiny shape in place of Llama-3.2-3B's, for rehearsals")
     model = sample_model.folder()
     parser.add_argument("--model", type=Path, default=model, help="folder of the model for checks and pipeline")
-    parser.add_argument("--model-id", default=SAMPLE_MODEL)
+    parser.add_argument("--model-id", default=SAMPLE_MODEL, help="its id on the stack of the pipeline")
     harness = ROOT / ".venv" / "bin" / "python"
     parser.add_argument("--harness", type=Path, default=harness, help="Python of the environment of the command")
     parser.add_argument("--base-port", type=int, default=24080)
@@ -49,7 +51,17 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batches", type=int, nargs="+", default=[8, 32])
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 64, 512])
     parser.add_argument("--adapters", type=int, nargs="+", default=[0, 1, 8, 32])
-    parser.add_argument("--window", type=float, default=1.5, help="seconds that each sample counts")
+    parser.add_argument(
+        "--window", type=float, default=1.5, help="seconds that a sample counts; twice that at 256 streams and more"
+    )
+    parser.add_argument(
+        "--rounds", type=int, help="of the serving part, besides one that warms up; default: as time allows"
+    )
+    parser.add_argument("--min-tokens-rounds", type=int, default=5, help="with and without min_tokens, in turns")
+    parser.add_argument("--no-control", dest="control", action="store_false", help="without the second bare vLLM")
+    parser.add_argument("--load-streams", type=int, nargs="+", default=[64, 256, 1024])
+    parser.add_argument("--load-seconds", type=float, default=10, help="of the window of each load test")
+    parser.add_argument("--gpus", type=int, default=2, help="of the part `several`")
     parser.add_argument("--within", type=float, default=900, help="seconds for the serving part, the start included")
     parser.add_argument("--keep", action="store_true", help="leave the servers running, for another run")
     options = parser.parse_args(arguments)
@@ -69,11 +81,11 @@ def pipeline(options: argparse.Namespace) -> dict[str, Any]:
     """The whole pipeline."""
     from benchmarks.gpu import pipeline as part
 
+    default = options.model == sample_model.folder().resolve()
     return part.run(
         options.harness,
-        options.model,
-        options.model_id,
-        options.work / "pipeline",
+        None if default else (options.model_id, options.model),
+        options.out / "pipeline",
         base_port=options.base_port,
         device=options.device,
         limit=options.limit,
@@ -142,21 +154,31 @@ def serving(options: argparse.Namespace) -> dict[str, Any]:
         named = {server.name: server for server in servers}
         samples = options.out / "serving-samples.jsonl"
         part.measure(
-            {name: named[name].url for name in (part.NIM, part.VLLM)},
+            {name: named[name].url for name in (part.NIM, part.VLLM, part.CONTROL) if name in named},
             adapter_names(max(options.adapters)),
             shape,
             streams=options.streams,
             mixes=options.adapters,
             seconds=options.window,
             deadline=deadline,
+            rounds=options.rounds,
             out=samples,
         )
         return {
             "shape": shape.name,
             "weights": "random",
             "device": options.device,
-            "start": {name: part.start_up(named[name]) for name in (part.VLLM, part.NIM)},
+            "start": {
+                name: part.start_up(named[name]) for name in named if name in (part.VLLM, part.NIM, part.CONTROL)
+            },
             "cells": part.summarize(part.read_samples(samples)),
+            "min_tokens": part.cost_of_min_tokens(
+                named[part.VLLM].url,
+                shape,
+                streams=[many for many in options.streams if many > 1],
+                seconds=options.window,
+                rounds=options.min_tokens_rounds,
+            ),
         }
     finally:
         for log in folder.glob("*.log"):
@@ -165,6 +187,64 @@ def serving(options: argparse.Namespace) -> dict[str, Any]:
             kept.unlink(missing_ok=True)
             for server in reversed(servers):
                 server.stop()
+
+
+def saturation(options: argparse.Namespace) -> dict[str, Any]:
+    """Load tests of bare vLLM with more adapters than slots. With --keep the server stays, for other tools."""
+    from benchmarks.gpu import saturation as part
+    from benchmarks.gpu import serving as servers
+
+    shape, folder = shape_of(options), options.work / "saturation"
+    folder.mkdir(parents=True, exist_ok=True)
+    (options.out / "saturation").mkdir(exist_ok=True)
+    folders = list(models.write_adapters(shape, folder / "adapters", max(options.adapters), RANK))
+    names = adapter_names(len(folders))
+    slots = {"max_loras": part.SLOTS, "gpu_memory_fraction": 0.9}
+    source = {"peft_source": folder / "adapters"}
+    settings = servers.nim_settings(served_model(options, shape), source, device=options.device, rank=RANK) | slots
+    port = servers.free_port()
+    command, env = servers.vllm_command(settings, folder, port, dict(zip(names, folders, strict=True)))
+    server = servers.start(servers.VLLM, command, folder / "vllm.log", port, env)
+    try:
+        servers.await_ready(server)
+        print(f"{server.name} is ready at {server.url} after {server.ready_s:.0f} s", flush=True)
+        return part.run(
+            options.harness,
+            server.url,
+            names,
+            options.out / "saturation",
+            streams=options.load_streams,
+            seconds=options.load_seconds,
+        )
+    finally:
+        if not options.keep:
+            server.stop()
+
+
+def several(options: argparse.Namespace) -> dict[str, Any]:
+    """One GPU and all of them, for training and for NIM."""
+    from benchmarks.gpu import several as part
+
+    shape = shape_of(options)
+    weights = options.work / shape.name
+    if not (weights / "model.safetensors").exists():
+        models.write_weights(shape, shell_of(options), weights, options.device)
+    terms: dict[str, Any] = {"steps": options.steps, "length": options.length, "device": options.device}
+    trained = [part.train(shape, weights, gpus=count, **terms) for count in (1, options.gpus)]
+    served = []
+    for count in (1, options.gpus) if options.device == "cuda" else (1,):
+        folder = options.work / f"several-{count}"
+        terms = {"streams": options.streams, "seconds": options.window, "device": options.device}
+        served.append(part.serve(shape, served_model(options, shape), folder, gpus=count, **terms))
+        shutil.copy(folder / "nim.log", options.out / f"several-{count}-nim.log.txt")
+    return {"shape": shape.name, "weights": "random", "training": trained, "serving": served}
+
+
+def served_model(options: argparse.Namespace, shape: models.Shape) -> Path:
+    """Folder of the model for vLLM, which has random weights of its own on a GPU and none on a CPU."""
+    if options.device == "cuda":
+        return shell_of(options)
+    return models.write_weights(shape, shell_of(options), options.work / shape.name, "cpu")
 
 
 def adapter_names(count: int) -> list[str]:
@@ -178,15 +258,13 @@ def start_servers(options: argparse.Namespace, shape: models.Shape, folder: Path
     """Start stores, bare vLLM and NIM, with their adapters; stop what runs if one does not start."""
     from benchmarks.gpu import serving as part
 
-    shell = shell_of(options)
-    if options.device == "cpu":  # vLLM on a CPU has no random weights of its own
-        shell = models.write_weights(shape, shell, options.work / shape.name, "cpu")
+    shell = served_model(options, shape)
     adapters = list(models.write_adapters(shape, folder / "adapters", max(options.adapters), RANK))
     servers: list[part.Server] = []
     try:
         stores = part.start_stores(folder)
         servers += stores.values()
-        settings = part.nim_settings(shell, stores, device=options.device, rank=RANK)
+        settings = part.nim_settings(shell, part.store_urls(stores), device=options.device, rank=RANK)
         port = part.free_port()
         names = adapter_names(len(adapters))
         command, env = part.vllm_command(settings, folder, port, dict(zip(names, adapters, strict=True)))
@@ -200,6 +278,11 @@ def start_servers(options: argparse.Namespace, shape: models.Shape, folder: Path
         servers.append(nim)
         part.await_ready(nim)
         print(f"ready: {bare.name} {bare.ready_s:.0f} s, {nim.name} {nim.ready_s:.0f} s", flush=True)
+        if options.control:
+            port = part.free_port()
+            command, env = part.vllm_command(settings, folder, port, dict(zip(names, adapters, strict=True)))
+            servers.append(part.start(part.CONTROL, command, folder / "control.log", port, env))
+            part.await_ready(servers[-1])
         print(f"adapters fetched after {part.await_adapters(nim, names):.0f} s more", flush=True)
     except BaseException:
         for server in reversed(servers):
@@ -219,6 +302,8 @@ def main(arguments: list[str] | None = None) -> int:
         "pipeline": pipeline,
         "training": training,
         "serving": serving,
+        "saturation": saturation,
+        "several": several,
     }
     failed = False
     for name in options.parts:

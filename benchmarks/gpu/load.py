@@ -1,7 +1,7 @@
 """A closed-loop load of streams, in several client processes, that counts tokens by the time at which they arrive.
 
-Streams ask for answers of random length, so that they do not move in step; what counts is what arrives within a window
-that begins when all of them run. Every prompt is new: no prefix cache helps.
+Streams ask for answers of random length, and begin with what is left of one, so that they do not move in step; what
+counts is what arrives within a window that begins when all of them run. Every prompt is new: no prefix cache helps.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ class Load:
     most_tokens: int
     vocabulary: int
     seed: int
+    min_tokens: bool = False  # forbid the server to end earlier, besides telling it to ignore the end
 
 
 @dataclass(frozen=True)
@@ -79,16 +80,20 @@ async def _client(load: Load, streams: int, begin: float, number: int) -> tuple[
     opens = begin + load.warm_up_s
     closes = opens + load.seconds
     numbers = random.Random(f"{load.seed}/{number}")
-    tokens, waits, requests, errors = 0.0, [], 0, 0
+    waits: list[float] = []
+    requests, errors = 0, 0
+    counted, uncounted = 0.0, 0  # tokens of answers that told their number; events in the window of the others
+    told_tokens, told_events = 0, 0
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=120)) as session:
 
         async def stream(place: int) -> None:
-            nonlocal tokens, requests, errors
+            nonlocal requests, errors, counted, uncounted, told_tokens, told_events
             await asyncio.sleep(max(0.0, begin - time.time()))
             turn = place
             while time.time() < closes:
-                body = _body(load, numbers, load.models[(number + turn * 7) % len(load.models)])
+                model = load.models[(number + turn * 7) % len(load.models)]
+                body = _body(load, numbers, model, first=turn == place)
                 turn += 1
                 asked = time.time()
                 arrivals, usage = await _ask(session, f"{load.url}/v1/completions", body, closes)
@@ -99,19 +104,27 @@ async def _client(load: Load, streams: int, begin: float, number: int) -> tuple[
                 if asked >= opens and arrivals:
                     waits.append(1000 * (arrivals[0] - asked))
                     requests += 1
-                # an event may carry several tokens, where the server was ahead of its client
-                share = usage / len(arrivals) if usage and arrivals else 1.0
-                tokens += share * sum(opens <= moment < closes for moment in arrivals)
+                within = sum(opens <= moment < closes for moment in arrivals)
+                if not usage:
+                    uncounted += within
+                elif arrivals:  # an event may carry several tokens, where the server was ahead of its client
+                    counted += within * usage / len(arrivals)
+                    told_tokens, told_events = told_tokens + usage, told_events + len(arrivals)
 
         await asyncio.gather(*(stream(place) for place in range(streams)))
-    return tokens, waits, requests, errors
+    tokens_per_event = told_tokens / told_events if told_events else 1.0
+    return counted + uncounted * tokens_per_event, waits, requests, errors
 
 
-def _body(load: Load, numbers: random.Random, model: str) -> dict[str, Any]:
+def _body(load: Load, numbers: random.Random, model: str, *, first: bool) -> dict[str, Any]:
+    tokens = numbers.randrange(load.most_tokens // 4, load.most_tokens + 1)
+    if first:
+        tokens = numbers.randrange(1, tokens + 1)
     return {
         "model": model,
         "prompt": [numbers.randrange(100, load.vocabulary) for _ in range(load.prompt_tokens)],
-        "max_tokens": numbers.randrange(load.most_tokens // 4, load.most_tokens + 1),
+        "max_tokens": tokens,
+        **({"min_tokens": tokens} if load.min_tokens else {}),
         "temperature": 0,
         "ignore_eos": True,
         "stream": True,

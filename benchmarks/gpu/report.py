@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.serving import NIM, VLLM
+from benchmarks.gpu.serving import CONTROL, NIM, VLLM
 from benchmarks.gpu.training import OURS, PLAIN
 
 NOTE = (
@@ -22,9 +22,10 @@ def write(folder: Path) -> None:
             lines.append(f"| {name} | {'yes' if values['passed'] else 'NO'} | {shown} |")
         lines.append("")
     if (pipeline := _read(folder / "pipeline.json")) is not None:
-        ready = ", ".join(f"{name} {seconds} s" for name, seconds in pipeline["ready_s"].items())
-        ended = f"Exit code {pipeline['exit_code']} after {pipeline['seconds']} s. Shares: {pipeline['shares']}."
-        lines += ["## Pipeline", "", f"{ended} Ready after: {ready}.", "", "```", pipeline["output"], "```", ""]
+        lines += ["## Pipeline", ""]
+        for name, step in pipeline.items():
+            lines += [f"`nemostack {name}`: exit code {step['exit_code']} after {step['seconds']} s", ""]
+            lines += ["```", step["output"], "```", ""]
     if (training := _read(folder / "training.json")) is not None:
         cases = training["cases"] if isinstance(training, dict) else training
         lines += _training(cases)
@@ -58,18 +59,28 @@ def _training(cases: list[dict[str, Any]]) -> list[str]:
 
 
 def _serving(serving: dict[str, Any]) -> list[str]:
-    head = f"| adapters | streams | {NIM} tokens/s | first token p50 ms | {VLLM} tokens/s | p50 ms | ratio | rounds |"
-    lines = ["## Serving", "", NOTE, "", head, "|---|---|---|---|---|---|---|---|"]
+    sides = f"{NIM} tokens/s | first token p50 ms | {VLLM} tokens/s | p50 ms | ratio | {CONTROL}: ratio"
+    lines = [
+        "## Serving",
+        "",
+        NOTE,
+        "",
+        f"| adapters | streams | {sides} | rounds |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     for cell in serving["cells"]:
         if "ratio" in cell:
             sides = " ".join(f"{_speed(cell[name])} | {cell[name]['first_token_p50_ms']} |" for name in (NIM, VLLM))
             start = f"| {cell['adapters']} | {cell['streams']} |"
-            lines.append(f"{start} {sides} {_ratio(cell['ratio'])} | {cell['rounds']} |")
+            control = _ratio(cell["control_ratio"]) if "control_ratio" in cell else ""
+            lines.append(f"{start} {sides} {_ratio(cell['ratio'])} | {control} | {cell['rounds']} |")
+    for cell in serving.get("min_tokens", []):
+        lines += ["", f"With `min_tokens`, {cell['streams']} streams: {_ratio(cell['ratio'])} of the tokens/s without."]
     lines += [
         "",
         "### Where the time of a start goes",
         "",
-        f"The second to start is {NIM}, with vLLM's cache filled.",
+        f"{NIM} starts after {VLLM}, with vLLM's cache filled.",
         "",
     ]
     for name, phases in serving["start"].items():

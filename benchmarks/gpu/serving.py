@@ -1,8 +1,9 @@
 """NIM beside bare vLLM on one GPU: tokens/s by streams and adapters in turns, and where the time of the start goes.
 
-Both serve a model of Llama-3.2-3B's shape with random weights, with the same vLLM arguments; each has less than half of
-the GPU's memory. Bare vLLM is its own server command; the NIM is `embedded.serve nim` with real stores beside it, from
-which it fetches its adapters.
+All serve a model of Llama-3.2-3B's shape with random weights, with the same vLLM arguments, and have equal parts of the
+GPU's memory. Bare vLLM is its own server command; the NIM is `embedded.serve nim` with real stores beside it, from
+which it fetches its adapters. A second bare vLLM is the control: what lies between the two says how far servers without
+any difference lie apart, by the order of their start or by chance.
 """
 
 import itertools
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,16 @@ import httpx
 from benchmarks.gpu import load
 from benchmarks.gpu.models import Shape
 from benchmarks.gpu.statistics import interval, ratio
+from nemostack import gpus
 
 BASE = "benchmark/base"
 REPO = "bench/adapter"
-NIM, VLLM = "NIM", "bare vLLM"
-FRACTION = 0.44
+NIM, VLLM, CONTROL = "NIM", "bare vLLM", "bare vLLM again"
+FRACTION = 0.29
 READY_WITHIN_S = 420
 PROMPT_TOKENS, MOST_TOKENS = 110, 128
+MANY_STREAMS = 256
+"""From here on a server needs longer until all streams run, and a stream longer for an answer."""
 
 
 @dataclass
@@ -132,13 +136,17 @@ def start_stores(folder: Path) -> dict[str, Server]:
     return stores
 
 
-def nim_settings(model: Path, stores: dict[str, Server], *, device: str, rank: int) -> dict[str, Any]:
-    """Settings of the NIM: those of a stack on a GPU, with random weights and less than half of the memory."""
+def store_urls(stores: dict[str, Server]) -> dict[str, Any]:
+    """Return the settings by which NIM finds adapters in stores."""
+    return {f"{name}_url": server.url for name, server in stores.items()}
+
+
+def nim_settings(model: Path, adapters: dict[str, Any], *, device: str, rank: int) -> dict[str, Any]:
+    """Settings of the NIM: those of a stack on a GPU, with random weights, `FRACTION` of the memory, and `adapters`."""
     settings: dict[str, Any] = {
         "base_model": BASE,
         "model_path": str(model),
-        "entity_store_url": stores["entity_store"].url,
-        "data_store_url": stores["data_store"].url,
+        **adapters,
         "max_lora_rank": rank,
         "max_loras": 32,
         "max_cpu_loras": 64,
@@ -146,7 +154,12 @@ def nim_settings(model: Path, stores: dict[str, Server], *, device: str, rank: i
         "max_model_len": 2048,
     }
     if device == "cuda":
-        more = {"accelerator": "cuda", "gpus": [0], "gpu_memory_fraction": FRACTION, "load_format": "dummy"}
+        more = {
+            "accelerator": "cuda",
+            "gpus": [gpus.query()[0].index],
+            "gpu_memory_fraction": FRACTION,
+            "load_format": "dummy",
+        }
         settings |= more | {"max_num_batched_tokens": 8192}
     return settings
 
@@ -179,6 +192,22 @@ def await_adapters(server: Server, names: list[str]) -> float:
     raise RuntimeError(f"{server.name}: the adapters did not appear within 120 s")
 
 
+def load_of(url: str, models: tuple[str, ...], streams: int, *, seconds: float, shape: Shape, seed: int) -> load.Load:
+    """Load of so many streams, counted for `seconds`; twice as long where there are many."""
+    many = streams >= MANY_STREAMS
+    return load.Load(
+        url=url,
+        models=models,
+        streams=streams,
+        seconds=2 * seconds if many else seconds,
+        warm_up_s=2.5 if many else 1.0,
+        prompt_tokens=PROMPT_TOKENS,
+        most_tokens=MOST_TOKENS,
+        vocabulary=min(shape.vocabulary, 6000),
+        seed=seed,
+    )
+
+
 def measure(
     servers: dict[str, str],
     adapters: list[str],
@@ -188,31 +217,22 @@ def measure(
     mixes: list[int],
     seconds: float,
     deadline: float,
+    rounds: int | None,
     out: Path,
 ) -> None:
-    """Rounds of all cells in turns until `deadline`; each sample is appended to `out` as it is measured.
+    """Rounds of all cells in turns until `deadline`, or `rounds`; each sample is appended to `out` as it is measured.
 
     The first round warms up. Rounds go on counting from those that are in `out`.
     """
     number = max((sample["round"] for sample in read_samples(out)), default=-1) + 1
     with load.clients() as pool, out.open("a") as file:
-        while time.time() < deadline:
+        last = None if rounds is None else number + rounds
+        while time.time() < deadline and (last is None or number <= last):
             for count, many in itertools.product(mixes, streams):
                 for name in list(servers)[:: 1 if number % 2 else -1]:
-                    one = load.run(
-                        load.Load(
-                            url=servers[name],
-                            models=tuple(adapters[:count]) or (BASE,),
-                            streams=many,
-                            seconds=seconds,
-                            warm_up_s=1.0,
-                            prompt_tokens=PROMPT_TOKENS,
-                            most_tokens=MOST_TOKENS,
-                            vocabulary=min(shape.vocabulary, 6000),
-                            seed=number * 1_000_000 + count * 1000 + many,
-                        ),
-                        pool,
-                    )
+                    models = tuple(adapters[:count]) or (BASE,)
+                    seed = number * 1_000_000 + count * 1000 + many
+                    one = load.run(load_of(servers[name], models, many, seconds=seconds, shape=shape, seed=seed), pool)
                     sample = {"round": number, "server": name, "adapters": count, "streams": many, **asdict(one)}
                     file.write(json.dumps(sample) + "\n")
                     file.flush()
@@ -221,6 +241,27 @@ def measure(
                 if time.time() > deadline:
                     break
             number += 1
+
+
+def cost_of_min_tokens(
+    url: str, shape: Shape, *, streams: list[int], seconds: float, rounds: int
+) -> list[dict[str, Any]]:
+    """Tokens/s with and without `min_tokens` in the request, in turns, and their ratio; `ignore_eos` is in both."""
+    table = []
+    with load.clients() as pool:
+        for many in streams:
+            speeds: dict[bool, list[float]] = {False: [], True: []}
+            for number in range(rounds + 1):
+                for forbid in (False, True) if number % 2 else (True, False):
+                    asked = load_of(url, (BASE,), many, seconds=seconds, shape=shape, seed=7_000_000 + number)
+                    one = load.run(replace(asked, min_tokens=forbid), pool)
+                    if number:  # the first round warms up
+                        speeds[forbid].append(round(one.tokens_per_s))
+            value, low, high = ratio(speeds[True], speeds[False])
+            line = {"streams": many, "with": speeds[True], "without": speeds[False]}
+            table.append(line | {"ratio": {"value": round(value, 3), "interval": [round(low, 3), round(high, 3)]}})
+            print(f"min_tokens: {table[-1]}", flush=True)
+    return table
 
 
 def read_samples(path: Path) -> list[dict[str, Any]]:
@@ -235,7 +276,8 @@ def summarize(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
     table = []
     for count, many in sorted({(sample["adapters"], sample["streams"]) for sample in kept}):
         cell = [sample for sample in kept if (sample["adapters"], sample["streams"]) == (count, many)]
-        speeds = {name: [one["tokens_per_s"] for one in cell if one["server"] == name] for name in (NIM, VLLM)}
+        names = [name for name in (NIM, VLLM, CONTROL) if any(one["server"] == name for one in cell)]
+        speeds = {name: [one["tokens_per_s"] for one in cell if one["server"] == name] for name in names}
         line: dict[str, Any] = {"adapters": count, "streams": many, "rounds": min(map(len, speeds.values()))}
         for name, values in speeds.items():
             if values:
@@ -246,9 +288,10 @@ def summarize(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
                     "interval": [round(low), round(high)],
                     "first_token_p50_ms": round(waits[len(waits) // 2], 1) if waits else None,
                 }
-        if all(speeds.values()):
-            value, low, high = ratio(speeds[NIM], speeds[VLLM])
-            line["ratio"] = {"value": round(value, 3), "interval": [round(low, 3), round(high, 3)]}
+        for key, name in (("ratio", NIM), ("control_ratio", CONTROL)):
+            if name in speeds and VLLM in speeds:
+                value, low, high = ratio(speeds[name], speeds[VLLM])
+                line[key] = {"value": round(value, 3), "interval": [round(low, 3), round(high, 3)]}
         table.append(line)
     return table
 
