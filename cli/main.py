@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 import typer
 
 from cli.lazy import LazyCommand, LazyGroup
-from nemostack import proxies
+from nemostack import proxies, termination
 from nemostack.errors import NemostackError
 from nemostack.exit_codes import ExitCode
 from nemostack.version import VERSION
@@ -90,7 +90,8 @@ def main(argv: list[str] | None = None) -> None:
     debug = "--debug" in arguments[:end]
     proxies.prepare(os.environ)
     try:
-        app(args=[*(a for a in arguments[:end] if a != "--debug"), *arguments[end:]], prog_name="nemostack")
+        with termination.ends_as_interrupt():
+            app(args=[*(a for a in arguments[:end] if a != "--debug"), *arguments[end:]], prog_name="nemostack")
     except NemostackError as error:
         if debug:
             raise

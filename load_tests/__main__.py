@@ -4,7 +4,7 @@ import os
 import sys
 
 from load_tests.commands import app
-from nemostack import proxies
+from nemostack import proxies, termination
 from nemostack.errors import NemostackError
 from nemostack.redact import redact
 
@@ -13,7 +13,8 @@ def main() -> None:
     """Run a command; always leaves by SystemExit."""
     proxies.prepare(os.environ)
     try:
-        app(prog_name="python -m load_tests")
+        with termination.ends_as_interrupt():
+            app(prog_name="python -m load_tests")
     except NemostackError as error:
         print(f"error: {redact(str(error))}", file=sys.stderr)
         raise SystemExit(error.exit_code) from error

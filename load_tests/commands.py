@@ -13,6 +13,8 @@ from typing import Annotated, Any, Final, Literal
 import typer
 from typer.core import TyperGroup
 
+from nemostack.termination import Terminated
+
 LOCUSTFILE: Final = Path(__file__).with_name("locustfile.py")
 HELP: Final = "Load-test NIM, base model and LoRA adapters mixed. The verdict is the exit code."
 USAGE: Final = """Usage: nemostack load [options]                     load a NIM, report, exit by verdict
@@ -242,6 +244,8 @@ def run_locust(arguments: list[str], *, locustfile: Path = LOCUSTFILE) -> int:
         while True:
             try:
                 return locust.wait()
+            except Terminated:
+                locust.terminate()  # it still writes the report
             except KeyboardInterrupt:
                 continue  # Locust has the signal too, and still writes the report
 

@@ -7,6 +7,7 @@ Closed loop: each Locust user is a client that sends its next request after the 
 user, which sends the whole schedule; more users than workers are refused by being idle.
 """
 
+import signal
 import sys
 import time
 from pathlib import Path
@@ -229,7 +230,8 @@ def write_worker_facts(environment: Any, **_: Any) -> None:
 
 
 def judge(environment: Any, **_: Any) -> None:
-    """Merge, report, decide the exit code. Also after Ctrl-C, when the run still has to be stopped first."""
+    """Merge, report, decide the exit code. Also after Ctrl-C or SIGTERM, when the run still has to be stopped first."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Locust would shut down a second time beside the first
     runner = environment.runner
     if isinstance(runner, WorkerRunner) or run.manifest is None:
         return

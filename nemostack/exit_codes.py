@@ -51,5 +51,5 @@ MEANINGS: Final[dict[ExitCode, str]] = {
     ),
     ExitCode.LOAD_INVALID: "`load`: INVALID, the client or the run spoiled the measurement",
     ExitCode.LOAD_REGRESSION: "`load compare`: REGRESSION, the candidate is worse by more than threshold and noise",
-    ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
+    ExitCode.INTERRUPTED: "interrupted by Ctrl-C, SIGTERM or SIGHUP",
 }

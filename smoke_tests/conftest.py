@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from nemostack import proxies, stack_outputs
+from nemostack import proxies, stack_outputs, termination
 from nemostack.clients import Clients
 from nemostack.clients.evaluator import EvaluationJob
 from nemostack.errors import BadInput, ServiceError, TargetError
@@ -77,6 +77,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    termination.install()  # fixtures and the final sweep remove what was made
     proxies.prepare(os.environ)
     config.addinivalue_line("markers", "services(*names): whose logs to show when this test fails")
     config.addinivalue_line("markers", "product(*names): product lines that this test is about")
@@ -280,6 +281,7 @@ def _jobs(session: Session, test: str) -> list[tuple[str, str]]:
 # --- nothing is left behind ---------------------------------------------------------------------------------------
 
 
+@pytest.hookimpl(trylast=True)  # after pytest-xdist has ended its workers, which go on for a while after Ctrl-C
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In the controlling process, when all tests of all workers are over."""
     smoke = session.config.stash.get(SESSION, None)

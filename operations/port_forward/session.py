@@ -6,14 +6,12 @@ whose URLs all are routes.
 """
 
 import contextlib
-import signal
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from types import FrameType
 from urllib.parse import urlsplit
 
 from infra.local.ports import holder, is_free
@@ -175,26 +173,11 @@ def run_command(argv: Sequence[str]) -> int:
     return code if code >= 0 else 128 - code
 
 
-@contextlib.contextmanager
-def signals_interrupt() -> Iterator[None]:
-    """SIGTERM and SIGHUP end us as Ctrl-C does: nothing may stay that we started."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def serve(outputs: StackOutputs, command: Sequence[str], timeout_s: float, say: Callable[[str], None]) -> int:
     """Forward everything while `command` runs (its exit code), or until Ctrl-C (0)."""
     forwards = plan(outputs)
     interrupted = False
-    with signals_interrupt(), Kubectl.opened(outputs) as kubectl, forwarding(kubectl, forwards, say) as forwarders:
+    with Kubectl.opened(outputs) as kubectl, forwarding(kubectl, forwards, say) as forwarders:
         for line in forwards.lines():
             say(line)
         try:

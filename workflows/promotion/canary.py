@@ -3,7 +3,8 @@
 At each step the alias gets new weights and the same questions are asked of both models, one after the other. Three
 objectives are watched: the quality of answers (token F1 against the reference, by a sequential test that may be looked
 at after every item), the time of an answer, and failures, of these questions and of users' requests. The first that
-breaks takes the canary back at once; so does Ctrl-C. Refuses to start beside another canary of the same alias.
+breaks takes the canary back at once; so do Ctrl-C and SIGTERM. Refuses to start beside another canary of the same
+alias.
 """
 
 import statistics
@@ -192,7 +193,11 @@ class Canary:
                 )
 
     def _back(self, before: Alias, reason: str) -> None:
-        self.router.set_alias(self.name, before)
+        try:
+            self.router.set_alias(self.name, before)
+        except KeyboardInterrupt:  # it may have come before the change; setting an alias twice does no harm
+            self.router.set_alias(self.name, before)
+            raise
         self.record("rollback", before, before, reason)
 
 

@@ -1,10 +1,16 @@
 """promote, rollback and history on the fake stack, whose models all answer the same, or fail where a test says so."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from nemostack.clone import ROOT
+from tests.deadlines import Deadline
 from tests.unit.command_line import run_command
 from tests.unit.fake_stack import FakeStack
 from tests.unit.pipeline_harness import Harness
@@ -75,6 +81,28 @@ def test_a_broken_canary_goes_back_with_exit_code_12(
     code, _, err = call(capfd, "promote", runs[1], *PROMOTE, *target)
     assert (code, leads_to(stack)) == (12, {first: 100})
     assert "failures: 1 of 1" in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_canary_whose_process_is_ended_goes_back(
+    stack: FakeStack, runs: list[str], target: list[str], capfd: pytest.CaptureFixture[str], number: signal.Signals
+) -> None:
+    first, second = (model_of(run) for run in runs)
+    call(capfd, "promote", runs[0], *PROMOTE, *target)
+    command = [sys.executable, "-m", "cli", "promote", runs[1], "--steps", "10,50", "--hold", "600", *PROMOTE, *target]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    deadline = Deadline(180)
+    while leads_to(stack) != {first: 90, second: 10} or stack.count("POST /nim/v1/chat/completions") < 4:
+        assert not deadline.passed
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=180)
+    assert (process.returncode, "Traceback" in err, leads_to(stack)) == (130, False, {first: 100})
+    _, out, _ = call(capfd, "history", "--format", "json", *target)
+    last = json.loads(out)["changes"][-1]
+    assert (last["action"], last["by"], last["reason"].startswith("ended by ")) == ("rollback", "kim", True)
 
 
 def test_what_the_gate_does_not_let_pass_is_not_promoted(

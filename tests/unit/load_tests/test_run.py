@@ -217,7 +217,10 @@ def test_the_verdict_is_the_exit_code(
     assert run.report["exit_code"] == code
 
 
-def test_interrupted_is_invalid_and_still_reported(mock_nim: Start, tmp_path: Path, prompts_file: Path) -> None:
+@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM", "SIGTERM to the group"])
+def test_interrupted_is_invalid_and_still_reported(
+    mock_nim: Start, tmp_path: Path, prompts_file: Path, how: str
+) -> None:
     nim = mock_nim("--ttft", "0.02", "--itl", "0.002", "--tokens", "5")
     folder = tmp_path / "cut"
     command = [
@@ -244,7 +247,10 @@ def test_interrupted_is_invalid_and_still_reported(mock_nim: Start, tmp_path: Pa
     samples = folder / "raw" / "requests-0.jsonl"
     while not (samples.exists() and samples.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does
+    if how == "SIGTERM":
+        process.terminate()
+    else:
+        os.killpg(process.pid, signal.SIGINT if how == "Ctrl-C" else signal.SIGTERM)
     out, _ = process.communicate(timeout=180)
     assert process.returncode == 22, out
     assert "ran to the end" in out

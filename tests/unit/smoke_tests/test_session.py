@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from nemostack.clone import ROOT
 from smoke_tests.journal import Journal, Made
+from tests.deadlines import Deadline
 from tests.unit.fake_stack import FakeStack
 
 
@@ -104,6 +106,31 @@ def test_a_run_that_fails_shows_its_jobs(tmp_path: Path) -> None:
     assert '"status": "failed"' in shown
     assert "evaluation job eval-1 ---" in done.stdout
     assert (stack.datasets, stack.models, stack.repos, stack.evaluations) == ({}, {}, {}, {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_session_that_is_ended_removes_what_it_made(tmp_path: Path, workers: str) -> None:
+    stack = FakeStack()
+    stack.looks_needed = 1_000_000
+    path = tmp_path / "outputs.json"
+    path.write_text(stack.outputs.model_copy(update={"mlflow_url": ""}).model_dump_json())
+    command = [sys.executable, "-m", "pytest", "smoke_tests", "-p", "no:cacheprovider", "-q", "-n", workers]
+    command += ["--outputs", str(path), "-k", "test_nemostack_run"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        deadline = Deadline(180)
+        while stack.count("GET /v1/evaluation/jobs/eval-1") < 2:
+            assert not deadline.passed
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        process.terminate()
+        out, _ = process.communicate(timeout=180)
+    finally:
+        process.kill()
+        stack.close()
+    assert process.returncode == pytest.ExitCode.INTERRUPTED, out
+    assert (stack.datasets, stack.models, stack.repos, stack.evaluations) == ({}, {}, {}, {}), out
 
 
 def test_the_journal_keeps_order_and_each_thing_once(tmp_path: Path) -> None:

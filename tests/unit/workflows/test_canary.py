@@ -76,6 +76,21 @@ def weights(alias: Alias) -> dict[str, float]:
     return {route.model: route.weight for route in alias.routes}
 
 
+def test_an_interruption_while_it_goes_back_does_not_keep_it(nim: FakeNim) -> None:
+    set_alias = nim.set_alias
+
+    def interrupted_once(name: str, alias: Alias) -> None:
+        if len(nim.set) == 1:  # the first change was the canary, this one is the way back
+            nim.set.append(alias)
+            raise KeyboardInterrupt
+        set_alias(name, alias)
+
+    nim.set_alias = interrupted_once  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        canary(nim, worse).run(QUESTIONS)
+    assert weights(nim.now["prod"]) == {"good": 100}
+
+
 def test_a_good_model_takes_over_step_by_step(nim: FakeNim) -> None:
     running = canary(nim, right)
     running.run(QUESTIONS)
