@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cli import options as o
+from nemostack import log_lines
 
 _YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation, whatever the target.")]
 _ConfigOption = Annotated[
@@ -22,6 +23,7 @@ def up(
     """Create the stack if necessary and bring it up (`pulumi up`). Other options go to Pulumi."""
     from operations.stacks import stacks
 
+    log_lines.bind(stack=stack)
     raise typer.Exit(stacks.up(stack, config or [], context.args, yes=yes))
 
 
@@ -37,6 +39,7 @@ def down(
     """Destroy the stack (`pulumi destroy`); data and reports stay. On a cluster, `teardown` is safer."""
     from operations.stacks import stacks
 
+    log_lines.bind(stack=stack)
     raise typer.Exit(stacks.down(stack, context.args, purge=purge, yes=yes))
 
 
@@ -44,6 +47,7 @@ def preview(context: typer.Context, *, stack: o.StackOption = "local") -> None:
     """Show what `up` would change (`pulumi preview`). Other options go to Pulumi."""
     from operations.stacks import stacks
 
+    log_lines.bind(stack=stack)
     raise typer.Exit(stacks.preview(stack, context.args))
 
 
@@ -51,6 +55,7 @@ def outputs(*, stack: o.StackOption = "local") -> None:
     """Print the outputs of the stack as JSON, secrets included."""
     from operations.stacks import stacks
 
+    log_lines.bind(stack=stack)
     raise typer.Exit(stacks.outputs(stack))
 
 

@@ -6,12 +6,13 @@ Commands parse, call, render and exit; what they call is imported when they run,
 
 import os
 import sys
+import traceback
 from typing import Annotated, ClassVar
 
 import typer
 
 from cli.lazy import LazyCommand, LazyGroup
-from nemostack import proxies, termination
+from nemostack import log_lines, proxies, termination
 from nemostack.errors import NemostackError
 from nemostack.exit_codes import ExitCode
 from nemostack.version import VERSION
@@ -74,13 +75,25 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _root(
     *,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of failures.")] = False,
-    version: Annotated[
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of failures.")] = False,  # noqa: ARG001
+    version: Annotated[  # noqa: ARG001
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
+    log_format: Annotated[
+        str,
+        typer.Option(
+            "--log-format",
+            envvar=log_lines.ENV,
+            help="Progress and log lines as text, or as json: one object a line. Stands before the command.",
+        ),
+    ] = "text",
 ) -> None:
     """Options of all commands."""
     # `main` reads --debug itself: a failure may come before this is called.
+    try:
+        log_lines.choose(log_format)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--log-format") from error
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -89,30 +102,34 @@ def main(argv: list[str] | None = None) -> None:
     end = arguments.index("--") if "--" in arguments else len(arguments)  # what follows is another program's
     debug = "--debug" in arguments[:end]
     proxies.prepare(os.environ)
-    try:
-        with termination.ends_as_interrupt():
+    with log_lines.installed(), termination.ends_as_interrupt():
+        try:
             app(args=[*(a for a in arguments[:end] if a != "--debug"), *arguments[end:]], prog_name="nemostack")
-    except NemostackError as error:
-        if debug:
-            raise
-        _complain(str(error))
-        raise SystemExit(error.exit_code) from error
-    except KeyboardInterrupt:
-        raise SystemExit(ExitCode.INTERRUPTED) from None
-    except Exception as error:
-        if debug:
-            raise
-        _complain(
-            f"unexpected {type(error).__name__}: {error}; rerun with --debug for a traceback, and please report it"
-        )
-        raise SystemExit(1) from error
+        except NemostackError as error:
+            if debug and not log_lines.wants_json():
+                raise
+            _complain(error, str(error), debug=debug)
+            raise SystemExit(error.exit_code) from error
+        except KeyboardInterrupt:
+            raise SystemExit(ExitCode.INTERRUPTED) from None
+        except Exception as error:
+            if debug and not log_lines.wants_json():
+                raise
+            text = f"unexpected {type(error).__name__}: {error}"
+            _complain(error, f"{text}; rerun with --debug for a traceback, and please report it", debug=debug)
+            raise SystemExit(1) from error
 
 
-def _complain(text: str) -> None:
+def _complain(error: Exception, text: str, *, debug: bool) -> None:
+    from nemostack.redact import redact
+
+    if log_lines.wants_json():
+        trace = {"traceback": redact("".join(traceback.format_exception(error)))} if debug else {}
+        log_lines.write(text, "error", exit_code=int(getattr(error, "exit_code", ExitCode.FAILURE)), **trace)
+        return
     from rich.text import Text
 
     from nemostack.console import stderr
-    from nemostack.redact import redact
 
     stderr().print(Text.assemble(("error: ", "bold red"), redact(text)), soft_wrap=True)
 

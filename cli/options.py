@@ -13,10 +13,11 @@ from typing import Annotated, Any, Literal, Self
 
 import typer
 
+from nemostack import log_lines
 from nemostack.errors import BadInput
 from nemostack.models import SAMPLE_MODEL_SUITS, Hyperparameters
 from nemostack.outputs import StackOutputs
-from nemostack.stack_outputs import ENV_OUTPUTS, FLAG_KEYS, resolve
+from nemostack.stack_outputs import ENV_OUTPUTS, FLAG_KEYS, named_file, resolve
 from workflows.settings import SAMPLE_ROWS, Settings
 
 _PANEL = "Which services"
@@ -73,6 +74,8 @@ class TargetOptions(Bundle):
 
     def resolve(self) -> StackOutputs:
         """TargetError when that does not add up to a stack."""
+        file = named_file(self.outputs)
+        log_lines.bind(stack=file.name if file else self.stack)
         return resolve(self.stack, self.outputs, self.flags)
 
 

@@ -15,7 +15,9 @@ from nemostack.exit_codes import MEANINGS
 _HEAD = """# Command line
 
 Made by `python -m cli.reference`; do not edit.
-`--debug` before or after any command shows the traceback of a failure.
+`--debug` before or after any command shows the traceback of a failure. `--log-format json` before it, or
+`NEMOSTACK_LOG_FORMAT=json`, makes one JSON object of each line of progress
+([operations.md](operations.md), "Logs for machines").
 
 ## Exit codes
 

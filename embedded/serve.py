@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from nemostack import log_lines
 from nemostack.validation import validation_lines
 
 SERVICES = ("gateway", "data_store", "entity_store", "customizer", "evaluator", "judge", "nim")
@@ -39,6 +40,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("config", type=Path)
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
+    folder = args.config.resolve().parent  # of a stack: STACK/config
+    log_lines.install(
+        stdout=True, service=args.service, **({"stack": folder.parent.name} if folder.name == "config" else {})
+    )
     try:
         service = importlib.import_module(f"embedded.{args.service}")
         service.run(_read(args.config, service.Settings))
@@ -47,7 +52,8 @@ def main(argv: list[str] | None = None) -> int:
             raise
         known = isinstance(error, ConfigError)
         for line in str(error if known else f"{type(error).__name__}: {error} (--debug shows where)").splitlines():
-            print(f"{args.service}: {line}", file=sys.stderr)
+            text = f"{args.service}: {line}"
+            print(log_lines.line(text, "error") if log_lines.wants_json() else text, file=sys.stderr)
         return 2 if known else 1
     return 0
 

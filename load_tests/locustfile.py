@@ -31,10 +31,12 @@ from load_tests.traffic.token_texts import TokenTexts, learn
 from load_tests.verdict.metrics import e2e_ms
 from load_tests.verdict.slo import read_slo
 from load_tests.worker import Worker, worker_facts
+from nemostack import log_lines
 from nemostack.errors import BadInput, NemostackError
 from nemostack.redact import redact
 
 PROGRESS_S = 5.0
+log_lines.install()  # this is a process of its own
 
 
 class Run:

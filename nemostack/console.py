@@ -12,6 +12,7 @@ from typing import Self
 from rich.console import Console
 from rich.status import Status
 
+from nemostack import log_lines
 from nemostack.redact import redact
 
 LOG = logging.getLogger("nemostack")
@@ -44,6 +45,7 @@ class Progress:
         """Begin a piece of work."""
         self.stop()
         self._title, self._said, self._said_at = title, "", time.monotonic()
+        log_lines.bind(task=title)
         LOG.info("%s", redact(title))
         if self.console.is_terminal:
             self._status = self.console.status(_plain(title), spinner="dots")
@@ -69,6 +71,7 @@ class Progress:
 
     def stop(self) -> None:
         """End the live line."""
+        log_lines.bind(task=None)
         if self._status is not None:
             self._status.stop()
             self._status = None

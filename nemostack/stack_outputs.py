@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
+from nemostack import log_lines
 from nemostack.base_urls import base_url, notice
 from nemostack.clone import ROOT
 from nemostack.errors import NoOutputs, TargetError
@@ -90,6 +91,7 @@ def _from_whole_stack(stack: str) -> dict[str, Any]:
         done = subprocess.run(
             argv,
             cwd=ROOT,
+            env=log_lines.text_environment(),
             capture_output=True,
             text=True,
             timeout=PULUMI_TIMEOUT_S,

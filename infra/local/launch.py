@@ -22,6 +22,7 @@ PASSED_ON = {
     "SHELL",
     "TMPDIR",
     "TZ",
+    "NEMOSTACK_LOG_FORMAT",
     "LANG",
     "LD_LIBRARY_PATH",
     "HTTP_PROXY",
@@ -57,7 +58,11 @@ def main(spec_path: Path) -> None:
     """Turn into the command of the spec: {command, environment, inherits, directory, record}."""
     spec = json.loads(spec_path.read_text())
     Path(spec["record"]).write_text(json.dumps({"pid": os.getpid(), "started": psutil.Process().create_time()}))
-    print(f"{START_MARK} {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(spec['command'])}", flush=True)
+    started = f"{START_MARK} {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(spec['command'])}"
+    if os.environ.get("NEMOSTACK_LOG_FORMAT") == "json":  # as nemostack.log_lines has it, which is not to be found here
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        started = json.dumps({"time": at, "level": "info", "event": started, "service": spec_path.stem})
+    print(started, flush=True)
     os.chdir(spec["directory"])
     env = environment(spec["environment"], dict(os.environ), spec["inherits"])
     os.execve(spec["command"][0], spec["command"], env)  # noqa: S606

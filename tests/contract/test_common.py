@@ -311,6 +311,18 @@ def test_a_signal_stops_a_service_within_5_s(start_process, name: str, stop: sig
     assert running.process.returncode == 0, running.log.read_text()
 
 
+def test_the_log_is_objects_where_that_is_asked_for(start_process, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEMOSTACK_LOG_FORMAT", "json")
+    running = start_process("entity_store")
+    assert httpx.get(f"{running.url}/health").is_success
+    running.process.terminate()
+    running.process.wait(60)
+    rows = [json.loads(line) for line in running.log.read_text().splitlines()]
+    assert {"info"} == {row["level"] for row in rows}
+    assert {"entity_store"} == {row["service"] for row in rows}
+    assert any(row["event"].startswith("Uvicorn running on") for row in rows)
+
+
 STUCK = """
 import sys, time
 from pathlib import Path

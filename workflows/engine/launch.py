@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nemostack import redact
+from nemostack import log_lines, redact
 from nemostack.clients import Clients
 from nemostack.clients.polling import Pace
 from nemostack.clone import describe_commit
@@ -117,10 +117,11 @@ def _held(launch: Launch, clients: Clients, progress: Progress, pace: Pace | Non
     key = judge_key()
     if key is not None:
         redact.remember(key)
-    with launch.run.locked(), _logging_to(launch.run.path / "run.log"):
+    run_id = launch.run.info().id
+    with launch.run.locked(), log_lines.bound(run=run_id), _logging_to(launch.run.path / "run.log"):
         yield Context(
             run=launch.run,
-            run_id=launch.run.info().id,
+            run_id=run_id,
             settings=launch.settings,
             outputs=launch.outputs,
             clients=clients,
@@ -133,7 +134,8 @@ def _held(launch: Launch, clients: Clients, progress: Progress, pace: Pace | Non
 @contextmanager
 def _logging_to(file: Path) -> Iterator[None]:
     handler = logging.FileHandler(file, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    text = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    handler.setFormatter(log_lines.JsonFormatter() if log_lines.wants_json() else text)
     LOG.setLevel(logging.DEBUG)
     LOG.addHandler(handler)
     try:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from nemostack import log_lines
 from nemostack.errors import JobFailed
 from nemostack.exit_codes import ExitCode
 from nemostack.files import write_atomically
@@ -72,7 +73,8 @@ def run(context: Context, model: str) -> LoadTested:
 def _complete(command: Sequence[str]) -> tuple[int, str, str]:
     """Run to the end: exit code, stdout, stderr. However it is left, Locust ends too, which is a child of the child."""
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
+    options = {"stdout": pipe, "stderr": pipe, "text": True, "start_new_session": True}
+    with subprocess.Popen(command, env=log_lines.text_environment(), **options) as process:
         try:
             out, err = process.communicate(timeout=DEADLINE_S)
         except BaseException as error:  # too late, or Ctrl-C, which a session of its own does not get

@@ -17,6 +17,7 @@ def test_secrets_stay_outside() -> None:
     proxies = {"HTTPS_PROXY": "http://proxy", "NO_PROXY": "corp", "no_proxy": "corp"}
     seen = environment({"PYTHONUNBUFFERED": "1"}, inherited | proxies)
     assert seen == {"PATH": "/bin", "HF_HOME": "/h", "PYTHONUNBUFFERED": "1", **proxies}
+    assert environment({}, {"NEMOSTACK_LOG_FORMAT": "json"}) == {"NEMOSTACK_LOG_FORMAT": "json"}
 
 
 def test_the_token_of_the_hub_is_for_those_that_need_it() -> None:
