@@ -73,8 +73,9 @@ def run(context: Context, model: str) -> LoadTested:
 def _complete(command: Sequence[str]) -> tuple[int, str, str]:
     """Run to the end: exit code, stdout, stderr. However it is left, Locust ends too, which is a child of the child."""
     pipe = subprocess.PIPE
-    options = {"stdout": pipe, "stderr": pipe, "text": True, "start_new_session": True}
-    with subprocess.Popen(command, env=log_lines.text_environment(), **options) as process:
+    with subprocess.Popen(
+        command, env=log_lines.text_environment(), stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    ) as process:
         try:
             out, err = process.communicate(timeout=DEADLINE_S)
         except BaseException as error:  # too late, or Ctrl-C, which a session of its own does not get
