@@ -11,6 +11,7 @@ from nemostack import termination
 from nemostack.clone import ROOT
 
 SCRIPT = """
+import sys
 import time
 from nemostack import termination
 try:
@@ -20,7 +21,7 @@ try:
             time.sleep(60)
         finally:
             print("cleaning", flush=True)
-            time.sleep(1)
+            sys.stdin.readline()
             print("clean", flush=True)
 except KeyboardInterrupt as error:
     print(type(error).__name__, error)
@@ -28,7 +29,8 @@ except KeyboardInterrupt as error:
 
 
 def started(*before: str) -> "subprocess.Popen[str]":
-    process = subprocess.Popen([*before, sys.executable, "-c", SCRIPT], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    pipe, command = subprocess.PIPE, [*before, sys.executable, "-c", SCRIPT]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "on\n"
     return process
@@ -42,7 +44,7 @@ def test_the_first_signal_interrupts_and_the_next_do_not_disturb_the_cleanup(num
         assert process.stdout.readline() == "cleaning\n"
         for again in termination.SIGNALS:
             process.send_signal(again)
-        assert process.communicate(timeout=60)[0] == f"clean\nTerminated {number.name}\n"
+        assert process.communicate("on\n", timeout=60)[0] == f"clean\nTerminated {number.name}\n"
 
 
 def test_what_was_ignored_stays_ignored() -> None:
