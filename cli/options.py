@@ -314,6 +314,19 @@ class PipelineOptions(Bundle):
 
 
 @dataclass(frozen=True)
+class DryRunOptions(Bundle):
+    """Saying what would be done instead of doing it."""
+
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the dataset, say what would be done, how long and at what cost.")
+    ] = False
+    gpu: Annotated[
+        str | None,
+        typer.Option("--gpu", help="--dry-run: reckon at this row of the price table, such as aws/a10g-24gb."),
+    ] = None
+
+
+@dataclass(frozen=True)
 class RunOptions(Bundle):
     """Where runs are, and whether an unfinished one goes on."""
 

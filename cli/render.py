@@ -14,7 +14,6 @@ from workflows.results.approach import Approach
 from workflows.results.benchmarks import BenchmarkComparison
 from workflows.results.comparison import Comparison, interval_text, to_csv
 from workflows.results.metrics import METRICS
-from workflows.settings import Settings
 
 COLOURS = {"ok": "green", "warn": "yellow", "bad": "red", "GO": "green", "NO-GO": "red", "INCONCLUSIVE": "yellow"}
 
@@ -74,39 +73,6 @@ def teardown_plan(console: Console, plan: Plan) -> None:
     for step, things in steps.items():
         for thing in things:
             say(console, f"{step}\t{thing}")
-
-
-def plan(console: Console, settings: Settings) -> None:
-    """Print what a run would do."""
-    from workflows.data import dataset
-    from workflows.pipeline import plan as stages
-
-    data = dataset.load(settings)
-    for number, stage in enumerate(stages(settings), start=1):
-        say(console, f"{number}. {stage.title}")
-    rows = ", ".join(f"{name} {facts.rows}" for name, facts in data.facts.splits.items())
-    longest = settings.max_tokens or data.max_tokens()
-    say(console, f"Dataset {settings.dataset}: {rows} rows; answers of at most {longest} tokens")
-    for warning in data.facts.warnings:
-        say(console, f"warning: {warning}")
-    if settings.sweep is not None:
-        _planned_trials(console, settings)
-    say(console, "Nothing was created (--dry-run).")
-
-
-def _planned_trials(console: Console, settings: Settings) -> None:
-    sweep = settings.sweep
-    assert sweep is not None
-    if sweep.search == "grid":
-        for number, choice in enumerate(sweep.grid(settings.seed), start=1):
-            say(console, f"Trial {number}: {choice}")
-    else:
-        low, high = sweep.rate_range
-        ranks, epochs = (", ".join(map(str, values)) for values in (sweep.ranks, sweep.epochs))
-        say(
-            console,
-            f"{sweep.count} trials by {sweep.search}: rank {ranks}, learning rate {low:g} to {high:g}, epochs {epochs}",
-        )
 
 
 def trials(console: Console, run: RunDirectory) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from cli import options as o
-from nemostack.errors import BadInput, NemostackError
+from nemostack.errors import BadInput, NemostackError, TargetError
 from nemostack.exit_codes import ExitCode
 from workflows.settings import Kind, Settings
 
@@ -36,7 +36,14 @@ def evaluate(
 
 
 @o.spread
-def customize(*, target: o.TargetOptions, data: o.DataOptions, training: o.TrainingOptions, run: o.RunOptions) -> None:
+def customize(
+    *,
+    target: o.TargetOptions,
+    data: o.DataOptions,
+    training: o.TrainingOptions,
+    run: o.RunOptions,
+    dry: o.DryRunOptions,
+) -> None:
     """Train a LoRA adapter and leave it on the stack, where NIM picks it up."""
     from cli import render
     from nemostack.console import stdout
@@ -44,6 +51,9 @@ def customize(*, target: o.TargetOptions, data: o.DataOptions, training: o.Train
     settings = build_settings(
         "customize", hyperparameters=training.hyperparameters(), judge=False, **training.rows(), **data.chosen()
     )
+    if dry.dry_run:
+        show_plan(target, settings, run, dry)
+        return
     render.customized(stdout(), launch(target, settings, run))
 
 
@@ -56,7 +66,7 @@ def run(
     training: o.TrainingOptions,
     pipeline: o.PipelineOptions,
     run: o.RunOptions,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the dataset, show the stages, do nothing.")] = False,
+    dry: o.DryRunOptions,
 ) -> None:
     """Run the whole pipeline: zero-shot, in-context and LoRA on the same items, with a report. Resumes by itself."""
     from cli import render
@@ -70,8 +80,8 @@ def run(
         **data.chosen(),
         **evaluation.chosen(),
     )
-    if dry_run:
-        render.plan(stdout(), settings)
+    if dry.dry_run:
+        show_plan(target, settings, run, dry)
         return
     render.finished(stdout(), launch(target, settings, run))
 
@@ -148,6 +158,20 @@ def build_settings(kind: Kind, **values: Any) -> Settings:
         problems = [line.split(": ", 1) for line in validation_lines(error)]
         lines = [f"--{path.rpartition('.')[2].replace('_', '-')}: {message}" for path, message in problems]
         raise BadInput(f"these options cannot be used: {'; '.join(lines)}") from error
+
+
+def show_plan(target: o.TargetOptions, settings: Settings, run: o.RunOptions, dry: o.DryRunOptions) -> None:
+    """Say what would be done. Needs no stack, but knows nothing of time and cost without its outputs."""
+    from cli import render_plan
+    from nemostack.console import stdout
+    from workflows.forecast import forecast
+
+    try:
+        outputs = target.resolve()
+    except TargetError as error:
+        outputs = None
+        typer.echo(f"notice: {error}", err=True)
+    render_plan.plan(stdout(), settings, forecast(run.runs, settings, outputs, new=run.new), dry.gpu)
 
 
 def launch(target: o.TargetOptions, settings: Settings, run: o.RunOptions) -> Any:

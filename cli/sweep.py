@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from cli import options as o
-from cli.runs import build_settings, launch
+from cli.runs import build_settings, launch, show_plan
 from nemostack.errors import BadInput
 from workflows.sweep.space import SEARCHES, SweepSettings
 
@@ -46,7 +46,7 @@ def sweep(
     evaluation: o.EvaluationOptions,
     pipeline: o.PipelineOptions,
     run: o.RunOptions,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show stages and trials, do nothing.")] = False,
+    dry: o.DryRunOptions,
 ) -> None:
     """Train several adapters, choose one by its validation loss, and run the pipeline with it. Resumes by itself."""
     from cli import render
@@ -69,8 +69,8 @@ def sweep(
         **data.chosen(),
         **evaluation.chosen(),
     )
-    if dry_run:
-        render.plan(stdout(), settings)
+    if dry.dry_run:
+        show_plan(target, settings, run, dry)
         return
     directory = launch(target, settings, run)
     render.trials(stdout(), directory)

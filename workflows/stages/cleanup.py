@@ -32,16 +32,22 @@ class Cleaned(Model):
 
 def require_same_stack(info: RunInfo, outputs: StackOutputs) -> None:
     """BadInput when `outputs` are not of the stack that the run was made on."""
+    if not is_same_stack(info, outputs):
+        given = redact_all(outputs.model_dump(mode="json"))
+        raise BadInput(
+            f"run {info.id} was made on {_said(info.outputs)}, and this is {_said(given)}: nothing was removed; name "
+            "the stack of the run with --stack or --outputs"
+        )
+
+
+def is_same_stack(info: RunInfo, outputs: StackOutputs) -> bool:
+    """Whether `outputs` are of the stack that the run was made on."""
     made_on, given = info.outputs, redact_all(outputs.model_dump(mode="json"))
     same = all(made_on.get(key) == given[key] for key in ("nemo_url", "data_store_url"))
     # Stacks on clusters share the loopback URLs of `port-forward`; services given one by one name no target.
     if "given" not in {made_on.get("target"), given["target"]}:
         same = same and _place(made_on) == _place(given)
-    if not same:
-        raise BadInput(
-            f"run {info.id} was made on {_said(made_on)}, and this is {_said(given)}: nothing was removed; name the "
-            "stack of the run with --stack or --outputs"
-        )
+    return same
 
 
 def _place(outputs: dict[str, Any]) -> tuple[Any, Any]:

@@ -181,12 +181,18 @@ def test_cleanup_of_a_run_given_up(
 
 
 def test_dry_run_touches_nothing(
-    stack: FakeStack, settings: Settings, capfd: pytest.CaptureFixture[str], tmp_path: Path
+    stack: FakeStack, settings: Settings, target: list[str], capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    arguments = ["--dataset", str(settings.dataset), "--dry-run", "--runs", str(tmp_path / "r")]
+    arguments = ["--dataset", str(settings.dataset), "--dry-run", "--runs", str(tmp_path / "r"), *target]
     code, out, _ = call(capfd, "run", *arguments)
     assert code == 0
     assert out.splitlines()[5] == "6. LoRA customization"
+    assert "Time: unknown, there is nothing to go on: no earlier run" in out
+    for command in ("customize", "sweep"):
+        code, out, _ = call(capfd, command, *arguments)
+        assert (code, "Cost: unknown without times" in out) == (0, True)
+    code, out, err = call(capfd, "customize", *arguments[:-1], "/nowhere.json")
+    assert (code, "Nothing was created" in out, "reading stack outputs from /nowhere.json" in err) == (0, True, True)
     assert stack.requests == []
     assert not (tmp_path / "r").exists()
 
