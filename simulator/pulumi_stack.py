@@ -18,12 +18,14 @@ import psutil
 from operations.stacks import environment
 from operations.toolchain import programs
 from simulator.api import wait
+from simulator.processes import RARE_COLLECTION
 from simulator.provider import plugin
 
 NAME = "test"
 TIMEOUT_S = 600.0
 DYNAMIC = "pulumi:providers:pulumi-python"
 QUIET = ("same", "read", "refresh")
+CHECKPOINTS_OFF = "PULUMI_SKIP_CHECKPOINTS"
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,17 @@ class Update:
 
 @dataclass
 class PulumiStack:
-    """A stack `test` of the program in `folder`."""
+    """A stack `test` of the program in `folder`.
+
+    `thrifty`: the engine does the same for less than half of its processor time. It writes its state when a command
+    ends, also with an error, and not at every step, keeps no log of its own, and collects garbage seldom. A command
+    that is to be killed (`begin`) writes its state as a user's does.
+    """
 
     folder: Path
     kubeconfig: Path
     environment: dict[str, str] = field(default_factory=dict)
+    thrifty: bool = False
     _runs: int = 0
 
     def __post_init__(self) -> None:
@@ -82,6 +90,10 @@ class PulumiStack:
         (state / "backend").mkdir(parents=True)
         program_paths = programs.ensure(["pulumi", "helm"])
         own = plugin.install(state / "bin", state / "home")
+        if self.thrifty:
+            (state / "home").mkdir(exist_ok=True)
+            (state / "home" / "logs").touch()  # a file where the engine would make the folder of its logs
+            self.environment = {CHECKPOINTS_OFF: "true", **RARE_COLLECTION, **self.environment}
         clean = {name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")}
         clean |= {
             "PULUMI_HOME": str(state / "home"),
@@ -133,7 +145,7 @@ class PulumiStack:
         return subprocess.Popen(
             ["pulumi", *command, "--yes", "--skip-preview", "--stack", NAME, "--non-interactive", "--color", "never"],
             cwd=self.folder,
-            env=self.environment,
+            env={name: value for name, value in self.environment.items() if name != CHECKPOINTS_OFF},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -203,7 +215,7 @@ class PulumiStack:
 @contextmanager
 def begun(folder: Path, kubeconfig: Path, program: str) -> Iterator[PulumiStack]:
     """Yield a stack with a program. What is left in it at the end is destroyed, whatever happened in between."""
-    stack = PulumiStack(folder, kubeconfig)
+    stack = PulumiStack(folder, kubeconfig, thrifty=True)
     stack.program(program)
     stack.init()
     try:

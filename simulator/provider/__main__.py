@@ -2,7 +2,10 @@
 
 import argparse
 
-from simulator.provider.server import serve
+from nemostack.imports import without_collector
+
+with without_collector():
+    from simulator.provider.server import serve
 
 parser = argparse.ArgumentParser(prog="pulumi-resource-kubernetes", description=__doc__)
 parser.add_argument("engine", nargs="?", default="", help="address of the engine")

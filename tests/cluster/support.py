@@ -42,7 +42,7 @@ class NemoStack(PulumiStack):
 
 def create_stack(plane: ControlPlane, charts: Path, folder: Path, **settings: Any) -> NemoStack:
     """Create a stack of target `existing` with the stand-in charts, not yet up. Whoever calls it takes it down."""
-    stack = NemoStack(folder / "program", plane.kubeconfig)
+    stack = NemoStack(folder / "program", plane.kubeconfig, thrifty=True)
     stack.settings = {"target": "existing", "charts": {"source": str(charts)}, **settings}
     stack.settings.setdefault("storage", {"rwx_class_name": "shared"})
     stack.program((ROOT / "__main__.py").read_text(), name="nemostack")

@@ -27,7 +27,7 @@ OURS = "/api/v1/namespaces/of-the-stack"
 @pytest.fixture(scope="module")
 def start(control_plane, tmp_path_factory):
     def start(**settings):
-        stack = PulumiStack(tmp_path_factory.mktemp("stack") / "program", control_plane.kubeconfig)
+        stack = PulumiStack(tmp_path_factory.mktemp("stack") / "program", control_plane.kubeconfig, thrifty=True)
         stack.program(IMPORTS + "k8s.core.v1.Namespace('ours', metadata={'name': 'of-the-stack'})")
         stack.init()
         return stack
