@@ -10,6 +10,7 @@ from nemostack.errors import BadInput, NemostackError, TargetError
 from nemostack.exit_codes import ExitCode
 from workflows.settings import Kind, Settings
 
+_DEFAULTS = Settings()
 _ZERO_SHOT = o.EvaluationOptions(shots=0)
 
 
@@ -124,12 +125,50 @@ def gate(
 
 @o.spread
 def cleanup(
-    directory: Annotated[Path, typer.Argument(help="Directory of the run.", metavar="RUN")],
+    directory: Annotated[Path | None, typer.Argument(help="Directory of the run.", metavar="RUN")] = None,
     *,
     target: o.TargetOptions,
     keep_adapter: o.KeepOption = False,
+    orphans: Annotated[
+        bool,
+        typer.Option(
+            "--orphans", help="Instead of one run: list what killed runs and runs without a folder left on the stack."
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="--orphans: remove them.")] = False,
+    older_than: Annotated[float, typer.Option("--older-than", min=0, help="--orphans: days; younger ones stay.")] = 1,
+    namespace: o.NamespaceOption = _DEFAULTS.namespace,
+    runs: o.RunsOption = Path("runs"),
 ) -> None:
     """Stop and remove what a run left on the stack. Also works on unfinished runs."""
+    if orphans == (directory is not None):
+        raise BadInput("name the directory of a run, or ask for --orphans")
+    if directory is not None:
+        _clean_run(directory, target, keep_adapter=keep_adapter)
+        return
+    from cli.render import say
+    from nemostack.clients import Clients
+    from nemostack.console import Progress, stdout
+    from workflows.orphans import find_orphans, remove_orphan
+
+    console = stdout()
+    with Progress() as progress, Clients(target.resolve()) as clients:
+        found = find_orphans(clients, runs, namespace, older_than_days=older_than)
+        for one in found:
+            if one.stays or not yes:
+                things = f"\t{', '.join(one.things)}" if one.things else ""
+                say(console, f"{'stays' if one.stays else 'would go'}\t{one.name}\t{one.stays or one.why}{things}")
+                continue
+            for what in remove_orphan(one, clients, progress, _DEFAULTS.experiment):
+                say(console, f"removed {what}")
+    going = sum(not one.stays for one in found)
+    if going and not yes:
+        say(console, f"Nothing was removed; --yes removes what {going} run(s) or alias(es) left.")
+    elif not found:
+        say(console, f"No run has left anything in namespace {namespace}.")
+
+
+def _clean_run(directory: Path, target: o.TargetOptions, *, keep_adapter: bool) -> None:
     from nemostack.clients import Clients
     from nemostack.console import Progress, stdout
     from workflows.engine.launch import Launch, clean_up

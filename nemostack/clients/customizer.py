@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from nemostack.clients.error_mapping import calling
-from nemostack.clients.jobs import Job, find_marked, marks
+from nemostack.clients.jobs import Job, find_marked, ids_marked, marks
 from nemostack.models import Hyperparameters, Model
 
 if TYPE_CHECKING:
@@ -83,6 +83,11 @@ class Customizer:
             rows = self._sdk.customization.jobs.list(sort="-created_at", page_size=100).data
         job = find_marked(rows, run_id, stage, _job)
         return job if isinstance(job, CustomizationJob) else None
+
+    def ids_of_run(self, run_id: str) -> list[str]:
+        """Ids of all jobs that a run has started."""
+        with calling(_SERVICE, self._url, "listing customization jobs"):
+            return ids_marked(self._sdk.customization.jobs.list(sort="-created_at", page_size=100), run_id)
 
     def get(self, job_id: str) -> CustomizationJob:
         """NotFound when the Customizer does not know it."""

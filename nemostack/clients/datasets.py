@@ -15,8 +15,8 @@ PROJECT = "nemostack"
 class Datasets(Protocol):
     """Datasets by namespace and name; `fields` are values of ours that stay with a dataset."""
 
-    def fields(self, namespace: str) -> list[dict[str, Any]]:
-        """Return the fields of every dataset in a namespace; none for a namespace that is not there."""
+    def fields(self, namespace: str) -> dict[str, dict[str, Any]]:
+        """Return name and fields of every dataset in a namespace; none for a namespace that is not there."""
 
     def has(self, namespace: str, name: str) -> bool:
         """Whether a dataset is there with its files."""
@@ -49,7 +49,7 @@ class StoresOfMicroservices:
     def __init__(self, clients: "Clients") -> None:
         self._clients = clients
 
-    def fields(self, namespace: str) -> list[dict[str, Any]]:
+    def fields(self, namespace: str) -> dict[str, dict[str, Any]]:
         return self._clients.entity_store.dataset_fields(namespace)
 
     def has(self, namespace: str, name: str) -> bool:
@@ -94,8 +94,9 @@ class FilesetsOfPlatform:
     def __init__(self, clients: "Clients") -> None:
         self._platform = clients.platform
 
-    def fields(self, namespace: str) -> list[dict[str, Any]]:
-        return [fileset["custom_fields"] for fileset in self._platform.within(namespace).filesets()]
+    def fields(self, namespace: str) -> dict[str, dict[str, Any]]:
+        rows = self._platform.within(namespace).filesets()
+        return {row["name"]: row.get("custom_fields") or {} for row in rows}
 
     def has(self, namespace: str, name: str) -> bool:
         platform = self._platform.within(namespace)

@@ -55,11 +55,11 @@ class EntityStore:
             pass
         return files_url
 
-    def dataset_fields(self, namespace: str) -> list[dict[str, Any]]:
-        """Custom fields of every dataset of a namespace."""
+    def dataset_fields(self, namespace: str) -> dict[str, dict[str, Any]]:
+        """Name and custom fields of every dataset of a namespace."""
         with calling(_SERVICE, self._url, f"listing the datasets of {namespace}"):
             found = self._sdk.datasets.list(filter={"namespace": namespace}, page_size=100)
-            return [dict(dataset.custom_fields or {}) for dataset in found]
+            return {str(dataset.name): dict(dataset.custom_fields or {}) for dataset in found}
 
     def has_dataset(self, namespace: str, name: str) -> bool:
         """Whether it is registered."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from nemostack.clients.error_mapping import calling
-from nemostack.clients.jobs import Job, find_marked, marks
+from nemostack.clients.jobs import Job, find_marked, ids_marked, marks
 from nemostack.errors import NotFound, ServiceError
 from nemostack.models import Model
 
@@ -98,6 +98,11 @@ class Evaluator:
             rows = self._sdk.evaluation.jobs.list(sort="-created_at", page_size=100).data
         job = find_marked(rows, run_id, stage, _job)
         return job if isinstance(job, EvaluationJob) else None
+
+    def ids_of_run(self, run_id: str) -> list[str]:
+        """Ids of all jobs that a run has started."""
+        with calling(_SERVICE, self._url, "listing evaluation jobs"):
+            return ids_marked(self._sdk.evaluation.jobs.list(sort="-created_at", page_size=100), run_id)
 
     def get(self, job_id: str) -> EvaluationJob:
         """NotFound when the Evaluator does not know it."""

@@ -1,6 +1,6 @@
 """The common part of jobs of the Evaluator and the Customizer: their statuses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pydantic import BaseModel
@@ -30,6 +30,11 @@ class Job(BaseModel):
 def marks(run_id: str, stage: str) -> dict[str, str]:
     """Name the custom fields by which a job is found again when its id was never written down."""
     return {RUN_FIELD: run_id, STAGE_FIELD: stage}
+
+
+def ids_marked(rows: Iterable[Any], run_id: str) -> list[str]:
+    """Pick the ids of all jobs of a run, whatever became of them."""
+    return [str(row.id) for row in rows if (getattr(row, "custom_fields", None) or {}).get(RUN_FIELD) == run_id]
 
 
 def find_marked(rows: list[Any], run_id: str, stage: str, convert: Callable[[Any], Job]) -> Job | None:

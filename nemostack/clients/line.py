@@ -29,6 +29,9 @@ class Evaluations(Protocol):
     def find(self, run_id: str, stage: str) -> EvaluationJob | None:
         """Find the job that this stage of this run started, should its id never have been written down."""
 
+    def ids_of_run(self, run_id: str) -> list[str]:
+        """Ids of all jobs that a run has started."""
+
     def get(self, job_id: str) -> EvaluationJob:
         """NotFound when the line does not know it."""
 
@@ -69,6 +72,9 @@ class Trainings(Protocol):
 
     def find(self, run_id: str, stage: str) -> CustomizationJob | None:
         """Find the job that this stage of this run started, should its id never have been written down."""
+
+    def ids_of_run(self, run_id: str) -> list[str]:
+        """Ids of all jobs that a run has started."""
 
     def get(self, job_id: str) -> CustomizationJob:
         """NotFound when the line does not know it."""

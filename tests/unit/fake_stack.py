@@ -321,6 +321,12 @@ class FakeStack(FakeEntityStore, FakeDataStore):
         self.aliases[name] = alias
         return {"name": name, "alias": alias}
 
+    def remove_alias(self, name: str) -> Any:
+        assert self.aliases is not None
+        if self.aliases.pop(name, None) is None:
+            raise Answer(404, {"error": {"message": f"there is no alias {name}"}})
+        raise Answer(204)
+
     def tokenize(self, body: bytes) -> Any:
         if self.tokens_per_character is None:
             raise Answer(404, {"detail": "Not Found"})
@@ -381,6 +387,7 @@ _ROUTES: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("POST /nim/tokenize", FakeStack.tokenize),
     ("GET /nim/v1/aliases", lambda s, _b: s.list_aliases()),
     ("PUT /nim/v1/aliases/(.+)", FakeStack.set_alias),
+    ("DELETE /nim/v1/aliases/(.+)", lambda s, _b, name: s.remove_alias(name)),
     ("POST /nim/v1/embeddings", FakeStack.embed),
     ("GET /judge/v1/models", lambda _s, _b: {"data": []}),
 )

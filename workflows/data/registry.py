@@ -62,6 +62,6 @@ def files_of(data: Dataset) -> dict[str, bytes]:
 
 
 def _versions(clients: Clients, namespace: str, name: str) -> list[_Known]:
-    fields = clients.datasets.fields(namespace)
+    fields = clients.datasets.fields(namespace).values()
     ours = [one for one in fields if one.get(NAME) == name]
     return [_Known(int(str(one[VERSION])), str(one[HASH])) for one in ours if VERSION in one and HASH in one]

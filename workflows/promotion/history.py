@@ -25,7 +25,7 @@ from workflows.stages.upload import Uploaded
 
 NAMESPACE = "aliases"
 _KEPT = 200
-Action = Literal["promote", "canary", "split", "shadow", "rollback"]
+Action = Literal["promote", "canary", "split", "shadow", "rollback", "remove"]
 
 
 class Lineage(Model):

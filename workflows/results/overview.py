@@ -45,7 +45,9 @@ class RunRow(Model):
 
 def overview(root: Path) -> list[RunRow]:
     """List the runs of a folder, the newest first. Load tests, which lie there too, are none."""
-    found = [_row(file.parent) for file in root.glob("*/run.json") if not _is_load_test(file)] if root.is_dir() else []
+    found = (
+        [row_of(file.parent) for file in root.glob("*/run.json") if not _is_load_test(file)] if root.is_dir() else []
+    )
     return sorted(found, key=lambda row: (row.created_at is not None, row.created_at, row.id), reverse=True)
 
 
@@ -57,7 +59,8 @@ def _is_load_test(file: Path) -> bool:
     return isinstance(manifest, dict) and {"spec", "workers"} <= manifest.keys()
 
 
-def _row(path: Path) -> RunRow:
+def row_of(path: Path) -> RunRow:
+    """Look at one folder."""
     try:
         run = RunDirectory.open(path)
         info, stages = run.info(), run.stages()

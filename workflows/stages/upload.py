@@ -1,11 +1,16 @@
 """The dataset: validated, uploaded as chats and pairs, and registered."""
 
+import hashlib
+import socket
 from functools import partial
+from pathlib import Path
 
 from nemostack.models import Model
 from workflows.data import dataset
 from workflows.data.registry import HASH, files_of
 from workflows.engine.stage import Context, Stage
+
+RUN_ID, ORIGIN = "nemostack_run_id", "nemostack_origin"
 
 
 class Uploaded(Model):
@@ -17,6 +22,11 @@ class Uploaded(Model):
     chats: bool = False
     """Whether a test item is a chat of several turns."""
     facts: dataset.DatasetFacts
+
+
+def origin_of(runs: Path) -> str:
+    """Mark what is made from a folder of runs on this machine, so that its orphans can be told from those of others."""
+    return hashlib.sha256(f"{socket.gethostname()}:{runs.resolve()}".encode()).hexdigest()[:16]
 
 
 def _run(context: Context) -> Uploaded:
@@ -35,7 +45,7 @@ def _run(context: Context) -> Uploaded:
         settings.namespace,
         name,
         description="Uploaded by nemostack; its run removes it",
-        fields={HASH: data.facts.sha256, "nemostack_run_id": context.run_id},
+        fields={HASH: data.facts.sha256, RUN_ID: context.run_id, ORIGIN: origin_of(context.run.path.parent)},
     )
     return Uploaded(
         repo=repo,

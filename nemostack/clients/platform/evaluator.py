@@ -58,6 +58,10 @@ class PlatformEvaluator:
         found = self._jobs.find(run_id, stage)
         return None if found is None else self.get(found)
 
+    def ids_of_run(self, run_id: str) -> list[str]:
+        """Ids of the jobs that a run has started, of the newest hundred."""
+        return self._jobs.ids_of_run(run_id)
+
     def get(self, job_id: str) -> EvaluationJob:
         """NotFound when the platform does not know it."""
         progress = self._jobs.progress(job_id)

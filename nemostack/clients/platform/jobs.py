@@ -52,6 +52,10 @@ class Jobs:
                 return id_of(job)
         return None
 
+    def ids_of_run(self, run_id: str) -> list[str]:
+        """Ids of the jobs with the mark of a run, of the newest hundred."""
+        return [id_of(job) for job in self._newest() if (job.get("custom_fields") or {}).get(RUN_FIELD) == run_id]
+
     def _newest(self) -> list[dict[str, Any]]:
         path = f"/apis/{self._service}/v2/workspaces/{_ANY_WORKSPACE}/{self._collection}"
         answer = self._platform.call(f"listing the jobs of the service {self._service}", "GET", path, params=_NEWEST)
