@@ -73,7 +73,7 @@ def test_what_is_not_proved_to_be_ours_stays(
 ) -> None:
     stack = harness.stack
     with monkeypatch.context() as patched:
-        patched.setattr(upload.socket, "gethostname", lambda: "elsewhere")
+        patched.setattr("socket.gethostname", lambda: "elsewhere")
         shutil.rmtree(killed(harness, settings))
     stack.datasets["default/theirs"] = {"name": "theirs", "namespace": "default", "custom_fields": {}}
     deleted = stack.count("DELETE")
