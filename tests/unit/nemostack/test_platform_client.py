@@ -102,13 +102,13 @@ def test_a_dataset_is_a_fileset_in_the_workspace_of_its_namespace(fake: FakePlat
     theirs = stack.outputs.model_copy(update={"product": "platform", "nemo_url": URL})
     with Clients(theirs, transport=httpx.MockTransport(fake)) as clients:
         datasets = clients.datasets
-        assert datasets.fields("law") == []
+        assert datasets.fields("law") == {}
         assert not datasets.has("law", "legal-v1")
         for _ in range(2):  # the second time workspace and fileset are there
             datasets.upload("law", "legal-v1", {"testing/test.jsonl": b"{}"}, message="first")
         assert datasets.register("law", "legal-v1", description="d", fields={"hash": "1"}) == "law/legal-v1"
         assert datasets.has("law", "legal-v1")
-        assert datasets.fields("law") == [{"hash": "1"}]
+        assert datasets.fields("law") == {"legal-v1": {"hash": "1"}}
         assert clients.platform.workspace == "default"
     assert fake.things["/apis/entities/v2/workspaces/law"] == {"name": "law"}
     assert list(fake.files) == ["/apis/files/v2/workspaces/law/filesets/legal-v1/-/testing/test.jsonl"]
