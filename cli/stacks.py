@@ -116,6 +116,7 @@ def _outputs_so_far(target: o.TargetOptions) -> "StackOutputs":
 def _look(outputs: "StackOutputs", scope: "Scope", progress: "Progress") -> "list[Finding]":
     from nemostack import service_checks as checks
     from nemostack.clients import Clients
+    from operations.doctor import jobs
 
     findings: list[Finding] = []
     if outputs.cluster is not None:
@@ -130,4 +131,6 @@ def _look(outputs: "StackOutputs", scope: "Scope", progress: "Progress") -> "lis
     progress.start(f"Looking at the services of target {outputs.target}")
     with Clients(outputs, max_retries=0) as clients:
         findings += checks.check(clients, scope, progress.update)
+        progress.start(f"Looking at the jobs of target {outputs.target}")
+        findings += jobs.look(clients)
     return findings

@@ -113,7 +113,7 @@ def _checks(clients: Clients, scope: Scope) -> Iterator[_Check]:
         fix = "fine if only the Evaluator can reach it; otherwise check judge_url, or run with --no-judge"
         yield _Check("Judge", "answers", lambda: _judge(outputs), fix, "warn")
     if outputs.mlflow_url:
-        fix = "results are kept in the run directory; they are not logged while MLflow is away"
+        fix = f"results are kept in the run directory; they are not logged while MLflow is away. {running}"
         yield _Check("MLflow", "answers", lambda: _get(outputs.mlflow_url, "/health", "MLflow"), fix, "warn")
         yield _Check("MLflow", "version", lambda: _get(outputs.mlflow_url, "/version", "MLflow"), fix, "warn")
     if scope.write:

@@ -89,6 +89,12 @@ class Customizer:
         with calling(_SERVICE, self._url, "listing customization jobs"):
             return ids_marked(self._sdk.customization.jobs.list(sort="-created_at", page_size=100), run_id)
 
+    def newest(self) -> list[CustomizationJob]:
+        """Return at most a hundred jobs, the newest first, whoever started them."""
+        with calling(_SERVICE, self._url, "listing customization jobs"):
+            rows = self._sdk.customization.jobs.list(sort="-created_at", page_size=100).data
+            return [_job(row) for row in rows]
+
     def get(self, job_id: str) -> CustomizationJob:
         """NotFound when the Customizer does not know it."""
         with calling(_SERVICE, self._url, f"looking at customization job {job_id}"):
@@ -117,6 +123,7 @@ def _job(raw: Any) -> CustomizationJob:
         id=data["id"],
         status=data.get("status") or details.get("status") or "unknown",
         message=details.get("error_message") or _last_message(details.get("status_logs") or []),
+        created_at=data.get("created_at"),
         output_model=data.get("output_model"),
         hyperparameters=_numbers(data.get("hyperparameters") or {}),
         epochs_completed=details.get("epochs_completed"),

@@ -104,6 +104,12 @@ class Evaluator:
         with calling(_SERVICE, self._url, "listing evaluation jobs"):
             return ids_marked(self._sdk.evaluation.jobs.list(sort="-created_at", page_size=100), run_id)
 
+    def newest(self) -> list[EvaluationJob]:
+        """Return at most a hundred jobs, the newest first, whoever started them."""
+        with calling(_SERVICE, self._url, "listing evaluation jobs"):
+            rows = self._sdk.evaluation.jobs.list(sort="-created_at", page_size=100).data
+            return [_job(row) for row in rows]
+
     def get(self, job_id: str) -> EvaluationJob:
         """NotFound when the Evaluator does not know it."""
         with calling(_SERVICE, self._url, f"looking at evaluation job {job_id}"):
@@ -176,6 +182,7 @@ def _job(raw: Any) -> EvaluationJob:
         id=data["id"],
         status=data.get("status") or "unknown",
         message=details.get("message") or "",
+        created_at=data.get("created_at"),
         progress=details.get("progress"),
     )
 

@@ -1,9 +1,10 @@
 """The common part of jobs of the Evaluator and the Customizer: their statuses."""
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
 ENDED = frozenset({"completed", "failed", "cancelled"})
 RUN_FIELD, STAGE_FIELD = "nemostack_run", "nemostack_stage"
@@ -15,6 +16,12 @@ class Job(BaseModel):
     id: str
     status: str = "unknown"
     message: str = ""
+    created_at: datetime | None = None
+
+    @field_validator("created_at")
+    @classmethod
+    def _of_utc(cls, at: datetime | None) -> datetime | None:
+        return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
 
     @property
     def ended(self) -> bool:

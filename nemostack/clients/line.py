@@ -32,6 +32,9 @@ class Evaluations(Protocol):
     def ids_of_run(self, run_id: str) -> list[str]:
         """Ids of all jobs that a run has started."""
 
+    def newest(self) -> list[EvaluationJob]:
+        """Return at most a hundred jobs, the newest first, whoever started them."""
+
     def get(self, job_id: str) -> EvaluationJob:
         """NotFound when the line does not know it."""
 
@@ -75,6 +78,9 @@ class Trainings(Protocol):
 
     def ids_of_run(self, run_id: str) -> list[str]:
         """Ids of all jobs that a run has started."""
+
+    def newest(self) -> list[CustomizationJob]:
+        """Return at most a hundred jobs, the newest first, whoever started them."""
 
     def get(self, job_id: str) -> CustomizationJob:
         """NotFound when the line does not know it."""

@@ -62,6 +62,13 @@ class PlatformEvaluator:
         """Ids of the jobs that a run has started, of the newest hundred."""
         return self._jobs.ids_of_run(run_id)
 
+    def newest(self) -> list[EvaluationJob]:
+        """Return at most a hundred jobs, the newest first, without the reasons of failures."""
+        return [
+            EvaluationJob(id=id_of(job), status=status_of(job), created_at=job.get("created_at"))
+            for job in self._jobs.newest()
+        ]
+
     def get(self, job_id: str) -> EvaluationJob:
         """NotFound when the platform does not know it."""
         progress = self._jobs.progress(job_id)

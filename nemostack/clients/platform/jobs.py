@@ -34,7 +34,7 @@ class Jobs:
 
     def ping(self) -> int:
         """Count the jobs on the first page, which shows that the service answers."""
-        return len(self._newest())
+        return len(self.newest())
 
     def start(self, spec: dict[str, Any], *, workspace: str, run_id: str, stage: str) -> dict[str, Any]:
         """Start a job, marked so that it is found again."""
@@ -45,7 +45,7 @@ class Jobs:
 
     def find(self, run_id: str, stage: str) -> str | None:
         """Id of the newest job with these marks that may still bring a result."""
-        for job in self._newest():
+        for job in self.newest():
             fields = job.get("custom_fields") or {}
             marked = fields.get(RUN_FIELD) == run_id and fields.get(STAGE_FIELD) == stage
             if marked and status_of(job) not in _DEAD:
@@ -54,9 +54,10 @@ class Jobs:
 
     def ids_of_run(self, run_id: str) -> list[str]:
         """Ids of the jobs with the mark of a run, of the newest hundred."""
-        return [id_of(job) for job in self._newest() if (job.get("custom_fields") or {}).get(RUN_FIELD) == run_id]
+        return [id_of(job) for job in self.newest() if (job.get("custom_fields") or {}).get(RUN_FIELD) == run_id]
 
-    def _newest(self) -> list[dict[str, Any]]:
+    def newest(self) -> list[dict[str, Any]]:
+        """List at most a hundred jobs of all workspaces, the newest first."""
         path = f"/apis/{self._service}/v2/workspaces/{_ANY_WORKSPACE}/{self._collection}"
         answer = self._platform.call(f"listing the jobs of the service {self._service}", "GET", path, params=_NEWEST)
         return list(answer.json()["data"])

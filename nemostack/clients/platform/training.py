@@ -56,6 +56,13 @@ class PlatformTraining:
         """Ids of the jobs that a run has started, of the newest hundred."""
         return self._jobs.ids_of_run(run_id)
 
+    def newest(self) -> list[CustomizationJob]:
+        """Return at most a hundred jobs, the newest first, without the reasons of failures."""
+        return [
+            CustomizationJob(id=id_of(job), status=status_of(job), created_at=job.get("created_at"))
+            for job in self._jobs.newest()
+        ]
+
     def get(self, job_id: str) -> CustomizationJob:
         """NotFound when the platform does not know it."""
         spec, progress = self._jobs.read(job_id)["spec"], self._jobs.progress(job_id)
