@@ -37,8 +37,13 @@ def test_load_test_page_has_the_exit_code_of_each_verdict() -> None:
 
 def test_doctor_page_has_every_check() -> None:
     text = (DOCS / "kubernetes" / "doctor.md").read_text()
+    by_symptom, _, text = text.partition("## State")
     rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| check ")]
     checks = (*STATE, *FAILURES)
+    named = {
+        name for line in by_symptom.splitlines() if line.startswith("| ") for name in re.findall("`([^`]+)`", line)
+    }
+    assert named - {c.name for c in checks} == {"LoRA jobs succeed", "evaluations end soon", "MLflow", "answers"}
     assert rows == [f"| {c.name} | {c.symptom} | {c.looks_at} | {c.fix} |" for c in checks]
 
 
