@@ -1,11 +1,14 @@
 """Ctrl-C in every stage, services that lose jobs, kills: the next run goes on, and nothing is done twice."""
 
 import functools
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +18,7 @@ from nemostack.errors import JobFailed, ServiceError
 from tests.deadlines import Deadline
 from tests.unit.fake_stack import FakeStack
 from tests.unit.pipeline_harness import FAST, Harness
+from workflows.engine.run_directory import RunDirectory
 from workflows.results.comparison import Comparison
 from workflows.settings import Settings
 
@@ -210,3 +214,63 @@ def test_real_process_killed_in_training(harness: Harness, settings: Settings, k
     assert "picking up customization job cust-1 again" in done.stderr
     assert stack.count(STARTS) == 4
     assert done.stdout.startswith("metric\tZero-shot\tIn-context\tLoRA\n")
+
+
+def results(run: Path) -> dict[str, Any]:
+    """What a run has found out, without ids and times."""
+    compared = Comparison.model_validate_json((run / "comparison.json").read_text())
+    files = sorted((run / "samples").glob("*.jsonl"))
+    items = {file.stem: [json.loads(line) for line in file.read_text().splitlines()] for file in files}
+    gate = json.loads((run / "gate.json").read_text())
+    scores = [(approach.name, approach.items, approach.scores) for approach in compared.approaches]
+    return {
+        "items": items,
+        "scores": scores,
+        "differences": compared.differences,
+        "gate": (gate["outcome"], gate["reason"]),
+    }
+
+
+@pytest.mark.slow
+def test_killed_at_each_stage_and_resumed_gives_the_same_table(settings: Settings, tmp_path: Path) -> None:
+    """One run, whose process is killed by SIGKILL in the midst of every stage in turn."""
+    tables, found = [], []
+    for name, moments in (("whole", {}), ("killed", MOMENTS)):
+        stack, root = FakeStack(), tmp_path / name
+        (tmp_path / f"{name}.json").write_text(stack.outputs.model_dump_json())
+        argv = [sys.executable, "-m", "cli", "run", "--outputs", str(tmp_path / f"{name}.json"), "--runs", str(root)]
+        argv += ["--dataset", str(settings.dataset), "--limit", "8"]
+        try:
+            for stage, moment in moments.items():
+                die_in(stack, argv, moment, after="eval-3/download-results" if stage == "comparison" else None)
+                (folder,) = (file.parent for file in root.glob("*/run.json"))
+                record = RunDirectory(folder).stage(stage)
+                assert (stage, record.status) == (stage, "running")
+            done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
+            assert stack.count(STARTS) == 4  # nothing was asked or trained twice
+            assert (stack.datasets, stack.models, stack.repos, stack.evaluations) == ({}, {}, {}, {})
+        finally:
+            stack.close()
+        (folder,) = (file.parent for file in root.glob("*/run.json"))
+        tables.append(done.stdout.partition("Report")[0].replace(str(folder), ""))
+        found.append(results(folder))
+    assert found[0]["scores"]
+    assert found[0] == found[1]
+    assert tables[0].startswith("metric\tZero-shot\tIn-context\tLoRA\n")
+    assert tables[0] == tables[1]
+
+
+def die_in(stack: FakeStack, argv: list[str], moment: str, after: str | None) -> None:
+    """Run a command whose process is killed when such a request arrives (once `after` has been seen)."""
+    process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def strike() -> None:
+        process.kill()
+        process.wait()  # before the answer, or it would go on
+
+    if after is None:
+        stack.on(moment, strike)
+    else:
+        stack.on(after, lambda: stack.on(moment, strike))
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == -signal.SIGKILL, said
