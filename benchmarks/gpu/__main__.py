@@ -58,6 +58,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--rounds", type=int, help="of the serving part, besides one that warms up; default: as time allows"
     )
     parser.add_argument("--min-tokens-rounds", type=int, default=5, help="with and without min_tokens, in turns")
+    parser.add_argument("--kv-cache-gib", type=int, help="of each server, which then start at the same time")
     parser.add_argument("--no-control", dest="control", action="store_false", help="without the second bare vLLM")
     parser.add_argument("--load-streams", type=int, nargs="+", default=[64, 256, 1024])
     parser.add_argument("--load-seconds", type=float, default=10, help="of the window of each load test")
@@ -260,29 +261,32 @@ def start_servers(options: argparse.Namespace, shape: models.Shape, folder: Path
 
     shell = served_model(options, shape)
     adapters = list(models.write_adapters(shape, folder / "adapters", max(options.adapters), RANK))
+    names = adapter_names(len(adapters))
     servers: list[part.Server] = []
+
+    def begin(name: str, command: list[str], port: int, env: dict[str, str] | None = None) -> None:
+        servers.append(part.start(name, command, folder / f"{name.replace(' ', '-')}.log", port, env))
+        if options.kv_cache_gib is None:  # each measures how much of the GPU's memory it finds
+            part.await_ready(servers[-1])
+
     try:
         stores = part.start_stores(folder)
         servers += stores.values()
-        settings = part.nim_settings(shell, part.store_urls(stores), device=options.device, rank=RANK)
-        port = part.free_port()
-        names = adapter_names(len(adapters))
-        command, env = part.vllm_command(settings, folder, port, dict(zip(names, adapters, strict=True)))
-        bare = part.start(part.VLLM, command, folder / "vllm.log", port, env)
-        servers.append(bare)
         part.publish(stores["entity_store"].url, stores["data_store"].url, adapters)
-        part.await_ready(bare)
-        # One after the other: each measures how much of the GPU's memory it finds.
-        port = part.free_port()
-        nim = part.start(part.NIM, part.serve_command("nim", folder, port, **settings), folder / "nim.log", port)
-        servers.append(nim)
-        part.await_ready(nim)
-        print(f"ready: {bare.name} {bare.ready_s:.0f} s, {nim.name} {nim.ready_s:.0f} s", flush=True)
-        if options.control:
+        settings = part.nim_settings(shell, part.store_urls(stores), device=options.device, rank=RANK)
+        if options.kv_cache_gib is not None:
+            settings |= {"kv_cache_mib": options.kv_cache_gib * 1024}
+        for name in (part.VLLM, part.NIM, *((part.CONTROL,) if options.control else ())):
             port = part.free_port()
-            command, env = part.vllm_command(settings, folder, port, dict(zip(names, adapters, strict=True)))
-            servers.append(part.start(part.CONTROL, command, folder / "control.log", port, env))
-            part.await_ready(servers[-1])
+            if name == part.NIM:
+                begin(name, part.serve_command("nim", folder, port, **settings), port)
+            else:
+                command, env = part.vllm_command(settings, folder, port, dict(zip(names, adapters, strict=True)))
+                begin(name, command, port, env)
+        for server in servers:
+            part.await_ready(server)
+            print(f"{server.name} was ready after {server.ready_s:.0f} s", flush=True)
+        nim = next(server for server in servers if server.name == part.NIM)
         print(f"adapters fetched after {part.await_adapters(nim, names):.0f} s more", flush=True)
     except BaseException:
         for server in reversed(servers):

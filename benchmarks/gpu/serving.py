@@ -76,11 +76,10 @@ def start(name: str, command: list[str], log: Path, port: int, env: dict[str, st
 
 def await_ready(server: Server) -> None:
     """Wait until a server answers. RuntimeError with the end of its log when it has ended or takes too long."""
-    while True:
+    while not server.ready_s:
         try:
             if httpx.get(f"{server.url}/health", timeout=2, trust_env=False).status_code == 200:
                 server.ready_s = time.time() - server.started
-                return
         except httpx.HTTPError:
             pass
         ended = not _lives(server.pid)
@@ -247,9 +246,9 @@ def cost_of_min_tokens(
     url: str, shape: Shape, *, streams: list[int], seconds: float, rounds: int
 ) -> list[dict[str, Any]]:
     """Tokens/s with and without `min_tokens` in the request, in turns, and their ratio; `ignore_eos` is in both."""
-    table = []
+    table: list[dict[str, Any]] = []
     with load.clients() as pool:
-        for many in streams:
+        for many in streams if rounds else ():
             speeds: dict[bool, list[float]] = {False: [], True: []}
             for number in range(rounds + 1):
                 for forbid in (False, True) if number % 2 else (True, False):

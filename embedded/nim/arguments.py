@@ -4,6 +4,8 @@ from embedded.common.processor import multiplies_bfloat16
 from embedded.nim.settings import Settings
 from embedded.nim.tool_parsers import choose_tool_parser
 
+CPU_KV_CACHE_MIB = 512
+
 
 def vllm_arguments(settings: Settings) -> list[str]:
     """Return the command line that a bare vLLM server would get for the same model."""
@@ -35,10 +37,12 @@ def vllm_arguments(settings: Settings) -> list[str]:
 
 
 def _accelerator_arguments(settings: Settings) -> list[str]:
+    cache = settings.kv_cache_mib
     if settings.accelerator == "cpu":
         # Nothing is compiled or captured: on a CPU that costs minutes and gains nothing.
-        return ["--kv-cache-memory-bytes", str(settings.kv_cache_mib * 1024**2), "--enforce-eager"]
+        return ["--kv-cache-memory-bytes", str((cache or CPU_KV_CACHE_MIB) * 1024**2), "--enforce-eager"]
     return [
+        *(() if cache is None else ("--kv-cache-memory-bytes", str(cache * 1024**2))),
         *("--gpu-memory-utilization", f"{settings.gpu_memory_fraction:g}"),
         *("--tensor-parallel-size", str(len(settings.gpus))),
         *("--load-format", settings.load_format),

@@ -35,7 +35,9 @@ class Settings(ServiceSettings):
     max_model_len: int = Field(default=2048, ge=16, description="Prompt and completion together, tokens")
     max_num_seqs: int = Field(default=64, ge=1, description="Requests decoded at the same time")
     max_num_batched_tokens: int = Field(default=2048, ge=64, description="Tokens in one engine step")
-    kv_cache_mib: int = Field(default=512, ge=16, description="Memory for the KV cache on a CPU, MiB")
+    kv_cache_mib: int | None = Field(
+        default=None, ge=16, description="Memory for the KV cache; default: 512 on a CPU, else what the fraction leaves"
+    )
     accelerator: Literal["cpu", "cuda"] = Field(default="cpu", description="What computes")
     gpus: tuple[int, ...] = Field(default=(), description="Numbers of the GPUs that share the model (tensor parallel)")
     gpu_memory_fraction: float = Field(
