@@ -1,16 +1,20 @@
 """Checks and preparations that vLLM on NVIDIA GPUs needs before its engine is started.
 
-The engine and its LoRA kernels are vLLM's, unchanged; nothing of this project's CPU code is loaded. Refuses to start
-when a GPU has not as much free memory as NIM's share: vLLM would say so only after a minute, and not who holds it.
+The engine and its LoRA kernels are vLLM's, unchanged but for where its processes meet; nothing of this project's CPU
+code is loaded. Refuses to start when a GPU has not as much free memory as NIM's share: vLLM would say so only after a
+minute, and not who holds it.
 """
 
 import importlib
+import tempfile
+from pathlib import Path
 
 from embedded.nim.settings import Settings
 from nemostack import gpus
 from nemostack.gpus import Gpu, GpuProcess
 
 FRACTION_SETTING = "local.gpu.nim_memory_fraction"
+_RENDEZVOUS = "get_distributed_init_method"
 
 
 class GpuMemoryError(RuntimeError):
@@ -49,8 +53,21 @@ def shortage(gpu: Gpu, fraction: float, holders: list[GpuProcess]) -> str | None
 
 def prepare() -> None:
     """Import what the engine's process needs, which vLLM forks from this one as long as CUDA is not in use here."""
-    for module in ("vllm.v1.engine.core", "vllm.v1.executor.uniproc_executor", "vllm.v1.worker.gpu_worker"):
+    for module in ("vllm.v1.engine.core", "vllm.v1.worker.gpu_worker"):
         importlib.import_module(module)
+    for name in ("uniproc_executor", "multiproc_executor"):
+        executor = importlib.import_module(f"vllm.v1.executor.{name}")
+        if hasattr(executor, _RENDEZVOUS):
+            setattr(executor, _RENDEZVOUS, meet_in_a_file)
+
+
+def meet_in_a_file(_ip: str, _port: int) -> str:
+    """Where the engine's processes find each other, in the place of a port that every machine around could reach.
+
+    PyTorch's store listens on all interfaces, whatever address it is given. Later releases of
+    vLLM, such as the one for CPUs, meet in a file themselves.
+    """
+    return (Path(tempfile.mkdtemp(prefix="nim-engine-")) / "rendezvous").as_uri()
 
 
 def explain(settings: Settings) -> str:

@@ -66,6 +66,10 @@ def environment(settings: Settings) -> dict[str, str]:
     return shared | {
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # the numbers of nvidia-smi
         "CUDA_VISIBLE_DEVICES": ",".join(map(str, settings.gpus)),
+        # The engine's processes meet over loopback, and no other machine can speak to them.
+        "VLLM_HOST_IP": "127.0.0.1",
+        "GLOO_SOCKET_IFNAME": "lo",
+        "NCCL_SOCKET_IFNAME": "lo",
         # FlashInfer compiles its sampler at the first start, with a CUDA toolkit that a driver does not bring.
         "VLLM_USE_FLASHINFER_SAMPLER": "0",
     }
