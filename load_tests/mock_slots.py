@@ -6,14 +6,15 @@ requests of others wait in the order in which they came.
 
 import asyncio
 import contextlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator
 from typing import Final
 
 LINE: Final = (
     "# TYPE vllm:lora_requests_info gauge\n"
-    'vllm:lora_requests_info{{max_lora="{slots}",running_lora_adapters="{running}",waiting_lora_adapters=""}} 1\n'
+    'vllm:lora_requests_info{{max_lora="{slots}",running_lora_adapters="{asked}",waiting_lora_adapters="{asked}"}} 1\n'
 )
+"""vLLM names an adapter with any request in both lists, whether that runs or waits (`LoRARequestStates` of its engine)."""
 
 
 class AdapterSlots:
@@ -21,6 +22,7 @@ class AdapterSlots:
 
     def __init__(self, count: int | None = None, load_s: float = 0.0) -> None:
         self.count, self.load_s = count, load_s
+        self._asked: Counter[str] = Counter()
         self._used: dict[str, int] = {}
         self._loaded: OrderedDict[str, asyncio.Future[None]] = OrderedDict()
         self._changed = asyncio.Condition()
@@ -31,6 +33,15 @@ class AdapterSlots:
         if self.count is None:
             yield False
             return
+        self._asked[adapter] += 1
+        try:
+            async with self._slot(adapter) as cold:
+                yield cold
+        finally:
+            self._asked[adapter] -= 1
+
+    @contextlib.asynccontextmanager
+    async def _slot(self, adapter: str) -> AsyncIterator[bool]:
         async with self._changed:
             await self._changed.wait_for(lambda: adapter in self._loaded or self._room())
             self._used[adapter] = self._used.get(adapter, 0) + 1
@@ -67,5 +78,5 @@ class AdapterSlots:
 
     def metrics(self) -> str:
         """Tell the slots as vLLM does; nothing without a count."""
-        running = ",".join(adapter for adapter, users in self._used.items() if users)
-        return "" if self.count is None else LINE.format(slots=self.count, running=running)
+        asked = ",".join(adapter for adapter, requests in self._asked.items() if requests)
+        return "" if self.count is None else LINE.format(slots=self.count, asked=asked)

@@ -26,8 +26,8 @@ TIMEOUT_S: Final = 5.0
 FILE: Final = "server.jsonl"
 PATHS: Final = ("/metrics", "/v1/metrics")
 _LINE: Final = re.compile(r"^([A-Za-z_:][A-Za-z0-9_:]*)(\{.*\})?\s+(\S+)(?:\s+-?\d+)?$")
-_ADAPTERS: Final = re.compile(r'running_lora_adapters="((?:[^"\\]|\\.)*)"')
-_WAITING_ADAPTERS: Final = re.compile(r'waiting_lora_adapters="((?:[^"\\]|\\.)*)"')
+_ADAPTERS: Final = re.compile(r'(?:running|waiting)_lora_adapters="((?:[^"\\]|\\.)*)"')
+_SLOTS: Final = re.compile(r'max_lora="(\d+)"')
 _LORA: Final = "lora_requests_info"
 
 
@@ -91,15 +91,16 @@ def _join(values: list[float], how: str) -> float:
 
 
 def _adapters(lora: Iterable[tuple[float, str]]) -> dict[str, float]:
-    """Count adapters of the latest line: vLLM leaves one for each set that there ever was, its value the time."""
+    """Count the adapters with requests in the latest line: vLLM leaves one for each set that there ever was.
+
+    Its value is the time. Which of them run cannot be told: vLLM names an adapter with any request in both lists.
+    """
     latest = max(lora, default=None)
     if latest is None:
         return {}
-    counts = {}
-    for ours, pattern in (("adapters_running", _ADAPTERS), ("adapters_waiting", _WAITING_ADAPTERS)):
-        if match := pattern.search(latest[1]):
-            counts[ours] = float(len([name for name in match[1].split(",") if name]))
-    return counts
+    asked = {name for names in _ADAPTERS.findall(latest[1]) for name in names.split(",") if name}
+    slots = _SLOTS.search(latest[1])
+    return {"adapters": float(len(asked)), **({"adapter_slots": float(slots[1])} if slots else {})}
 
 
 class Source:

@@ -9,7 +9,7 @@ WIDTH: Final = 640
 _PLOTS: Final = (
     ("Requests in the server", "requests", (("running", "running"), ("waiting", "waiting"))),
     ("KV cache", "share", (("in use", "kv_cache"),)),
-    ("Adapters in the server", "adapters", (("running", "adapters_running"), ("waiting", "adapters_waiting"))),
+    ("Adapters in the server", "adapters", (("with requests", "adapters"), ("slots", "adapter_slots"))),
     ("GPUs busy", "%", (("busy", "gpu_use"),)),
 )
 

@@ -103,10 +103,18 @@ def _preemptions(inside: Samples) -> list[str]:
 
 
 def _adapters(inside: Samples) -> list[str]:
-    running, waiting = series(inside, "adapters_running"), series(inside, "adapters_waiting")
-    said = [f"At most {max(v for _, v in running):.0f} adapters ran at a time."] if running else []
-    share = sum(value > 0 for _, value in waiting) / len(waiting) if waiting else 0.0
-    return [*said, *([f"In {share:.0%} of samples an adapter waited for a slot."] if share > 0 else [])]
+    asked, slots = series(inside, "adapters"), series(inside, "adapter_slots")
+    if not asked:
+        return []
+    told = [f"At most {max(value for _, value in asked):.0f} adapters had requests in the server at a time."]
+    if slots:
+        count = slots[-1][1]
+        share = sum(value > count for _, value in asked) / len(asked)
+        if share > 0:
+            told.append(
+                f"In {share:.0%} of samples those were more than its {count:.0f} slots: requests waited for one."
+            )
+    return told
 
 
 def _prefix_cache(inside: Samples) -> list[str]:

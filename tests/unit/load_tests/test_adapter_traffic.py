@@ -112,7 +112,7 @@ def test_an_adapter_in_use_is_never_pushed_out() -> None:
     assert records[3].cold
 
 
-METRICS = 'vllm:lora_requests_info{max_lora="8",running_lora_adapters="a",waiting_lora_adapters=""} 1.76e+09\n'
+METRICS = 'vllm:lora_requests_info{max_lora="8",running_lora_adapters="a",waiting_lora_adapters="a"} 1.76e+09\n'
 
 
 @pytest.mark.parametrize(

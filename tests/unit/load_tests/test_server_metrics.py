@@ -28,8 +28,8 @@ vllm:kv_cache_usage_perc{engine="1"} 0.5
 vllm:num_preemptions_total{engine="0"} 4.0 1767600000000
 vllm:num_preemptions_created{engine="0"} 1.7e9
 vllm:generation_tokens_total{engine="0"} NaN
-vllm:lora_requests_info{max_lora="4",running_lora_adapters="a,b,c",waiting_lora_adapters="d"} 1.7676e+09
-vllm:lora_requests_info{max_lora="4",running_lora_adapters="a",waiting_lora_adapters=""} 1.7675e+09
+vllm:lora_requests_info{max_lora="4",running_lora_adapters="a,b,c,d,e",waiting_lora_adapters="a,b,c,d,e"} 1.7676e+09
+vllm:lora_requests_info{max_lora="4",running_lora_adapters="a",waiting_lora_adapters="a"} 1.7675e+09
 """
 NIM = "num_requests_running 2\nnum_requests_waiting 1\ngpu_cache_usage_perc 0.75\n"
 DCGM = 'DCGM_FI_DEV_GPU_UTIL{gpu="0"} 80\nDCGM_FI_DEV_GPU_UTIL{gpu="1"} 60\nDCGM_FI_DEV_FB_USED{gpu="0"} 1000\n'
@@ -41,8 +41,8 @@ def test_numbers_of_vllm_nim_and_dcgm_are_read() -> None:
         "waiting": 3,
         "kv_cache": 0.5,
         "preemptions": 4,
-        "adapters_running": 3,  # the latest line, not the last
-        "adapters_waiting": 1,
+        "adapters": 5,  # of the latest line, not of the last one
+        "adapter_slots": 4,
     }
     assert parse(NIM, NUMBERS) == {"running": 2, "waiting": 1, "kv_cache": 0.75}
     assert parse(DCGM, GPU_NUMBERS) == {"gpu_use": 70, "gpu_memory_mib": 1000}
@@ -120,14 +120,16 @@ def test_what_the_cache_and_the_adapters_did_is_told() -> None:
         preemptions=[100.0 + max(0, t - 30) for t in range(41)],
         prefix_queries=[1000.0 + 10 * t for t in range(41)],
         prefix_hits=[500.0 + 4 * t for t in range(41)],
-        adapters_running=[float(1 + t % 8) for t in range(41)],
-        adapters_waiting=[float(t % 2) for t in range(41)],
+        adapters=[float(3 + t % 2) for t in range(41)],
+        adapter_slots=[3.0] * 41,
         gpu_use=[50.0] * 41,
     )
     assert "The KV cache was full from second 19 (100%)" in said
     assert "10 times a request was preempted" in said
     assert "40% of prompt tokens came from the prefix cache" in said
-    assert "At most 8 adapters ran at a time. In 49% of samples an adapter waited for a slot." in said
+    assert "At most 4 adapters had requests in the server at a time." in said
+    assert "In 49% of samples those were more than its 3 slots: requests waited for one." in said
+    assert "waited for one" not in _said(adapters=[8.0] * 41, adapter_slots=[8.0] * 41)
     assert "The GPUs were busy 50 % of the time" in said
 
 
