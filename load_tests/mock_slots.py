@@ -14,7 +14,7 @@ LINE: Final = (
     "# TYPE vllm:lora_requests_info gauge\n"
     'vllm:lora_requests_info{{max_lora="{slots}",running_lora_adapters="{asked}",waiting_lora_adapters="{asked}"}} 1\n'
 )
-"""vLLM names an adapter with any request in both lists, whether that runs or waits (`LoRARequestStates` of its engine)."""
+"""vLLM names an adapter with any request in both lists, whether it runs or waits: `LoRARequestStates` of its engine."""
 
 
 class AdapterSlots:
