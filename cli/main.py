@@ -51,6 +51,7 @@ class Commands(LazyGroup):
         "promote": LazyCommand("cli.promotion:promote", "Bring a run's model into use behind an alias.", _MODELS),
         "rollback": LazyCommand("cli.promotion:rollback", "Let an alias lead where it led before, at once.", _MODELS),
         "history": LazyCommand("cli.promotion:history", "Show every change of an alias, with its lineage.", _MODELS),
+        "watch": LazyCommand("cli.watch:watch", "Watch a served model for drift of inputs and quality.", _MODELS),
         "judge": LazyCommand("cli.judge:judge", "Compare the stack's judge with people's ratings.", _MODELS),
         "cleanup": LazyCommand("cli.runs:cleanup", "Remove what a run left on the stack.", _MODELS),
         "smoke": LazyCommand("cli.suites:smoke", "Prove a running stack end to end.", _TESTS, _PASSED_ON),

@@ -4,6 +4,7 @@ What the NIM of the local stack takes and answers (`/v1/aliases`), and what prom
 to nothing, models named twice, and names that could be those of models (they hold a slash).
 """
 
+from datetime import datetime
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -71,3 +72,20 @@ class AliasState(Model):
     alias: Alias
     stats: dict[str, RouteStats] = Field(default_factory=dict)
     shadow_stats: RouteStats | None = None
+
+
+class Sampling(Model):
+    """How much of an alias's traffic is sampled, and how many of the newest are kept."""
+
+    share: float = Field(gt=0, le=1)
+    keep: int = Field(default=200, ge=1, le=1000)
+
+
+class Sampled(Model):
+    """One question and its answer, without who asked. `number` counts those of the alias."""
+
+    number: int
+    at: datetime
+    model: str
+    prompt: str
+    answer: str

@@ -18,6 +18,8 @@
     ├── Unhealthy             8   the environment check found problems
     ├── NotPromoted          10   the gate has not said that the model may be used
     ├── RolledBack           12   a canary broke an objective, and was taken back
+    ├── TooFew               11   what was seen of a served model is too little to tell
+    ├── Drifted              13   a served model is asked other things than it was trained for, or answers worse
     └── LeftBehind            9   teardown destroyed the stack, and something is left of it
 
 All exit codes, verdicts included, are in `nemostack/exit_codes.py`.
@@ -139,6 +141,18 @@ class RolledBack(NemostackError):
     """A canary broke an objective; what was used before is used again."""
 
     exit_code = ExitCode.ROLLED_BACK
+
+
+class TooFew(NemostackError):
+    """Nothing can be told of what was seen."""
+
+    exit_code = ExitCode.INCONCLUSIVE
+
+
+class Drifted(NemostackError):
+    """What a served model is asked, or how good its answers are, has changed."""
+
+    exit_code = ExitCode.DRIFTED
 
 
 class LeftBehind(NemostackError):

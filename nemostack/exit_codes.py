@@ -24,6 +24,7 @@ class ExitCode(IntEnum):
     NO_GO = 10
     INCONCLUSIVE = 11
     ROLLED_BACK = 12
+    DRIFTED = 13
     LOAD_FAIL = 20
     LOAD_NOT_ENOUGH = 21
     LOAD_INVALID = 22
@@ -43,8 +44,9 @@ MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.UNHEALTHY: "the environment check or `doctor` found problems",
     ExitCode.LEFT_BEHIND: "`teardown` destroyed the stack, and something of it is left",
     ExitCode.NO_GO: "`gate`, `promote`: NO-GO, a rule of the policy is broken",
-    ExitCode.INCONCLUSIVE: "`gate`, `promote`: INCONCLUSIVE, the data cannot tell",
+    ExitCode.INCONCLUSIVE: "`gate`, `promote`: INCONCLUSIVE, the data cannot tell; `watch`: too few requests",
     ExitCode.ROLLED_BACK: "`promote`: a canary broke an objective, and the alias leads where it led before",
+    ExitCode.DRIFTED: "`watch`: inputs or judged quality are no longer those of the training and the evaluation",
     ExitCode.LOAD_FAIL: "`load`: FAIL, an objective was missed or nothing succeeded",
     ExitCode.LOAD_NOT_ENOUGH: (
         "`load`: NOT ENOUGH, nothing was missed, but an objective has too few samples; `load compare`: UNCLEAR"

@@ -1,4 +1,4 @@
-"""The routes by which aliases are set and looked at: `/v1/aliases`. See aliases.py for what they do.
+"""The routes by which aliases are set, looked at and sampled: `/v1/aliases`. See aliases.py and samples.py.
 
 Refuses aliases of models that are not served, so that no alias can be set to an adapter that NIM refuses, and names
 that are served as models.
@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import TypeAdapter, ValidationError
 
 from embedded.nim.aliases import AliasBook
-from nemostack.aliases import Alias, AliasName
+from nemostack.aliases import Alias, AliasName, Sampling
 
 _NAME: TypeAdapter[str] = TypeAdapter(AliasName)
 
@@ -55,6 +55,32 @@ def add_alias_routes(app: FastAPI, book: AliasBook, served: Callable[[str], Awai
     async def delete(name: str) -> JSONResponse:
         return JSONResponse({"name": name}) if book.remove(name) else refused(404, f"There is no alias `{name}`.")
 
+    async def sample(name: str, body: Annotated[Any, Body()]) -> JSONResponse:
+        if book.get(name) is None:
+            return refused(404, f"There is no alias `{name}`.")
+        try:
+            how = Sampling.model_validate(body)
+        except ValidationError as error:
+            problems = "; ".join(f"{'.'.join(map(str, p['loc']))} {p['msg']}".strip() for p in error.errors())
+            return refused(422, f"The alias `{name}` cannot be sampled like this: {problems}")
+        book.samples.begin(name, how)
+        return JSONResponse(how.model_dump(mode="json"))
+
+    async def samples(name: str, after: int = 0) -> JSONResponse:
+        sampler = book.samples.get(name)
+        if sampler is None:
+            return refused(404, f"Nothing is sampled of the alias `{name}`.")
+        rows = [row.model_dump(mode="json") for row in sampler.after(after)]
+        return JSONResponse({"object": "list", "data": rows, "taken": sampler.taken})
+
+    async def end(name: str) -> JSONResponse:
+        ended = book.samples.end(name)
+        return JSONResponse({"name": name}) if ended else refused(404, f"Nothing is sampled of the alias `{name}`.")
+
+    path = "/v1/aliases/{name}/samples"
+    app.add_api_route(path, sample, methods=["PUT"])
+    app.add_api_route(path, samples, methods=["GET"])
+    app.add_api_route(path, end, methods=["DELETE"])
     app.add_api_route("/v1/aliases", every, methods=["GET"])
     app.add_api_route("/v1/aliases/{name}", get, methods=["GET"])
     app.add_api_route("/v1/aliases/{name}", put, methods=["PUT"])

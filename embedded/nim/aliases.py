@@ -6,7 +6,8 @@ Nothing is proxied: the name in the body is replaced before vLLM reads it, and t
 model answered. A request with `user` always gets the same model while the weights stay; others are drawn. Where the
 chosen model refuses or fails before its first byte, the alias's first route answers instead, and the failure is
 counted: users of a canary see none. A shadow is asked the same in the background and answers nobody. Aliases survive a
-restart. This is our own; NIMs of NVIDIA have no aliases. Requests that name no alias are passed on untouched.
+restart. What an alias is asked can be sampled, see samples.py. This is our own; NIMs of NVIDIA have no aliases.
+Requests that name no alias are passed on untouched.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from embedded.nim.samples import MOST_BYTES, SampleBook, Sampler
 from nemostack.aliases import Alias, AliasName, AliasState, RouteStats
 from nemostack.files import write_atomically
 
@@ -66,6 +68,7 @@ class AliasBook:
         """Read what was there; ValueError when it cannot be read, for a forgotten alias is an outage."""
         self._file = file
         self.tallies: dict[tuple[str, str], Tally] = {}
+        self.samples = SampleBook()
         self._aliases: dict[str, Alias] = {}
         if file.exists():
             try:
@@ -90,6 +93,7 @@ class AliasBook:
         """Forget an alias; False when there was none."""
         if name not in self._aliases:
             return False
+        self.samples.end(name)
         self._save({key: value for key, value in self._aliases.items() if key != name})
         return True
 
@@ -158,9 +162,12 @@ class AliasRouting:
             return
         chosen = book.choose(name, alias, request.asked.get("user"))
         tally, spare = book.tally(name, chosen), chosen != alias.stable
-        if not await self._ask(request, chosen, receive, send, tally, may_fail=spare):
+        sampler = book.samples.get(name)
+        if sampler is not None and (scope["path"] == "/tokenize" or not sampler.draw()):
+            sampler = None
+        if not await self._ask(request, chosen, receive, send, tally, may_fail=spare, sampler=sampler):
             stable = book.tally(name, alias.stable)
-            await self._ask(request, alias.stable, receive, send, stable, may_fail=False)
+            await self._ask(request, alias.stable, receive, send, stable, may_fail=False, sampler=sampler)
         if alias.shadow is not None and scope["path"] != "/tokenize" and random.random() < alias.shadow.share:
             self._cast_shadow(request, alias.shadow.model, book.tally(name, SHADOW))
 
@@ -172,19 +179,28 @@ class AliasRouting:
         task.add_done_callback(self._shadows.discard)
 
     async def _ask(
-        self, request: "_Request", model: str, receive: Receive, send: Send, tally: Tally, *, may_fail: bool
+        self,
+        request: "_Request",
+        model: str,
+        receive: Receive,
+        send: Send,
+        tally: Tally,
+        *,
+        may_fail: bool,
+        sampler: Sampler | None = None,
     ) -> bool:
         """Let `model` answer. False when it may fail and has: nothing was sent then, and another one may answer."""
         began = self.clock()
-        started = held = False
+        started = held = ok = False
+        said = bytearray()
         tally.requests += 1
 
         async def forward(message: Message) -> None:
-            nonlocal started, held
+            nonlocal started, held, ok
             if message["type"] == "http.response.start":
                 failed = message["status"] in _FAILED
                 tally.failures += failed
-                held = failed and may_fail
+                held, ok = failed and may_fail, message["status"] < 400
                 if not failed:
                     tally.first_byte.append(self.clock() - began)
                 message = {**message, "headers": [*message.get("headers", []), (HEADER, model.encode())]}
@@ -192,8 +208,14 @@ class AliasRouting:
                 return
             started = True
             await send(message)
-            if message["type"] == "http.response.body" and not message.get("more_body"):
+            if message["type"] != "http.response.body":
+                return
+            if sampler is not None and ok and len(said) <= MOST_BYTES:
+                said.extend(message.get("body", b""))
+            if not message.get("more_body"):
                 tally.total.append(self.clock() - began)
+                if sampler is not None and ok and len(said) <= MOST_BYTES:
+                    sampler.add(model, request.asked, bytes(said))
 
         try:
             await self.app(*request.to(model, receive), forward)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from nemostack.aliases import Alias, AliasState
+from nemostack.aliases import Alias, AliasState, Sampled, Sampling
 from nemostack.clients.error_mapping import calling
 from nemostack.clients.tls import shared_context
 from nemostack.errors import ServiceError
@@ -125,6 +125,24 @@ class Nim:
         """Forget an alias. NotFound when there is none."""
         with calling(_SERVICE, self._url, f"removing the alias {name}"):
             self._http.delete(f"{self._url}/v1/aliases/{name}").raise_for_status()
+
+    def sample(self, name: str, how: Sampling) -> None:
+        """Let the traffic of an alias be sampled, anew. NotFound where there is no such alias, or no sampling."""
+        with calling(_SERVICE, self._url, f"sampling the alias {name}"):
+            body = how.model_dump(mode="json")
+            self._http.put(f"{self._url}/v1/aliases/{name}/samples", json=body).raise_for_status()
+
+    def samples(self, name: str, after: int = 0) -> list[Sampled]:
+        """Return what was sampled after the one of this number. NotFound when nothing is sampled any more."""
+        with calling(_SERVICE, self._url, f"reading the samples of {name}"):
+            answer = self._http.get(f"{self._url}/v1/aliases/{name}/samples", params={"after": after})
+            answer.raise_for_status()
+            return [Sampled.model_validate(row) for row in answer.json()["data"]]
+
+    def end_sampling(self, name: str) -> None:
+        """Let the samples of an alias be dropped. NotFound when there are none."""
+        with calling(_SERVICE, self._url, f"ending the sampling of {name}"):
+            self._http.delete(f"{self._url}/v1/aliases/{name}/samples").raise_for_status()
 
     def chat(self, model: str, text: str, *, max_tokens: int = 8) -> str:
         with calling(_SERVICE, self._url, f"asking {model} something"):

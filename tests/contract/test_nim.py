@@ -303,12 +303,17 @@ def test_an_alias_leads_to_an_adapter_and_hides_the_failures_of_one_that_is_gone
 
     texts = {model: client.chat.completions.create(model=model, **asked).choices[0].message.content for model in served}
     lead_to(BASE, served[1])
+    samples = f"{nim.url}/v1/aliases/prod/samples"
+    assert httpx.put(samples, json={"share": 1}, timeout=30).status_code == 200
     raw = client.chat.completions.with_raw_response.create(model="prod", **asked)
     assert raw.headers["x-nemostack-model"] == served[1]
     assert raw.parse().choices[0].message.content == texts[served[1]]
     chunks = client.chat.completions.create(model="prod", stream=True, **asked)
     assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == texts[served[1]]
     assert client.models.retrieve("prod").id == "prod"
+    rows = httpx.get(samples, timeout=30).json()["data"]
+    assert [(row["prompt"], row["answer"]) for row in rows] == [(PROMPTS[0], texts[served[1]])] * 2
+    assert httpx.delete(samples, timeout=30).status_code == 200
 
     going = stores.publish("default", f"{unique}@cust-1", adapters[0])
     wait_until(lambda: going in listed(client), "the adapter in /v1/models")

@@ -14,7 +14,8 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from embedded.nim.alias_routes import add_alias_routes
 from embedded.nim.aliases import SHADOW, AliasBook, AliasRouting
-from nemostack.aliases import Alias, Route
+from embedded.nim.samples import IDLE_S, Sampler
+from nemostack.aliases import Alias, Route, Sampling
 
 CHAT = "/v1/chat/completions"
 
@@ -48,11 +49,12 @@ class Engine:
             return JSONResponse({"error": {"message": "bad request"}}, status_code=400)
         if body.get("stream"):
             return StreamingResponse(self.tokens(body["model"]), media_type="text/event-stream")
-        return {"model": body["model"]}
+        return {"model": body["model"], "choices": [{"message": {"content": f"says {body['model']}"}}]}
 
     async def tokens(self, model: str) -> AsyncIterator[str]:
         for number in range(3):
-            yield f"data: {model} {number}\n\n"
+            delta = {"delta": {"content": f"{model} {number}"}}
+            yield f"data: {json.dumps({'choices': [delta]})}\n\n"
 
 
 @pytest.fixture
@@ -111,7 +113,7 @@ def test_other_names_and_bodies_pass_untouched(engine: Engine) -> None:
         return [await client.post(CHAT, json={"model": "a/new"}), await client.post(CHAT, content=b"{no json")]
 
     named, broken = talk(engine, ask)
-    assert named.json() == {"model": "a/new"}
+    assert named.json()["model"] == "a/new"
     assert "x-nemostack-model" not in named.headers
     assert broken.status_code == 500  # as this app answers by itself
 
@@ -119,7 +121,11 @@ def test_other_names_and_bodies_pass_untouched(engine: Engine) -> None:
 def test_a_stream_is_passed_on(engine: Engine) -> None:
     share(engine, 0, 1)
     (answer,) = ask_many(engine, 1, stream=True)
-    assert answer.text == "data: a/new 0\n\ndata: a/new 1\n\ndata: a/new 2\n\n"
+    assert [json.loads(line[6:])["choices"][0]["delta"]["content"] for line in answer.text.split("\n\n") if line] == [
+        "a/new 0",
+        "a/new 1",
+        "a/new 2",
+    ]
 
 
 @pytest.mark.parametrize("trouble", ["broken", "gone"])
@@ -156,7 +162,7 @@ def test_a_shadow_is_asked_and_answers_nobody(engine: Engine) -> None:
     share(engine, 1, 0, shadow={"model": "a/new", "share": 1.0})
     engine.broken = {"a/new"}
     (answer,) = ask_many(engine, 1, messages=[{"role": "user", "content": "안녕"}])
-    assert answer.json() == {"model": "a/old"}
+    assert answer.json()["model"] == "a/old"
     assert [body["model"] for body in engine.asked] == ["a/old", "a/new"]
     assert engine.asked[1]["messages"] == engine.asked[0]["messages"]
     assert engine.book.tally("prod", SHADOW).failures == 1
@@ -216,3 +222,65 @@ def test_life_of_an_alias(engine: Engine) -> None:
     assert [one.status_code for one in (missing, put, listed, deleted, again)] == [404, 200, 200, 200, 404]
     assert [row["name"] for row in listed.json()["data"]] == ["prod"]
     assert json.loads(put.text)["alias"]["routes"] == [{"model": "a/old", "weight": 1.0}]
+
+
+async def sampled(client: httpx.AsyncClient, after: int = 0) -> list[dict[str, Any]]:
+    answer = await client.get("/v1/aliases/prod/samples", params={"after": after})
+    return list(answer.json()["data"]) if answer.status_code == 200 else []
+
+
+def asking(text: str, **more: Any) -> dict[str, Any]:
+    turns = [{"role": "user", "content": "earlier"}, {"role": "user", "content": text}]
+    return {"model": "prod", "user": "kim@example.com", "messages": turns, **more}
+
+
+def test_nothing_is_sampled_unless_asked_for_and_then_no_more_than_that(engine: Engine) -> None:
+    share(engine, 1, 0)
+
+    async def conversation(client: httpx.AsyncClient) -> None:
+        await client.post(CHAT, json=asking("before"))
+        assert (await client.get("/v1/aliases/prod/samples")).status_code == 404
+        assert (await client.put("/v1/aliases/none/samples", json={"share": 1})).status_code == 404
+        assert (await client.put("/v1/aliases/prod/samples", json={"share": 2})).status_code == 422
+        assert (await client.put("/v1/aliases/prod/samples", json={"share": 1, "keep": 2})).status_code == 200
+        for number in range(3):
+            await client.post(CHAT, json=asking(f"question {number}" + "x" * 9000))
+        await client.post(CHAT, json=asking("streamed", stream=True))
+        await client.post(CHAT, json=asking("refused", bad=True))
+        rows = await sampled(client)
+        assert [row["number"] for row in rows] == [3, 4]  # the newest two
+        assert rows[0]["prompt"] == ("question 2" + "x" * 9000)[:4000]
+        assert (rows[1]["prompt"], rows[1]["answer"]) == ("streamed", "a/old 0a/old 1a/old 2")
+        assert "kim" not in json.dumps(rows)
+        assert "earlier" not in json.dumps(rows)
+        assert [row["number"] for row in await sampled(client, after=3)] == [4]
+        assert (await client.delete("/v1/aliases/prod/samples")).status_code == 200
+        assert (await client.delete("/v1/aliases/prod/samples")).status_code == 404
+        await client.post(CHAT, json=asking("after"))
+        assert await sampled(client) == []
+
+    talk(engine, conversation)
+    engine.book.samples.begin("prod", Sampling(share=1))
+    assert engine.book.remove("prod")
+    assert engine.book.samples.get("prod") is None
+
+
+def test_a_share_is_sampled_and_what_nobody_reads_is_dropped() -> None:
+    now = 0.0
+    sampler = Sampler(Sampling(share=0.25), clock=lambda: now)
+    drawn = sum(sampler.draw() for _ in range(4000))
+    assert 850 < drawn < 1150
+    now = IDLE_S
+    assert not sampler.idle
+    sampler.after(0)
+    now = 2 * IDLE_S + 1
+    assert sampler.idle
+
+
+def test_calls_of_tools_and_failures_are_no_answers() -> None:
+    sampler = Sampler(Sampling(share=1))
+    tools = json.dumps({"choices": [{"message": {"content": None, "tool_calls": [{}]}}]}).encode()
+    for body in (tools, b"", b"no json", b"data: [DONE]"):
+        sampler.add("m", asking("x"), body)
+    sampler.add("m", {"prompt": "p"}, json.dumps({"choices": [{"text": "t"}]}).encode())
+    assert [(row.prompt, row.answer) for row in sampler.after(0)] == [("p", "t")]

@@ -57,6 +57,8 @@ class FakeStack(FakeEntityStore, FakeDataStore):
         self.loss_after: Callable[[dict[str, Any], int], float] | None = None  # of a job, after so many looks
         self.failure_of: Callable[[dict[str, Any]], str] = lambda _hyperparameters: ""
         self.aliases: dict[str, Any] | None = {}  # None: a NIM that has none to set
+        self.samplings: dict[str, Any] = {}
+        self.traffic: list[dict[str, Any]] = []  # what users of an alias have asked
         self.broken_models: set[str] = set()
         self.refusal = ""  # why NIM does not serve an adapter; it says so in its answer on the model
         self._server = _Server(_handler(self))
@@ -327,6 +329,29 @@ class FakeStack(FakeEntityStore, FakeDataStore):
             raise Answer(404, {"error": {"message": f"there is no alias {name}"}})
         raise Answer(204)
 
+    def sample(self, body: bytes, name: str) -> Any:
+        if name not in (self.aliases or {}):
+            raise Answer(404, {"error": {"message": f"There is no alias `{name}`."}})
+        self.samplings[name] = json.loads(body)
+        return self.samplings[name]
+
+    def sampled(self, name: str) -> Any:
+        if name not in self.samplings:
+            raise Answer(404, {"error": {"message": f"Nothing is sampled of the alias `{name}`."}})
+        rows = [row for row in self.traffic if row["number"] > int(self.query.get("after", 0))]
+        return {"object": "list", "data": rows, "taken": len(self.traffic)}
+
+    def end_sampling(self, name: str) -> Any:
+        self.sampled(name)
+        del self.samplings[name]
+        return {"name": name}
+
+    def rate(self, body: bytes) -> Any:
+        asked = json.loads(body)["messages"][-1]["content"]
+        rating = 2 if "bad answer" in asked else 5
+        names = ("RELEVANCE", "COHERENCE", "FLUENCY", "HELPFULNESS")
+        return {"choices": [{"message": {"content": "\n".join(f"{name}: {rating}" for name in names)}}]}
+
     def tokenize(self, body: bytes) -> Any:
         if self.tokens_per_character is None:
             raise Answer(404, {"detail": "Not Found"})
@@ -386,9 +411,13 @@ _ROUTES: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("POST /nim/v1/chat/completions", FakeStack.chat),
     ("POST /nim/tokenize", FakeStack.tokenize),
     ("GET /nim/v1/aliases", lambda s, _b: s.list_aliases()),
-    ("PUT /nim/v1/aliases/(.+)", FakeStack.set_alias),
-    ("DELETE /nim/v1/aliases/(.+)", lambda s, _b, name: s.remove_alias(name)),
+    ("DELETE /nim/v1/aliases/([^/]+)", lambda s, _b, name: s.remove_alias(name)),
+    ("PUT /nim/v1/aliases/([^/]+)/samples", FakeStack.sample),
+    ("GET /nim/v1/aliases/([^/]+)/samples", lambda s, _b, name: s.sampled(name)),
+    ("DELETE /nim/v1/aliases/([^/]+)/samples", lambda s, _b, name: s.end_sampling(name)),
+    ("PUT /nim/v1/aliases/([^/]+)", FakeStack.set_alias),
     ("POST /nim/v1/embeddings", FakeStack.embed),
+    ("POST /judge/v1/chat/completions", FakeStack.rate),
     ("GET /judge/v1/models", lambda _s, _b: {"data": []}),
 )
 
