@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import httpx
 import pytest
 
 from nemostack.clients import Timeouts
+from nemostack.clients.jobs import Job
 from nemostack.clients.platform import Platform
 from nemostack.clients.platform.evaluation import fileset_of, metrics_of, translate
 from nemostack.clients.platform.evaluator import JUDGE_SECRET, PlatformEvaluator
@@ -216,6 +218,19 @@ def test_a_lora_job_tells_its_losses_and_its_adapter(platform: Platform, service
         "batch_size": 4,
         "learning_rate": 0.1,
     }
+
+
+def test_jobs_are_listed_and_those_of_a_run_found(platform: Platform, service: JobService) -> None:
+    rows = [
+        {"workspace": "w", "name": "two", "status": "error", "created_at": "2026-01-05T09:10:11"},
+        {"workspace": "w", "name": "one", "status": "active", "custom_fields": {"nemostack_run": "r"}},
+    ]
+    service.answers = {"evaluate/jobs": {"data": rows}, "automodel/jobs": {"data": rows}}
+    for jobs in (PlatformEvaluator(platform), PlatformTraining(platform)):
+        newest: list[Job] = [*jobs.newest()]
+        assert [(job.id, job.status) for job in newest] == [("w/two", "failed"), ("w/one", "running")]
+        assert [job.created_at for job in newest] == [datetime(2026, 1, 5, 9, 10, 11, tzinfo=UTC), None]
+        assert (jobs.ids_of_run("r"), jobs.ids_of_run("s")) == (["w/one"], [])
 
 
 def test_the_same_model_is_known_on_both_lines() -> None:
