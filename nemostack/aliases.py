@@ -47,6 +47,11 @@ class Alias(Model):
         """The model that takes over where another one fails."""
         return self.routes[0].model
 
+    @property
+    def models(self) -> list[str]:
+        """All models that it leads to, the shadow included."""
+        return [*(route.model for route in self.routes), *([self.shadow.model] if self.shadow else [])]
+
     def __str__(self) -> str:
         total = sum(route.weight for route in self.routes)
         parts = [f"{route.model} {100 * route.weight / total:.0f} %" for route in self.routes if route.weight]

@@ -16,14 +16,14 @@ from pathlib import Path
 from nemostack.aliases import AliasState
 from nemostack.clients import Clients
 from nemostack.console import Progress
-from nemostack.errors import BadInput, ServiceError
+from nemostack.errors import BadInput
 from nemostack.models import Model
 from workflows.engine.launch import Launch, clean_up
 from workflows.engine.run_directory import RunDirectory, RunInfo, StageRecord, now
 from workflows.promotion.history import NAMESPACE, History
 from workflows.results.overview import RunRow, row_of
 from workflows.settings import Settings
-from workflows.stages.cleanup import adapter_name, is_same_stack
+from workflows.stages.cleanup import aliases_of, is_same_stack, leading_to
 from workflows.stages.upload import ORIGIN, RUN_ID, origin_of
 
 _RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}(-\d+)?")
@@ -43,7 +43,7 @@ class Orphan(Model):
 
 def find_orphans(clients: Clients, runs: Path, namespace: str, *, older_than_days: float) -> list[Orphan]:
     """Look for them in a namespace of a stack. `runs`: the folder of runs that they must come from."""
-    aliases = {} if clients.on_platform else _aliases(clients)
+    aliases = aliases_of(clients)
     found = [
         _of_run(clients, runs, f"{namespace}/{name}", {key: str(value) for key, value in fields.items()}, aliases)
         for name, fields in sorted(clients.datasets.fields(namespace).items())
@@ -92,8 +92,7 @@ def _of_run(
     stays = _not_ours(clients, runs, fields, row)
     if stays:
         return orphan.model_copy(update={"stays": stays})
-    leading = [name for name, state in aliases.items() if _leads_to(state, f"{adapter_name(repo)}@")]
-    if leading:
+    if leading := leading_to(aliases, repo):
         stays = f"the alias {', '.join(leading)} leads to its adapter: `nemostack rollback` first"
     evaluations, trainings = clients.evaluator.ids_of_run(run_id), clients.customizer.ids_of_run(run_id)
     things = [f"dataset {repo}", *(f"evaluation job {job}" for job in evaluations)]
@@ -156,21 +155,6 @@ def _made_at(run_id: str) -> datetime | None:
         return datetime.strptime(run_id[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except ValueError:
         return None
-
-
-def _aliases(clients: Clients) -> dict[str, AliasState]:
-    try:
-        return clients.nim.aliases()
-    except ServiceError as error:
-        if error.status == 404:  # this NIM has none
-            return {}
-        raise
-
-
-def _leads_to(state: AliasState, beginning: str) -> bool:
-    models = [route.model for route in state.alias.routes]
-    models += [state.alias.shadow.model] if state.alias.shadow else []
-    return any(model.startswith(beginning) for model in models)
 
 
 def _dead_aliases(clients: Clients, aliases: dict[str, AliasState]) -> Iterator[Orphan]:

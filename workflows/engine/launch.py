@@ -28,7 +28,7 @@ from workflows.pipeline import CLEANUP, plan
 from workflows.results.approach import judge_key
 from workflows.results.mlflow_export import Tracker
 from workflows.settings import Settings
-from workflows.stages.cleanup import Cleaned
+from workflows.stages.cleanup import Cleaned, require_no_alias
 from workflows.stages.comparison import Compared
 
 
@@ -92,6 +92,7 @@ def execute(launch: Launch, clients: Clients, progress: Progress, pace: Pace | N
 def clean_up(launch: Launch, clients: Clients, progress: Progress) -> Cleaned:
     """Remove what a run left on the stack, finished or not, and count it as finished."""
     with _held(launch, clients, progress, None) as context:
+        require_no_alias(clients, launch.run)
         record = launch.run.stage(CLEANUP.name, CLEANUP.title)
         if record.settled:
             record.status = "pending"

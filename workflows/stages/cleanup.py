@@ -12,6 +12,8 @@ from typing import Any
 
 from pydantic import Field
 
+from nemostack.aliases import AliasState
+from nemostack.clients import Clients
 from nemostack.clients.jobs import Job
 from nemostack.errors import BadInput, NotFound, ServiceError
 from nemostack.models import Model
@@ -60,6 +62,16 @@ def _said(outputs: dict[str, Any]) -> str:
     return f"target {target}{where} ({outputs.get('nemo_url')}, Data Store {outputs.get('data_store_url')})"
 
 
+def require_no_alias(clients: Clients, run: RunDirectory) -> None:
+    """BadInput when an alias leads to an adapter of the run: its users would be left without a model."""
+    repo = run.stage("dataset").notes.get("repo")
+    if repo is not None and (leading := leading_to(aliases_of(clients), repo)):
+        raise BadInput(
+            f"the alias {', '.join(leading)} leads to the adapter of run {run.info().id}: nothing was removed; "
+            "`nemostack rollback` the alias first"
+        )
+
+
 def clean(context: Context) -> Cleaned:
     """Remove everything; ServiceError names the first thing that could not be, and running again goes on there."""
     clients, run = context.clients, context.run
@@ -96,6 +108,24 @@ def clean(context: Context) -> Cleaned:
 def adapter_name(repo: str) -> str:
     """`namespace/name` of the adapter trained on dataset `repo`, without the job's id."""
     return f"{repo}-lora"
+
+
+def aliases_of(clients: Clients) -> dict[str, AliasState]:
+    """Aliases of the stack's NIM; none where it has none to set."""
+    if clients.on_platform:
+        return {}
+    try:
+        return clients.nim.aliases()
+    except ServiceError as error:
+        if error.status == 404:
+            return {}
+        raise
+
+
+def leading_to(aliases: dict[str, AliasState], repo: str) -> list[str]:
+    """Names of the aliases that lead to an adapter trained on dataset `repo`."""
+    ours = f"{adapter_name(repo)}@"
+    return [name for name, state in aliases.items() if any(model.startswith(ours) for model in state.alias.models)]
 
 
 def _adapters(context: Context, repo: str, took: Callable[[str, bool], None]) -> list[str]:

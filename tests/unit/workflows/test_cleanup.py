@@ -42,6 +42,23 @@ def test_job_whose_id_was_never_written_down_is_stopped(
     assert (stack.datasets, stack.models, stack.repos, stack.evaluations) == ({}, {}, {}, {})
 
 
+def test_an_adapter_that_an_alias_leads_to_stays(
+    harness: Harness, settings: Settings, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run, stack = harness.run(settings.model_copy(update={"keep_adapter": True})), harness.stack
+    (adapter,) = (name for name in stack.models if "-lora@" in name)
+    stack.aliases = {"prod": {"routes": [{"model": adapter, "weight": 100}], "shadow": None}}
+    held = (dict(stack.models), dict(stack.datasets))
+    code, err = cleanup(tmp_path, stack.outputs, run.path, capfd)
+    assert code == 2
+    assert "the alias prod leads to the adapter of run" in err
+    assert "`nemostack rollback`" in err
+    assert (stack.models, stack.datasets) == held
+    stack.aliases = None  # a NIM that has none
+    assert cleanup(tmp_path, stack.outputs, run.path, capfd)[0] == 0
+    assert adapter not in stack.models
+
+
 def test_another_stack_is_refused(
     harness: Harness, settings: Settings, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -119,7 +119,8 @@ def test_an_alias_that_leads_nowhere(harness: Harness, settings: Settings, capfd
     assert stack.aliases is not None
     stack.aliases["theirs"] = {"routes": [{"model": "gone", "weight": 1}], "shadow": None}
     assert "would go" not in sweep(harness, capfd)[1]
-    assert run_command("cleanup", str(run.path), "--outputs", str(outputs)) == 0
+    (adapter,) = (name for name in stack.models if "-lora@" in name)
+    del stack.models[adapter]  # by somebody's hand: `nemostack cleanup` refuses to
     code, out = sweep(harness, capfd, "--yes")
     assert (code, "removed alias prod" in out, "not set by `nemostack promote`" in out) == (0, True, True)
     assert set(stack.aliases) == {"theirs"}
