@@ -198,6 +198,12 @@ class Canary:
         except KeyboardInterrupt:  # it may have come before the change; setting an alias twice does no harm
             self.router.set_alias(self.name, before)
             raise
+        except ServiceError as error:
+            raise ServiceError(
+                f"{self.candidate} is still asked as {self.name}: it could not be taken back ({reason}): {error}",
+                error.status,
+                hint=f"when NIM answers, `nemostack rollback --alias {self.name} --to {before.stable}`",
+            ) from error
         self.record("rollback", before, before, reason)
 
 

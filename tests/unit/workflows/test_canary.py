@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from nemostack.aliases import Alias, AliasState, Route, RouteStats
-from nemostack.errors import BadInput, RolledBack, ServiceError
+from nemostack.errors import BadInput, RolledBack, ServiceError, Unreachable
 from workflows.promotion.canary import Canary, Objectives, Plan, Question, token_f1
 
 QUESTIONS = [Question(f"question {i}?", f"the right answer {i}") for i in range(300)]
@@ -89,6 +89,19 @@ def test_an_interruption_while_it_goes_back_does_not_keep_it(nim: FakeNim) -> No
     with pytest.raises(KeyboardInterrupt):
         canary(nim, worse).run(QUESTIONS)
     assert weights(nim.now["prod"]) == {"good": 100}
+
+
+def test_a_canary_that_cannot_be_taken_back_is_told(nim: FakeNim) -> None:
+    set_alias = nim.set_alias
+
+    def gone(name: str, alias: Alias) -> None:
+        if nim.set:
+            raise Unreachable("NIM at http://nim did not answer")
+        set_alias(name, alias)
+
+    nim.set_alias = gone  # type: ignore[method-assign]
+    with pytest.raises(ServiceError, match=r"still asked as prod.*did not answer; .*rollback --alias prod --to good`"):
+        canary(nim, worse).run(QUESTIONS)
 
 
 def test_a_good_model_takes_over_step_by_step(nim: FakeNim) -> None:
