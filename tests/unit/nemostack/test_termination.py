@@ -16,8 +16,8 @@ import time
 from nemostack import termination
 try:
     with termination.ends_as_interrupt():
-        print("on", flush=True)
         try:
+            print("on", flush=True)
             time.sleep(60)
         finally:
             print("cleaning", flush=True)

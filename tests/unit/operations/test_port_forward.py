@@ -26,6 +26,7 @@ from nemostack.kubectl.client import Kubectl
 from nemostack.outputs import StackOutputs
 from operations.port_forward import forwarder, session
 from operations.port_forward.session import forwarding, plan, wait_ready
+from tests.deadlines import stretched
 from tests.unit.fake_kubectl import FakeKubectl
 from tests.unit.operations import healthy_cluster as h
 
@@ -277,7 +278,7 @@ def test_pod_that_is_never_ready(world: World) -> None:
     with Kubectl.opened(world.outputs) as opened:
         wanted = plan(world.outputs)
         with forwarding(opened, wanted, world.said.append) as all_of, pytest.raises(DeadlineExceeded) as caught:
-            wait_ready(all_of, 1.5)
+            wait_ready(all_of, stretched(1.5))
     assert "nim: error: timed out waiting" in str(caught.value)
     tries = [line for line in world.said if line.startswith("nim: ") and "trying again in" in line]
     assert len(tries) > 2
