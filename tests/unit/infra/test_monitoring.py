@@ -78,7 +78,7 @@ KNOWN = (
     | OTHERS_OF_VLLM
     | DCGM
 )
-WORDS = {"histogram_quantile", "sum", "max", "by", "rate", "or"}
+WORDS = {"histogram_quantile", "sum", "max", "topk", "by", "rate", "or"}
 
 
 def metrics(expression: str) -> set[str]:
