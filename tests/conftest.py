@@ -11,7 +11,6 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _pytest.nodeid import NodeId
 
 from nemostack.imports import without_collector
 from tests.longest_first import position
@@ -113,22 +112,9 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
-    """Begin with the files that take longest. The sort is stable: the order is otherwise as it was.
-
-    On the simulated cluster tests of a file share a stack, so they are a group, unless one of them names its own.
-
-    xdist 3.8.0 tells its groups by `_nodeid`, which pytest 9.2 does not read any more, so `--dist loadgroup` would
-    group nothing, without a word. Its promise is tested in tests/unit/repository.
-    """
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest. The sort is stable: the order is otherwise as it was."""
     items.sort(key=lambda item: position(str(item.path)))
-    for item in items:
-        if item.path.parent.name in ("cluster", "simulator") and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    yield
-    for item in items:
-        item._id = NodeId.parse(getattr(item, "_nodeid", item.nodeid))
 
 
 def names(plane: ControlPlane, path: str) -> set[str]:
