@@ -13,7 +13,6 @@ import asyncio
 import json
 import os
 import random
-import socket
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from typing import Any
 import httpx
 
 from nemostack.clone import ROOT
+from nemostack.ports import free_port
 from tests.base_model import MODEL_ID as BASE
 from tests.base_model import WEIGHTS
 
@@ -45,13 +45,6 @@ class Load:
     concurrency: int
     tokens: int
     prompt_tokens: int
-
-
-def free_port() -> int:
-    """Find a loopback port that is free just now."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
 
 
 @contextmanager

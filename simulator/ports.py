@@ -8,17 +8,17 @@ program that is no test can still take one: whoever binds it has to be ready to 
 import contextlib
 import os
 import random
-import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import filelock
 
+from nemostack.ports import is_free, outgoing_ports
+
 BLOCK = 16
 """Ports per block; as many can be held in a row."""
 LOWEST, HIGHEST = 20000, 32000
-EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 class NoFreePortsError(Exception):
@@ -26,12 +26,10 @@ class NoFreePortsError(Exception):
 
 
 def blocks() -> list[int]:
-    """Return the first port of each block that may be used. Linux: outside the kernel's range for outgoing ports."""
-    low, high = 32768, 60999
-    with contextlib.suppress(OSError):
-        low, high = map(int, EPHEMERAL.read_text().split())
+    """Return the first port of each block that may be used."""
+    outgoing = outgoing_ports()
     starts = range(LOWEST, HIGHEST - BLOCK + 1, BLOCK)
-    outside = [start for start in starts if start + BLOCK <= low or start > high]
+    outside = [start for start in starts if start not in outgoing and start + BLOCK - 1 not in outgoing]
     return outside or list(starts)
 
 
@@ -55,13 +53,3 @@ def hold() -> Iterator[range]:
         finally:
             lock.release()
     raise NoFreePortsError(f"no block of {BLOCK} free ports on loopback from {LOWEST} to {HIGHEST}")
-
-
-def is_free(port: int) -> bool:
-    """Return whether nobody listens on a port of loopback."""
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True

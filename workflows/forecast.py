@@ -7,6 +7,8 @@ stage that no run on this stack has done is unknown, and a total with such a sta
 
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from nemostack.errors import BadInput
@@ -91,8 +93,8 @@ def forecast(root: Path, settings: Settings, outputs: StackOutputs | None, *, ne
     for stage in plan(settings):
         times = [
             seconds / done * _work(stage.name, settings, rows)
-            for run, info in earlier
-            for seconds, done in _measured(run, info, stage.name, settings)
+            for run in earlier
+            for seconds, done in _measured(run, stage.name, settings)
         ]
         stages.append(
             StageForecast(
@@ -105,7 +107,21 @@ def forecast(root: Path, settings: Settings, outputs: StackOutputs | None, *, ne
     return Forecast(stages=tuple(stages), earlier=len(earlier), resumes=unfinished.path if unfinished else None)
 
 
-def _earlier(root: Path, outputs: StackOutputs) -> Iterator[tuple[RunDirectory, RunInfo]]:
+@dataclass(frozen=True)
+class _Earlier:
+    """A run that has been."""
+
+    run: RunDirectory
+    settings: Settings
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Of its dataset, by split; none where it had not come to that."""
+        outputs = self.run.stage("dataset").outputs
+        return _rows(Uploaded.model_validate(outputs).facts) if outputs else {}
+
+
+def _earlier(root: Path, outputs: StackOutputs) -> Iterator[_Earlier]:
     """Yield the newest runs with this model on this stack."""
     found: list[tuple[RunDirectory, RunInfo]] = []
     for file in root.glob("*/run.json") if root.is_dir() else ():
@@ -116,7 +132,8 @@ def _earlier(root: Path, outputs: StackOutputs) -> Iterator[tuple[RunDirectory, 
             continue  # of another maker, or a load test
         if is_same_stack(info, outputs) and info.outputs.get("base_model") == outputs.base_model:
             found.append((run, info))
-    yield from sorted(found, key=lambda pair: pair[1].created_at, reverse=True)[:NEWEST]
+    for run, info in sorted(found, key=lambda pair: pair[1].created_at, reverse=True)[:NEWEST]:
+        yield _Earlier(run, info.settings)
 
 
 def _rows(facts: dataset.DatasetFacts) -> dict[str, int]:
@@ -134,9 +151,12 @@ def _work(name: str, settings: Settings, rows: dict[str, int]) -> float:
     if name == "benchmark":
         return settings.limit
     if name == TRAINING:
-        trained = min(settings.train_rows or rows["train"], rows["train"])
-        return trained * _epochs(settings)
+        return _trained(settings, rows) * _epochs(settings)
     return 1
+
+
+def _trained(settings: Settings, rows: dict[str, int]) -> int:
+    return min(settings.train_rows or rows["train"], rows["train"])
 
 
 def _epochs(settings: Settings) -> float:
@@ -149,35 +169,28 @@ def _epochs(settings: Settings) -> float:
     return sweep.count * statistics.fmean(sweep.epochs)
 
 
-def _measured(run: RunDirectory, info: RunInfo, name: str, wanted: Settings) -> list[tuple[float, float]]:
+def _measured(earlier: _Earlier, name: str, wanted: Settings) -> list[tuple[float, float]]:
     """Seconds of a stage in a run, with the work done in them; empty where it tells nothing about what is wanted."""
-    record, settings = run.stage(name), info.settings
+    record, settings = earlier.run.stage(name), earlier.settings
     if record.status != "done" or record.seconds <= 0:
         return []
     if name in LABELS or name.startswith("prompt_"):
         if settings.judge != wanted.judge:
             return []
-        asked = record.outputs.get("items", _work(name, settings, _rows_of(run))) - record.outputs.get("reused", 0)
+        asked = record.outputs.get("items", _work(name, settings, earlier.rows)) - record.outputs.get("reused", 0)
         return [(record.seconds, asked)] if asked > 0 else []
     if name == "benchmark" and settings.benchmark != wanted.benchmark:
         return []
     if name == TRAINING and settings.sweep is not None:
-        return _of_trials(run, settings)
-    return [(record.seconds, _work(name, settings, _rows_of(run)))]
+        return _of_trials(earlier.run, _trained(settings, earlier.rows))
+    return [(record.seconds, _work(name, settings, earlier.rows))]
 
 
-def _of_trials(run: RunDirectory, settings: Settings) -> list[tuple[float, float]]:
-    """Of the trials that went to their end."""
-    rows = _rows_of(run)["train"]
-    trained = min(settings.train_rows or rows, rows)
+def _of_trials(run: RunDirectory, trained: int) -> list[tuple[float, float]]:
+    """Of the trials that went to their end, each with so many rows."""
     ended = [result for result in results_of(run) if result.ended == "completed"]
     times = {record.outputs.get("number"): record.seconds for record in records_of(run).stages()}
     return [(times[one.number], trained * one.choice.epochs) for one in ended if times.get(one.number)]
-
-
-def _rows_of(run: RunDirectory) -> dict[str, int]:
-    outputs = run.stage("dataset").outputs
-    return _rows(Uploaded.model_validate(outputs).facts) if outputs else {}
 
 
 def _span(times: Sequence[float]) -> Span | None:

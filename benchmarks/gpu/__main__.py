@@ -18,6 +18,7 @@ from benchmarks.gpu import models, report
 from nemostack import sample_model
 from nemostack.clone import ROOT
 from nemostack.models import SAMPLE_MODEL
+from nemostack.ports import free_port
 
 if TYPE_CHECKING:
     from benchmarks.gpu.serving import Server
@@ -106,16 +107,21 @@ def shell_of(options: argparse.Namespace) -> Path:
     return folder
 
 
+def weights_of(options: argparse.Namespace) -> Path:
+    """A model of that shape with random weights, made once."""
+    folder: Path = options.work / shape_of(options).name
+    if not (folder / "model.safetensors").exists():
+        models.write_weights(shape_of(options), shell_of(options), folder, options.device)
+    return folder
+
+
 def training(options: argparse.Namespace) -> dict[str, Any]:
     """Customizer beside a plain PEFT loop."""
     import gc
 
     from benchmarks.gpu import training as part
 
-    shape = shape_of(options)
-    weights = options.work / shape.name
-    if not (weights / "model.safetensors").exists():
-        models.write_weights(shape, shell_of(options), weights, options.device)
+    shape, weights = shape_of(options), weights_of(options)
     table: list[dict[str, Any]] = []
     cases = [(batch, lengths) for lengths in ("equal", "mixed") for batch in options.batches]
     with (options.out / "training-samples.jsonl").open("a") as file:
@@ -152,10 +158,10 @@ def serving(options: argparse.Namespace) -> dict[str, Any]:
         else:
             servers = start_servers(options, shape, folder)
             kept.write_text(json.dumps([vars(one) | {"log": str(one.log)} for one in servers]))
-        named = {server.name: server for server in servers}
+        named = {server.name: server for server in servers if server.name in (part.NIM, part.VLLM, part.CONTROL)}
         samples = options.out / "serving-samples.jsonl"
         part.measure(
-            {name: named[name].url for name in (part.NIM, part.VLLM, part.CONTROL) if name in named},
+            {name: named[name].url for name in (part.NIM, part.VLLM, part.CONTROL) if name in named},  # in this order
             adapter_names(max(options.adapters)),
             shape,
             streams=options.streams,
@@ -169,9 +175,7 @@ def serving(options: argparse.Namespace) -> dict[str, Any]:
             "shape": shape.name,
             "weights": "random",
             "device": options.device,
-            "start": {
-                name: part.start_up(named[name]) for name in named if name in (part.VLLM, part.NIM, part.CONTROL)
-            },
+            "start": {name: part.start_up(server) for name, server in named.items()},
             "cells": part.summarize(part.read_samples(samples)),
             "min_tokens": part.cost_of_min_tokens(
                 named[part.VLLM].url,
@@ -202,8 +206,8 @@ def saturation(options: argparse.Namespace) -> dict[str, Any]:
     names = adapter_names(len(folders))
     slots = {"max_loras": part.SLOTS, "gpu_memory_fraction": 0.9}
     source = {"peft_source": folder / "adapters"}
-    settings = servers.nim_settings(served_model(options, shape), source, device=options.device, rank=RANK) | slots
-    port = servers.free_port()
+    settings = servers.nim_settings(served_model(options), source, device=options.device, rank=RANK) | slots
+    port = free_port()
     command, env = servers.vllm_command(settings, folder, port, dict(zip(names, folders, strict=True)))
     server = servers.start(servers.VLLM, command, folder / "vllm.log", port, env)
     try:
@@ -226,26 +230,21 @@ def several(options: argparse.Namespace) -> dict[str, Any]:
     """One GPU and all of them, for training and for NIM."""
     from benchmarks.gpu import several as part
 
-    shape = shape_of(options)
-    weights = options.work / shape.name
-    if not (weights / "model.safetensors").exists():
-        models.write_weights(shape, shell_of(options), weights, options.device)
+    shape, weights = shape_of(options), weights_of(options)
     terms: dict[str, Any] = {"steps": options.steps, "length": options.length, "device": options.device}
     trained = [part.train(shape, weights, gpus=count, **terms) for count in (1, options.gpus)]
     served = []
     for count in (1, options.gpus) if options.device == "cuda" else (1,):
         folder = options.work / f"several-{count}"
         terms = {"streams": options.streams, "seconds": options.window, "device": options.device}
-        served.append(part.serve(shape, served_model(options, shape), folder, gpus=count, **terms))
+        served.append(part.serve(shape, served_model(options), folder, gpus=count, **terms))
         shutil.copy(folder / "nim.log", options.out / f"several-{count}-nim.log.txt")
     return {"shape": shape.name, "weights": "random", "training": trained, "serving": served}
 
 
-def served_model(options: argparse.Namespace, shape: models.Shape) -> Path:
+def served_model(options: argparse.Namespace) -> Path:
     """Folder of the model for vLLM, which has random weights of its own on a GPU and none on a CPU."""
-    if options.device == "cuda":
-        return shell_of(options)
-    return models.write_weights(shape, shell_of(options), options.work / shape.name, "cpu")
+    return shell_of(options) if options.device == "cuda" else weights_of(options)
 
 
 def adapter_names(count: int) -> list[str]:
@@ -259,7 +258,7 @@ def start_servers(options: argparse.Namespace, shape: models.Shape, folder: Path
     """Start stores, bare vLLM and NIM, with their adapters; stop what runs if one does not start."""
     from benchmarks.gpu import serving as part
 
-    shell = served_model(options, shape)
+    model = served_model(options)
     adapters = list(models.write_adapters(shape, folder / "adapters", max(options.adapters), RANK))
     names = adapter_names(len(adapters))
     servers: list[part.Server] = []
@@ -273,11 +272,11 @@ def start_servers(options: argparse.Namespace, shape: models.Shape, folder: Path
         stores = part.start_stores(folder)
         servers += stores.values()
         part.publish(stores["entity_store"].url, stores["data_store"].url, adapters)
-        settings = part.nim_settings(shell, part.store_urls(stores), device=options.device, rank=RANK)
+        settings = part.nim_settings(model, part.store_urls(stores), device=options.device, rank=RANK)
         if options.kv_cache_gib is not None:
             settings |= {"kv_cache_mib": options.kv_cache_gib * 1024}
         for name in (part.VLLM, part.NIM, *((part.CONTROL,) if options.control else ())):
-            port = part.free_port()
+            port = free_port()
             if name == part.NIM:
                 begin(name, part.serve_command("nim", folder, port, **settings), port)
             else:

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from benchmarks.gpu import load
 from benchmarks.gpu.models import Shape
 from benchmarks.gpu.statistics import interval, ratio
 from nemostack import gpus
+from nemostack.ports import free_port
 
 BASE = "benchmark/base"
 REPO = "bench/adapter"
@@ -56,13 +56,6 @@ class Server:
             except ProcessLookupError:
                 return
             time.sleep(8 if number == signal.SIGTERM else 0)
-
-
-def free_port() -> int:
-    """Find a loopback port that is free just now."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
 
 
 def start(name: str, command: list[str], log: Path, port: int, env: dict[str, str] | None = None) -> Server:

@@ -22,6 +22,7 @@ from embedded.customizer.progress import Reporter
 from embedded.customizer.spec import JobFolder, JobSpec
 from nemostack import gpus as nvidia
 from nemostack.clone import ROOT
+from nemostack.ports import free_port
 
 CASE = Case(16, 32, "equal")
 WARM_UP = 2
@@ -104,7 +105,7 @@ def serve(
         settings = serving.nim_settings(model, serving.store_urls(stores), device=device, rank=CASE.rank)
         if device == "cuda":
             settings |= {"gpus": [gpu.index for gpu in nvidia.query()[:gpus]]}
-        port = serving.free_port()
+        port = free_port()
         command = serving.serve_command("nim", folder, port, **settings)
         nim = serving.start(serving.NIM, command, folder / "nim.log", port)
         servers.append(nim)

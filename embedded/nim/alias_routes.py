@@ -17,6 +17,10 @@ from nemostack.aliases import Alias, AliasName, Sampling
 _NAME: TypeAdapter[str] = TypeAdapter(AliasName)
 
 
+def _problems(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, p['loc']))} {p['msg']}".strip() for p in error.errors())
+
+
 def add_alias_routes(app: FastAPI, book: AliasBook, served: Callable[[str], Awaitable[str | None]]) -> None:
     """Put the routes on `app`. `served` says why a model is not served, or None when it is."""
 
@@ -42,11 +46,10 @@ def add_alias_routes(app: FastAPI, book: AliasBook, served: Callable[[str], Awai
             _NAME.validate_python(name)
             alias = Alias.model_validate(body)
         except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, p['loc']))} {p['msg']}".strip() for p in error.errors())
-            return refused(422, f"The alias `{name}` cannot be used: {problems}")
+            return refused(422, f"The alias `{name}` cannot be used: {_problems(error)}")
         if await served(name) is None:
             return refused(409, f"`{name}` is the name of a model that is served.")
-        for model in [*(route.model for route in alias.routes), *([alias.shadow.model] if alias.shadow else [])]:
+        for model in alias.models:
             if (reason := await served(model)) is not None:
                 return refused(409, f"The alias `{name}` cannot lead to `{model}`: {reason}")
         book.put(name, alias)
@@ -61,8 +64,7 @@ def add_alias_routes(app: FastAPI, book: AliasBook, served: Callable[[str], Awai
         try:
             how = Sampling.model_validate(body)
         except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, p['loc']))} {p['msg']}".strip() for p in error.errors())
-            return refused(422, f"The alias `{name}` cannot be sampled like this: {problems}")
+            return refused(422, f"The alias `{name}` cannot be sampled like this: {_problems(error)}")
         book.samples.begin(name, how)
         return JSONResponse(how.model_dump(mode="json"))
 

@@ -64,8 +64,8 @@ def prepare() -> None:
 def meet_in_a_file(_ip: str, _port: int) -> str:
     """Where the engine's processes find each other, in the place of a port that every machine around could reach.
 
-    PyTorch's store listens on all interfaces, whatever address it is given. Later releases of
-    vLLM, such as the one for CPUs, meet in a file themselves.
+    PyTorch's store listens on all interfaces, whatever address it is given. Later releases of vLLM, such as the one for
+    CPUs, meet in a file themselves.
     """
     return (Path(tempfile.mkdtemp(prefix="nim-engine-")) / "rendezvous").as_uri()
 

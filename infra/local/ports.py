@@ -1,27 +1,11 @@
 """Are the ports of a stack free, and if not, who holds them? Asked before anything is started."""
 
-import errno
-import socket
 from collections.abc import Collection, Mapping
 
 import psutil
 
 from infra.local.processes import describe
-
-HOST = "127.0.0.1"
-
-
-def is_free(port: int) -> bool:
-    """Whether a service could listen on `port` of the loopback address now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do; TIME_WAIT is no obstacle
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                return False
-            raise
-    return True
+from nemostack.ports import is_free
 
 
 def holder(port: int) -> int | None:

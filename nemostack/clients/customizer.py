@@ -80,20 +80,24 @@ class Customizer:
     def find(self, run_id: str, stage: str) -> CustomizationJob | None:
         """Find the job that this stage of this run started, should its id never have been written down."""
         with calling(_SERVICE, self._url, "listing customization jobs"):
-            rows = self._sdk.customization.jobs.list(sort="-created_at", page_size=100).data
+            rows = self._listed().data
         job = find_marked(rows, run_id, stage, _job)
         return job if isinstance(job, CustomizationJob) else None
 
     def ids_of_run(self, run_id: str) -> list[str]:
         """Ids of all jobs that a run has started."""
         with calling(_SERVICE, self._url, "listing customization jobs"):
-            return ids_marked(self._sdk.customization.jobs.list(sort="-created_at", page_size=100), run_id)
+            return ids_marked(self._listed(), run_id)
 
     def newest(self) -> list[CustomizationJob]:
         """Return at most a hundred jobs, the newest first, whoever started them."""
         with calling(_SERVICE, self._url, "listing customization jobs"):
-            rows = self._sdk.customization.jobs.list(sort="-created_at", page_size=100).data
+            rows = self._listed().data
             return [_job(row) for row in rows]
+
+    def _listed(self) -> Any:
+        """Ask for the first page of all jobs, the newest first; iterating over it asks for the others."""
+        return self._sdk.customization.jobs.list(sort="-created_at", page_size=100)
 
     def get(self, job_id: str) -> CustomizationJob:
         """NotFound when the Customizer does not know it."""

@@ -6,7 +6,6 @@ whose URLs all are routes.
 """
 
 import contextlib
-import socket
 import subprocess
 import threading
 import time
@@ -14,11 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from infra.local.ports import holder, is_free
+from infra.local.ports import holder
 from infra.local.processes import describe
 from nemostack.errors import BadInput, DeadlineExceeded, TargetError
 from nemostack.kubectl.client import Kubectl
 from nemostack.outputs import StackOutputs
+from nemostack.ports import free_ports, is_free
 from operations.cluster_snapshot import parse_address, service_key
 from operations.port_forward.forwarder import HOST, Forward, Forwarder
 from operations.port_forward.merged_host import MergedHost
@@ -82,15 +82,6 @@ def plan(outputs: StackOutputs) -> Plan:
     ]
     routes = {p: f"http://{HOST}:{inner[service_key(k)]}" for p, k in cluster.prefixes.items()} if inner else {}
     return Plan(tuple(forwards), ports.get(FRONT), routes, tuple(left))
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind((HOST, 0))
-        return [int(one.getsockname()[1]) for one in sockets]
 
 
 def check_ports(wanted: dict[str, int]) -> None:

@@ -12,8 +12,9 @@ import pytest
 from nemostack.errors import DeadlineExceeded, Forbidden, NotFound
 from nemostack.kubectl.client import Kubectl
 from nemostack.outputs import StackOutputs
+from nemostack.ports import free_port
 from operations.port_forward import forwarder
-from operations.port_forward.session import forwarding, free_ports, plan, wait_ready
+from operations.port_forward.session import forwarding, plan, wait_ready
 from simulator.api import wait
 from simulator.control_plane import ControlPlane
 from tests.unit.operations import healthy_cluster as h
@@ -24,9 +25,8 @@ pytestmark = pytest.mark.slow
 def outputs(plane: ControlPlane, namespace: str, **cluster: Any) -> StackOutputs:
     """A stack with MLflow only, in `namespace`."""
     routes = {f"{key}_url": f"https://{key}.example.com" for key in ("nemo", "data_store", "nim")}
-    (port,) = free_ports(1)
     values = {"kubeconfig": str(plane.kubeconfig), "services": {"mlflow": f"{namespace}/mlflow-tracking:80"}, **cluster}
-    return h.outputs(h.cluster_outputs(**values), **routes, mlflow_url=f"http://127.0.0.1:{port}")
+    return h.outputs(h.cluster_outputs(**values), **routes, mlflow_url=f"http://127.0.0.1:{free_port()}")
 
 
 def forward(stack: StackOutputs, timeout_s: float) -> list[str]:

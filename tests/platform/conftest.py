@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import httpx
 import pytest
 from nemo_platform import NeMoPlatform
 
+from nemostack.ports import free_port
 from tests.deadlines import Deadline
 
 NEMO = Path(sys.executable).parent / "nemo"
@@ -27,15 +27,6 @@ jobs:
   executor_defaults: {{subprocess: {{working_directory: "{folder}/jobs"}}}}
 files: {{default_storage_config: {{type: local, path: "{folder}/files"}}}}
 """
-
-
-def free_port() -> int:
-    """Return a port below the kernel's ephemeral range that nobody listens on."""
-    for port in range(20000 + os.getpid() % 10000, 32000):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                return port
-    raise RuntimeError("no free port")
 
 
 @pytest.fixture(scope="session")

@@ -363,9 +363,8 @@ def test_a_block_of_ports_is_held_by_one(tmp_path: Path, monkeypatch: pytest.Mon
         pass
 
 
-def test_ports_lie_outside_the_kernels_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ports, "EPHEMERAL", tmp_path / "range")
-    (tmp_path / "range").write_text("20040\t60999\n")
+def test_ports_lie_outside_the_kernels_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "outgoing_ports", lambda: range(20040, 61000))
     assert ports.blocks() == [20000, 20016]
 
 

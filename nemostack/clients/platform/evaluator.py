@@ -64,10 +64,7 @@ class PlatformEvaluator:
 
     def newest(self) -> list[EvaluationJob]:
         """Return at most a hundred jobs, the newest first, without the reasons of failures."""
-        return [
-            EvaluationJob(id=id_of(job), status=status_of(job), created_at=job.get("created_at"))
-            for job in self._jobs.newest()
-        ]
+        return self._jobs.newest_as(EvaluationJob)
 
     def get(self, job_id: str) -> EvaluationJob:
         """NotFound when the platform does not know it."""

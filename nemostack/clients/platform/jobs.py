@@ -7,10 +7,10 @@ A job is known by `workspace/name`. Its words for a status are brought to those 
 import contextlib
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from nemostack.clients.jobs import RUN_FIELD, STAGE_FIELD, marks
+from nemostack.clients.jobs import RUN_FIELD, STAGE_FIELD, Job, marks
 from nemostack.errors import NotFound
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ _STATUS = {"active": "running", "error": "failed"}
 _ANY_WORKSPACE = "-"
 _NEWEST = {"page_size": 100, "sort": "-created_at"}
 _DEAD = {"failed", "cancelled", "cancelling"}
+AnyJob = TypeVar("AnyJob", bound=Job)
 
 
 class Jobs:
@@ -55,6 +56,10 @@ class Jobs:
     def ids_of_run(self, run_id: str) -> list[str]:
         """Ids of the jobs with the mark of a run, of the newest hundred."""
         return [id_of(job) for job in self.newest() if (job.get("custom_fields") or {}).get(RUN_FIELD) == run_id]
+
+    def newest_as(self, kind: type[AnyJob]) -> list[AnyJob]:
+        """Return the newest hundred as jobs of one kind, without the reasons of failures."""
+        return [kind(id=id_of(job), status=status_of(job), created_at=job.get("created_at")) for job in self.newest()]
 
     def newest(self) -> list[dict[str, Any]]:
         """List at most a hundred jobs of all workspaces, the newest first."""

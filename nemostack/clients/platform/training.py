@@ -58,10 +58,7 @@ class PlatformTraining:
 
     def newest(self) -> list[CustomizationJob]:
         """Return at most a hundred jobs, the newest first, without the reasons of failures."""
-        return [
-            CustomizationJob(id=id_of(job), status=status_of(job), created_at=job.get("created_at"))
-            for job in self._jobs.newest()
-        ]
+        return self._jobs.newest_as(CustomizationJob)
 
     def get(self, job_id: str) -> CustomizationJob:
         """NotFound when the platform does not know it."""

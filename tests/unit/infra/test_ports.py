@@ -10,19 +10,13 @@ from typing import Any
 import pytest
 
 from infra.local import ports
+from nemostack.ports import free_port
 
 
 @pytest.fixture
 def held() -> Iterator[Any]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
-
-
-def test_free_and_held(held: int) -> None:
-    assert not ports.is_free(held)
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-    assert ports.is_free(port)
 
 
 def test_own_processes_are_no_conflict(held: int) -> None:
@@ -45,8 +39,3 @@ def test_message_names_pid_command_and_remedy() -> None:
     assert line.startswith(f"port {port} (nim) is held by pid {holder.pid} (")
     assert "the-holder" in line
     assert line.endswith("stop it, or set another nemostack:local.base_port")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])

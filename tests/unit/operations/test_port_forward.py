@@ -24,6 +24,7 @@ from nemostack.clone import ROOT
 from nemostack.errors import BadInput, DeadlineExceeded, NotFound, TargetError
 from nemostack.kubectl.client import Kubectl
 from nemostack.outputs import StackOutputs
+from nemostack.ports import free_ports
 from operations.port_forward import forwarder, session
 from operations.port_forward.session import forwarding, plan, wait_ready
 from tests.deadlines import stretched
@@ -90,7 +91,7 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.fake = FakeKubectl(folder)
         self.pods = {key: Pod(key) for key in h.SERVICES}
-        self.ports = dict(zip(("nemo", "data_store", "nim", "mlflow"), session.free_ports(4), strict=True))
+        self.ports = dict(zip(("nemo", "data_store", "nim", "mlflow"), free_ports(4), strict=True))
         self.said: list[str] = []
         self.aim()
 
