@@ -231,15 +231,22 @@ def several(options: argparse.Namespace) -> dict[str, Any]:
     from benchmarks.gpu import several as part
 
     shape, weights = shape_of(options), weights_of(options)
-    terms: dict[str, Any] = {"steps": options.steps, "length": options.length, "device": options.device}
-    trained = [part.train(shape, weights, gpus=count, **terms) for count in (1, options.gpus)]
-    served = []
-    for count in (1, options.gpus) if options.device == "cuda" else (1,):
+    measured: dict[str, Any] = {"shape": shape.name, "weights": "random", "training": [], "serving": []}
+
+    def keep(kind: str, one: dict[str, Any]) -> None:
+        measured[kind].append(one)
+        (options.out / "several.json").write_text(json.dumps(measured, indent=1))
+
+    for number, count in enumerate((1, 1, options.gpus)):  # one GPU twice: does the same seed give the same adapter?
+        terms = {"steps": options.steps, "length": options.length, "device": options.device}
+        log = options.out / f"several-training-{number}.log.txt"
+        keep("training", part.train(shape, weights, log, gpus=count, **terms))
+    for count in (options.gpus, 1) if options.device == "cuda" else (1,):
         folder = options.work / f"several-{count}"
         terms = {"streams": options.streams, "seconds": options.window, "device": options.device}
-        served.append(part.serve(shape, served_model(options), folder, gpus=count, **terms))
+        keep("serving", part.serve(shape, served_model(options), folder, gpus=count, **terms))
         shutil.copy(folder / "nim.log", options.out / f"several-{count}-nim.log.txt")
-    return {"shape": shape.name, "weights": "random", "training": trained, "serving": served}
+    return measured
 
 
 def served_model(options: argparse.Namespace) -> Path:

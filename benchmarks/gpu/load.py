@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from multiprocessing.pool import Pool
 from typing import Any
 
-PROCESSES = 4
+PROCESSES = 8
 
 
 @dataclass(frozen=True)

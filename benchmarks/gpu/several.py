@@ -5,8 +5,10 @@ parallelism over all GPUs. Speeds are measured one after the other, not in turns
 no small difference can be read from them.
 """
 
+import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,23 +29,37 @@ from nemostack.ports import free_port
 CASE = Case(16, 32, "equal")
 WARM_UP = 2
 """Steps that are not counted."""
+TRAINED_WITHIN_S = 240
 
 
-def train(shape: Shape, weights: Path, *, gpus: int, steps: int, length: int, device: str) -> dict[str, Any]:
-    """Train in a process of its own, for a process sees its GPUs as they were when CUDA began."""
+def train(shape: Shape, weights: Path, log: Path, *, gpus: int, steps: int, length: int, device: str) -> dict[str, Any]:
+    """Train in a process of its own, for a process sees its GPUs as they were when CUDA began.
+
+    What it and the job's other processes write goes into `log`; if they take too long, so does what each is doing.
+    """
     terms = {"gpus": gpus, "steps": steps, "length": length, "device": device}
-    task = json.dumps([vars(shape), str(weights), terms])
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu.several"],
-        input=task,
-        cwd=ROOT,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise RuntimeError(f"training on {gpus} processes failed:\n{done.stderr[-3000:]}")
-    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    environment = {**os.environ, "PYTHONFAULTHANDLER": "1", "NCCL_DEBUG": "INFO"}
+    command = [sys.executable, "-m", "benchmarks.gpu.several"]
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=out,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            process.communicate(json.dumps([vars(shape), str(weights), terms]), timeout=TRAINED_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGABRT)  # each process writes the stacks of its threads
+            process.wait()
+    text = log.read_text()
+    if process.returncode:
+        raise RuntimeError(f"training on {gpus} processes failed ({process.returncode}):\n{text[-3000:]}")
+    measured: dict[str, Any] = json.loads(text.splitlines()[-1])
     print(measured, flush=True)
     return measured
 
@@ -58,14 +74,15 @@ def _train(shape: Shape, weights: Path, *, gpus: int, steps: int, length: int, d
     with tempfile.TemporaryDirectory() as scratch:
         folder = JobFolder(Path(scratch) / "job")
         folder.create(spec)
-        stamps, loss = _steps(spec, folder, rows)
+        stamps, loss, adapter = _steps(spec, folder, rows)
     seconds = stamps[-1] - stamps[WARM_UP - 1]
     tokens = (len(stamps) - WARM_UP) * CASE.batch_size * length
-    return {"gpus": gpus, "steps": len(stamps), "tokens_per_s": round(tokens / seconds), "validation_loss": loss}
+    speed = {"gpus": gpus, "steps": len(stamps), "tokens_per_s": round(tokens / seconds)}
+    return speed | {"validation_loss": loss, "adapter_sha256": adapter}
 
 
-def _steps(spec: JobSpec, folder: JobFolder, rows: list[Any]) -> tuple[list[float], float]:
-    """Train on all rows; the moments at which steps ended, and the validation loss at the end."""
+def _steps(spec: JobSpec, folder: JobFolder, rows: list[Any]) -> tuple[list[float], float, str]:
+    """Train on all rows; the moments at which steps ended, the validation loss at the end, the adapter's digest."""
     import torch
 
     from embedded.customizer.model import TunedModel
@@ -90,8 +107,12 @@ def _steps(spec: JobSpec, folder: JobFolder, rows: list[Any]) -> tuple[list[floa
         model = TunedModel(spec, reporter)
         run = Timed(spec, folder, model, train=rows, validation=held_out, reporter=reporter, replicas=group)
         run.train()
+        tensors = model.tensors()
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].cpu().contiguous().view(torch.uint8).numpy().tobytes())
     events = map(json.loads, folder.progress.read_text().splitlines())
-    return stamps, [event["value"] for event in events if event["event"] == "val_loss"][-1]
+    return stamps, [event["value"] for event in events if event["event"] == "val_loss"][-1], digest.hexdigest()
 
 
 def serve(
