@@ -14,18 +14,23 @@ MAX_GPU_TOKENS = 65536
 SHARE_SETTING = "local.gpu.nim_memory_fraction"
 
 
-def prepare_environment(spec: JobSpec, rank: int = 0) -> None:
-    """Show process `rank` of the job its GPU, or none."""
+def prepare_environment(spec: JobSpec) -> None:
+    """Show this process the GPUs of the job, or none.
+
+    All of them: NCCL asks whether two GPUs reach one another, which it cannot when a process sees only its own
+    (https://github.com/NVIDIA/nccl/issues/1066); it hung then.
+    """
     os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the numbers of nvidia-smi
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, spec.gpus[rank : rank + 1]))
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, spec.gpus[: spec.processes]))
 
 
-def claim(spec: JobSpec) -> None:
-    """Take the job's share of the GPU, and no more. Imports torch."""
+def claim(spec: JobSpec, rank: int = 0) -> None:
+    """Take the share of the GPU of process `rank`, and no more. Imports torch."""
     import torch
 
     torch.set_num_threads(spec.threads_per_process)
     if spec.device == "cuda":
+        torch.cuda.set_device(rank)
         torch.cuda.set_per_process_memory_fraction(spec.gpu_memory_fraction)
 
 
@@ -36,7 +41,9 @@ def tokens_per_pass(spec: JobSpec, config: Any) -> int:
     import torch
 
     weights = torch.cuda.memory_allocated()
-    room = torch.cuda.get_device_properties(0).total_memory * spec.gpu_memory_fraction - weights
+    room = (
+        torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory * spec.gpu_memory_fraction - weights
+    )
     if spec.hyperparameters.finetuning_type == "all_weights":
         room -= 3 * weights  # the gradient, and two averages of the optimizer
     return max(1, min(MAX_GPU_TOKENS, int(0.9 * room / bytes_per_token(config))))

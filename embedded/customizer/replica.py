@@ -34,11 +34,11 @@ def _end_with_parent() -> None:
 
 
 def _train(task: replicas.Task, folder: JobFolder) -> None:
-    devices.prepare_environment(task.spec, task.rank)
+    devices.prepare_environment(task.spec)
     from embedded.customizer.model import TunedModel
     from embedded.customizer.training import Run
 
-    devices.claim(task.spec)
+    devices.claim(task.spec, task.rank)
     group = replicas.join(task.spec, folder, task.rank)
     reporter = Reporter(Path(os.devnull))
     model = TunedModel(task.spec, reporter)

@@ -1,6 +1,7 @@
 """A job of several processes trains as one of a single process does. Two CPU processes stand in for two GPUs."""
 
 import multiprocessing
+import os
 import time
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from embedded.customizer import devices
 from embedded.customizer.progress import summarize
 from embedded.customizer.replicas import Replicas
 from embedded.customizer.spec import JobFolder
@@ -66,3 +68,18 @@ def test_the_job_fails_when_one_of_its_processes_is_killed(tmp_path, weights):
 def test_a_process_without_rows_takes_no_part_but_keeps_step():
     assert Replicas(1, 2).share(["only"]) == []
     assert [Replicas(rank, 3).share(range(7)) for rank in range(3)] == [[0, 3, 6], [1, 4], [2, 5]]
+
+
+def test_every_process_sees_all_gpus_of_the_job_and_takes_its_own(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    taken: list[int] = []
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda fraction: None)
+    threads = torch.get_num_threads()
+    spec = job_spec("unused", {"finetuning_type": "lora"}, processes=2, device="cuda", gpus=(2, 5, 7))
+    for rank in range(2):
+        devices.prepare_environment(spec)
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "2,5"
+        devices.claim(spec, rank)
+    torch.set_num_threads(threads)
+    assert taken == [0, 1]
