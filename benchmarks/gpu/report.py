@@ -33,6 +33,10 @@ def write(folder: Path) -> None:
     if (serving := _read(folder / "serving.json")) is not None:
         lines += _serving(serving)
         _plot_serving(serving["cells"], folder / "serving.png")
+    if (saturation := _read(folder / "saturation.json")) is not None:
+        lines += _saturation(saturation)
+    if (several := _read(folder / "several.json")) is not None:
+        lines += _several(several)
     (folder / "report.md").write_text("\n".join(lines) + "\n")
 
 
@@ -88,6 +92,34 @@ def _serving(serving: dict[str, Any]) -> list[str]:
         lines += [f"| {one['phase']} | {one['at_s']} | {one['line'].replace('|', '/')} |" for one in phases]
         lines.append("")
     return lines
+
+
+def _saturation(tests: dict[str, dict[str, Any]]) -> list[str]:
+    lines = ["## Load tests", "", NOTE, ""]
+    lines += ["| load test | tokens/s | TTFT p50, p95 ms | TPOT p50, p95 ms | exit code |", "|---|---|---|---|---|"]
+    for name, test in tests.items():
+        speed = f"{test['tokens_per_s']:,.0f}" if "tokens_per_s" in test else ""
+        waits = [
+            f"{test[kind]['p50']:,.1f}, {test[kind]['p95']:,.1f}" if kind in test else ""
+            for kind in ("ttft_ms", "tpot_ms")
+        ]
+        lines.append(
+            f"| [{name}](saturation/{name}/report.html) | {speed} | {' | '.join(waits)} | {test['exit_code']} |"
+        )
+    return [*lines, ""]
+
+
+def _several(several: dict[str, Any]) -> list[str]:
+    lines = ["## Several GPUs", "", NOTE, ""]
+    lines += ["| training on | tokens/s | validation loss | SHA-256 of the adapter |", "|---|---|---|---|"]
+    for one in several["training"]:
+        adapter = one["adapter_sha256"][:12]
+        lines.append(f"| {one['gpus']} | {one['tokens_per_s']:,} | {one['validation_loss']:.5f} | {adapter} |")
+    lines += ["", "| NIM on | seconds to start | tokens/s by streams |", "|---|---|---|"]
+    for one in several["serving"]:
+        speeds = ", ".join(f"{many}: {max(values):,}" for many, values in one["tokens_per_s"].items())
+        lines.append(f"| {one['gpus']} | {one['ready_s']} | {speeds} |")
+    return [*lines, ""]
 
 
 def _speed(side: dict[str, Any]) -> str:
