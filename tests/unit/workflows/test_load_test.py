@@ -77,6 +77,13 @@ def test_base_and_tuned_model_are_loaded_and_reported(load: Run, harness: Harnes
     assert (folder.parent / tested.report).exists()
 
 
+def test_too_few_requests_for_a_verdict_are_followed_by_a_longer_test(load: Run) -> None:
+    # a reply takes 0.05 s at least, so two users have at most 80 in two seconds
+    tested = load((SLO % 90_000).replace("min_samples: 1", "min_samples: 100"), TUNED)
+    assert tested.verdict == "PASS"
+    assert tested.requests >= 100
+
+
 def test_prompts_come_from_the_column_that_the_run_was_told(load: Run, settings: Settings) -> None:
     for file in settings.dataset.glob("*.jsonl"):
         rows = [json.loads(line) for line in file.read_text().splitlines()]
