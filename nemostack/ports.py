@@ -14,14 +14,14 @@ from typing import Final
 HOST: Final = "127.0.0.1"
 LOWEST, HIGHEST = 10000, 32000
 """Where ports are looked for; Linux begins its own range above."""
-_OUTGOING: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
+OUTGOING: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 def outgoing_ports() -> range:
     """Return the ports from which the kernel picks for outgoing connections; Linux's defaults where it does not say."""
     low, high = 32768, 60999
     with contextlib.suppress(OSError, ValueError):
-        low, high = map(int, _OUTGOING.read_text().split())
+        low, high = map(int, OUTGOING.read_text().split())
     return range(low, high + 1)
 
 

@@ -18,7 +18,7 @@ def test_free_ports_are_different_and_outside_of_the_kernels_range(
 ) -> None:
     limits = tmp_path / "range"
     limits.write_text("10300\t60999\n")
-    monkeypatch.setattr(ports, "_OUTGOING", limits)
+    monkeypatch.setattr(ports, "OUTGOING", limits)
     found = ports.free_ports(200)
     assert len(set(found)) == 200
     assert max(found) < 10300
