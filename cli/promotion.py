@@ -100,7 +100,7 @@ def history(*, target: o.TargetOptions, alias: AliasOption = "prod", output: o.F
         raise BadInput(f"--format {output}: choose one of {', '.join(render_promotion.FORMATS)}")
     with Clients(target.resolve()) as clients:
         changes = _history(clients, alias, None).changes()
-        state = clients.nim.aliases().get(alias)
+        state = clients.aliases.aliases().get(alias)
     render_promotion.FORMATS[output](stdout(), state, changes)
 
 
@@ -108,10 +108,8 @@ def _history(clients: "Clients", alias: str, by: str | None) -> "History":  # ty
     from pydantic import TypeAdapter, ValidationError
 
     from nemostack.aliases import AliasName
-    from nemostack.product import require_microservices
     from workflows.promotion.history import History
 
-    require_microservices(clients.outputs, "an alias of models")
     try:
         TypeAdapter(AliasName).validate_python(alias)
     except ValidationError as error:

@@ -1,11 +1,12 @@
 """Aliases of served models: a name such as `prod` that leads to adapters, by weights.
 
-What the NIM of the local stack takes and answers (`/v1/aliases`), and what promotions say. Refuses weights that add up
-to nothing, models named twice, and names that could be those of models (they hold a slash).
+What the NIM of the local stack takes and answers (`/v1/aliases`), what promotions say, and what they ask of whoever
+routes by aliases (`AliasRouter`). Refuses weights that add up to nothing, models named twice, and names that could be
+those of models (they hold a slash).
 """
 
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, Protocol, Self
 
 from pydantic import Field, model_validator
 
@@ -77,6 +78,23 @@ class AliasState(Model):
     alias: Alias
     stats: dict[str, RouteStats] = Field(default_factory=dict)
     shadow_stats: RouteStats | None = None
+
+
+class AliasRouter(Protocol):
+    """Who routes requests by aliases: the local stack's NIM, an InferencePool's router, or the platform's gateway."""
+
+    @property
+    def limits(self) -> str:
+        """What it does not do that the local stack's NIM does, as the end of a sentence; "" for that one itself."""
+
+    def aliases(self) -> dict[str, AliasState]:
+        """All aliases by name. ServiceError with status 404 where nothing routes by them."""
+
+    def set_alias(self, name: str, alias: Alias) -> None:
+        """Let an alias lead elsewhere. Conflict for a model that is not served, or a name that is somebody else's."""
+
+    def remove_alias(self, name: str) -> None:
+        """Forget an alias. NotFound when there is none."""
 
 
 class Sampling(Model):

@@ -23,7 +23,7 @@ from workflows.engine.run_directory import RunDirectory, RunInfo, StageRecord, n
 from workflows.promotion.history import NAMESPACE, History
 from workflows.results.overview import RunRow, row_of
 from workflows.settings import Settings
-from workflows.stages.cleanup import aliases_of, is_same_stack, leading_to
+from workflows.stages.cleanup import adapter_name, aliases_of, is_same_stack, leading_to
 from workflows.stages.upload import ORIGIN, RUN_ID, origin_of
 
 _RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}(-\d+)?")
@@ -65,9 +65,9 @@ def remove_orphan(orphan: Orphan, clients: Clients, progress: Progress, experime
     if orphan.stays:
         raise BadInput(f"{orphan.name} stays: {orphan.stays}")
     if orphan.alias:
-        before = clients.nim.aliases()[orphan.name].alias
+        before = clients.aliases.aliases()[orphan.name].alias
         History(clients, orphan.name, experiment).add("remove", before, before, orphan.why)
-        clients.nim.remove_alias(orphan.name)
+        clients.aliases.remove_alias(orphan.name)
         return [f"alias {orphan.name}"]
     if orphan.folder is not None:
         return _clean(RunDirectory.open(orphan.folder), clients, progress)
@@ -92,9 +92,10 @@ def _of_run(
     stays = _not_ours(clients, runs, fields, row)
     if stays:
         return orphan.model_copy(update={"stays": stays})
-    if leading := leading_to(aliases, repo):
-        stays = f"the alias {', '.join(leading)} leads to its adapter: `nemostack rollback` first"
     evaluations, trainings = clients.evaluator.ids_of_run(run_id), clients.customizer.ids_of_run(run_id)
+    adapters = {clients.customizer.model_of(adapter_name(repo), job) for job in trainings} if aliases else set()
+    if leading := leading_to(aliases, repo, adapters):
+        stays = f"the alias {', '.join(leading)} leads to its adapter: `nemostack rollback` first"
     things = [f"dataset {repo}", *(f"evaluation job {job}" for job in evaluations)]
     things += [f"LoRA job {job}" for job in trainings]
     return orphan.model_copy(update={"things": tuple(things), "stays": stays})
@@ -158,12 +159,12 @@ def _made_at(run_id: str) -> datetime | None:
 
 
 def _dead_aliases(clients: Clients, aliases: dict[str, AliasState]) -> Iterator[Orphan]:
-    served = set(clients.nim.models()) if aliases else set()
+    served = set(clients.front.models()) if aliases else set()
     for name, state in aliases.items():
         models = [route.model for route in state.alias.routes]
         if served & set(models):
             continue
-        known = clients.entity_store.record(NAMESPACE, name)
+        known = clients.records.record(NAMESPACE, name)
         yield Orphan(
             name=name,
             why=f"{', '.join(models)} is served no more",

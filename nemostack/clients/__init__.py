@@ -16,10 +16,11 @@ from nemostack.outputs import StackOutputs
 if TYPE_CHECKING:
     from nemo_microservices import NeMoMicroservices
 
+    from nemostack.aliases import AliasRouter
     from nemostack.clients.data_store import DataStore
     from nemostack.clients.datasets import Datasets
     from nemostack.clients.entity_store import EntityStore
-    from nemostack.clients.line import Evaluations, Models, Trainings
+    from nemostack.clients.line import Evaluations, Models, Records, Trainings
     from nemostack.clients.nim import Nim
     from nemostack.clients.platform import Platform
 
@@ -98,6 +99,27 @@ class Clients:
         from nemostack.clients.stored_models import StoredModels
 
         return PlatformModels(self.platform) if self.on_platform else StoredModels(self)
+
+    @cached_property
+    def aliases(self) -> "AliasRouter":
+        """Who routes by aliases: the platform's gateway, in a cluster an InferencePool's router, else NIM itself."""
+        from nemostack.clients.model_rewrites import ModelRewrites
+        from nemostack.clients.platform.aliases import VirtualModels
+        from nemostack.kubectl.client import Kubectl
+
+        if self.on_platform:
+            return VirtualModels(self.platform)
+        if self.outputs.cluster is None:
+            return self.nim
+        kubectl = self._closing.enter_context(Kubectl.opened(self.outputs))
+        return ModelRewrites(kubectl, self.outputs.cluster.services["nim"], self.nim)
+
+    @cached_property
+    def records(self) -> "Records":
+        """Where small records of ours are kept, on either line."""
+        from nemostack.clients.platform.records import PlatformRecords
+
+        return PlatformRecords(self.platform) if self.on_platform else self.entity_store
 
     @property
     def front(self) -> "Nim":

@@ -95,6 +95,16 @@ class Trainings(Protocol):
         """Id of the model that a job of this `output_model` leaves."""
 
 
+class Records(Protocol):
+    """Small records of our own, such as the changes of an alias."""
+
+    def record(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """Return the fields of a record; None when there is none."""
+
+    def save_record(self, namespace: str, name: str, base_model: str, fields: dict[str, Any]) -> None:
+        """Keep a record about a model, in the place of one of this name."""
+
+
 class Models(Protocol):
     """Tuned models, and prompts with examples."""
 

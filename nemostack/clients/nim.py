@@ -101,6 +101,11 @@ class Nim:
         length = getattr(listed.get(model), "max_model_len", None)
         return length if isinstance(length, int) else None
 
+    @property
+    def limits(self) -> str:
+        """The local stack's NIM does all that aliases promise."""
+        return ""
+
     def aliases(self) -> dict[str, AliasState]:
         """All aliases by name. ServiceError where this NIM has none to set: those of NVIDIA have not."""
         with calling(_SERVICE, self._url, "listing aliases"):
@@ -109,8 +114,8 @@ class Nim:
                 raise ServiceError(
                     f"NIM at {self._url} routes no aliases",
                     404,
-                    hint="the NIM of the local stack does; elsewhere name the adapter itself, or share the requests "
-                    "out by the weights of an HTTPRoute",
+                    hint="the NIM of the local stack does, and an InferencePool's router in a cluster that the outputs "
+                    "of the stack name (docs/promotion.md); elsewhere name the adapter itself",
                 )
             answer.raise_for_status()
             return {row["name"]: AliasState.model_validate(row) for row in answer.json()["data"]}

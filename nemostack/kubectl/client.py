@@ -15,13 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from nemostack.errors import Forbidden, NotFound, ServiceError, TargetError, Unreachable
+from nemostack.errors import Conflict, Forbidden, NotFound, ServiceError, TargetError, Unreachable
 from nemostack.kubectl.process import Access, CompletedCall, NoAnswer, NotInstalled, call, summarize_stderr
 from nemostack.outputs import StackOutputs
 from nemostack.redact import redact
 
 Object = dict[str, Any]
 TIMEOUT_S = 60.0
+MANAGER = "nemostack"  # whose fields those are that are applied here
 KILL_AFTER_S = 15.0  # kubectl has its own limit for each request; this is for plugins that fetch credentials
 
 # What kubectl and client-go say, and what it means. The first that matches.
@@ -32,6 +33,11 @@ _MEANINGS: tuple[tuple[re.Pattern[str], type[ServiceError], str], ...] = (
         "install or log in with the cloud's command line, whose plugin the kubeconfig names",
     ),
     (re.compile(r"\(NotFound\)|doesn't have a resource type"), NotFound, ""),
+    (
+        re.compile(r"Apply failed with \d+ conflict"),
+        Conflict,
+        "somebody else has changed these fields: look at the object, and remove it if it is not needed",
+    ),
     (
         re.compile(r"\(Unauthorized\)|must be logged in|provide credentials|\bUnauthorized\b"),
         Forbidden,
@@ -61,6 +67,11 @@ class Kubectl:
 
     def __init__(self, access: Access) -> None:
         self._access = access
+
+    @property
+    def place(self) -> str:
+        """Which cluster this is, for messages."""
+        return self._access.place
 
     @classmethod
     @contextmanager
@@ -111,9 +122,16 @@ class Kubectl:
         items = shown["items"] if shown.get("kind", "").endswith("List") else [shown]
         return items, redact(summarize_stderr(answer.err)) if answer.code else ""
 
-    def _call(self, arguments: Sequence[str], timeout_s: float) -> CompletedCall:
+    def apply(self, manifest: Object, *, timeout_s: float = TIMEOUT_S) -> None:
+        """Create an object, or change it to what is given. Conflict where somebody else has set one of its fields."""
+        arguments = ("apply", "--server-side", f"--field-manager={MANAGER}", "-f", "-")
+        answer = self._call(arguments, timeout_s, json.dumps(manifest))
+        if answer.code:
+            raise failure(arguments, answer.code, answer.err or answer.out)
+
+    def _call(self, arguments: Sequence[str], timeout_s: float, given: str = "") -> CompletedCall:
         try:
-            return call(self._access, arguments, request_s=timeout_s, within_s=timeout_s + KILL_AFTER_S)
+            return call(self._access, arguments, request_s=timeout_s, within_s=timeout_s + KILL_AFTER_S, given=given)
         except NotInstalled as error:
             raise TargetError(str(error)) from error
         except NoAnswer as error:

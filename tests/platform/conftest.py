@@ -16,7 +16,7 @@ from nemostack.ports import free_port
 from tests.deadlines import Deadline
 
 NEMO = Path(sys.executable).parent / "nemo"
-SERVICES = "entities,auth,jobs,secrets,files,models,customization"
+SERVICES = "entities,auth,jobs,secrets,files,models,customization,inference-gateway"
 START_S = 300
 CONFIG = """
 platform: {{runtime: none, base_url: "{url}"}}
@@ -26,6 +26,7 @@ jobs:
   reconcile_interval_seconds: 1
   executor_defaults: {{subprocess: {{working_directory: "{folder}/jobs"}}}}
 files: {{default_storage_config: {{type: local, path: "{folder}/files"}}}}
+inference_gateway: {{refresh_model_cache_interval_sec: 1}}
 """
 
 

@@ -1,8 +1,8 @@
 """A program that answers as kubectl would, from files in a folder; real processes, pipes and sockets.
 
-What it can: `version`, `api-resources`, `get` (objects, Secrets by name, table and records of Helm's Secrets), `logs`,
-and `port-forward`, which really forwards to ports of this machine and, like kubectl, ends at the first connection that
-its pod does not take. Each call is written down.
+What it can: `version`, `api-resources`, `get` (objects, Secrets by name, table and records of Helm's Secrets), `apply`
+and `delete` (of one object), `logs`, and `port-forward`, which really forwards to ports of this machine and, like
+kubectl, ends at the first connection that its pod does not take. Each call is written down.
 """
 
 import json
@@ -53,6 +53,15 @@ elif verb == "get":
         kinds = set(json.loads(read("kinds.json") or "{{}}").get(kind) for kind in argv[1].split(","))
         found = [o for o in found if o["kind"] in kinds]
     print(json.dumps(dict(kind="List", items=found)))
+elif verb in ("apply", "delete"):
+    found = json.loads(read("objects.json") or "[]")
+    given = json.load(sys.stdin) if verb == "apply" else None
+    kind = given["kind"] if given else json.loads(read("kinds.json"))[argv[1]]
+    name = given["metadata"]["name"] if given else argv[2]
+    rest = [o for o in found if (o["kind"], o["metadata"]["name"]) != (kind, name)]
+    if not given and len(rest) == len(found):
+        sys.exit(f'Error from server (NotFound): "{{name}}" not found')
+    (FOLDER / "objects.json").write_text(json.dumps([*rest, *([given] if given else [])]))
 elif verb == "logs":
     namespace = next(a.split("=")[1] for a in argv if a.startswith("--namespace="))
     text = read(f"{{namespace}}.{{argv[2]}}.log")

@@ -1,8 +1,8 @@
-"""What has happened to an alias, by whom and why: kept in the Entity Store, and in MLflow's model registry.
+"""What has happened to an alias, by whom and why: kept on the stack, and in MLflow's model registry.
 
-The Entity Store has a model entity `aliases/NAME` whose custom fields hold the last 200 changes. In MLflow the adapters
-of a base model are versions of one registered model, with their lineage as tags; its aliases follow ours. Trouble with
-MLflow is said and ends nothing; without the Entity Store nothing is changed.
+On the stack the last 200 changes are in the record `aliases/NAME`: custom fields of a model entity of the Entity Store,
+or a file of the platform. In MLflow the adapters of a base model are versions of one registered model, with their
+lineage as tags; its aliases follow ours. Trouble with MLflow is said and ends nothing.
 """
 
 import getpass
@@ -107,7 +107,7 @@ class History:
 
     def changes(self) -> list[Change]:
         """Read them; empty for an alias that never was."""
-        fields = self._clients.entity_store.record(NAMESPACE, self._name) or {}
+        fields = self._clients.records.record(NAMESPACE, self._name) or {}
         return [Change.model_validate(row) for row in fields.get("changes", [])]
 
     def add(
@@ -117,10 +117,10 @@ class History:
         at = datetime.now(UTC)
         change = Change(at=at, by=self.by, action=action, alias=alias, before=before, reason=reason, lineage=lineage)
         rows = [one.model_dump(mode="json") for one in [*self.changes(), change][-_KEPT:]]
-        self._clients.entity_store.save_record(NAMESPACE, self._name, alias.stable, {"changes": rows})
+        self._clients.records.save_record(NAMESPACE, self._name, alias.stable, {"changes": rows})
         try:
             self._register(change)
-        except Exception as error:  # noqa: BLE001 - the Entity Store has it
+        except Exception as error:  # noqa: BLE001 - the stack has it
             self.problem = self._tracker.problem("registering the change in", error)
         return change
 
@@ -143,26 +143,33 @@ class History:
                 continue
             if model not in versions:
                 lineage = change.lineage if change.lineage and change.lineage.model == model else None
-                versions[model] = _version(client, name, model, lineage)
+                versions[model] = _version(client, name, model, self._source(model), lineage)
             client.set_registered_model_alias(name, mlflow_alias, versions[model])
         text = f"{change.by}: {change.action}, {change.alias}; {change.reason}"[:5000]
         client.set_registered_model_tag(name, f"nemostack.{self._name}.{change.at:%Y%m%dT%H%M%S%f}Z", text)
+
+    def _source(self, model: str) -> str:
+        """Address of the files of a model, or of what the platform says of them."""
+        if self._clients.on_platform:
+            workspace, _, name = model.partition("/")
+            return f"{self._clients.outputs.nemo_url}/apis/models/v2/workspaces/{workspace}/adapters/{name}"
+        repository, _, revision = model.partition("@")
+        return f"hf://models/{repository}@{revision or 'main'}"
 
     @staticmethod
     def _canary(alias: Alias) -> str | None:
         return next((route.model for route in alias.routes[1:] if route.weight), None)
 
 
-def _version(client: Any, name: str, model: str, lineage: Lineage | None) -> str:
+def _version(client: Any, name: str, model: str, source: str, lineage: Lineage | None) -> str:
     tags = {"nemostack.model": model}
     if lineage is not None:
         values = lineage.model_dump(mode="json", exclude={"model", "mlflow_run"})
         tags |= {f"nemostack.{key}": str(value)[:5000] for key, value in values.items() if value}
-    repository, _, revision = model.partition("@")
     return str(
         client.create_model_version(
             name,
-            source=f"hf://models/{repository}@{revision or 'main'}",
+            source=source,
             run_id=lineage.mlflow_run or None if lineage else None,
             tags=tags,
         ).version

@@ -1,7 +1,7 @@
 """Promoting a run's model behind an alias, and taking it back. What decides is the gate of the run.
 
 Refuses a model whose run has no GO, unless it is forced, which is written down with who did it; a model that is not
-served; and stacks whose NIM has no aliases.
+served; stacks where nothing routes by aliases; and a shadow where the router casts none.
 """
 
 import random
@@ -26,12 +26,14 @@ def promote(clients: Clients, path: Path, history: History, name: str, plan: Pla
     run = RunDirectory.open(path)
     lineage = lineage_of(run)
     reason = _require_go(run, lineage, force=force)
-    nim = clients.nim
-    known = nim.aliases()
+    router = clients.aliases
+    if plan.shadow and router.limits:
+        raise BadInput(f"--shadow: a shadow needs the NIM of the local stack; here {router.limits}")
+    known = router.aliases()
     if name not in known or not (plan.steps or plan.shadow):
         before = known[name].alias if name in known else None
         alias = Alias(routes=(Route(model=lineage.model, weight=100),))
-        nim.set_alias(name, alias)
+        router.set_alias(name, alias)
         history.add("promote", alias, before, reason, lineage)
         tell(f"{name}: {alias}")
         return
@@ -41,12 +43,14 @@ def promote(clients: Clients, path: Path, history: History, name: str, plan: Pla
     def record(action: Action, alias: Alias, before: Alias, why: str) -> Change:
         return history.add(action, alias, before, f"{why} ({reason})" if action != "rollback" else why, lineage)
 
+    if router.limits:
+        tell(f"{name}: {router.limits}; the canary is judged by its own questions")
     Canary(
-        router=nim,
+        router=router,
         name=name,
         candidate=lineage.model,
         plan=plan,
-        ask=lambda model, prompt: nim.chat(model, prompt, max_tokens=uploaded.max_tokens),
+        ask=lambda model, prompt: clients.front.chat(model, prompt, max_tokens=uploaded.max_tokens),
         record=record,  # type: ignore[arg-type] # the canary's words are those of Action
         tell=tell,
     ).run(_questions(run, settings.seed))
@@ -59,27 +63,29 @@ def split(
     run = RunDirectory.open(path)
     lineage = lineage_of(run)
     reason = _require_go(run, lineage, force=force)
-    state = clients.nim.aliases().get(name)
+    router = clients.aliases
+    state = router.aliases().get(name)
     if state is None or state.alias.stable == lineage.model:
         raise BadInput(f"the alias {name} has no other model to share the requests with; promote one first")
     alias = Alias(
         routes=(Route(model=state.alias.stable, weight=100 - percent), Route(model=lineage.model, weight=percent))
     )
-    clients.nim.set_alias(name, alias)
+    router.set_alias(name, alias)
     history.add("split", alias, state.alias, reason, lineage)
-    tell(f"{name}: {alias}; a request with `user` stays with its model")
+    tell(f"{name}: {alias}; {router.limits or 'a request with `user` stays with its model'}")
 
 
 def roll_back(clients: Clients, history: History, name: str, to: str | None, *, tell: Tell) -> None:
     """Let the alias lead where it led before, with one request: the end of a canary, or the model promoted before."""
-    state = clients.nim.aliases().get(name)
+    router = clients.aliases
+    state = router.aliases().get(name)
     if state is None:
         raise BadInput(f"there is no alias {name} on this stack; `nemostack history` lists what was")
     target = to or _earlier(state.alias, history.changes())
     if target is None:
         raise BadInput(f"nothing was behind {name} before {state.alias.stable}; name a model with --to")
     alias = Alias(routes=(Route(model=target, weight=100),))
-    clients.nim.set_alias(name, alias)
+    router.set_alias(name, alias)
     history.add("rollback", alias, state.alias, "asked for by a person" if to is None else f"to {to}, asked for")
     tell(f"{name}: {alias}")
 

@@ -64,8 +64,11 @@ def _said(outputs: dict[str, Any]) -> str:
 
 def require_no_alias(clients: Clients, run: RunDirectory) -> None:
     """BadInput when an alias leads to an adapter of the run: its users would be left without a model."""
-    repo = run.stage("dataset").notes.get("repo")
-    if repo is not None and (leading := leading_to(aliases_of(clients), repo)):
+    repo, aliases = run.stage("dataset").notes.get("repo"), aliases_of(clients)
+    if repo is None or not aliases:
+        return
+    trainings = [run.stage("customization"), *RunDirectory(run.path / TRIALS).stages()]
+    if leading := leading_to(aliases, repo, {str(record.outputs.get("model")) for record in trainings}):
         raise BadInput(
             f"the alias {', '.join(leading)} leads to the adapter of run {run.info().id}: nothing was removed; "
             "`nemostack rollback` the alias first"
@@ -111,21 +114,23 @@ def adapter_name(repo: str) -> str:
 
 
 def aliases_of(clients: Clients) -> dict[str, AliasState]:
-    """Aliases of the stack's NIM; none where it has none to set."""
-    if clients.on_platform:
-        return {}
+    """All aliases of the stack; none where nothing routes by them."""
     try:
-        return clients.nim.aliases()
+        return clients.aliases.aliases()
     except ServiceError as error:
         if error.status == 404:
             return {}
         raise
 
 
-def leading_to(aliases: dict[str, AliasState], repo: str) -> list[str]:
-    """Names of the aliases that lead to an adapter trained on dataset `repo`."""
+def leading_to(aliases: dict[str, AliasState], repo: str, adapters: set[str]) -> list[str]:
+    """Names of the aliases that lead to one of these adapters, or to another one that was trained on dataset `repo`."""
     ours = f"{adapter_name(repo)}@"
-    return [name for name, state in aliases.items() if any(model.startswith(ours) for model in state.alias.models)]
+    return [
+        name
+        for name, state in aliases.items()
+        if any(model in adapters or model.startswith(ours) for model in state.alias.models)
+    ]
 
 
 def _adapters(context: Context, repo: str, took: Callable[[str, bool], None]) -> list[str]:

@@ -149,6 +149,27 @@ class Platform:
         """Return an adapter, whichever model it belongs to; None when there is none."""
         return self._find("models", "adapters", name)
 
+    def virtual_models(self) -> list[dict[str, Any]]:
+        """List what the gateway routes by name, in the workspace."""
+        return self._pages("inference-gateway", "virtual-models")
+
+    def virtual_model(self, name: str) -> dict[str, Any] | None:
+        """Return a virtual model; None when there is none."""
+        return self._find("inference-gateway", "virtual-models", name)
+
+    def save_virtual_model(self, name: str, fields: dict[str, Any]) -> None:
+        """Create a virtual model, or change these fields of it."""
+        path = self._path("inference-gateway", "virtual-models")
+        try:
+            self.call(f"changing the virtual model {name}", "PATCH", f"{path}/{quote(name)}", json=fields)
+        except NotFound:
+            self.call(f"creating the virtual model {name}", "POST", path, json={"name": name, **fields})
+
+    def delete_virtual_model(self, name: str) -> None:
+        """Delete a virtual model. NotFound when there is none."""
+        path = self._path("inference-gateway", "virtual-models")
+        self.call(f"deleting the virtual model {name}", "DELETE", f"{path}/{quote(name)}")
+
     def prompt(self, name: str) -> dict[str, Any] | None:
         """Return a stored prompt; None when there is none."""
         return self._find("models", "prompts", name)

@@ -12,7 +12,10 @@ import pytest
 from nemostack.clone import ROOT
 from tests.deadlines import Deadline
 from tests.unit.command_line import run_command
+from tests.unit.fake_kubectl import FakeKubectl
 from tests.unit.fake_stack import FakeStack
+from tests.unit.inference_pool import kubectl_of, rewrites
+from tests.unit.operations import healthy_cluster as h
 from tests.unit.pipeline_harness import Harness
 from workflows.settings import Settings
 from workflows.stages.customization import Trained
@@ -140,7 +143,50 @@ def test_a_nim_without_aliases_says_so(
 ) -> None:
     stack.aliases = None
     code, _, err = call(capfd, "promote", runs[0], *target)
-    assert (code, "routes no aliases" in err, "HTTPRoute" in err) == (4, True, True)
+    assert (code, "routes no aliases" in err, "InferencePool" in err) == (4, True, True)
+
+
+@pytest.fixture
+def in_cluster(stack: FakeStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKubectl:
+    """Put the stack into a cluster with an InferencePool over its NIM."""
+    kubectl = kubectl_of(tmp_path / "kubectl")
+    monkeypatch.setattr("nemostack.kubectl.process.program", lambda: str(kubectl.path))
+    stack.aliases = None
+    return kubectl
+
+
+def shared_out(kubectl: FakeKubectl) -> list[dict[str, int]]:
+    """Weights of the targets of each rule of the one rewrite."""
+    (made,) = rewrites(kubectl)
+    return [{target["modelRewrite"]: target["weight"] for target in rule["targets"]} for rule in made["spec"]["rules"]]
+
+
+def test_in_a_cluster_an_inference_pool_routes_by_the_alias(
+    harness: Harness, runs: list[str], in_cluster: FakeKubectl, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "outputs.json"
+    changes = {"mlflow_url": "", "cluster": h.cluster_outputs()}
+    path.write_text(harness.stack.outputs.model_copy(update=changes).model_dump_json())
+    target = ["--outputs", str(path)]
+    first, second = (model_of(run) for run in runs)
+    assert call(capfd, "promote", runs[0], *PROMOTE, *target)[0] == 0
+    assert shared_out(in_cluster) == [{first: 100}]
+    code, _, err = call(capfd, "promote", runs[1], "--shadow", "0.5", *PROMOTE, *target)
+    assert (code, "a shadow needs the NIM of the local stack" in err) == (2, True)
+    code, _, err = call(capfd, "promote", runs[1], "--split", "20", *PROMOTE, *target)
+    assert (code, shared_out(in_cluster)) == (0, [{first: 80, second: 20}])
+    assert "draws a model for each request whoever asks" in err
+    assert call(capfd, "rollback", *target)[0] == 0
+    harness.stack.broken_models = {second}
+    code, _, err = call(capfd, "promote", runs[1], *PROMOTE, *target)
+    assert (code, shared_out(in_cluster)) == (12, [{first: 100}])
+    assert f"{first} 95 %, {second} 5 %" in err
+    _, out, _ = call(capfd, "history", "--format", "json", *target)
+    actions = [change["action"] for change in json.loads(out)["changes"]]
+    assert actions == ["promote", "split", "rollback", "canary", "rollback"]
+    in_cluster.write("api-resources.txt", "pods\n")
+    code, _, err = call(capfd, "promote", runs[1], *PROMOTE, *target)
+    assert (code, "has no InferenceModelRewrite" in err, "llm-d's router" in err) == (4, True, True)
 
 
 def test_an_adapter_that_is_gone_cannot_be_promoted(

@@ -1,9 +1,7 @@
 """The client of the NeMo Platform, over a platform of a few lines that holds what it is given."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -15,52 +13,8 @@ from nemostack.entity_names import gateway_model
 from nemostack.errors import BadInput, NotFound, ServiceError, Unreachable
 from nemostack.outputs import StackOutputs, gateway_url
 from nemostack.product import require_microservices
+from tests.unit.fake_platform import STATUS, URL, FakePlatform
 from tests.unit.fake_stack import FakeStack
-
-URL = "http://platform.test"
-STATUS = {"services": {"ready": ["files", "models"], "not_ready": []}, "controllers": {"status": {"jobs": True}}}
-
-
-class FakePlatform:
-    """Filesets and entities in memory."""
-
-    def __init__(self) -> None:
-        self.things: dict[str, Any] = {"/health/ready": {"status": "ready"}, "/status": STATUS}
-        self.files: dict[str, bytes] = {}
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        path = request.url.path
-        if "/-/" in path and request.method == "PUT":
-            self.files[path] = request.read()
-            return httpx.Response(200, json={})
-        if path in self.files:
-            return httpx.Response(200, content=self.files[path])
-        if path.endswith(("/filesets", "/models", "/jobs")) and "page_size" in request.url.params:
-            return self.page([thing for key, thing in self.things.items() if key.startswith(f"{path}/")], request)
-        if path.endswith("/files") and path.removesuffix("/files") in self.things:
-            own = path.removesuffix("files") + "-/"
-            held = [{"path": key.removeprefix(own), "size": len(self.files[key])} for key in self.files if own in key]
-            return httpx.Response(200, json={"data": held})
-        if request.method == "PATCH":
-            self.things[path] |= json.loads(request.read())
-            return httpx.Response(200, json={})
-        if request.method == "POST":
-            name = f"{path}/{json.loads(request.read())['name']}"
-            if name in self.things:
-                return httpx.Response(409, json={"detail": "exists"})
-            self.things[name] = json.loads(request.read())
-            return httpx.Response(201, json={})
-        if path not in self.things:
-            return httpx.Response(404, json={"detail": "no such thing"})
-        if request.method == "DELETE":
-            del self.things[path]
-            return httpx.Response(204)
-        return httpx.Response(200, json=self.things[path])
-
-    @staticmethod
-    def page(rows: list[Any], request: httpx.Request) -> httpx.Response:
-        number, size = (int(request.url.params.get(name, 1)) for name in ("page", "page_size"))
-        return httpx.Response(200, json={"data": rows[(number - 1) * size : number * size]})
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ QUESTIONS = [Question(f"question {i}?", f"the right answer {i}") for i in range(
 class FakeNim:
     """Aliases in memory; `good` and `bad` are models."""
 
+    limits = ""
+
     def __init__(self) -> None:
         self.set: list[Alias] = []
         self.stats = RouteStats()
@@ -26,6 +28,9 @@ class FakeNim:
     def set_alias(self, name: str, alias: Alias) -> None:
         self.set.append(alias)
         self.now[name] = alias
+
+    def remove_alias(self, name: str) -> None:
+        del self.now[name]
 
 
 class Clock:

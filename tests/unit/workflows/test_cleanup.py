@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from cli import main
+from nemostack.aliases import Alias, AliasState, Route
 from nemostack.errors import BadInput
 from nemostack.outputs import StackOutputs
 from tests.unit.operations import healthy_cluster as h
 from tests.unit.pipeline_harness import Harness
 from workflows.engine.run_directory import RunInfo
 from workflows.settings import Settings
-from workflows.stages.cleanup import require_same_stack
+from workflows.stages.cleanup import leading_to, require_same_stack
 
 
 def cleanup(folder: Path, outputs: StackOutputs, run: Path, capfd: pytest.CaptureFixture[str]) -> tuple[int, str]:
@@ -57,6 +58,13 @@ def test_an_adapter_that_an_alias_leads_to_stays(
     stack.aliases = None  # a NIM that has none
     assert cleanup(tmp_path, stack.outputs, run.path, capfd)[0] == 0
     assert adapter not in stack.models
+
+
+def test_adapters_whose_names_do_not_tell_their_dataset_are_known_by_the_run() -> None:
+    alias = Alias(routes=(Route(model="default/x-lora-1a2b3c", weight=1),))
+    aliases = {"prod": AliasState(name="prod", alias=alias)}
+    assert leading_to(aliases, "legal/x", {"default/x-lora-1a2b3c"}) == ["prod"]
+    assert leading_to(aliases, "legal/x", {"default/x-lora-4d5e6f"}) == []
 
 
 def test_another_stack_is_refused(
