@@ -60,6 +60,7 @@ class FakeStack(FakeEntityStore, FakeDataStore):
         self.samplings: dict[str, Any] = {}
         self.traffic: list[dict[str, Any]] = []  # what users of an alias have asked
         self.broken_models: set[str] = set()
+        self.says = "Hello you"  # whatever is asked, and of any model
         self.refusal = ""  # why NIM does not serve an adapter; it says so in its answer on the model
         self._server = _Server(_handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
@@ -370,7 +371,7 @@ class FakeStack(FakeEntityStore, FakeDataStore):
         self.nim_model(model)
         if model in self.broken_models:
             raise Answer(500, {"error": {"message": "the engine fails"}}, NO_RETRY)
-        message = {"role": "assistant", "content": "Hello you"}
+        message = {"role": "assistant", "content": self.says}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
         completion = {"id": "c", "object": "chat.completion", "created": 1, "model": model}

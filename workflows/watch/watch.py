@@ -2,7 +2,8 @@
 
 Each look takes the questions that came since the last one, at least LEAST of them, so that looks are independent. What
 it finds goes to the terminal and to MLflow as numbers; texts are kept by nobody: the NIM's sample is dropped when the
-watch ends, Ctrl-C and SIGTERM included. Refuses runs whose dataset has changed since, and NIMs without aliases.
+watch ends, Ctrl-C and SIGTERM included. Refuses runs whose dataset has changed since, and, where nobody samples what
+users ask, to watch without a judge.
 """
 
 import contextlib
@@ -13,9 +14,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from nemostack.aliases import Sampled, Sampling
+from nemostack.aliases import Sampled
 from nemostack.clients import Clients
-from nemostack.errors import BadInput, Drifted, NotFound, TooFew
+from nemostack.errors import BadInput, Drifted, TooFew
 from nemostack.models import Model
 from nemostack.tracking import RUN_TAG
 from workflows.data import dataset
@@ -25,6 +26,7 @@ from workflows.results.mlflow_export import Tracker
 from workflows.stages.upload import Uploaded
 from workflows.watch.drift import LEAST, Questions, Shift
 from workflows.watch.quality import Rate, loss
+from workflows.watch.traffic import Probes, Traffic
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,9 +38,8 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how closely. `seconds`, `every`: of the whole, and between two readings of the sample."""
+    """How long and how closely. `seconds`, `every`: of the whole, and between two readings."""
 
-    sampling: Sampling
     seconds: float
     every: float
     least: int = LEAST
@@ -58,11 +59,14 @@ class Look(Model):
 
 @dataclass
 class Watch:
-    """The watch of one alias. `rate` is None where answers are not judged; `note` takes a look with its number."""
+    """The watch of one alias. `note` takes a look with its number.
 
-    clients: Clients
+    `questions` is None where those of users are not seen, `rate` where answers are not judged.
+    """
+
     name: str
-    questions: Questions
+    traffic: Traffic
+    questions: Questions | None
     answered: Sequence[ItemResult]
     plan: Plan
     rate: Rate | None
@@ -74,34 +78,32 @@ class Watch:
 
     def run(self) -> list[Look]:
         """Watch to the end. Drifted when a look has found a change, TooFew when there was nothing to look at."""
-        nim, until = self.clients.nim, self.clock() + self.plan.seconds
+        until = self.clock() + self.plan.seconds
         looks: list[Look] = []
         waiting: list[Sampled] = []
-        last = 0
-        nim.sample(self.name, self.plan.sampling)
+        self.traffic.begin()
         try:
             while (left := until - self.clock()) > 0:
                 self.sleep(min(self.plan.every, left))
-                fresh = nim.samples(self.name, last)
-                last = max([last, *(one.number for one in fresh)])
-                waiting += fresh
+                waiting += self.traffic.fresh()
                 if len(waiting) >= self.plan.least:
-                    looks.append(self._look(waiting, len(looks) + 1))
+                    look = self._look(waiting, len(looks) + 1)
+                    looks += [look] if look.shifts else []
                     waiting = []
         finally:
-            with contextlib.suppress(NotFound):  # the alias has gone, and its sample with it
-                nim.end_sampling(self.name)
+            self.traffic.end()
         self._conclude(looks, len(waiting))
         return looks
 
     def _look(self, sampled: Sequence[Sampled], number: int) -> Look:
-        shifts = self.questions.shifts([one.prompt for one in sampled])
+        shifts = self.questions.shifts([one.prompt for one in sampled]) if self.questions is not None else []
         if self.rate is not None:
             shifts += self._quality(self.rate, [(one.prompt, one.answer) for one in sampled])
         look = Look(questions=len(sampled), shifts=shifts)
         for shift in shifts:
             self.tell(f"look {number}, {len(sampled)} questions: {'DRIFT ' if shift.drifted else ''}{shift}")
-        self.note(number, look)
+        if shifts:
+            self.note(number, look)
         return look
 
     def _quality(self, rate: Rate, answers: Sequence[tuple[str, str]]) -> list[Shift]:
@@ -111,6 +113,11 @@ class Watch:
         return [loss(self._before, now)] if min(len(self._before), len(now)) >= LEAST // 2 else []
 
     def _conclude(self, looks: Sequence[Look], left: int) -> None:
+        if not looks and self.questions is None:
+            raise TooFew(
+                f"no look at {self.name} had {LEAST // 2} answers that the judge has rated: nothing can be told; does "
+                "it keep to the form that it is asked for?"
+            )
         if not looks:
             raise TooFew(
                 f"{left} request(s) of {self.name} were sampled, and a look needs {self.plan.least}: nothing can be "
@@ -152,6 +159,18 @@ def questions_of(run: RunDirectory, clients: Clients) -> Questions:
     model = clients.outputs.base_model
     embed = partial(clients.nim.embed, model)
     return Questions([row.prompt for row in data.train], held_out, embed, f"embeddings of {model}")
+
+
+def probes_of(run: RunDirectory, clients: Clients, alias: str, answered: Sequence[ItemResult]) -> Probes:
+    """Ask the questions of a run's evaluation anew. BadInput when they are too few for a look."""
+    if len(answered) < LEAST:
+        raise BadInput(f"run {run.path} was evaluated on {len(answered)} questions: a look needs {LEAST}")
+    longest = Uploaded.model_validate(run.stage("dataset").outputs).max_tokens
+
+    def ask(model: str, prompt: str) -> str:
+        return clients.front.chat(model, prompt, max_tokens=longest)
+
+    return Probes(clients.aliases, alias, [item.prompt for item in answered], ask)
 
 
 def answered_of(run: RunDirectory) -> list[ItemResult]:

@@ -17,6 +17,8 @@ from nemostack.clone import ROOT
 from tests.deadlines import Deadline
 from tests.unit.command_line import run_command
 from tests.unit.fake_stack import FakeStack
+from tests.unit.inference_pool import kubectl_of
+from tests.unit.operations import healthy_cluster as h
 from tests.unit.pipeline_harness import Harness, write_dataset
 from workflows.settings import Settings
 from workflows.watch.drift import LEVEL, Questions, Shift, unknown
@@ -126,6 +128,32 @@ def test_what_cannot_be_watched(
     assert run_command(*command) == 2
     assert "has changed since run" in capfd.readouterr().err
     assert stack.samplings == {}
+
+
+def test_where_nobody_samples_the_runs_questions_are_asked_anew(
+    harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stack, kubectl = harness.stack, kubectl_of(tmp_path / "kubectl")
+    monkeypatch.setattr("nemostack.kubectl.process.program", lambda: str(kubectl.path))
+    stack.aliases = None
+    dataset = write_dataset(tmp_path / "data", {"train": 60, "validation": 20, "test": 40})
+    run = harness.run(Settings(dataset=dataset, limit=40, keep_adapter=True, judge=False))
+    outputs = tmp_path / "outputs.json"
+    changes = {"mlflow_url": "", "cluster": h.cluster_outputs()}
+    outputs.write_text(stack.outputs.model_copy(update=changes).model_dump_json())
+    assert run_command("promote", str(run.path), "--outputs", str(outputs)) == 0
+    command = ["watch", str(run.path), "--outputs", str(outputs), "--for", "0.2", "--every", "0.1"]
+    assert run_command(*command) == 0
+    said = capfd.readouterr().err
+    assert "what users ask is not sampled here" in said
+    assert "look 1, 40 questions: judged quality, 1 to 5 5 -> 5" in said
+    assert "length in characters" not in said
+    stack.says = "a bad answer"
+    assert run_command(*command) == 13
+    assert "prod has drifted in" in capfd.readouterr().err
+    assert run_command(*command, "--no-judge") == 2
+    assert "only the NIM of the local stack samples what users ask" in capfd.readouterr().err
+    assert stack.count("/samples") == 0
 
 
 @pytest.mark.filterwarnings("ignore")  # mlflow's own
