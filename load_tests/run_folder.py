@@ -21,9 +21,18 @@ from load_tests.traffic.token_texts import TokenTexts
 from load_tests.verdict.slo import read_slo
 from nemostack.clone import describe_commit
 from nemostack.errors import BadInput
+from nemostack.exit_codes import ExitCode
 from nemostack.validation import validation_lines
 
 MANIFEST: Final = "run.json"
+VERDICTS: Final = (ExitCode.DONE, ExitCode.LOAD_NOT_ENOUGH, ExitCode.LOAD_FAIL, ExitCode.LOAD_INVALID)
+"""Exit codes of runs that came to a verdict, the best first."""
+
+
+def refuse_used(folder: Path) -> None:
+    """Raise BadInput for a folder that has anything in it."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BadInput(f"{folder} is not an empty folder; results are never mixed: choose another --out")
 
 
 def create(
@@ -36,8 +45,7 @@ def create(
     churn_sources: Sequence[tuple[str, str]] = (),
 ) -> RunManifest:
     """Make the folder of a run and write its manifest. Refuses a folder that has anything in it."""
-    if spec.out.exists() and (not spec.out.is_dir() or any(spec.out.iterdir())):
-        raise BadInput(f"{spec.out} is not an empty folder; results are never mixed: choose another --out")
+    refuse_used(spec.out)
     spec.out.mkdir(parents=True, exist_ok=True)
     versions = {"python": sys.version.split()[0], "locust": importlib.metadata.version("locust")}
     if commit := describe_commit():

