@@ -27,6 +27,7 @@ USAGE: Final = """Usage: nemostack load [options]                     load a NIM
 Example: nemostack load --stack local --users 8 --duration 20s --slo examples/slo.local.yaml
 Further options are Locust's own, e.g. -u/--users N (default: 1) and --processes N (workers; N users in all); on several
 machines --master --master-bind-host HOST --expect-workers N on one, and --worker --master-host HOST on the others.
+With --workers N --image IMAGE the load comes from N pods in the cluster of --stack.
 """
 
 
@@ -64,7 +65,11 @@ def run(context: typer.Context) -> None:
         print(publish(folder, uri=made.mlflow or "", experiment=made.experiment), file=sys.stderr)
 
     def run_once(arguments: list[str]) -> int:
-        return run_locust(arguments, locustfile=made.journey or LOCUSTFILE)
+        if made.fleet is not None:
+            from load_tests.cluster import run as from_cluster
+
+            return from_cluster.run(made.fleet, arguments, journey=made.journey)
+        return run_locust(arguments, locustfile=made.journey or LOCUSTFILE, web=made.web)
 
     raise typer.Exit(plan.execute(made, run_once, publish_run))
 
@@ -230,9 +235,11 @@ def mock(
     )
 
 
-def run_locust(arguments: list[str], *, locustfile: Path = LOCUSTFILE) -> int:
-    """Run a locustfile headless in a process of its own; returns its exit code, which is the verdict's."""
-    command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--headless"]
+def run_locust(arguments: list[str], *, locustfile: Path = LOCUSTFILE, web: bool = False) -> int:
+    """Run a locustfile in a process of its own; returns its exit code, which is the verdict's."""
+    command = [sys.executable, "-m", "locust", "-f", str(locustfile)]
+    # with a page the load comes from another process, whose stamps the page must not delay
+    command += ["--headless"] if not web else [] if "--master" in arguments else ["--processes", "1"]
     # whoever reaches a master's port can join it: Locust asks nobody who he is
     command += ["--master-bind-host", "127.0.0.1", *arguments]
     # Locust's own summary has bucketed percentiles that would contradict ours: without its log it is not printed

@@ -10,6 +10,7 @@ user, which sends the whole schedule; more users than workers are refused by bei
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,8 +29,10 @@ from load_tests.traffic.planned import Conversation
 from load_tests.traffic.residency import ask_slots
 from load_tests.traffic.runtime_loading import churn_sources
 from load_tests.traffic.token_texts import TokenTexts, learn
+from load_tests.traffic.trace import TraceRow
 from load_tests.verdict.metrics import e2e_ms
 from load_tests.verdict.slo import read_slo
+from load_tests.web.page import Page
 from load_tests.worker import Worker, worker_facts
 from nemostack import log_lines
 from nemostack.errors import BadInput, NemostackError
@@ -40,12 +43,19 @@ log_lines.install()  # this is a process of its own
 
 
 class Run:
-    """The state that the event handlers of one process share. `courier`: of a worker on another host."""
+    """The state that the event handlers of one process share.
+
+    `rows`: of the trace, as far as they are due. `courier`: of a worker on another host.
+    """
 
     manifest: RunManifest | None = None
+    rows: Sequence[TraceRow] = ()
     worker: Worker | None = None
     courier: delivery.Courier | None = None
     progress: gevent.Greenlet | None = None
+    page: Page | None = None
+    started: bool = False
+    verdict: int | None = None
 
 
 run = Run()
@@ -124,7 +134,7 @@ def prepare(environment: Any, runner: Any, **_: Any) -> None:
             models,
             workers=workers,
             slots=ask_slots(spec.nim_url, spec.lora_slots, api_key=key),
-            token_texts=_learn_token_texts(spec, models.base) if planned.needs_token_texts(spec) else None,
+            token_texts=_learn_token_texts(spec, models.base) if planned.needs_token_texts(spec, run.rows) else None,
             churn_sources=churn_sources(spec.nim_url, models.adapters, key=key) if spec.beside.churn_s else (),
         )
     except NemostackError as error:
@@ -142,17 +152,23 @@ def prepare(environment: Any, runner: Any, **_: Any) -> None:
     # users stop by their own clocks; Locust's comes a second later, as workers start a little after the master
     parsed.run_time = planned_s + 1
     run.progress = gevent.spawn(_print_progress, environment, planned_s)
+    if environment.web_ui is not None:
+        parsed.autostart = True  # what Locust's form would change was checked and written down
+        run.page = Page(environment.web_ui, run.manifest, started=lambda: run.started)
+        print(f"page: {run.page.url}", file=sys.stderr)
 
 
 def _preflight(parsed: Any) -> tuple[LoadSpec, ServedModels]:
     if parsed.run_time:
         raise BadInput("use --duration (and --warmup) in place of --run-time/-t")
-    spec = options.spec_from(parsed)
+    rows = options.rows_from(parsed)
+    spec = options.spec_from(parsed, rows)
+    run.rows = planned.due_rows(spec, rows)
     if spec.slo:
         read_slo(spec.slo)
     models = discover(spec.nim_url, base_model=spec.base_model, requested=spec.adapters, api_key=options.api_key())
     spec.mix.shares(models)
-    planned.check(spec, (models.base, *models.adapters))
+    planned.check(spec, (models.base, *models.adapters), run.rows)
     if len(models.adapters) < parsed.needs_adapters:
         raise BadInput(
             f"{parsed.needs_adapters} adapters are needed, and {spec.nim_url} lists {len(models.adapters)} of "
@@ -173,7 +189,7 @@ def _learn_token_texts(spec: LoadSpec, model: str) -> TokenTexts:
 def take_plan(environment: Any, msg: Any, **_: Any) -> None:
     """Worker: learn what to do."""
     try:
-        run.manifest, run.courier = delivery.unpack(msg.data)
+        run.manifest, run.rows, run.courier = delivery.unpack(msg.data)
     except NemostackError as error:
         print(f"error: {redact(str(error))}", file=sys.stderr)
         environment.runner.quit()
@@ -203,12 +219,16 @@ def take_reported_samples(data: dict[str, Any], **_: Any) -> None:
 
 
 def start_worker(environment: Any, **_: Any) -> None:
-    """Begin this process's part; the master tells its workers what it is."""
+    """Begin this process's part, once; the master tells its workers what it is."""
+    if run.started:
+        print("a folder holds one run: give the command again for another", file=sys.stderr)
+        return
+    run.started = True
     assert run.manifest is not None  # made by `prepare`, or told by the master before its workers start
     if isinstance(environment.runner, MasterRunner):
-        environment.runner.send_message(delivery.PLAN, delivery.pack(run.manifest))
+        environment.runner.send_message(delivery.PLAN, delivery.pack(run.manifest, run.rows))
         return
-    run.worker = Worker(run.manifest, index=max(environment.runner.worker_index, 0))
+    run.worker = Worker(run.manifest, index=max(environment.runner.worker_index, 0), rows=run.rows)
     run.worker.start()
 
 
@@ -229,6 +249,9 @@ def write_worker_facts(environment: Any, **_: Any) -> None:
         if run.courier is not None:
             for chunk in run.courier.chunks(last=True):
                 environment.runner.send_message(delivery.SAMPLES, chunk)
+    if run.page is not None and run.manifest is not None and run.verdict is None:
+        run.verdict = run_folder.conclude(run.manifest.spec.out)
+        print(f"the page stays until Ctrl-C: {run.page.url}", file=sys.stderr)
 
 
 def judge(environment: Any, **_: Any) -> None:
@@ -237,12 +260,13 @@ def judge(environment: Any, **_: Any) -> None:
     runner = environment.runner
     if isinstance(runner, WorkerRunner) or run.manifest is None:
         return
+    run.page = None  # it ends too
     if runner.state not in {STATE_STOPPED, STATE_CLEANUP}:
         runner.stop()
     if run.progress is not None:
         run.progress.kill()
     environment.process_exit_code = 1  # Locust logs an exception of a handler and goes on: a crash must not look well
-    environment.process_exit_code = run_folder.conclude(run.manifest.spec.out)
+    environment.process_exit_code = run_folder.conclude(run.manifest.spec.out) if run.verdict is None else run.verdict
 
 
 def _await_workers(out: Path, manifest: RunManifest) -> None:

@@ -9,6 +9,7 @@ import argparse
 import math
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -24,7 +25,7 @@ from load_tests.traffic.popularity import Mix
 from load_tests.traffic.profile import Points, mean_rate, read_profile
 from load_tests.traffic.residency import Slots
 from load_tests.traffic.token_texts import TokenTexts
-from load_tests.traffic.trace import read_trace
+from load_tests.traffic.trace import TraceRow, read_trace
 from nemostack import stack_outputs
 from nemostack.base_urls import base_url, notice
 from nemostack.clients import Clients
@@ -212,22 +213,36 @@ def _target(options: argparse.Namespace) -> tuple[str, str, StackOutputs | None]
     return f"{outputs.target}{through}", outputs.inference_url, outputs
 
 
-def _adapters_behind(outputs: StackOutputs) -> list[str]:
+def adapters_behind(outputs: StackOutputs) -> list[str]:
     """List the base model's adapters that the platform's gateway serves: its list of models does not tell whose."""
     with Clients(outputs) as clients:
         served = set(clients.platform.served())
         return sorted(served & {f"{one['workspace']}/{one['name']}" for one in clients.platform.adapters()})
 
 
-def spec_from(options: argparse.Namespace) -> LoadSpec:
-    """Check parsed options and resolve the target. Raises BadInput with one line per error, and TargetError."""
+def rows_from(options: argparse.Namespace) -> list[TraceRow]:
+    """Read the trace of a run, the one time that it is read; nothing without one. Raises BadInput."""
+    if not options.trace:
+        return []
+    if options.arrivals != "closed" or options.rate is not None or options.rate_profile:
+        raise BadInput("--trace says when requests are sent: leave --arrivals, --rate and --rate-profile out")
+    if options.trace_speed <= 0:
+        raise BadInput(f"--trace-speed must be above 0, not {options.trace_speed:g}")
+    return read_trace(Path(options.trace), speed=options.trace_speed)
+
+
+def spec_from(options: argparse.Namespace, rows: Sequence[TraceRow]) -> LoadSpec:
+    """Check parsed options and resolve the target. `rows`: those of the trace.
+
+    Raises BadInput with one line per error, and TargetError.
+    """
     kind, nim_url, outputs = _target(options)
     base_model = outputs.base_model if outputs is not None else None
     gateway = outputs if outputs is not None and outputs.product == "platform" else None
     adapters: AdapterChoice
     match options.adapters:
         case "auto" | "all" if gateway is not None:
-            adapters = _adapters_behind(gateway)
+            adapters = adapters_behind(gateway)
         case "auto" | "all" as adapters:
             pass
         case "none":
@@ -238,14 +253,8 @@ def spec_from(options: argparse.Namespace) -> LoadSpec:
         adapters = list(adapter_options.canary_from(options.canary))
     warmup_s = _seconds("--warmup", options.warmup)
     duration_s = _seconds("--duration", options.duration or "30s")
-    if options.trace:
-        if options.arrivals != "closed" or options.rate is not None or options.rate_profile:
-            raise BadInput("--trace says when requests are sent: leave --arrivals, --rate and --rate-profile out")
-        if options.trace_speed <= 0:
-            raise BadInput(f"--trace-speed must be above 0, not {options.trace_speed:g}")
-        length_s = read_trace(Path(options.trace), speed=options.trace_speed)[-1].at_s
-        if not options.duration:
-            duration_s = max(1.0, math.floor(length_s - warmup_s) + 1.0)
+    if rows and not options.duration:
+        duration_s = max(1.0, math.floor(rows[-1].at_s - warmup_s) + 1.0)
     profile = read_profile(options.rate_profile, _seconds) if options.rate_profile else ()
     if profile and options.rate is not None:
         raise BadInput("--rate-profile says which rate when: leave --rate out")

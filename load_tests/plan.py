@@ -12,12 +12,13 @@ from typing import Final
 
 from load_tests import scenarios
 from load_tests import search as saturation_search
+from load_tests.cluster.request import Fleet, fleet_from
 from load_tests.places import default_out
+from load_tests.run_folder import VERDICTS
 from load_tests.search import Search
 from nemostack.errors import BadInput
 from nemostack.exit_codes import ExitCode
 
-_BY_SEVERITY: Final = (ExitCode.DONE, ExitCode.LOAD_NOT_ENOUGH, ExitCode.LOAD_FAIL, ExitCode.LOAD_INVALID)
 OUT_VARIABLE: Final = "NEMOSTACK_LOAD_OUT"
 
 
@@ -32,6 +33,8 @@ class Plan:
     notes: list[str]
     journey: Path | None = None
     search: Search | None = None
+    fleet: Fleet | None = None
+    web: bool = False
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,7 +51,14 @@ def parser() -> argparse.ArgumentParser:
         "--mlflow", metavar="URI", help="Log each run in this MLflow, linked to its adapters' evaluations"
     )
     group.add_argument("--experiment", default="load-tests", help="MLflow experiment (default: load-tests)")
+    group.add_argument(
+        "--web", action="store_true", help="Show the run while it lasts, on a page of this machine (--web-port)"
+    )
     group.add_argument("--out", metavar="DIR", help="Where results go; a new folder (default: runs/load-*)")
+    pods = made.add_argument_group("Load from the stack's cluster")
+    pods.add_argument("--workers", type=int, metavar="N", help="Send from so many pods in the cluster of --stack")
+    pods.add_argument("--image", help="Image with nemostack for them (or NEMOSTACK_LOAD_IMAGE)")
+    pods.add_argument("--image-pull-secret", metavar="NAME", help="Secret of its registry, in NIM's namespace")
     saturation_search.add_options(made.add_argument_group("Saturation: runs at rising rates, until the SLO breaks"))
     return made
 
@@ -56,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
 def make(arguments: Sequence[str]) -> Plan:
     """Read what is about runs as a whole. Raises BadInput."""
     known, rest = parser().parse_known_args(list(arguments))
-    repeat, notes = known.repeat, []
+    repeat, notes = known.repeat, list[str]()
     if known.scenario:
         path = scenarios.find(known.scenario)
         scenario = scenarios.read(path)
@@ -66,11 +76,13 @@ def make(arguments: Sequence[str]) -> Plan:
             raise BadInput(f"scenario {known.scenario} needs {wanted}: {scenario.description}")
         repeat = repeat or scenario.repeat
         own = scenario.arguments()
+        if known.steps:  # the user's way to the limit in place of the scenario's
+            own = [word for word in own if word != "--find-max"]
         if scenario.needs_adapters:
             own += ["--needs-adapters", str(scenario.needs_adapters)]
         if scenario.slo is not None and "slo" not in given:
             own += ["--slo", str(path)]
-        rest = [*own, *rest]
+        known, rest = parser().parse_known_args([*own, *arguments])
         notes.append(f"scenario {path.stem}: {scenario.description}")
     if repeat is not None and repeat < 1:
         raise BadInput(f"--repeat must be 1 or more, not {repeat}")
@@ -83,8 +95,10 @@ def make(arguments: Sequence[str]) -> Plan:
     folders = (
         [out] if searched is not None or not repeat or repeat == 1 else [out / str(k) for k in range(1, repeat + 1)]
     )
-    journey = Path(known.journey) if known.journey else None
-    return Plan(rest, folders, known.mlflow, known.experiment, notes, journey, searched)
+    journey, fleet = Path(known.journey) if known.journey else None, fleet_from(known)
+    if known.web and (searched is not None or len(folders) > 1 or fleet is not None):
+        raise BadInput("--web shows one run from this machine: leave --steps, --find-max, --repeat and --workers out")
+    return Plan(rest, folders, known.mlflow, known.experiment, notes, journey, searched, fleet, known.web)
 
 
 def execute(plan: Plan, run: Callable[[list[str]], int], publish: Callable[[Path], None]) -> int:
@@ -99,9 +113,9 @@ def execute(plan: Plan, run: Callable[[list[str]], int], publish: Callable[[Path
     codes = []
     for folder in plan.folders:
         code = run([*plan.arguments, "--out", str(folder)])
-        if code not in _BY_SEVERITY:
+        if code not in VERDICTS:
             return code
         codes.append(ExitCode(code))
         if plan.mlflow:
             publish(folder)
-    return max(codes, key=_BY_SEVERITY.index)
+    return max(codes, key=VERDICTS.index)

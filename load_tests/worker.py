@@ -9,7 +9,7 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ from load_tests.traffic import prompts
 from load_tests.traffic.adapters import ServedModels
 from load_tests.traffic.arrivals import schedule
 from load_tests.traffic.companions import Companions
-from load_tests.traffic.planned import Conversation, PlannedRequest, Planner, rows_of
+from load_tests.traffic.planned import Conversation, PlannedRequest, Planner
 from load_tests.traffic.trace import TraceRow
 
 LOOP_PROBE_S = 0.02
@@ -33,10 +33,14 @@ CPU_PROBE_S = 1.0
 
 
 class Worker:
-    """Sends requests and records them. Made before the run, started at its first second."""
+    """Sends requests and records them. Made before the run, started at its first second.
 
-    def __init__(self, manifest: RunManifest, *, index: int = 0) -> None:
+    `rows`: those of the run's trace, of which this worker sends its part.
+    """
+
+    def __init__(self, manifest: RunManifest, *, index: int = 0, rows: Sequence[TraceRow] = ()) -> None:
         self.spec, self.index, self.workers = manifest.spec, index, manifest.workers
+        self._rows = rows[index :: manifest.workers]
         spec = manifest.spec
         adapters = tuple(model for model in manifest.model_ids if model != manifest.base_model)
         per_worker = spec.max_in_flight if spec.open_loop else max(spec.users, 1)
@@ -241,7 +245,7 @@ class Worker:
     def _due(self) -> list[tuple[float, TraceRow | None]]:
         """Return when this worker sends, with the trace's rows where a trace says it."""
         if self.spec.trace is not None:
-            return [(row.at_s, row) for row in rows_of(self.spec)[self.index :: self.workers]]
+            return [(row.at_s, row) for row in self._rows]
         times = schedule(
             self.spec.arrivals,
             rate=self.spec.rate or 0.0,

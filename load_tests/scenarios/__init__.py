@@ -16,7 +16,7 @@ that name a target or a place: a scenario is for any of them.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -24,6 +24,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from load_tests import options as load_options
+from load_tests import search
 from load_tests.verdict.slo import Slo
 from nemostack.errors import BadInput
 from nemostack.validation import validation_lines
@@ -46,13 +47,18 @@ class _Recorder:
         self.settings[name.removeprefix("--")] = settings
 
 
-def known_options() -> dict[str, dict[str, Any]]:
-    """Return the options that a scenario may set, with how the parser takes them."""
+def recorded(add_options: Callable[[Any], None]) -> dict[str, dict[str, Any]]:
+    """Return the options that a function adds, with how a parser takes them."""
     recorder = _Recorder()
-    load_options.add_options(recorder)  # type: ignore[arg-type]
-    for name, kind in LOCUST_OPTIONS.items():
-        recorder.settings[name] = {"type": kind}
-    return {name: how for name, how in recorder.settings.items() if name not in _OF_THE_USER}
+    add_options(recorder)
+    return recorder.settings
+
+
+def known_options() -> dict[str, dict[str, Any]]:
+    """Return the options that a scenario may set: those of a run, of a search, and some of Locust's."""
+    of_locust = {name: {"type": kind} for name, kind in LOCUST_OPTIONS.items()}
+    every = {**recorded(load_options.add_options), **recorded(search.add_options), **of_locust}
+    return {name: how for name, how in every.items() if name not in _OF_THE_USER}
 
 
 class Scenario(BaseModel):

@@ -13,7 +13,7 @@ from typing import Any
 from load_tests.options import LoadSpec, RunManifest
 from load_tests.traffic.prompts import Prompt, as_messages, body, read_prompts, shuffled
 from load_tests.traffic.token_texts import TokenTexts
-from load_tests.traffic.trace import TraceRow, read_trace
+from load_tests.traffic.trace import TraceRow
 from nemostack.errors import BadInput
 
 
@@ -101,20 +101,18 @@ def _prefixes(spec: LoadSpec, texts: TokenTexts | None) -> list[Sequence[str]]:
     return [texts.prefix(spec.shared_prefix, rng) for _ in range(spec.prefix_groups)]
 
 
-def rows_of(spec: LoadSpec) -> list[TraceRow]:
-    """Read the trace of a run, as far as it is due before the window's end."""
-    assert spec.trace is not None
+def due_rows(spec: LoadSpec, rows: Sequence[TraceRow]) -> list[TraceRow]:
+    """Return the rows of the trace that are due before the window's end."""
     end = spec.warmup_s + spec.duration_s
-    return [row for row in read_trace(spec.trace, speed=spec.trace_speed) if row.at_s < end]
+    return [row for row in rows if row.at_s < end]
 
 
-def check(spec: LoadSpec, served: Sequence[str]) -> None:
-    """Refuse what cannot be sent, before anything is. Raises BadInput."""
+def check(spec: LoadSpec, served: Sequence[str], rows: Sequence[TraceRow] = ()) -> None:
+    """Refuse what cannot be sent, before anything is. `rows`: those of the trace that are due. Raises BadInput."""
     if spec.trace is None:
         if spec.input_tokens is None:
             read_prompts(spec.prompts, spec.prompt_column, api=spec.api)
         return
-    rows = rows_of(spec)
     if unknown := sorted({row.model for row in rows if row.model is not None} - set(served)):
         raise BadInput(
             f"{spec.trace} asks for {', '.join(unknown)}, and this run has {', '.join(served)}: load these models, "
@@ -124,8 +122,8 @@ def check(spec: LoadSpec, served: Sequence[str]) -> None:
         raise BadInput(f'{spec.trace} has "messages", which are not for the completions API; use --api chat')
 
 
-def needs_token_texts(spec: LoadSpec) -> bool:
+def needs_token_texts(spec: LoadSpec, rows: Sequence[TraceRow]) -> bool:
     """Whether texts of a counted length are made in this run."""
     if spec.trace is not None:
-        return any(row.input_tokens is not None and row.prompt is None for row in rows_of(spec))
+        return any(row.input_tokens is not None and row.prompt is None for row in rows)
     return spec.input_tokens is not None

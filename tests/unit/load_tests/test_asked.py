@@ -3,13 +3,17 @@
 import argparse
 import importlib
 import json
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from load_tests import options
+from load_tests.options import LoadSpec
 from load_tests.traffic import planned
+from load_tests.traffic.trace import TraceRow
 from nemostack.errors import BadInput
 from tests.unit.conftest import Mock
 from tests.unit.load_tests.conftest import Outcome
@@ -79,6 +83,13 @@ def options_of(line: str, nim_url: str = "http://127.0.0.1:9") -> argparse.Names
     return parsed
 
 
+def spec_of(line: str) -> tuple[LoadSpec, list[TraceRow]]:
+    """What a command line decides, and the rows of its trace."""
+    parsed = options_of(line)
+    rows = options.rows_from(parsed)
+    return options.spec_from(parsed, rows), rows
+
+
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
@@ -95,17 +106,32 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path, line: str, problem
     trace = tmp_path / "trace.jsonl"
     trace.write_text('{"timestamp": 0}\n')
     with pytest.raises(BadInput, match=problem):
-        options.spec_from(options_of(line.format(trace=trace)))
+        spec_of(line.format(trace=trace))
 
 
 def test_a_trace_of_models_that_are_not_served_is_refused(tmp_path: Path) -> None:
     trace = tmp_path / "trace.jsonl"
     trace.write_text('{"timestamp": 0, "model": "another"}\n{"timestamp": 9000, "model": "m"}\n')
-    spec = options.spec_from(options_of(f"--trace {trace} --warmup 2s"))
+    spec, rows = spec_of(f"--trace {trace} --warmup 2s")
     assert spec.warmup_s + spec.duration_s > 9, "the window holds the whole trace"
     with pytest.raises(BadInput, match=r"asks for another, and this run has m:"):
-        planned.check(spec, ["m"])
-    planned.check(spec, ["m", "another"])
+        planned.check(spec, ["m"], rows)
+    planned.check(spec, ["m", "another"], rows)
+
+
+@pytest.mark.slow
+def test_a_trace_is_read_once_by_all_processes_together(mock_nim: Start, load: Load, tmp_path: Path) -> None:
+    """A pipe can be read once: whoever opened it again would wait for ever."""
+    trace = tmp_path / "trace.jsonl"
+    os.mkfifo(trace)
+    rows = [{"timestamp": 100 * k, "input_length": 20, "output_length": 3} for k in range(20)]
+    writer = threading.Thread(target=trace.write_text, args=("".join(json.dumps(row) + "\n" for row in rows),))
+    writer.start()
+    run = load(mock_nim("--ttft", "0.01").url, f"--trace {trace} --warmup 0s --adapters none --processes 2", timeout=90)
+    writer.join()
+    assert run.code in {0, 22}, run.err
+    assert [round(r["t_sched"], 6) for r in run.requests] == [round(k / 10, 6) for k in range(20)]
+    assert {r["worker"] for r in run.requests} == {0, 1}
 
 
 JOURNEY = """

@@ -17,6 +17,7 @@ from load_tests import delivery
 from load_tests.options import LoadSpec, ModelShare, RunManifest
 from load_tests.traffic.popularity import Mix
 from load_tests.traffic.residency import Slots
+from load_tests.traffic.trace import TraceRow
 from nemostack.clone import ROOT
 from nemostack.errors import BadInput
 from simulator import ports
@@ -54,10 +55,12 @@ def manifest(folder: Path, *, command: str = "") -> RunManifest:
 
 
 def test_a_worker_elsewhere_gets_the_files_that_the_plan_names(tmp_path: Path) -> None:
-    message = delivery.pack(manifest(tmp_path))
+    sent = [TraceRow(0.5, 10, None, "m"), TraceRow(1.25, None, 3, None, [{"role": "user", "content": "Ä?"}])]
+    message = delivery.pack(manifest(tmp_path), sent)
     (tmp_path / "mine.jsonl").unlink()
-    told, courier = delivery.unpack(message)
+    told, rows, courier = delivery.unpack(message)
     assert courier is not None
+    assert rows == sent
     assert told.spec.prompts.read_text() == '{"prompt": "one"}\n'
     assert (told.spec.out.name, told.spec.out.is_relative_to(tmp_path)) == ("run-1", False)
     shutil.rmtree(told.spec.out.parent)
@@ -67,9 +70,9 @@ def test_a_worker_that_sees_the_folder_uses_it_unless_another_run_is_in_it(tmp_p
     made = manifest(tmp_path)
     made.spec.out.mkdir()
     (made.spec.out / "run.json").write_text(made.model_dump_json())
-    assert delivery.unpack(delivery.pack(made)) == (made, None)
+    assert delivery.unpack(delivery.pack(made)) == (made, [], None)
     (made.spec.out / "run.json").write_text(made.model_copy(update={"base_model": "another"}).model_dump_json())
-    told, courier = delivery.unpack(delivery.pack(made))
+    told, _, courier = delivery.unpack(delivery.pack(made))
     assert courier is not None
     shutil.rmtree(told.spec.out.parent)
 

@@ -19,6 +19,17 @@ objectives: [{metric: ttft_ms, stat: p50, max: 20000}, {metric: error_rate, max:
 """
 
 
+def test_the_scenario_ends_at_the_step_in_which_the_queue_grows(
+    mock_nim: Callable[..., Mock], load: Callable[..., Outcome]
+) -> None:
+    nim = mock_nim("--batch", "3", "--ttft", "0.2", "--itl", "0.02")
+    quick = "--max-tokens 11 --duration 6s --warmup 1s --grace 1s --arrivals constant --adapters none"
+    run = load(nim.url, "--scenario saturation --steps 2,16,32", quick, timeout=300)
+    steps = json.loads((run.folder / "search.json").read_text())["steps"]
+    assert [step["rate"] for step in steps] == [2, 16], "nothing is tried above a step that breaks"
+    assert steps[-1]["outcome"] == "breaks", steps
+
+
 def test_the_highest_rate_is_that_of_the_places(
     mock_nim: Callable[..., Mock], load: Callable[..., Outcome], tmp_path: Path
 ) -> None:

@@ -67,6 +67,22 @@ def test_a_plan_puts_the_user_above_the_scenario(tmp_path: Path) -> None:
     assert plan.make(["--scenario", "baseline", "--repeat", "1", "--out", "x"]).folders == [Path("x")]
 
 
+def test_a_scenario_may_be_a_search_and_the_user_varies_it() -> None:
+    made = plan.make(["--scenario", "saturation", "--out", "x"])
+    assert made.search is not None
+    assert (made.search.rates, made.search.start, made.search.attempts) == ((), 1.0, 3)
+    assert "--find-max" not in made.arguments
+    assert made.folders == [Path("x")]
+    other = plan.make(["--scenario", "saturation", "--start-rate", "4", "--attempts", "1"]).search
+    assert other is not None
+    assert (other.start, other.attempts) == (4.0, 1)
+    steps = plan.make(["--scenario", "saturation", "--steps", "2,4,8"]).search
+    assert steps is not None
+    assert steps.rates == (2.0, 4.0, 8.0)
+    with pytest.raises(BadInput, match="--repeat is for one rate"):
+        plan.make(["--scenario", "saturation", "--repeat", "2"])
+
+
 def test_what_a_plan_refuses() -> None:
     with pytest.raises(BadInput, match=r"no scenario 'smoky', and no file .* there are adapters-mix, baseline"):
         plan.make(["--scenario", "smoky"])
