@@ -127,7 +127,11 @@ def test_a_trace_is_read_once_by_all_processes_together(mock_nim: Start, load: L
     rows = [{"timestamp": 100 * k, "input_length": 20, "output_length": 3} for k in range(20)]
     writer = threading.Thread(target=trace.write_text, args=("".join(json.dumps(row) + "\n" for row in rows),))
     writer.start()
-    run = load(mock_nim("--ttft", "0.01").url, f"--trace {trace} --warmup 0s --adapters none --processes 2", timeout=90)
+    run = load(
+        mock_nim("--ttft", "0.01").url,
+        f"--trace {trace} --warmup 0s --duration 8s --adapters none --processes 2",
+        timeout=90,
+    )
     writer.join()
     assert run.code in {0, 22}, run.err
     assert [round(r["t_sched"], 6) for r in run.requests] == [round(k / 10, 6) for k in range(20)]
