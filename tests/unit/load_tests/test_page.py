@@ -142,7 +142,7 @@ def show(mock_nim: Callable[..., Mock], tmp_path: Path) -> Iterator[Callable[[st
     with ports.hold() as block:
 
         def start(options: str) -> Shown:
-            nim = mock_nim("--ttft", "0.02", "--itl", "0.005", "--tokens", "5")
+            nim = mock_nim("--ttft", "0.02", "--itl", "0.005", "--tokens", "5", "--batch", "64")
             made.append(Shown(nim.url, tmp_path, block[0], options))
             return made[-1]
 
