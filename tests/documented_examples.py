@@ -96,7 +96,7 @@ def run_page(blocks: list[tuple[str, str]], variables: dict[str, str]) -> list[d
     with tempfile.TemporaryDirectory() as folder:
         session = {**os.environ, **variables}
         python = subprocess.Popen(
-            [BIN / "python", __file__, "--session"],
+            [BIN / "python", "-P", __file__, "--session"],  # -P: tests/platform would hide the module platform
             cwd=folder,
             env=session,
             stdin=subprocess.PIPE,
