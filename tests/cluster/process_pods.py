@@ -24,11 +24,13 @@ from nemostack.clone import ROOT
 from nemostack.kubectl.process import Access, CompletedCall
 from simulator.api import Api, ApiError, Object
 from simulator.loops import Loop
+from tests.deadlines import Deadline
 
 NEEDED = ("ip", "unshare", "nsenter")
 WHY_NOT = "network and mount namespaces take root, ip, unshare and nsenter"
 END_S = 5.0
 COMPONENT = "app.kubernetes.io/component"
+MOUNTED = b"mounted"
 INDEX = "batch.kubernetes.io/job-completion-index"
 
 
@@ -153,9 +155,13 @@ class ProcessPods:
             setup += f' && mkdir -p {path.parent} && printf %s "{_quoted(content)}" > {path}'
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **self._environment(pod)}
         command = ["ip", "netns", "exec", network, "unshare", "--mount", "--propagation", "private", "sh", "-c"]
-        command += [f'{setup} && exec "$@"', "pod", *_program(container["command"])]
-        with (self._folder / f"{network}.log").open("wb") as log:
+        command += [f'{setup} && echo {MOUNTED.decode()} && exec "$@"', "pod", *_program(container["command"])]
+        path = self._folder / f"{network}.log"
+        with path.open("wb") as log:
             process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        deadline = Deadline(60)  # before it has its own /tmp, what is executed in it would write into this machine's
+        while not path.read_bytes().startswith(MOUNTED) and process.poll() is None and not deadline.passed:
+            time.sleep(0.02)
         return Running(pod, process, network, address, environment)
 
     def _environment(self, pod: Object) -> dict[str, str]:
