@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 import typer
 from typer.core import TyperGroup
 
+from nemostack.ports import free_port
 from nemostack.termination import Terminated
 
 LOCUSTFILE: Final = Path(__file__).with_name("locustfile.py")
@@ -242,6 +243,10 @@ def run_locust(arguments: list[str], *, locustfile: Path = LOCUSTFILE, web: bool
     command += ["--headless"] if not web else [] if "--master" in arguments else ["--processes", "1"]
     # whoever reaches a master's port can join it: Locust asks nobody who he is
     command += ["--master-bind-host", "127.0.0.1", *arguments]
+    named = {argument.partition("=")[0] for argument in command}
+    if "--processes" in named and not named & {"--master-port", "--master-bind-port"}:
+        port = str(free_port())  # Locust's own default is one for all runs of this machine
+        command += ["--master-bind-port", port, "--master-port", port]
     # Locust's own summary has bucketed percentiles that would contradict ours: without its log it is not printed
     # a journey lies anywhere, and imports this package
     paths = os.pathsep.join(filter(None, [str(LOCUSTFILE.parents[1]), os.environ.get("PYTHONPATH")]))

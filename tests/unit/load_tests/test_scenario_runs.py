@@ -25,7 +25,8 @@ CUT: dict[str, str] = {
 
 
 def test_every_scenario_is_tried() -> None:
-    assert set(CUT) == set(scenarios.names())
+    searches = {"saturation"}  # a search leaves another report
+    assert set(CUT) == set(scenarios.names()) - searches
 
 
 @pytest.mark.parametrize("name", sorted(CUT))
