@@ -10,7 +10,7 @@ Refuses clusters without the definition or without a pool over NIM's pods, names
 would win), shadows, and models that NIM does not serve.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import gcd
 from typing import Any
 
@@ -119,9 +119,8 @@ class ModelRewrites:
             )
         return objects
 
-    def _pool(self, found: Iterable[Object]) -> str:
+    def _pool(self, found: Sequence[Object]) -> str:
         """Name of the pool that NIM's pods are in."""
-        found = list(found)
         selector: dict[str, str] = next(
             (
                 one["spec"].get("selector") or {}

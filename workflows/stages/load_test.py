@@ -58,7 +58,6 @@ def run(context: Context, model: str) -> LoadTested:
     """Load NIM with the base model and `model`. Raises JobFailed with the last line of a load test that failed."""
     settings, outputs = context.settings, context.outputs
     folder = context.run.path.resolve() / FOLDER
-    shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was interrupted
     prompts = context.run.path.resolve() / PROMPTS
     write_atomically(prompts, as_load_prompts(dataset.load(settings).test))
     command = [
@@ -77,13 +76,13 @@ def run(context: Context, model: str) -> LoadTested:
         if duration > DURATION_S:
             few = f"{report['overall']['successes']} requests ended in {DURATION_S} s, too few for a verdict"
             context.progress.update(f"{few}; once more for {WARMUP_S + duration} s")
-            shutil.rmtree(folder)
             report = _test(command, duration, folder)
     return _summarize(report)
 
 
 def _test(command: Sequence[str], duration: int, folder: Path) -> Any:
     """Make one test; its report."""
+    shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was interrupted, or of a shorter test
     code, out, err = _complete([*command, "--duration", f"{duration}s"])
     if code not in _VERDICTS:
         raise JobFailed(f"the load test failed (exit {code}): {_last(err or out)}")
