@@ -11,7 +11,26 @@ from typing import Any
 
 import pytest
 
+from load_tests.options import LoadSpec
+from load_tests.traffic.popularity import Mix
 from nemostack.clone import ROOT
+
+
+def load_spec(**changes: Any) -> LoadSpec:
+    """Make the settings of a run of one user against a server that is not there."""
+    settings: dict[str, Any] = {
+        "nim_url": "http://127.0.0.1:9",
+        "users": 1,
+        "duration_s": 1,
+        "warmup_s": 0,
+        "grace_s": 1,
+        "timeout_s": 1,
+        "max_in_flight": 1,
+        "mix": Mix(),
+        "max_tokens": 1,
+        "seed": 0,
+    }
+    return LoadSpec(**settings | changes)
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from load_tests import delivery
-from load_tests.options import LoadSpec, ModelShare, RunManifest
-from load_tests.traffic.popularity import Mix
+from load_tests.options import ModelShare, RunManifest
 from load_tests.traffic.residency import Slots
 from load_tests.traffic.trace import TraceRow
 from nemostack.clone import ROOT
@@ -23,27 +22,13 @@ from nemostack.errors import BadInput
 from simulator import ports
 from tests.deadlines import Deadline
 from tests.unit.conftest import Mock
-from tests.unit.load_tests.conftest import Outcome
+from tests.unit.load_tests.conftest import Outcome, load_spec
 
 
 def manifest(folder: Path, *, command: str = "") -> RunManifest:
     prompts = folder / "mine.jsonl"
     prompts.write_text('{"prompt": "one"}\n')
-    spec = LoadSpec(
-        nim_url="http://127.0.0.1:9",
-        users=1,
-        duration_s=1,
-        warmup_s=0,
-        grace_s=1,
-        timeout_s=1,
-        max_in_flight=1,
-        mix=Mix(),
-        prompts=prompts,
-        max_tokens=1,
-        seed=0,
-        out=folder / "run-1",
-        beside={"command": command},
-    )
+    spec = load_spec(prompts=prompts, out=folder / "run-1", beside={"command": command})
     return RunManifest(
         spec=spec,
         base_model="m",

@@ -18,8 +18,7 @@ import pytest
 
 from load_tests import plan
 from load_tests.client.records import RequestRecord
-from load_tests.options import LoadSpec, ModelShare, RunManifest
-from load_tests.traffic.popularity import Mix
+from load_tests.options import ModelShare, RunManifest
 from load_tests.traffic.residency import Slots
 from load_tests.web.live import Live
 from nemostack.clone import ROOT
@@ -27,23 +26,11 @@ from nemostack.errors import BadInput
 from simulator import ports
 from tests.deadlines import Deadline
 from tests.unit.conftest import Mock
+from tests.unit.load_tests.conftest import load_spec
 
 
 def live(folder: Path, **limits: float) -> Live:
-    spec = LoadSpec(
-        nim_url="http://127.0.0.1:9",
-        users=1,
-        duration_s=20,
-        warmup_s=1,
-        grace_s=1,
-        timeout_s=1,
-        max_in_flight=1,
-        mix=Mix(),
-        prompts=folder,
-        max_tokens=1,
-        seed=0,
-        out=folder,
-    )
+    spec = load_spec(duration_s=20, warmup_s=1, prompts=folder, out=folder)
     models = [ModelShare(id=name, share=0.5) for name in ("base", "a@1")]
     made = RunManifest(spec=spec, base_model="base", models=models, slots=Slots(4, "assumed"), workers=1, versions={})
     (folder / "raw").mkdir()
