@@ -68,7 +68,7 @@ engine: all-env ## The slow ones: real Pulumi engine and processes on a small st
 	$(LIGHT) -m pytest tests/unit tests/local -n 3 --dist loadgroup -m slow
 cluster: .venv/.ready ## Targets on Kubernetes: real control plane and Pulumi engine, simulated GPU nodes (first time: 15 min more)
 	@$(NEMOSTACK) toolchain ensure pulumi kubernetes etcd kwok helm >/dev/null
-	$(LIGHT) -m pytest tests/simulator tests/cluster -n 3 --dist loadfile --no-loadscope-reorder
+	$(LIGHT) -m pytest tests/simulator tests/cluster -n 3 --dist loadgroup --no-loadscope-reorder
 test: check contract platform engine cluster ## Run everything CI runs: the five above, then smoke tests, README's commands, notebooks and a load test on a stack of their own
 	@trap '$(NEMOSTACK) down --stack test --purge' EXIT; $(NEMOSTACK) up --stack test --config local.base_port=$(TEST_BASE_PORT) $(TEST_MODEL); \
 	$(NEMOSTACK) smoke --stack test; $(LIGHT) -m tests.readme_commands --stack test --without smoke --without load --without customize; $(LIGHT) -m tests.notebooks --stack test; \

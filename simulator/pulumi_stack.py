@@ -3,12 +3,14 @@
 Program, state, passphrase and plugin are the test's own; nothing of the user's Pulumi is touched.
 """
 
+import functools
 import json
 import os
+import shlex
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ TIMEOUT_S = 600.0
 DYNAMIC = "pulumi:providers:pulumi-python"
 QUIET = ("same", "read", "refresh")
 CHECKPOINTS_OFF = "PULUMI_SKIP_CHECKPOINTS"
+LIST_PACKAGES = ("-m", "pip", "list", "-v", "--format", "json")
+"""How the language host asks for the packages of the environment, before every command."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +77,8 @@ class PulumiStack:
     """A stack `test` of the program in `folder`.
 
     `thrifty`: the engine does the same for less than half of its processor time. It writes its state when a command
-    ends, also with an error, and not at every step, keeps no log of its own, and collects garbage seldom. A command
-    that is to be killed (`begin`) writes its state as a user's does.
+    ends, also with an error, and not at every step, keeps no log of its own, collects garbage seldom, and is told of
+    the installed packages what pip said once. A command that is to be killed (`begin`) writes its state as a user's.
     """
 
     folder: Path
@@ -93,7 +97,8 @@ class PulumiStack:
         if self.thrifty:
             (state / "home").mkdir(exist_ok=True)
             (state / "home" / "logs").touch()  # a file where the engine would make the folder of its logs
-            self.environment = {CHECKPOINTS_OFF: "true", **RARE_COLLECTION, **self.environment}
+            own_python = {"PULUMI_PYTHON_CMD": str(python_that_knows_its_packages(state))}
+            self.environment = {CHECKPOINTS_OFF: "true", **RARE_COLLECTION, **own_python, **self.environment}
         clean = {name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")}
         clean |= {
             "PULUMI_HOME": str(state / "home"),
@@ -212,14 +217,29 @@ class PulumiStack:
         return Counter(resource["type"] for resource in self.resources())
 
 
-@contextmanager
-def begun(folder: Path, kubeconfig: Path, program: str) -> Iterator[PulumiStack]:
-    """Yield a stack with a program. What is left in it at the end is destroyed, whatever happened in between."""
+def begin_stack(folder: Path, kubeconfig: Path, program: str) -> PulumiStack:
+    """Create a thrifty stack with a program. What it makes is the caller's to remove."""
     stack = PulumiStack(folder, kubeconfig, thrifty=True)
     stack.program(program)
     stack.init()
-    try:
-        yield stack
-    finally:
-        if stack.resources():
-            stack.destroy()
+    return stack
+
+
+@functools.cache
+def installed_packages() -> str:
+    """Ask pip for the packages of the environment, as the language host does."""
+    command = [str(environment.VENV / "bin" / "python"), *LIST_PACKAGES]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def python_that_knows_its_packages(folder: Path) -> Path:
+    """Write a Python into `folder` that is the environment's, but for the answer of LIST_PACKAGES."""
+    answer, program = folder / "packages.json", folder / "python"
+    answer.write_text(installed_packages())
+    python = shlex.quote(str(environment.VENV / "bin" / "python"))
+    program.write_text(
+        f'#!/bin/sh\n[ "$*" != {shlex.quote(" ".join(LIST_PACKAGES))} ] || exec cat {shlex.quote(str(answer))}\n'
+        f'exec {python} "$@"\n'
+    )
+    program.chmod(0o755)
+    return program

@@ -112,9 +112,16 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest. The sort is stable: the order is otherwise as it was."""
+    """Begin with the files that take longest. The sort is stable: the order is otherwise as it was.
+
+    On the simulated cluster tests of a file share a stack, so they are a group, unless one of them names its own.
+    """
     items.sort(key=lambda item: position(str(item.path)))
+    for item in items:
+        if item.path.parent.name in ("cluster", "simulator") and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def names(plane: ControlPlane, path: str) -> set[str]:

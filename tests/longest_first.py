@@ -12,6 +12,13 @@ LONGEST_FIRST = (
     "contract/test_data_store_disk.py",
     "contract/test_customizer_training.py",
     "contract/test_evaluator_restart.py",
+    "cluster/test_stack.py",
+    "simulator/test_failed_tests.py",
+    "cluster/test_layouts.py",
+    "cluster/test_unchanged_stacks.py",
+    "cluster/test_nemo_platform.py",
+    "simulator/test_provider.py",
+    "simulator/test_provider_releases.py",
 )
 
 

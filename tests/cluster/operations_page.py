@@ -78,3 +78,8 @@ def run(stack: PulumiStack, commands: list[str], *, entered: str = "", code: int
 def commands_in(message: str) -> list[str]:
     """Read the commands that `nemostack up` names when it refuses."""
     return [line.strip() for line in message.splitlines() if re.match(r"  (helm|nemostack) ", line)]
+
+
+def changes_in(output: str) -> list[str]:
+    """Read what Pulumi's commands say that they have done, e.g. `1 created`."""
+    return re.findall(r"^ +[-+~]+ (\d+ (?:created|updated|deleted|replaced))$", output, re.MULTILINE)

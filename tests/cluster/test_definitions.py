@@ -11,7 +11,7 @@ from nemostack.clone import ROOT
 from simulator import inventory
 from simulator.api import DEFINITIONS
 from simulator.control_plane import ControlPlane
-from simulator.pulumi_stack import PulumiStack, begun
+from simulator.pulumi_stack import PulumiStack, begin_stack
 
 pytestmark = pytest.mark.slow
 NAME = "boxes.example.com"
@@ -28,8 +28,7 @@ Definitions("boxes", DefinitionsArgs(manifests=[boxes], folder=Path("FOLDER")))
 
 @pytest.fixture
 def stack(control_plane: ControlPlane, tmp_path: Path) -> Iterator[PulumiStack]:
-    with begun(tmp_path / "program", control_plane.kubeconfig, PROGRAM.replace("FOLDER", str(tmp_path))) as made:
-        yield made
+    yield begin_stack(tmp_path / "program", control_plane.kubeconfig, PROGRAM.replace("FOLDER", str(tmp_path)))
     inventory.remove(control_plane.api, {f"{DEFINITIONS}/{NAME}"})
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from nemostack.clone import ROOT
 from simulator.control_plane import ControlPlane
-from simulator.pulumi_stack import begun
+from simulator.pulumi_stack import begin_stack
 
 IMPORTS = f"""
 import sys
@@ -50,8 +50,7 @@ pulumi.export("password", GeneratedPassword("login", length=24).value)
 
 @pytest.fixture
 def stack(control_plane: ControlPlane, tmp_path):
-    with begun(tmp_path / "program", control_plane.kubeconfig, IMPORTS) as made:
-        yield made
+    return begin_stack(tmp_path / "program", control_plane.kubeconfig, IMPORTS)
 
 
 def sections(**said):

@@ -1,6 +1,6 @@
 """The first `up` of a stack is killed while it installs: no outputs are there yet, and the page's way out works.
 
-As test_recovery.py, on a stack that is not up: what doctor and `up` say comes from Pulumi's state and the settings.
+As test_stack.py, on a stack that is not up: what doctor and `up` say comes from Pulumi's state and the settings.
 """
 
 import pytest

@@ -67,7 +67,9 @@ def settings(target: str, layout: str, postgres: str, deploy: str) -> dict[str, 
     return chosen
 
 
-@pytest.mark.parametrize("row", ROWS, ids="-".join)
+@pytest.mark.parametrize(
+    "row", [pytest.param(row, id="-".join(row), marks=pytest.mark.xdist_group("-".join(row))) for row in ROWS]
+)
 def test_a_second_preview_and_a_refresh_find_nothing(make, control_plane, row):
     stack = make(**settings(*row))
     stack.up()

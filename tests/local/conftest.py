@@ -24,6 +24,7 @@ from infra.config import stack_file
 from nemostack.clone import ROOT
 from operations.toolchain import environments
 from simulator import ports
+from simulator.processes import RARE_COLLECTION
 
 TIMEOUT_S = 240
 DEAD_PROXY = "http://127.0.0.1:9"  # what is asked through it fails: nothing here may be
@@ -41,6 +42,7 @@ class Clone:
         env = {name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")}
         env.pop("PYTHONPATH", None)
         env["PULUMI_HOME"] = str(self.path / "pulumi-home")
+        env |= RARE_COLLECTION
         env |= dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), DEAD_PROXY)
         return subprocess.Popen(
             [str(self.path / ".venv" / "bin" / "python"), "-m", "cli", *command],
@@ -171,11 +173,13 @@ def clone(tmp_path: Path, base_port: int) -> Iterator[Any]:
     shutil.copytree(ROOT / "tests" / "local" / "fakes", path, ignore=shutil.ignore_patterns("__pycache__"))
     packages = ("cli", "infra", "nemostack", "operations", "workflows")
     for folder in packages:
-        shutil.copytree(ROOT / folder, path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / folder, path / folder)  # with what is compiled already
     for file in ("Pulumi.yaml", "__main__.py", ".gitignore"):
         shutil.copy(ROOT / file, path)
     (path / "Pulumi.local.yaml").write_text(stack_file.annotated("local", "local"))
     (path / "orders").mkdir()
+    (path / "pulumi-home").mkdir()
+    (path / "pulumi-home" / "logs").touch()  # a file where the engine would make the folder of its logs
     (path / ".venv").symlink_to(Path(sys.prefix))
     environment_that_is_ready(path)
     made = Clone(path, base_port)

@@ -9,15 +9,14 @@ from simulator import inventory
 from simulator.api import DEFINITIONS
 from simulator.charts import generate
 from simulator.control_plane import ControlPlane
-from simulator.pulumi_stack import PulumiStack, begun
+from simulator.pulumi_stack import PulumiStack, begin_stack
 from tests.simulator.support import IMPORTS
 
 
 @pytest.fixture
 def stack(control_plane: ControlPlane, tmp_path, namespace):
-    """A stack with an empty program. It is destroyed before the namespace goes, and with it what Helm knows."""
-    with begun(tmp_path / "program", control_plane.kubeconfig, IMPORTS) as made:
-        yield made
+    """A stack with an empty program. What a test makes in its namespace goes with that; the rest it removes itself."""
+    return begin_stack(tmp_path / "program", control_plane.kubeconfig, IMPORTS)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import textwrap
 import pytest
 
 from simulator.provider import plugin
-from simulator.pulumi_stack import begun
+from simulator.pulumi_stack import begin_stack
 from tests.simulator.support import IMPORTS, config_map
 
 pytestmark = pytest.mark.slow
@@ -50,9 +50,9 @@ def test_the_official_mode_works_offline(control_plane, namespace, tmp_path, mon
     monkeypatch.setenv(plugin.CHOICE, "official")
     monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "user"))
     program = IMPORTS + textwrap.dedent(CONFIG_MAP).replace("NAMESPACE", namespace)
-    with begun(tmp_path / "program", control_plane.kubeconfig, program) as stack:
-        assert str(home) not in stack.environment["PATH"]
-        assert stack.up().changes == {"create": 2}
+    stack = begin_stack(tmp_path / "program", control_plane.kubeconfig, program)
+    assert str(home) not in stack.environment["PATH"]
+    assert stack.up().changes == {"create": 2}
 
 
 def test_another_name_is_another_object(stack, write, control_plane, namespace):
