@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -42,6 +43,11 @@ class AdapterCache:
         """Where the adapter's files lie, or would lie."""
         digest = hashlib.sha256(f"{adapter.id}\n{adapter.version}".encode()).hexdigest()
         return self.folder / digest[:24]
+
+    def missing(self, adapters: Iterable[Adapter]) -> list[Adapter]:
+        """Return those whose files are not there yet. Blocks."""
+        held = set(self.folder.iterdir()) if self.folder.is_dir() else set()
+        return [adapter for adapter in adapters if self.place(adapter) not in held]
 
     def fetch(self, adapter: Adapter) -> Path:
         """Return the adapter's folder, downloaded unless it is there. Blocks.

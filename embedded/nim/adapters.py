@@ -28,6 +28,11 @@ class VllmAdapters:
         """Id -> folder."""
         return {name: Path(request.lora_path) for name, request in self._models.lora_requests.items()}
 
+    def folder(self, adapter_id: str) -> Path | None:
+        """Return the folder of one that can be named now."""
+        request = self._models.lora_requests.get(adapter_id)
+        return None if request is None else Path(request.lora_path)
+
     def busy(self, adapter_id: str) -> bool:
         """Whether the engine has unfinished requests on this id."""
         return any(state.lora_name == adapter_id for state in self._engine.output_processor.request_states.values())
@@ -37,7 +42,7 @@ class VllmAdapters:
         request = LoadLoRAAdapterRequest(lora_name=adapter_id, lora_path=str(folder))
         answer = await self._models.load_lora_adapter(request, base_model_name=self._base_model)
         # A request may have resolved the same id meanwhile; then it is loaded, and vLLM says so as an error.
-        if isinstance(answer, ErrorResponse) and self.loaded().get(adapter_id) != folder:
+        if isinstance(answer, ErrorResponse) and self.folder(adapter_id) != folder:
             raise NotServableError(f"vLLM cannot load it: {answer.error.message}")
 
     async def unload(self, adapter_id: str) -> None:

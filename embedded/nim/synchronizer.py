@@ -34,6 +34,9 @@ class Host(Protocol):
     def loaded(self) -> dict[str, Path]:
         """Id -> folder of the adapters that can be named now."""
 
+    def folder(self, adapter_id: str) -> Path | None:
+        """Return the folder of one of them; None when it cannot be named now."""
+
     def busy(self, adapter_id: str) -> bool:
         """Whether requests still run that named this id."""
 
@@ -122,9 +125,12 @@ class Synchronizer:
         for adapter_id in set(self._troubles) - set(announced) - {"Entity Store"}:
             del self._troubles[adapter_id]
         self._refused = {key: why for key, why in self._refused.items() if key[0] in announced}
-        for adapter in announced.values():
-            if (adapter.id, adapter.version) not in self._refused:
-                await self._fetch(adapter)
+        wanted = [one for one in announced.values() if (one.id, one.version) not in self._refused]
+        missing = await asyncio.to_thread(self._cache.missing, wanted)
+        for adapter in missing:
+            await self._fetch(adapter)
+        for adapter_id in self._troubles.keys() & {one.id for one in wanted} - {one.id for one in missing}:
+            self._report(adapter_id, None)
         self._announced = announced
 
     async def _fetch(self, adapter: Adapter) -> None:
@@ -143,15 +149,18 @@ class Synchronizer:
         """Load and unload until the host serves what is announced and in the cache."""
         if self._announced is None:
             return
-        announced, now = self._announced, self._clock()
-        for adapter_id, folder in self._host.loaded().items():
+        announced, now, loaded = self._announced, self._clock(), self._host.loaded()
+        for adapter_id, folder in loaded.items():
             if adapter_id not in announced:
                 await self._host.unload(adapter_id)
                 self._leaving[folder] = now
                 logger.info("adapter %s is no longer announced: unloaded", adapter_id)
         for adapter in announced.values():
-            before, folder = self._host.loaded().get(adapter.id), self._cache.place(adapter)
-            if before == folder or self.trouble(adapter.id) is not None:
+            folder = self._cache.place(adapter)
+            if loaded.get(adapter.id) == folder or self.trouble(adapter.id) is not None:
+                continue
+            before = self._host.folder(adapter.id)  # a request may have loaded it meanwhile
+            if before == folder:
                 continue
             if before is not None:
                 await self._host.unload(adapter.id)
@@ -171,7 +180,7 @@ class Synchronizer:
 
     def _former_weights_in_use(self, adapter_id: str, folder: Path) -> bool:
         # vLLM takes two adapters of one name in one batch for the same one, and its engine dies of it.
-        return self._host.loaded().get(adapter_id) != folder and self._host.busy(adapter_id)
+        return self._host.folder(adapter_id) != folder and self._host.busy(adapter_id)
 
     def _refuse(self, adapter: Adapter, error: NotServableError) -> None:
         self._refused[adapter.id, adapter.version] = str(error)

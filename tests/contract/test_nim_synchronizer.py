@@ -56,9 +56,12 @@ class ShelfWithoutFiles(AdapterCache):
         self.fetched.append(adapter.id)
         if problem := self.problems.get(adapter.id):
             raise problem
-        return self.place(adapter)
+        place = self.place(adapter)
+        place.mkdir(exist_ok=True)
+        return place
 
     def discard(self, place: Path) -> None:
+        super().discard(place)
         self.discarded.append(place)
 
 
@@ -70,9 +73,14 @@ class ServerInMemory:
         self.events: list[str] = []
         self.unfit: set[str] = set()
         self.running: set[str] = set()
+        self.listings = 0
 
     def loaded(self) -> dict[str, Path]:
+        self.listings += 1
         return dict(self.served)
+
+    def folder(self, adapter_id: str) -> Path | None:
+        return self.served.get(adapter_id)
 
     def busy(self, adapter_id: str) -> bool:
         return adapter_id in self.running
@@ -368,5 +376,20 @@ def test_watch_goes_on_after_a_defect(play: Callable[[Play], None], caplog: pyte
         await loaded.wait()
         watching.cancel()
         assert "a defect" in caplog.text
+
+    play(story)
+
+
+def test_a_turn_without_news_asks_for_no_adapter_by_itself(play: Callable[[Play], None]) -> None:
+    """With a thousand adapters a listing for each of them stopped all streams for seconds at every turn."""
+
+    async def story(world: World) -> None:
+        world.store.entities = [entity(f"a{number}") for number in range(50)]
+        await world.sync.refresh()
+        assert len(world.server.served) == 50
+        world.server.listings, world.cache.fetched[:] = 0, []
+        await world.sync.refresh()
+        assert world.server.listings == 1
+        assert world.cache.fetched == []
 
     play(story)
