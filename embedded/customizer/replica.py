@@ -29,7 +29,8 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 1):  # not sys.stdin, whose lock would be held when Python ends, which is fatal
+        pass
     os._exit(EXIT_FAILED)
 
 
@@ -45,6 +46,7 @@ def _train(task: replicas.Task, folder: JobFolder) -> None:
     run = Run(task.spec, folder, model, train=task.train, validation=task.validation, reporter=reporter, replicas=group)
     run.resume()
     run.train()
+    replicas.leave()
 
 
 if __name__ == "__main__":

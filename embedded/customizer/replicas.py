@@ -120,6 +120,17 @@ def join(spec: JobSpec, folder: JobFolder, rank: int) -> Replicas:
     return Replicas(rank, spec.processes)
 
 
+def leave() -> None:
+    """Part from the other processes when all are done; each waits here for the others.
+
+    NCCL asks for it: a process that ends without it can hang in its own clean-up. After a failure nobody must wait, and
+    the processes just end.
+    """
+    import torch
+
+    torch.distributed.destroy_process_group()
+
+
 @contextmanager
 def started(
     spec: JobSpec,
@@ -149,6 +160,7 @@ def started(
         threading.Thread(target=watch, args=(rank,), daemon=True).start()
     try:
         yield join(spec, folder, 0)
+        leave()
     except JobError:  # every process meets it, and this one reports it
         raise
     except Exception as error:

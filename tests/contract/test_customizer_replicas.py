@@ -33,11 +33,12 @@ def _start(root: Path, weights: Path, processes: int, **hyper):
     return job
 
 
-def test_two_processes_end_with_the_losses_and_the_adapter_of_one(tmp_path, weights):
+def test_two_processes_end_with_the_losses_and_the_adapter_of_one(tmp_path, weights, capfd):
     for processes in (1, 2):
         job = _start(tmp_path / str(processes), weights, processes, lora={"adapter_dim": 4, "adapter_dropout": 0.0})
         job.join()
         assert job.exitcode == 0
+    assert "Fatal Python error" not in capfd.readouterr().err  # the other process ends in order, too
     one, two = (JobFolder(tmp_path / str(processes)) for processes in (1, 2))
     alone, together = summarize(one.progress), summarize(two.progress)
     assert together.total_steps == alone.total_steps == 8
