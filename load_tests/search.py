@@ -2,8 +2,8 @@
 
 Each step is a whole run with a folder and a report of its own (`rate-8`, a second attempt `rate-8-2`), so that
 `load compare` and `load capacity` take them as they are. `--find-max` doubles the rate until a step breaks, halves the
-gap until it is narrow, and then tries the rate that held again, with other seeds: one lucky run is no limit. The rates
-follow from what was found and from the seed alone.
+gap until it is narrow, and then tries the rate that held again: one lucky run is no limit. The rates follow from what
+was found, and each run's seed from its number.
 
 `search.json` holds the settings and, at the end, the result. A search that was interrupted goes on where it stopped
 when the same command is given again; other settings in the same folder are refused.
@@ -135,7 +135,8 @@ def execute(search: Search, arguments: Sequence[str], out: Path, run: Run, publi
         folder = out / (f"rate-{rate:g}" if attempt == 0 else f"rate-{rate:g}-{attempt + 1}")
         if not (folder / REPORT).is_file():
             load = ["-u", f"{rate:g}"] if closed else ["--rate", f"{rate:g}"]
-            code = run([*rest, *load, "--seed", str(seed + attempt), "--out", str(folder)])
+            # Each with a seed of its own: the prompts of an earlier run would come out of the server's prefix cache.
+            code = run([*rest, *load, "--seed", str(seed + len(steps)), "--out", str(folder)])
             if not (folder / REPORT).is_file():
                 return code
             publish(folder)

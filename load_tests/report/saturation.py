@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final
 
 from load_tests.report import formats
@@ -44,7 +45,7 @@ def _limit(found: Bracket, steps: Sequence[Step], unit: str) -> str:
         if found.breaks is not None:
             return f"No rate held: {found.breaks:g} {unit} broke already."
         return "Nothing can be said: no step was decided. Use a longer --duration, or look at why steps were INVALID."
-    times = sum(step.rate == found.holds for step in steps)
+    times = sum(step.rate == found.holds and step.outcome is Outcome.HOLDS for step in steps)
     held = f"{found.holds:g} {unit} held" + (f" in {times} runs" if times > 1 else "")
     if found.breaks is None:
         return f"{held}, and nothing broke: the limit lies above."
@@ -64,7 +65,12 @@ def _plots(result: dict[str, Any]) -> list[dict[str, Any]]:
     open_loop = unit != "users"
 
     def curve(key: str) -> list[tuple[float, float]]:
-        return sorted((step["rate"], step[key]) for step in result["steps"] if step[key] is not None)
+        """One point a rate: the mean of its runs."""
+        values: dict[float, list[float]] = {}
+        for step in result["steps"]:
+            if step[key] is not None:
+                values.setdefault(step["rate"], []).append(step[key])
+        return sorted((rate, fmean(several)) for rate, several in values.items())
 
     completed = Series("completed", 2, curve("completed_per_s"), marks=True)
     asked = Series("arrived", 0, sorted((step["rate"], step["rate"]) for step in result["steps"]))

@@ -202,11 +202,13 @@ def test_what_cannot_be_searched_is_refused(options: str, problem: str) -> None:
         plan.make(options.split())
 
 
-def _fake_run(folder_of: list[Path]) -> Callable[[list[str]], int]:
+def _fake_run(folder_of: list[Path], seeds: list[int] | None = None) -> Callable[[list[str]], int]:
     """A run whose samples come from the simulated server, written as a run writes them."""
 
     def run(arguments: list[str]) -> int:
         given = dict(zip(arguments[::2], arguments[1::2], strict=True))
+        if seeds is not None:
+            seeds.append(int(given["--seed"]))
         folder = Path(given["--out"])
         folder_of.append(folder)
         folder.mkdir(parents=True)
@@ -249,3 +251,22 @@ def test_a_search_goes_on_where_it_stopped(tmp_path: Path, capsys: pytest.Captur
         search.execute(made, ["--seed", "4"], out, _fake_run([]), published.append)
     with pytest.raises(BadInput, match="--rate is what a search varies"):
         search.execute(made, ["--rate", "4"], tmp_path / "other", _fake_run([]), published.append)
+
+
+def test_no_run_of_a_search_repeats_the_prompts_of_another(tmp_path: Path) -> None:
+    """Prompts follow from the seed, and a prompt that was asked before comes out of the server's prefix cache."""
+    seeds: list[int] = []
+    search.execute(Search(start=5.0), ["--seed", "3"], tmp_path / "found", _fake_run([], seeds), lambda _: None)
+    assert len(seeds) > 4
+    assert seeds == [*range(3, 3 + len(seeds))]
+
+
+def test_a_run_that_the_client_spoiled_is_not_counted_as_held() -> None:
+    def spoiled_again(rate: float, attempt: int) -> Step:
+        outcome = Outcome.BREAKS if rate > 20 else Outcome.CLIENT if attempt else Outcome.HOLDS
+        return Step(rate, "", Verdict.PASS, outcome, "", None, None, None, None, None, None, None)
+
+    steps = _search(Search(start=10, attempts=2), spoiled_again)
+    first, *others = search.conclude(steps, unit="requests/s")["findings"]
+    assert first.startswith("20 requests/s held, ")
+    assert any("Use more workers" in one for one in others)
