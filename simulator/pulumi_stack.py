@@ -157,16 +157,17 @@ class PulumiStack:
             start_new_session=True,
         )
 
-    def kill_up(self, until: Callable[[], Any]) -> None:
+    def kill_up(self, until: Callable[[], Any], *, spare_plugin: bool = False) -> None:
         """Begin an `up` and kill the engine and all that it started as soon as `until` holds.
 
-        Plugins lead sessions of their own. The official one outlives an engine that is killed alone, and goes on.
+        Plugins lead sessions of their own. One that is spared outlives its engine, and ends what it is doing.
         """
         with self.begin("up") as engine:
             wait("the moment to kill", until)
             for process in [psutil.Process(engine.pid), *psutil.Process(engine.pid).children(recursive=True)]:
                 with suppress(psutil.NoSuchProcess):
-                    process.kill()
+                    if not (spare_plugin and _is_plugin(process)):
+                        process.kill()
 
     def _update(self, *command: str, fails: bool) -> Update:
         self._runs += 1
@@ -215,6 +216,12 @@ class PulumiStack:
     def kinds(self) -> Counter[str]:
         """How many resources of which type are in the state."""
         return Counter(resource["type"] for resource in self.resources())
+
+
+def _is_plugin(process: psutil.Process) -> bool:
+    """Whether a process is the Kubernetes plugin, ours or the official one."""
+    command = " ".join(process.cmdline())
+    return "pulumi-resource-kubernetes" in command or "simulator.provider" in command
 
 
 def begin_stack(folder: Path, kubeconfig: Path, program: str) -> PulumiStack:

@@ -36,7 +36,6 @@ class Helm:
         self._binary = shutil.which("helm")
         self._slots = threading.BoundedSemaphore(SLOTS)
         self._cancelled = cancelled
-        self._running: set[subprocess.Popen[str]] = set()
         self.folder = home = folder
         self._environment = os.environ | {
             "HELM_CACHE_HOME": str(home / "cache"),
@@ -75,7 +74,6 @@ class Helm:
                 text=True,
                 env=self._environment | (environment or {}),
             )
-            self._running.add(process)
             threading.Thread(target=self._interrupt, args=(process,), daemon=True).start()
             try:
                 output, errors = process.communicate("" if values is None else json.dumps(values), timeout)
@@ -83,19 +81,12 @@ class Helm:
                 process.kill()
                 process.communicate()
                 raise HelmError(f"helm {command[1]} did not end within {timeout:.0f} s") from None
-            finally:
-                self._running.discard(process)
         if process.returncode:
             text = f"{output}\n{errors}" if command[1] == "repo" else errors  # which says only there what went wrong
             lines = [line for line in text.splitlines() if line and not line.startswith(("WARNING:", "level="))]
             message = PREFIXES.sub("", "\n".join(lines))
             raise HelmError(message or f"helm {command[1]} ended with exit code {process.returncode}")
         return output
-
-    def kill(self) -> None:
-        """Kill the commands that run: what they have begun stays pending."""
-        for process in tuple(self._running):
-            process.kill()
 
     def _interrupt(self, process: "subprocess.Popen[str]") -> None:
         """Pass a cancelled update on: helm then marks the release as failed, which the next update can mend."""

@@ -168,12 +168,6 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             acceptSecrets=True, supportsPreview=True, supports_autonaming_configuration=True
         )
 
-    def abandon(self) -> None:
-        """Give up as if killed with the engine: Helm's releases stay pending, objects as they are."""
-        if self._releases:
-            self._releases.helm.kill()
-        self.cancelled.set()
-
     @property
     def objects(self) -> Objects:
         """Plain objects; raises ResourceError without a usable kubeconfig."""
@@ -273,18 +267,22 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
 
 def serve(engine_address: str, engine_pid: int) -> None:
-    """Serve one engine until it ends this process, or is gone itself; tells it the port in one line, as plugins do."""
+    """Serve one engine until it ends this process, or is gone itself; tells it the port in one line, as plugins do.
+
+    When the engine is gone, what is being done goes on to its end, as with the official plugin, which asks for its
+    engine every five minutes, and this one every second (https://github.com/pulumi/pulumi/pull/9735).
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with contextlib.suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="nemostack-provider-") as folder:
-        server = grpc.server(ThreadPoolExecutor(max_workers=THREADS), options=_GRPC_CHANNEL_OPTIONS)
-        provider = Provider(engine_address, Path(folder))
-        provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
+        workers = ThreadPoolExecutor(max_workers=THREADS)
+        server = grpc.server(workers, options=_GRPC_CHANNEL_OPTIONS)
+        provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(engine_address, Path(folder)), server)
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         sys.stdout.write(f"{port}\n")
         sys.stdout.flush()
         while server.wait_for_termination(timeout=ENGINE_LOOK_S):  # True: the time is over
-            if os.getppid() != engine_pid:  # it was killed, and nobody waits for what is being done here
-                provider.abandon()
+            if os.getppid() != engine_pid:
                 server.stop(grace=None)
+                workers.shutdown()
                 return

@@ -2,10 +2,12 @@
 
 import json
 import subprocess
+import time
 
 import pytest
 
 from simulator.api import wait
+from simulator.provider.server import ENGINE_LOOK_S
 from simulator.pulumi_stack import PulumiStack
 from tests.simulator.support import config_map
 
@@ -189,6 +191,19 @@ def test_a_killed_upgrade_is_in_progress_until_it_is_rolled_back(stack, write, c
     stack.refresh()
     stack.up()
     assert config_map(control_plane.api, namespace, "hi")["data"] == {"message": "good evening"}
+
+
+@pytest.mark.usefixtures("chart")
+def test_a_plugin_outlives_an_engine_that_is_killed_alone(stack, write, control_plane, namespace):
+    write(RELEASE)  # no node: its pod stays Pending
+    stack.kill_up(lambda: revisions(control_plane, namespace) == ["1 pending-install"], spare_plugin=True)
+    time.sleep(3 * ENGINE_LOOK_S)
+    control_plane.add_nodes(1)
+    wait("the release is there", lambda: revisions(control_plane, namespace) == ["1 deployed"])
+    stack.run("cancel", "--yes", "--stack", "test")
+    assert "cannot reuse a name that is still in use" in stack.up(fails=True).errors.replace("re-use", "reuse")
+    helm(stack, "uninstall", "hi", "--namespace", namespace)
+    stack.up()
 
 
 def running(control_plane, namespace):
