@@ -41,9 +41,8 @@ def tokens_per_pass(spec: JobSpec, config: Any) -> int:
     import torch
 
     weights = torch.cuda.memory_allocated()
-    room = (
-        torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory * spec.gpu_memory_fraction - weights
-    )
+    _, whole = torch.cuda.mem_get_info()
+    room = whole * spec.gpu_memory_fraction - weights
     if spec.hyperparameters.finetuning_type == "all_weights":
         room -= 3 * weights  # the gradient, and two averages of the optimizer
     return max(1, min(MAX_GPU_TOKENS, int(0.9 * room / bytes_per_token(config))))

@@ -187,12 +187,14 @@ class ProcessPods:
 
     def _get(self, path: str) -> Object:
         """Return what a pod needs, which may come a moment after it."""
-        for _ in range(50):
+        deadline = Deadline(END_S)
+        while True:
             try:
                 return self._api.get(f"/api/v1/namespaces/{self._namespace}/{path}")
             except ApiError:
+                if deadline.passed:
+                    raise
                 time.sleep(0.1)
-        return self._api.get(f"/api/v1/namespaces/{self._namespace}/{path}")
 
     def _tell(self, pod: Object, phase: str, state: Object) -> None:
         container = pod["spec"]["containers"][0]
