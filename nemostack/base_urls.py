@@ -10,6 +10,7 @@ from typing import Final
 _OPENAI: Final = ("/v1/chat/completions", "/v1/completions", "/v1/models", "/v1")
 API_PATHS: Final[dict[str, tuple[str, ...]]] = {
     "nemo_url": ("/v1",),
+    "nemo_internal_url": ("/v1",),
     "data_store_url": ("/v1/hf", "/v1"),
     "nim_url": _OPENAI,
     "nim_internal_url": _OPENAI,

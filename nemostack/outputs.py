@@ -45,6 +45,9 @@ class StackOutputs(BaseModel):
     nemo_url: str = Field(
         description="Entity Store, Customizer and Evaluator, which share one path space; or the NeMo Platform"
     )
+    nemo_internal_url: str = Field(
+        default="", description="The NeMo Platform as its own jobs reach it (inside the cluster); empty: as everybody"
+    )
     data_store_url: str = Field(
         description="Data Store; Hugging Face API at {data_store_url}/v1/hf; empty with the NeMo Platform"
     )
@@ -81,5 +84,7 @@ class StackOutputs(BaseModel):
 
     @property
     def inference_internal_url(self) -> str:
-        """The same as jobs reach it. The platform's own services reach its gateway where everybody does."""
-        return self.nim_internal_url if self.product == "microservices" else self.inference_url
+        """The same as jobs reach it."""
+        if self.product == "microservices":
+            return self.nim_internal_url
+        return gateway_url(self.nemo_internal_url or self.nemo_url)

@@ -26,9 +26,10 @@ from nemostack.validation import validation_lines
 ENV_OUTPUTS = "NEMOSTACK_OUTPUTS"
 MICROSERVICES = ":microservices"
 """After the name of a stack that runs both products: the outputs of its microservices. No stack's name has a colon."""
-URL_KEYS = ("nemo_url", "data_store_url", "nim_url", "nim_internal_url", "mlflow_url", "judge_url")
-OPTIONAL_KEYS = ("mlflow_url",)  # empty: a stack without it
-FLAG_KEYS = (*URL_KEYS, "judge_model", "base_model", "customization_config")
+REQUIRED_URLS = ("nemo_url", "data_store_url", "nim_url", "nim_internal_url", "mlflow_url", "judge_url")
+URL_KEYS = (*REQUIRED_URLS, "nemo_internal_url")
+OPTIONAL_KEYS = ("mlflow_url", "nemo_internal_url")  # empty: a stack without it
+FLAG_KEYS = (*REQUIRED_URLS, "judge_model", "base_model", "customization_config")
 PULUMI_TIMEOUT_S = 600.0  # the first call may have to fetch or build the toolchain
 _HINT = f"is the stack up? `make up` starts the local one; or name the services with --outputs FILE or {ENV_OUTPUTS}"
 

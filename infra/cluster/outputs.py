@@ -33,6 +33,7 @@ def outputs(
     return microservices.model_copy(
         update={
             "product": "platform",
+            "nemo_internal_url": topology.addresses.url(names.NEMO_PLATFORM),
             "data_store_url": "",
             "nim_url": topology.routing.platform_nim_url,
             "nim_internal_url": nim_url,

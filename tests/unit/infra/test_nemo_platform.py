@@ -252,6 +252,11 @@ def test_outputs_are_those_of_the_local_platform() -> None:
     assert found.base_model == found.customization_config == "default/meta-llama-3-2-3b-instruct"
     assert found.studio_url == f"{found.nemo_url}/studio/"
     assert found.nim_internal_url == "http://llama3-2-3b-instruct.nemo-platform.svc.cluster.local:8000"
+    inside = "http://nemo-platform-api.nemo-platform.svc.cluster.local:8080/apis/inference-gateway/"
+    assert found.inference_internal_url.startswith(inside)
+    forwarded = found.model_copy(update={"nemo_url": "http://127.0.0.1:8080"})
+    assert forwarded.inference_url.startswith("http://127.0.0.1:8080/apis/inference-gateway/")
+    assert forwarded.inference_internal_url == found.inference_internal_url  # a job does not reach this machine
     assert found.cluster.prefixes["/apis"] == "platform"
     assert "nemo-platform-encryption" in found.cluster.secrets["nemo-platform"]
     assert found.microservices is None

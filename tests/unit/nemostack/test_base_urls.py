@@ -12,6 +12,7 @@ from nemostack.outputs import StackOutputs
 OUTPUTS = {
     "target": "given",
     "nemo_url": "http://nemo",
+    "nemo_internal_url": "http://nemo",
     "data_store_url": "http://data",
     "nim_url": "http://nim",
     "nim_internal_url": "http://nim",
