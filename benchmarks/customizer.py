@@ -136,11 +136,11 @@ def _operations(step: Callable[[], None]) -> int:
     return int(counter.get_total_flops())
 
 
-def _peak_seconds() -> float:
+def _peak_seconds(dtype: Any) -> float:
     """Measure how long PEAK_OPERATIONS take in one product of matrices."""
     import torch
 
-    matrix = torch.ones(PEAK_WIDTH, PEAK_WIDTH)
+    matrix = torch.ones(PEAK_WIDTH, PEAK_WIDTH, dtype=dtype)
     begun = time.perf_counter()
     torch.mm(matrix, matrix)
     return time.perf_counter() - begun
@@ -162,7 +162,7 @@ def main() -> None:
     validation = _examples(options.data / "validation.jsonl", specs["fp32"], tokenizer)[:50]
     plain = PlainLoop(specs["fp32"])
     seconds = dict.fromkeys(("plain PEFT loop", *specs), 0.0)
-    tokens, peak_seconds = 0, 0.0
+    tokens, peak_seconds = 0, dict.fromkeys((torch.float32, torch.bfloat16), 0.0)
     with tempfile.TemporaryDirectory() as scratch:
         runs = {}
         for name, spec in specs.items():
@@ -185,18 +185,19 @@ def main() -> None:
                 taken[name] = time.perf_counter() - begun
             if number:  # the first step of each warms up
                 tokens += sum(map(len, batch))
-                peak_seconds += _peak_seconds()
+                peak_seconds = {dtype: spent + _peak_seconds(dtype) for dtype, spent in peak_seconds.items()}
                 seconds = {name: seconds[name] + taken[name] for name in seconds}
         operations = {"plain PEFT loop": _operations(partial(plain.step, batch, 0.0))}
         operations |= {name: _operations(partial(run.one_step, batch)) for name, run in runs.items()}
-        peak = options.steps * PEAK_OPERATIONS / peak_seconds
+        peaks = {dtype: options.steps * PEAK_OPERATIONS / spent for dtype, spent in peak_seconds.items()}
+        peak = {name: peaks[torch.bfloat16 if name == "bf16-mixed" else torch.float32] for name in seconds}
         losses = {"plain PEFT loop": plain.validation_loss(validation)}
         losses |= {name: run.validation_loss() for name, run in runs.items()}
     result = {
         name: {
             "tokens_per_s": round(tokens / spent),
             "ratio": round(seconds["plain PEFT loop"] / spent, 2),
-            "share_of_peak": round(operations[name] / sum(map(len, batch)) * tokens / spent / peak, 2),
+            "share_of_peak": round(operations[name] / sum(map(len, batch)) * tokens / spent / peak[name], 2),
             "validation_loss": round(losses[name], 4),
         }
         for name, spent in seconds.items()
@@ -204,7 +205,13 @@ def main() -> None:
     setting = {"batch_size": options.batch_size, "dropout": options.dropout, "threads": options.threads}
     print(
         json.dumps(
-            {**setting, "steps": options.steps, "peak_gflop_per_s": round(peak / 1e9), "results": result}, indent=2
+            {
+                **setting,
+                "steps": options.steps,
+                "peak_gflop_per_s": {name: round(one / 1e9) for name, one in peak.items()},
+                "results": result,
+            },
+            indent=2,
         )
     )
 

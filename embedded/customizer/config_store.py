@@ -15,6 +15,7 @@ from embedded.common.documents import Document, Documents
 from embedded.common.errors import BadRequest, Conflict, NotFound
 from embedded.common.files_url import FilesUrl, FilesUrlError
 from embedded.common.names import Ref, is_entity_name, is_name, new_id, now
+from embedded.common.processor import fastest_precision
 from embedded.customizer.base_models import facts
 from embedded.customizer.schemas import Config, ConfigUpdate, Target, TargetUpdate, TrainingOption
 from embedded.customizer.spec import JobError
@@ -26,7 +27,6 @@ VERSION = "v1.0.0"
 MAX_SEQ_LENGTH = 2048
 Accelerator = Literal["cpu", "cuda"]
 CONFIG_SUFFIX: dict[Accelerator, str] = {"cpu": "CPU", "cuda": "GPU"}
-PRECISION: dict[Accelerator, Literal["fp32", "bf16"]] = {"cpu": "fp32", "cuda": "bf16"}
 
 
 def _key(ref: Ref) -> str:
@@ -60,7 +60,7 @@ class ConfigStore:
                 namespace=ref.namespace,
                 base_model=model_id,
                 num_parameters=max(1, known.parameters),
-                precision=PRECISION[self._accelerator],
+                precision=fastest_precision(self._accelerator),
             )
             self._add("target", target.model_dump(), built_in=True)
             kinds_of_training: tuple[Literal["lora", "lora_merged", "all_weights"], ...] = (
@@ -73,7 +73,7 @@ class ConfigStore:
                 namespace=ref.namespace,
                 target=f"{ref.namespace}/{target.name}",
                 max_seq_length=min(MAX_SEQ_LENGTH, known.context),
-                training_precision=PRECISION[self._accelerator],
+                training_precision=fastest_precision(self._accelerator),
                 prompt_template=PROMPT_TEMPLATE,
                 training_options=[
                     TrainingOption(finetuning_type=kind, num_gpus=self._gpus, micro_batch_size=1)

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from starlette.datastructures import QueryParams
 
 from embedded import serve
-from embedded.common import errors, listing, names
+from embedded.common import errors, listing, names, processor
 from embedded.common.files_url import FilesUrl, FilesUrlError
 from embedded.common.processor import multiplies_bfloat16
 from embedded.common.service import HEALTH_PATHS, ServiceSettings, create_service
@@ -382,3 +382,11 @@ def test_whether_a_processor_multiplies_bfloat16_is_read_from_its_flags(tmp_path
     (tmp_path / "cpuinfo").write_text(text)
     assert multiplies_bfloat16(tmp_path / "cpuinfo") == expected
     assert not multiplies_bfloat16(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "multiplies", "expected"), [("cpu", True, "bf16"), ("cpu", False, "fp32"), ("cuda", False, "bf16")]
+)
+def test_weights_are_computed_in_the_format_that_is_fastest_here(monkeypatch, accelerator, multiplies, expected):
+    monkeypatch.setattr(processor, "multiplies_bfloat16", lambda: multiplies)
+    assert processor.fastest_precision(accelerator) == expected

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from embedded.common.processor import fastest_precision
 from embedded.customizer.progress import Summary, summarize
 from embedded.customizer.spec import JobError, JobSpec
 from embedded.training_hub.steps.job import Job
@@ -60,7 +61,7 @@ def trainer_spec(job: Job) -> JobSpec:
         output_repo=(job.workspace, terms.output.name),
         hyperparameters=terms.hyperparameters,
         max_seq_length=terms.max_seq_length,
-        precision=terms.precision or ("bf16-mixed" if settings.accelerator == "cuda" else "fp32"),
+        precision=terms.precision or fastest_precision(settings.accelerator),
         prompt_template=terms.prompt_template,
         chat_prompt_template=None,
         threads=settings.threads,
