@@ -164,10 +164,12 @@ class PulumiStack:
         """
         with self.begin("up") as engine:
             wait("the moment to kill", until)
-            for process in [psutil.Process(engine.pid), *psutil.Process(engine.pid).children(recursive=True)]:
+            started = psutil.Process(engine.pid).children(recursive=True)
+            plugins = [process for process in started if spare_plugin and _is_plugin(process)]
+            spared = {*plugins, *(child for plugin in plugins for child in plugin.children(recursive=True))}
+            for process in {psutil.Process(engine.pid), *started} - spared:
                 with suppress(psutil.NoSuchProcess):
-                    if not (spare_plugin and _is_plugin(process)):
-                        process.kill()
+                    process.kill()
 
     def _update(self, *command: str, fails: bool) -> Update:
         self._runs += 1

@@ -32,6 +32,8 @@ LONGEST_S = 120
 MARGIN = 1.5
 """How many times the requests that a verdict needs a second test is to have."""
 WARMUP_S = 3
+MAX_TOKENS = 32
+"""Of an answer: on two cores more than the load test's own default would leave too few requests for a verdict."""
 _VERDICTS = {ExitCode.DONE, ExitCode.LOAD_FAIL, ExitCode.LOAD_NOT_ENOUGH, ExitCode.LOAD_INVALID}
 DEADLINE_S = 300.0
 
@@ -63,7 +65,7 @@ def run(context: Context, model: str) -> LoadTested:
     command = [
         *(sys.executable, "-m", "load_tests", "--nim-url", outputs.inference_url, "--base-model", outputs.base_model),
         *("--adapters", model, "--api", "chat", "--prompts", str(prompts)),
-        *("--users", str(USERS), "--warmup", f"{WARMUP_S}s"),
+        *("--users", str(USERS), "--warmup", f"{WARMUP_S}s", "--max-tokens", str(MAX_TOKENS)),
         *("--slo", str(settings.load_slo), "--out", str(folder)),
     ]
     if outputs.product == "platform":  # its gateway has no numbers of the model server
