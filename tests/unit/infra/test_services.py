@@ -47,6 +47,12 @@ def test_urls_in_settings_are_those_of_the_services(tmp_path: Path) -> None:
     assert services["gateway"].settings["routes"]["/v1/models"] == "http://127.0.0.1:30005"
 
 
+def test_the_rank_that_the_customizer_warns_of_is_that_of_nim(tmp_path: Path) -> None:
+    services = by_name(plan(tmp_path, nim={"max_lora_rank": 64}))
+    assert services["nim"].settings["max_lora_rank"] == 64
+    assert services["customizer"].settings["max_served_rank"] == 64
+
+
 def test_everything_is_on_loopback(tmp_path: Path) -> None:
     for spec in plan(tmp_path).services():
         bound = spec.settings.get("host") or spec.command[spec.command.index("--host") + 1]
