@@ -83,6 +83,17 @@ class Terms(Strict):
     output: Output
     warnings: list[str]
 
+    def with_served_rank(self, highest: int | None) -> "Terms":
+        """Return the terms with a warning where NIM does not serve the adapter: its rank is above `highest`."""
+        lora = self.hyperparameters.lora
+        if highest is None or self.output.type != "adapter" or lora is None or lora.adapter_dim <= highest:
+            return self
+        warning = (
+            f"lora.rank={lora.adapter_dim} is above the rank {highest} that NIM serves: the adapter is stored and not "
+            "served. Lower the rank, or raise NIM's max_lora_rank"
+        )
+        return self.model_copy(update={"warnings": [*self.warnings, warning]})
+
 
 def refuse(found: dict[str, Any]) -> None:
     """ValueError that names the fields with values that are not available here."""
@@ -98,5 +109,5 @@ def check_rank(rank: int) -> None:
     """ValueError unless the trainer can make such an adapter."""
     if rank > MAX_RANK or rank & (rank - 1):
         raise ValueError(
-            f"lora.rank={rank}: expected a power of 2 up to {MAX_RANK}, which are the ranks that NIM serves"
+            f"lora.rank={rank}: expected a power of 2 up to {MAX_RANK}, the highest rank NIM can be set to"
         )

@@ -83,7 +83,7 @@ def compiled(terms: Terms, model: Any, workspace: str, settings: TrainingSetting
             "NEMOSTACK_TRAINING_PYTHON"
         )
     config = {
-        "terms": terms.model_dump(mode="json"),
+        "terms": terms.with_served_rank(settings.max_served_rank).model_dump(mode="json"),
         "workspace": workspace,
         "base": {"workspace": model.workspace, "name": model.name, "fileset": model.fileset},
         "settings": settings.model_dump(mode="json"),

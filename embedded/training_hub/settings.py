@@ -26,6 +26,9 @@ class TrainingSettings(BaseModel):
     gpus: tuple[int, ...] = ()
     gpu_memory_fraction: float = Field(default=0.9, gt=0, le=0.98)
     threads: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
+    max_served_rank: int | None = Field(
+        default=None, ge=1, description="Highest rank of an adapter that NIM serves; a job above it gets a warning"
+    )
 
     @model_validator(mode="after")
     def _has_a_gpu(self) -> "TrainingSettings":

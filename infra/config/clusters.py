@@ -1,15 +1,28 @@
 """The cluster of a stack: one section per target. Cloud targets create or adopt it, the others adopt it."""
 
+from datetime import date
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from infra.config.kubernetes_versions import DEFAULTS
 from infra.config.pools import GpuPool, SystemPool, Taint
-from infra.config.section import DnsLabel, Section
+from infra.config.section import DnsLabel, Section, repeated
 
 VERSION = r"^1\.\d{2}$"
 OWN_VERSION = "Kubernetes version of a new cluster, its nodes and its add-ons; raise it by one minor version at a time"
+
+
+def _day(text: str) -> str:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        raise ValueError("is no day of the calendar") from None
+    return text
+
+
+Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$"), AfterValidator(_day)]
+"""A day of the calendar, as 2026-12-20."""
 
 
 class Maintenance(Section):
@@ -26,6 +39,38 @@ class Maintenance(Section):
     hours: int = Field(
         default=12, ge=4, le=24, description="Length; GKE needs 48 hours within 32 days, so 12 or more there"
     )
+
+
+class GkeExclusion(Section):
+    """Days on which Google upgrades nothing of its own accord, e.g. those of a long training job."""
+
+    name: DnsLabel = Field(description="Name of the exclusion, each of its own")
+    first_day: Day = Field(description="First day, UTC, in quotes, e.g. '2026-12-20'")
+    last_day: Day = Field(description="Last day, UTC, in quotes")
+    scope: Literal["no_upgrades", "no_minor_upgrades", "no_minor_or_node_upgrades"] = Field(
+        default="no_upgrades",
+        description="no_upgrades: neither control plane nor nodes; no_minor_upgrades: patches only; "
+        "no_minor_or_node_upgrades: patches of the control plane only, so that nodes stay",
+    )
+
+    @model_validator(mode="after")
+    def _days(self) -> Self:
+        self._in_order("first_day", "last_day")
+        return self
+
+
+class GkeMaintenance(Maintenance):
+    """Weekly window in which Google may upgrade nodes and Kubernetes, which evicts pods and ends training jobs."""
+
+    exclusions: tuple[GkeExclusion, ...] = Field(
+        default=(), description="Days without upgrades; Google limits their number and, by scope, their length"
+    )
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        if twice := repeated(exclusion.name for exclusion in self.exclusions):
+            raise ValueError(f"exclusions: {', '.join(twice)} is listed twice: give each a name of its own")
+        return self
 
 
 class AksAdmin(Section):
@@ -73,8 +118,8 @@ class GkeSettings(CloudCluster):
     network: str | None = Field(default=None, description="Existing VPC network; default: a new one")
     subnetwork: str | None = Field(default=None, description="Existing subnetwork of `network`")
     system_pool: SystemPool = SystemPool(machine="e2-standard-8")
-    maintenance: Maintenance | None = Field(
-        default=Maintenance(), description="Window for automatic upgrades of a new cluster; null: at any hour"
+    maintenance: GkeMaintenance | None = Field(
+        default=GkeMaintenance(), description="Window for automatic upgrades of a new cluster; null: at any hour"
     )
     admins: tuple[Annotated[str, Field(pattern=r"^(user|group|serviceAccount):[^\s:]+@[^\s:]+$")], ...] = Field(
         default=(),

@@ -43,6 +43,9 @@ class Machine:
     count: int
     accelerator: str = ""
     """GKE's name of the GPU, which its node pools ask for besides the machine type."""
+    on_demand: bool = True
+    """Whether the cloud is known to sell it by the hour. Google has its smaller A3 High and its A4 as spot nodes or
+    by reservation, by reports of users; its table of consumption options was not at hand."""
 
 
 # Sources: AWS, Google Cloud and Azure product pages as of 2026-11; sizes of the newest families follow the
@@ -62,12 +65,12 @@ MACHINES: dict[str, tuple[Machine, ...]] = {
         Machine("a2-ultragpu-2g", "A100-80GB", 2, "nvidia-a100-80gb"),
         Machine("a2-ultragpu-4g", "A100-80GB", 4, "nvidia-a100-80gb"),
         Machine("a2-ultragpu-8g", "A100-80GB", 8, "nvidia-a100-80gb"),
-        Machine("a3-highgpu-1g", "H100", 1, "nvidia-h100-80gb"),
-        Machine("a3-highgpu-2g", "H100", 2, "nvidia-h100-80gb"),
-        Machine("a3-highgpu-4g", "H100", 4, "nvidia-h100-80gb"),
+        Machine("a3-highgpu-1g", "H100", 1, "nvidia-h100-80gb", on_demand=False),
+        Machine("a3-highgpu-2g", "H100", 2, "nvidia-h100-80gb", on_demand=False),
+        Machine("a3-highgpu-4g", "H100", 4, "nvidia-h100-80gb", on_demand=False),
         Machine("a3-highgpu-8g", "H100", 8, "nvidia-h100-80gb"),
         Machine("a3-ultragpu-8g", "H200", 8, "nvidia-h200-141gb"),
-        Machine("a4-highgpu-8g", "B200", 8, "nvidia-b200"),
+        Machine("a4-highgpu-8g", "B200", 8, "nvidia-b200", on_demand=False),
     ),
     "eks": (
         Machine("g4dn.2xlarge", "T4", 1),

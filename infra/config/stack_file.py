@@ -8,9 +8,10 @@ refuses what is no stack file, and turns one into what the engine would hand to 
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 from pydantic import BaseModel
@@ -155,8 +156,13 @@ def read(path: Path) -> dict[str, str]:
         name = str(key).removeprefix(f"{PROJECT}:")
         if name in SECRET_KEYS and not (isinstance(value, dict) and "secure" in value):
             raise SettingsError(f"{key}: is stored in plain text: pulumi config set --secret {key}")
-        flat[str(key)] = value if isinstance(value, str) else json.dumps(value)
+        flat[str(key)] = value if isinstance(value, str) else json.dumps(value, default=partial(_refuse, key))
     return flat
+
+
+def _refuse(key: Any, value: Any) -> NoReturn:
+    """Raise SettingsError for a value that is neither text nor number, list nor mapping: YAML knows dates as well."""
+    raise SettingsError(f"{key}: {value} is a {type(value).__name__} to YAML: put it in quotes")
 
 
 def check(path: Path) -> StackConfig:

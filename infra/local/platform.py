@@ -128,9 +128,13 @@ class PlatformPlan(Plan):
         )
 
     def training(self) -> dict[str, str]:
-        """What the training backends read: the interpreter with PyTorch, and their share of the GPUs."""
+        """What the training backends read: the interpreter with PyTorch, their share of the GPUs, and NIM's limit."""
         prefix, limits = "NEMOSTACK_TRAINING_", self.customizer_settings()
-        chosen = {"PYTHON": str(self.python), "ACCELERATOR": self.accelerator}
+        chosen = {
+            "PYTHON": str(self.python),
+            "ACCELERATOR": self.accelerator,
+            "MAX_SERVED_RANK": str(self.settings.nim.max_lora_rank),
+        }
         if self.shares is not None:
             chosen["GPUS"] = ",".join(map(str, limits["gpus"]))
             chosen["GPU_MEMORY_FRACTION"] = str(limits["gpu_memory_fraction"])

@@ -50,7 +50,6 @@ OPEN = {
     "nemo-microservices-helm-chart": (
         "auditor",
         "data-designer",
-        "ezua",
         "intake",
         "safe-synthesizer",
         "studio",
@@ -88,6 +87,8 @@ OPEN = {
         "ccManager",
     ),
 }
+# Chart -> keys that whoever publishes the copy at hand has added to it.
+ADDED = {"nemo-microservices-helm-chart": ("ezua",)}
 # Chart -> path -> leaf, where the default says another type than the template takes.
 CORRECTED = {
     "nemo-microservices-helm-chart": {
@@ -205,6 +206,11 @@ def _merged(first: Shape, second: Shape) -> Shape:
     return first if isinstance(second, dict) and not second else "map" if "map" in (first, second) else second
 
 
+def of_the_vendor(shape: dict[str, Any], chart: str) -> dict[str, Any]:
+    """Return the shape of a chart without the keys that are only in the copy that it was derived from."""
+    return {key: item for key, item in shape.items() if key not in ADDED.get(chart, ())}
+
+
 def is_known(chart: str) -> bool:
     """Say whether the shape of a chart is kept here."""
     return (FOLDER / f"{chart}.yaml").is_file()
@@ -242,6 +248,7 @@ def schema(shape: Shape) -> dict[str, Any]:
 if __name__ == "__main__":
     source = Path(sys.argv[1])
     derived: Any = of_chart(source, set(OPEN.get(source.name, ())))
+    derived = of_the_vendor(derived, source.name)
     if len(sys.argv) > 2:
         derived["platformConfig"] = of_reference(Path(sys.argv[2]).read_text())
     yaml.safe_dump(derived, sys.stdout, default_flow_style=None, width=118, sort_keys=True)

@@ -13,7 +13,7 @@ from infra import names
 from infra.config.stack import ClusterStackConfig
 from infra.platform.postgres import cluster_spec, database_owners, database_spec
 from infra.topology import resolve_topology
-from simulator.api import STRICT, Object
+from simulator.api import STRICT, ApiError, Object
 from simulator.control_plane import ControlPlane
 from tests.simulator.support import custom_kinds
 from tests.unit.infra.cluster_support import config_for
@@ -32,6 +32,7 @@ NOTATIONS = {
     "cert-manager.io/v1": ["Certificate", "ClusterIssuer!"],
     "postgresql.cnpg.io/v1": ["Cluster", "Database"],
     "gateway.networking.k8s.io/v1": ["GatewayClass! (gatewayclasses)", "Gateway", "HTTPRoute"],
+    "networking.gke.io/v1": ["GCPBackendPolicy (gcpbackendpolicies)", "HealthCheckPolicy (healthcheckpolicies)"],
     "gateway.envoyproxy.io/v1alpha1": ["EnvoyProxy (envoyproxies)", "BackendTrafficPolicy (backendtrafficpolicies)"],
 }
 
@@ -68,6 +69,20 @@ def test_routes_by_gateways(
         assert {"Gateway", "HTTPRoute"} <= seen
         assert ("BackendTrafficPolicy" in seen) == (controller == "envoy")
         assert ("Certificate" in seen) == (tls["kind"] not in ("none", "secret"))
+
+
+@pytest.mark.parametrize("internal", [True, False])
+def test_policies_of_gke(control_plane: ControlPlane, collections: dict[str, str], internal: bool) -> None:
+    routes = {"kind": "gateway", **DOMAIN, "internal": internal, "gateway": {"controller": "gke"}}
+    if internal:
+        routes["load_balancer_cidrs"] = ["10.60.0.0/23"]
+    objects = gateway_objects(config_for("gke", routes=routes))
+    assert {"GCPBackendPolicy", "HealthCheckPolicy"} <= take(control_plane, collections, objects)
+    check = next(made for made in objects if made["kind"] == "HealthCheckPolicy")
+    check["metadata"]["name"] = "without-a-path"
+    del check["spec"]["default"]["config"]["httpHealthCheck"]
+    with pytest.raises(ApiError, match="httpHealthCheck must be specified for type HTTP"):
+        take(control_plane, collections, [check])
 
 
 @pytest.mark.parametrize("controller", ["traefik", "nginx-f5"])

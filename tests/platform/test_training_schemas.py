@@ -3,9 +3,11 @@
 import ast
 import json
 import re
+import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nemo_platform.cli
@@ -14,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from embedded.training_hub import official
 from embedded.training_hub.automodel import AutomodelJob, AutomodelJobWithOutput
+from embedded.training_hub.jobs import compiled
 from embedded.training_hub.settings import TrainingSettings
 from embedded.training_hub.steps.download import placed
 from embedded.training_hub.unsloth import UnslothJob, UnslothJobWithOutput
@@ -21,6 +24,10 @@ from embedded.training_hub.unsloth import UnslothJob, UnslothJobWithOutput
 DOCS = Path(nemo_platform.cli.__path__[0]) / "docs" / "customizer"
 HYPERPARAMETERS = (DOCS / "manage-customization-jobs" / "hyperparameters.mdx").read_text(encoding="utf-8")
 JOBS: dict[str, type[BaseModel]] = {"AutomodelJobInput": AutomodelJob, "UnslothJobInput": UnslothJob}
+WITH_OUTPUT: dict[str, type[AutomodelJobWithOutput] | type[UnslothJobWithOutput]] = {
+    "AutomodelJobInput": AutomodelJobWithOutput,
+    "UnslothJobInput": UnslothJobWithOutput,
+}
 SMALL: dict[str, dict[str, Any]] = {
     "AutomodelJobInput": {"model": "m", "dataset": {"training": "d"}},
     "UnslothJobInput": {"model": {"name": "m"}, "dataset": {"path": "d"}},
@@ -172,6 +179,30 @@ def test_an_unsloth_job_in_the_words_of_the_trainer() -> None:
 
 
 @pytest.mark.parametrize(
+    ("schema", "training", "more", "warned"),
+    [
+        ("AutomodelJobInput", {"lora": {"rank": 32}}, {}, False),
+        ("AutomodelJobInput", {"lora": {"rank": 64}}, {}, True),
+        ("AutomodelJobInput", {"lora": {"rank": 64, "merge": True}}, {"output": OUTPUT | {"type": "model"}}, False),
+        ("AutomodelJobInput", {"finetuning_type": "all_weights"}, {"output": OUTPUT | {"type": "model"}}, False),
+        ("UnslothJobInput", {"lora": {"rank": 32}}, {}, False),
+        ("UnslothJobInput", {"lora": {"rank": 256}}, {}, True),
+    ],
+)
+def test_a_rank_that_nim_does_not_serve_is_warned_of(
+    schema: str, training: dict[str, Any], more: dict[str, Any], warned: bool
+) -> None:
+    job = WITH_OUTPUT[schema].model_validate(SMALL[schema] | {"output": OUTPUT, "training": training} | more)
+    base = SimpleNamespace(workspace="default", name="m", fileset="f")
+    settings = TrainingSettings(python=Path(sys.executable), max_served_rank=32)
+    steps = compiled(job.terms(), base, "default", settings).steps
+    said = [[w for w in step.config["terms"]["warnings"] if "above the rank 32 that NIM serves" in w] for step in steps]
+    assert [bool(warnings) for warnings in said] == [warned] * 4
+    unlimited = compiled(job.terms(), base, "default", settings.model_copy(update={"max_served_rank": None}))
+    assert "NIM serves" not in json.dumps([step.config for step in unlimited.steps])
+
+
+@pytest.mark.parametrize(
     ("paths", "part", "alone", "expected"),
     [
         (["training.jsonl", "validation.jsonl"], "training", False, ["training/", "validation/"]),
@@ -213,6 +244,9 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         TrainingSettings.read()
     monkeypatch.setenv("NEMOSTACK_TRAINING_GPUS", "0,2")
     assert TrainingSettings.read().gpus == (0, 2)
+    assert TrainingSettings.read().max_served_rank is None
+    monkeypatch.setenv("NEMOSTACK_TRAINING_MAX_SERVED_RANK", "64")
+    assert TrainingSettings.read().max_served_rank == 64
     monkeypatch.setenv("NEMOSTACK_TRAINING_GPU", "0")
     with pytest.raises(ValueError, match="NEMOSTACK_TRAINING_GPU"):
         TrainingSettings.read()

@@ -20,7 +20,7 @@ from infra.clusters.cluster import CloudArgs, Cluster, ClusterComponent
 from infra.clusters.gke import network as gke_network
 from infra.clusters.gke.pools import NodePoolContext, gpu_pool, system_pool
 from infra.clusters.storage import RWX_CLASS, makes_shared_class, storage_class
-from infra.config.clusters import GkeSettings, Maintenance
+from infra.config.clusters import GkeExclusion, GkeMaintenance, GkeSettings
 from infra.config.stack import ClusterStackConfig
 from infra.topology import Topology
 
@@ -279,7 +279,7 @@ def create(
     )
 
 
-def maintenance_policy(window: Maintenance) -> container.ClusterMaintenancePolicyArgs:
+def maintenance_policy(window: GkeMaintenance) -> container.ClusterMaintenancePolicyArgs:
     """Keep automatic upgrades, which evict pods, within a weekly window. Its first day is one in the past."""
     opens = datetime.combine(
         MONDAY + timedelta(days=WEEKDAYS.index(window.day)), time.fromisoformat(window.start), tzinfo=UTC
@@ -290,7 +290,21 @@ def maintenance_policy(window: Maintenance) -> container.ClusterMaintenancePolic
             start_time=f"{opens:%Y-%m-%dT%H:%M:%SZ}",
             end_time=f"{closes:%Y-%m-%dT%H:%M:%SZ}",
             recurrence=f"FREQ=WEEKLY;BYDAY={window.day[:2].upper()}",
-        )
+        ),
+        maintenance_exclusions=[maintenance_exclusion(days) for days in window.exclusions] or None,
+    )
+
+
+def maintenance_exclusion(days: GkeExclusion) -> container.ClusterMaintenancePolicyMaintenanceExclusionArgs:
+    """Forbid automatic upgrades from the first day to the end of the last one, UTC."""
+    end = date.fromisoformat(days.last_day) + timedelta(days=1)
+    return container.ClusterMaintenancePolicyMaintenanceExclusionArgs(
+        exclusion_name=days.name,
+        start_time=f"{days.first_day}T00:00:00Z",
+        end_time=f"{end}T00:00:00Z",
+        exclusion_options=container.ClusterMaintenancePolicyMaintenanceExclusionExclusionOptionsArgs(
+            scope=days.scope.upper()
+        ),
     )
 
 

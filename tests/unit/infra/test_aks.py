@@ -53,6 +53,24 @@ def test_secure_defaults() -> None:
     assert office[CLUSTER, "nemostack"].inputs["apiServerAccessProfile"] == {"authorizedIPRanges": ["192.0.2.0/24"]}
 
 
+def test_a_new_cluster_is_used_once_its_role_is_effective(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def wait(kubeconfig: str) -> str:
+        asked.append(kubeconfig)
+        return f"{kubeconfig}# waited"
+
+    monkeypatch.setattr("infra.clusters.aks.wait_for_administrator", wait)
+    _, registered = connect()
+    (provider,) = of_type(registered, "pulumi:providers:kubernetes").values()
+    assert provider.inputs["kubeconfig"].endswith("# waited"), "nothing is made in the cluster before"
+    assert ["https://api.aks" in text for text in asked] == [True]
+    for there in (connect(running()), connect(THERE, aks={"create": False})):
+        (provider,) = of_type(there[1], "pulumi:providers:kubernetes").values()
+        assert "# waited" not in provider.inputs["kubeconfig"]
+    assert len(asked) == 1, "who made the cluster has its role since then"
+
+
 def test_upgrades_are_within_the_window() -> None:
     _, registered = connect(aks={"maintenance": {"day": "Saturday", "start": "02:30", "hours": 6}})
     windows = of_type(registered, ":MaintenanceConfiguration")

@@ -8,6 +8,8 @@ from infra import names
 from infra.topology import resolve_topology
 from tests.unit.infra.cluster_settings import A100, L4, LLAMA, NIM, P5, TEMPLATE, load, refusal
 
+HOLIDAYS = {"name": "holidays", "first_day": "2026-12-20", "last_day": "2026-12-31"}
+
 
 @pytest.mark.parametrize("target", ["gke", "eks", "aks", "existing", "minikube"])
 @pytest.mark.parametrize("layout", ["per-service", "single"])
@@ -136,6 +138,20 @@ def test_least_settings_work(target: str, layout: str) -> None:
         ("aks", {"aks": {"gpu_pools": [A100 | {"zones": ["1", "2"]}, A100 | {"name": "a1002"}]}}, "aks.gpu_pools", "'a1002'"),
         ("gke", {"gke": {"system_pool": {"machine": "e2-standard-8", "zones": ["us-east5-a"]}}}, "gke.system_pool.zones", "us-central1"),
         ("gke", {"gke": {"maintenance": {"hours": 6}}}, "gke.maintenance.hours", "12 hours a week"),
+        ("gke", {"gke": {"maintenance": {"exclusions": [HOLIDAYS, HOLIDAYS]}}}, "gke.maintenance", "listed twice"),
+        (
+            "gke", {"gke": {"maintenance": {"exclusions": [HOLIDAYS | {"last_day": "2026-12-19"}]}}},
+            "gke.maintenance.exclusions.0", "last_day (2026-12-19) must not be below first_day (2026-12-20)",
+        ),
+        (
+            "gke", {"gke": {"maintenance": {"exclusions": [HOLIDAYS | {"last_day": "2026-13-01"}]}}},
+            "gke.maintenance.exclusions.0.last_day", "no day of the calendar",
+        ),
+        (
+            "gke", {"gke": {"maintenance": {"exclusions": [HOLIDAYS | {"scope": "patches"}]}}},
+            "gke.maintenance.exclusions.0.scope", "no_minor_or_node_upgrades",
+        ),
+        ("aks", {"aks": {"maintenance": {"exclusions": [HOLIDAYS]}}}, "aks.maintenance.exclusions", "unknown key"),
         ("aks", {"aks": {"maintenance": {"hours": 2}}}, "aks.maintenance.hours", "greater than or equal to 4"),
         ("aks", {"aks": {"admins": [{"id": "me@example.com", "type": "User"}]}}, "aks.admins.0.id", "should match pattern"),
         ("eks", {"eks": {"admins": ["platform"]}}, "eks.admins.0", "should match pattern"),

@@ -95,6 +95,41 @@ def test_partitions_that_the_operator_cuts_on_nodes_that_come_and_go(
     assert bool(said) is warned
 
 
+@pytest.mark.parametrize(
+    ("target", "pool", "warned"),
+    [
+        ("gke", {"machine": "a3-highgpu-1g"}, True),
+        ("gke", {"gpu": "H100", "count": 2}, True),
+        ("gke", {"machine": "a3-highgpu-4g"}, True),
+        ("gke", {"gpu": "B200", "count": 8}, True),
+        ("gke", {"gpu": "H100", "count": 1, "spot": True}, False),
+        ("gke", {"machine": "a3-highgpu-8g"}, False),
+        ("gke", {"gpu": "A100-80GB", "count": 1}, False),
+        ("aks", {"machine": "Standard_NC40ads_H100_v5"}, False),
+        ("eks", {"machine": "p6-b200.48xlarge"}, False),
+    ],
+)
+def test_machines_that_google_does_not_offer_on_demand(target: str, pool: dict[str, Any], warned: bool) -> None:
+    train = P5 if target == "eks" else A100
+    sections: dict[str, Any] = {target: {"gpu_pools": [train, {"name": "other"} | pool]}}
+    settings = load(target, **sections)
+    said = [warning for warning in config.warnings(settings) if "on demand" in warning]
+    assert bool(said) is warned
+    assert all(warning.startswith("gke.gpu_pools.1.spot: ") for warning in said)
+
+
+@pytest.mark.parametrize(("tag", "warned"), [("1.13.0", False), ("2.0.0", True)])
+@pytest.mark.parametrize("target", ["gke", "existing"])
+def test_the_metric_of_an_autoscaler_that_nim_calls_otherwise(target: str, tag: str, warned: bool) -> None:
+    scaled = NIM | {"tag": tag, "autoscaling": {"max": 3, "metric": "num_requests_waiting"}, "lora": None}
+    fixed = NIM | {"name": "fixed", "tag": tag, "lora": None}
+    pools: dict[str, Any] = {"gke": {"gpu_pools": [A100 | {"max": 9}]}} if target == "gke" else {}
+    settings = load(target, nims=[fixed, scaled], observability={"prometheus": "install"}, **pools)
+    said = [warning for warning in config.warnings(settings) if "vllm:" in warning]
+    assert [warning.split(": ")[0] for warning in said] == ["nims.1.autoscaling.metric"] * warned
+    assert all("vllm:num_requests_waiting" in warning for warning in said)
+
+
 def test_training_stays_out_of_a_pool_that_a_nim_names() -> None:
     """A job would take the only node of a NIM that restarts."""
     pools = [A100 | {"max": 1}, A100 | {"name": "other", "max": 1}]

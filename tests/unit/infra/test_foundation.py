@@ -8,7 +8,7 @@ from infra.platform import object_store, operators
 from infra.topology import resolve_topology
 from simulator.charts import shapes
 from tests.unit.infra.cluster_support import A100, CLOUDS, L4, config_for, unknown
-from tests.unit.infra.from_settings import device_plugin_values, gpu_operator_values, mlflow_values
+from tests.unit.infra.from_settings import device_plugin_values, gpu_operator_values, mlflow_values, prometheus_values
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,7 @@ AZURE: dict[str, Any] = {
     "object_store": {"kind": "azure", "account": "account1", "resource_group": "group-1"},
     "mlflow": {"image": "registry.example.com/mlflow:1"},
 }
+WATCHED: dict[str, Any] = {"observability": {"prometheus": "install"}}
 BUNDLED: dict[str, Any] = {"layout": "single", "postgres": {"kind": "bundled"}, "object_store": {"kind": "none"}}
 
 
@@ -83,7 +84,18 @@ BUNDLED: dict[str, Any] = {"layout": "single", "postgres": {"kind": "bundled"}, 
             "mlflow",
             mlflow_values(config_for("aks", **AZURE), {"azure.workload.identity/client-id": ""}),
         ),
+        ("kube-prometheus-stack", prometheus_values(config_for("gke", **WATCHED), "fast")),
+        ("kube-prometheus-stack", prometheus_values(config_for("existing", **WATCHED), None)),
     ],
 )
 def test_the_charts_know_every_value(chart, values):
     assert list(unknown(values, shapes.load(chart), chart)) == []
+
+
+def test_values_of_grafana_are_judged_by_its_own_chart() -> None:
+    """Grafana is a chart within that of Prometheus, to which another's values would be any mapping."""
+    values = {
+        "grafana": {"admin": {"existingSecrets": "x"}, "sidecar": {"dashboards": {"enabled": True, "lable": "y"}}}
+    }
+    found = shapes.unknown(values, shapes.load("kube-prometheus-stack"))
+    assert found == ["grafana.admin.existingSecrets", "grafana.sidecar.dashboards.lable"]

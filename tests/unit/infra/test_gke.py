@@ -135,6 +135,30 @@ def test_upgrades_are_within_the_window() -> None:
     assert "maintenancePolicy" not in registered[CLUSTER, "nemostack"].inputs
 
 
+def test_times_without_upgrades() -> None:
+    exclusions = [
+        {"name": "long-training", "first_day": "2026-12-20", "last_day": "2026-12-31"},
+        {"name": "quarter", "first_day": "2027-02-28", "last_day": "2027-02-28", "scope": "no_minor_or_node_upgrades"},
+    ]
+    _, registered = connect(gke={"maintenance": {"exclusions": exclusions}})
+    policy = registered[CLUSTER, "nemostack"].inputs["maintenancePolicy"]
+    assert policy["recurringWindow"]["recurrence"] == "FREQ=WEEKLY;BYDAY=SU"
+    assert policy["maintenanceExclusions"] == [
+        {
+            "exclusionName": "long-training",
+            "startTime": "2026-12-20T00:00:00Z",
+            "endTime": "2027-01-01T00:00:00Z",
+            "exclusionOptions": {"scope": "NO_UPGRADES"},
+        },
+        {
+            "exclusionName": "quarter",
+            "startTime": "2027-02-28T00:00:00Z",
+            "endTime": "2027-03-01T00:00:00Z",
+            "exclusionOptions": {"scope": "NO_MINOR_OR_NODE_UPGRADES"},
+        },
+    ]
+
+
 def test_administrators_are_a_list_of_members() -> None:
     _, registered = as_shipped()
     assert not of_type(registered, ":ClusterRoleBinding")

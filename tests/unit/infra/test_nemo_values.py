@@ -26,6 +26,14 @@ ENTITY_STORE = "http://nemo-entity-store.nemo-entity-store.svc.cluster.local:800
 NIM = "http://llama3-2-3b-instruct.llama3-2-3b-instruct.svc.cluster.local:8000"
 
 
+def test_what_another_vendor_added_to_the_chart_is_unknown() -> None:
+    """The chart is public only in the collection of a vendor who added a key of its own."""
+    chart = "nemo-microservices-helm-chart"
+    assert shapes.unknown({"ezua": {"virtualService": {}}}, shapes.load(chart)) == ["ezua"]
+    shape: dict[str, Any] = {"ezua": "map", "ingress": {"enabled": "bool"}}
+    assert shapes.of_the_vendor(shape, chart) == {"ingress": {"enabled": "bool"}}
+
+
 def by_namespace(config: ClusterStackConfig, around: Surroundings = AROUND) -> dict[str, dict[str, Any]]:
     """Values of each release."""
     return release_values(config, around)

@@ -83,11 +83,18 @@ def test_training_gets_the_interpreter_with_pytorch_and_its_share_of_the_gpus(tm
         "NEMOSTACK_TRAINING_PYTHON": str(ROOT / ".venv-embedded" / "bin" / "python"),
         "NEMOSTACK_TRAINING_ACCELERATOR": "cpu",
         "NEMOSTACK_TRAINING_THREADS": "3",
+        "NEMOSTACK_TRAINING_MAX_SERVED_RANK": "32",
     }
     with_gpus = by_name(replace(plan(tmp_path), shares=Shares((0,), 0.5, (1, 2), 0.44)))["platform"].environment
     assert with_gpus["NEMOSTACK_TRAINING_PYTHON"].endswith(".venv-embedded-cuda/bin/python")
     assert with_gpus["NEMOSTACK_TRAINING_GPUS"] == "1,2"  # each computes a part of a job
     assert with_gpus["NEMOSTACK_TRAINING_GPU_MEMORY_FRACTION"] == "0.44"
+
+
+def test_the_rank_that_training_warns_of_is_that_of_nim(tmp_path: Path) -> None:
+    services = by_name(plan(tmp_path, nim={"max_lora_rank": 64}))
+    assert services["nim"].settings["max_lora_rank"] == 64
+    assert services["platform"].environment["NEMOSTACK_TRAINING_MAX_SERVED_RANK"] == "64"
 
 
 def test_its_environment_must_be_installed(tmp_path: Path) -> None:

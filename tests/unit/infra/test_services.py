@@ -1,14 +1,17 @@
 """What would run, from settings alone."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from infra import names
 from infra.local.accelerator import Shares
 from infra.local.services import ServiceSpec, fingerprint, source_digest
+from nemostack.clone import ROOT
 from nemostack.outputs import StackOutputs
 from tests.unit.infra.support import plan
 
@@ -45,6 +48,23 @@ def test_urls_in_settings_are_those_of_the_services(tmp_path: Path) -> None:
     assert services["gateway"].settings["routes"]["/v1/customization"] == "http://127.0.0.1:30006"
     assert services["gateway"].settings["routes"]["/v2/evaluation"] == "http://127.0.0.1:30007"
     assert services["gateway"].settings["routes"]["/v1/models"] == "http://127.0.0.1:30005"
+
+
+def test_the_rank_that_the_customizer_warns_of_is_that_of_nim(tmp_path: Path) -> None:
+    services = by_name(plan(tmp_path, nim={"max_lora_rank": 64}))
+    assert services["nim"].settings["max_lora_rank"] == 64
+    assert services["customizer"].settings["max_served_rank"] == 64
+
+
+def test_the_page_names_what_a_cluster_serves_and_this_stack_does_not(tmp_path: Path) -> None:
+    stack = plan(tmp_path)
+    absent = [service for service in names.MICROSERVICES if service.key not in stack.ports]
+    missing = {prefix for service in absent for prefix in service.prefixes}
+    assert {"/v1/deployment", "/v1/jobs"} <= missing
+    assert not missing & set(by_name(stack)["gateway"].settings["routes"])
+    page = (ROOT / "docs" / "local-stack.md").read_text(encoding="utf-8")
+    (paragraph,) = (text for text in page.split("\n\n") if "are not served locally" in text)
+    assert set(re.findall(r"`(/[^`]+)`", paragraph)) == missing
 
 
 def test_everything_is_on_loopback(tmp_path: Path) -> None:

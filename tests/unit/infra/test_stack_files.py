@@ -164,6 +164,7 @@ def test_a_secret_in_plain_text_is_refused_and_not_repeated(tmp_path: Path) -> N
         ("- a\n", "has no mapping `config`"),
         ("config:\n", "has no mapping `config`"),
         ("config:\n  nemostack:target: gkee\n", "'gkee' is unknown; choose one of"),
+        ("config:\n  nemostack:gke: {maintenance: [2026-12-20]}\n", "nemostack:gke: 2026-12-20 is a date to YAML: put"),
     ],
 )
 def test_what_is_no_stack_file(content: str, message: str, tmp_path: Path) -> None:

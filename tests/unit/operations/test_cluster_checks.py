@@ -616,6 +616,14 @@ def test_a_job_that_volcano_does_not_let_in(phase: str, minutes: float, named: b
     assert ("plugin sla" in found.fix) is named
 
 
+def test_only_an_up_that_refreshes_restores_what_was_changed_by_hand() -> None:
+    """A plain one compares the settings with the state, which does not know of the change."""
+    restoring = {check.name: check.fix for check in (*STATE, *FAILURES) if "restore" in check.fix and "up" in check.fix}
+    restoring.pop("volumes")  # from a backup
+    assert set(restoring) == {"DNS policy", "MLflow policy", "route limits"}
+    assert all("`pulumi up --refresh` restores the stack's" in fix for fix in restoring.values())
+
+
 def test_many_places_are_counted() -> None:
     broken = Broken()
     for number in range(MAX_SHOWN + 3):
