@@ -11,6 +11,7 @@ import sys
 import threading
 import traceback
 from pathlib import Path
+from typing import NoReturn
 
 from embedded.customizer import stored_model, worker
 from embedded.customizer.progress import Reporter
@@ -33,12 +34,19 @@ def main() -> None:
             _train(folder, reporter, arguments.whole_text)
         except Exception as error:  # noqa: BLE001 - whoever started the job must see it, whatever it is
             if worker.disk_full(error):
-                sys.exit(worker.EXIT_DISK_FULL)
+                _end(worker.EXIT_DISK_FULL)
             described = worker.describe(error)
             if described["stack_trace"]:
                 traceback.print_exc()
             reporter.failed(described)
-            sys.exit(worker.EXIT_FAILED)
+            _end(worker.EXIT_FAILED)
+
+
+def _end(code: int) -> NoReturn:
+    """End at once: after a failure on several GPUs NCCL's clean-up can wait for processes that are gone."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _train(folder: JobFolder, reporter: Reporter, whole_text: str | None) -> None:
