@@ -1,5 +1,6 @@
 """Training under the platform's own job service, through NVIDIA's SDK and command line."""
 
+import contextlib
 import json
 import subprocess
 import time
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nemo_platform import NeMoPlatform, UnprocessableEntityError
+from nemo_platform import ConflictError, NeMoPlatform, UnprocessableEntityError
 
 from nemostack import clone
 from tests.deadlines import Deadline
@@ -143,7 +144,10 @@ def test_a_job_can_be_cancelled_and_leaves_nothing(client: NeMoPlatform, submitt
     folder = Path(details_of(status, "training")["subprocess_persistent_storage_path"])
     listed = client.jobs.list(workspace="default", filter={"source": "automodel", "status": "active"}).data
     assert job in {one.name for one in listed}
-    client.jobs.cancel(name=job, workspace="default")
+    for _ in range(20):
+        with contextlib.suppress(ConflictError):  # "was modified by another request ... Please refetch and retry"
+            client.jobs.cancel(name=job, workspace="default")
+            break
     assert watch(client, job, lambda status: status.status in ENDED)[-1].status == "cancelled"
     assert not Path(f"/proc/{pid}").exists()
     assert not (folder / "base").exists()

@@ -195,11 +195,13 @@ def test_a_rank_that_nim_does_not_serve_is_warned_of(
     job = WITH_OUTPUT[schema].model_validate(SMALL[schema] | {"output": OUTPUT, "training": training} | more)
     base = SimpleNamespace(workspace="default", name="m", fileset="f")
     settings = TrainingSettings(python=Path(sys.executable), max_served_rank=32)
-    steps = compiled(job.terms(), base, "default", settings).steps
-    said = [[w for w in step.config["terms"]["warnings"] if "above the rank 32 that NIM serves" in w] for step in steps]
+    steps = compiled(job.terms(), base, "default", settings)["steps"]
+    said = [
+        [w for w in step["config"]["terms"]["warnings"] if "above the rank 32 that NIM serves" in w] for step in steps
+    ]
     assert [bool(warnings) for warnings in said] == [warned] * 4
     unlimited = compiled(job.terms(), base, "default", settings.model_copy(update={"max_served_rank": None}))
-    assert "NIM serves" not in json.dumps([step.config for step in unlimited.steps])
+    assert "NIM serves" not in json.dumps([step["config"] for step in unlimited["steps"]])
 
 
 @pytest.mark.parametrize(

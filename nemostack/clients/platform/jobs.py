@@ -6,12 +6,13 @@ A job is known by `workspace/name`. Its words for a status are brought to those 
 
 import contextlib
 import json
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from nemostack.clients.jobs import RUN_FIELD, STAGE_FIELD, Job, marks
-from nemostack.errors import NotFound
+from nemostack.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
     from nemostack.clients.platform import Platform
@@ -20,6 +21,7 @@ _STATUS = {"active": "running", "error": "failed"}
 _ANY_WORKSPACE = "-"
 _NEWEST = {"page_size": 100, "sort": "-created_at"}
 _DEAD = {"failed", "cancelled", "cancelling"}
+CANCEL_PAUSES_S = (0.2, 0.5, 1.0, 2.0)
 AnyJob = TypeVar("AnyJob", bound=Job)
 
 
@@ -76,8 +78,19 @@ class Jobs:
         return dict(self._platform.call(f"looking at job {job_id}", "GET", self._path(job_id, "/status")).json())
 
     def cancel(self, job_id: str) -> None:
-        """Ask it to stop. Conflict when it has ended."""
-        self._platform.call(f"cancelling job {job_id}", "POST", self._path(job_id, "/cancel"))
+        """Ask it to stop. Conflict when it has ended.
+
+        While its state changes the platform refuses with a conflict as well, and says so: "Please refetch and retry".
+        """
+        for pause in (*CANCEL_PAUSES_S, None):
+            try:
+                self._platform.call(f"cancelling job {job_id}", "POST", self._path(job_id, "/cancel"))
+            except Conflict as error:
+                if pause is None or "retry" not in str(error):
+                    raise
+                time.sleep(pause)
+            else:
+                return
 
     def delete(self, job_id: str) -> bool:
         """Delete it with its results; False when there was none."""

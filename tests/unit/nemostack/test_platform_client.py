@@ -1,6 +1,7 @@
 """The client of the NeMo Platform, over a platform of a few lines that holds what it is given."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import httpx
@@ -9,8 +10,9 @@ import pytest
 from nemostack import service_checks
 from nemostack.clients import Clients, Timeouts
 from nemostack.clients.platform import Platform
+from nemostack.clients.platform.jobs import Jobs
 from nemostack.entity_names import gateway_model
-from nemostack.errors import BadInput, NotFound, ServiceError, Unreachable
+from nemostack.errors import BadInput, Conflict, NotFound, ServiceError, Unreachable
 from nemostack.outputs import StackOutputs, gateway_url
 from nemostack.product import require_microservices
 from tests.unit.fake_platform import STATUS, URL, FakePlatform
@@ -75,6 +77,21 @@ def test_all_pages_of_filesets_are_read(
     for number in range(5):
         platform.create_fileset(f"f{number}", "dataset")
     assert [fileset["name"] for fileset in platform.filesets()] == ["f0", "f1", "f2", "f3", "f4"]
+
+
+def test_a_job_whose_state_changes_is_cancelled_at_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nemostack.clients.platform.jobs.CANCEL_PAUSES_S", (0.0, 0.0))
+    changing = "Entity 'a' was modified by another request. Please refetch and retry."
+    answers = [httpx.Response(409, json={"detail": changing}), httpx.Response(200, json={})]
+    ended = [httpx.Response(409, json={"detail": "the job has ended"})]
+    busy = [httpx.Response(409, json={"detail": changing}) for _ in range(3)]
+    for given, fails in ((answers, False), (ended, True), (busy, True)):
+        left = list(given)
+        made = Platform(URL, Timeouts(), transport=httpx.MockTransport(lambda _, left=left: left.pop(0)))
+        with pytest.raises(Conflict) if fails else nullcontext():
+            Jobs(made, "evaluator", "evaluate/jobs").cancel("default/j")
+        assert left == []
+        made.close()
 
 
 def test_served_models_are_those_of_the_gateway(platform: Platform, fake: FakePlatform) -> None:
