@@ -53,6 +53,7 @@ class ConfigStore:
             for document in self._documents.all(kind):
                 if document["built_in"]:
                     self._documents.delete(kind, _key(Ref(document["namespace"], document["name"])))
+        precision = fastest_precision(self._accelerator)
         for model_id, weights in self.base_models.items():
             ref, known = Ref.parse(model_id), facts(weights)
             target = Target(
@@ -60,7 +61,7 @@ class ConfigStore:
                 namespace=ref.namespace,
                 base_model=model_id,
                 num_parameters=max(1, known.parameters),
-                precision=fastest_precision(self._accelerator),
+                precision=precision,
             )
             self._add("target", target.model_dump(), built_in=True)
             kinds_of_training: tuple[Literal["lora", "lora_merged", "all_weights"], ...] = (
@@ -73,7 +74,7 @@ class ConfigStore:
                 namespace=ref.namespace,
                 target=f"{ref.namespace}/{target.name}",
                 max_seq_length=min(MAX_SEQ_LENGTH, known.context),
-                training_precision=fastest_precision(self._accelerator),
+                training_precision=precision,
                 prompt_template=PROMPT_TEMPLATE,
                 training_options=[
                     TrainingOption(finetuning_type=kind, num_gpus=self._gpus, micro_batch_size=1)

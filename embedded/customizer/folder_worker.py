@@ -7,11 +7,8 @@ checkpoint. It ends with whoever started it: when its standard input is closed.
 
 import argparse
 import os
-import sys
-import threading
 import traceback
 from pathlib import Path
-from typing import NoReturn
 
 from embedded.customizer import stored_model, worker
 from embedded.customizer.progress import Reporter
@@ -25,7 +22,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--whole-text", metavar="COLUMN", help="rows are texts in this column, without a prompt")
     arguments = parser.parse_args()
-    _end_with_input()
+    worker.end_with_input()
     os.environ.update(HF_HUB_DISABLE_PROGRESS_BARS="1", HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_OFFLINE="1")
     folder = JobFolder(arguments.folder)
     with worker.job_lock(folder.lock):
@@ -34,19 +31,12 @@ def main() -> None:
             _train(folder, reporter, arguments.whole_text)
         except Exception as error:  # noqa: BLE001 - whoever started the job must see it, whatever it is
             if worker.disk_full(error):
-                _end(worker.EXIT_DISK_FULL)
+                worker.end(worker.EXIT_DISK_FULL)
             described = worker.describe(error)
             if described["stack_trace"]:
                 traceback.print_exc()
             reporter.failed(described)
-            _end(worker.EXIT_FAILED)
-
-
-def _end(code: int) -> NoReturn:
-    """End at once: after a failure on several GPUs NCCL's clean-up can wait for processes that are gone."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+            worker.end(worker.EXIT_FAILED)
 
 
 def _train(folder: JobFolder, reporter: Reporter, whole_text: str | None) -> None:
@@ -60,15 +50,6 @@ def _train(folder: JobFolder, reporter: Reporter, whole_text: str | None) -> Non
         reporter.warn(warning)
     stored_model.check(Path(spec.weights), spec.base_model)
     worker.train(spec, folder, reporter, rows)
-
-
-def _end_with_input() -> None:
-    def watch() -> None:
-        while os.read(0, 1):  # not sys.stdin, whose lock would be held when Python ends
-            pass
-        os._exit(worker.EXIT_FAILED)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -7,31 +7,24 @@ import json
 import os
 import pickle
 import sys
-import threading
 from pathlib import Path
 
 from embedded.customizer import devices, replicas
 from embedded.customizer.progress import Reporter
 from embedded.customizer.spec import JobFolder
-from embedded.customizer.worker import EXIT_FAILED, describe
+from embedded.customizer.worker import EXIT_FAILED, describe, end, end_with_input
 
 
 def main() -> None:
     """Train along, from where the job stands to its end."""
     task: replicas.Task = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this one
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_input()
     folder = JobFolder(task.folder)
     try:
         _train(task, folder)
     except Exception as error:  # noqa: BLE001 - whoever started the job must see it, whatever it is
         folder.replica_error(task.rank).write_text(json.dumps(describe(devices.shortage(task.spec, error) or error)))
-        sys.exit(EXIT_FAILED)
-
-
-def _end_with_parent() -> None:
-    while os.read(0, 1):  # not sys.stdin, whose lock would be held when Python ends, which is fatal
-        pass
-    os._exit(EXIT_FAILED)
+        end(EXIT_FAILED)
 
 
 def _train(task: replicas.Task, folder: JobFolder) -> None:

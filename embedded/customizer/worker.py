@@ -103,6 +103,24 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def end_with_input() -> None:
+    """End this process when its standard input is closed: whoever started it is gone."""
+
+    def watch() -> None:
+        while os.read(0, 1):  # not sys.stdin, whose lock would be held when Python ends, which is fatal
+            pass
+        os._exit(EXIT_FAILED)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def end(code: int) -> NoReturn:
+    """End at once: after a failure on several GPUs NCCL's clean-up can wait for processes that are gone."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 @contextmanager
 def job_lock(path: Path) -> Iterator[None]:
     with ExitStack() as stack:

@@ -126,11 +126,12 @@ class Synchronizer:
             del self._troubles[adapter_id]
         self._refused = {key: why for key, why in self._refused.items() if key[0] in announced}
         wanted = [one for one in announced.values() if (one.id, one.version) not in self._refused]
-        missing = await asyncio.to_thread(self._cache.missing, wanted)
-        for adapter in missing:
-            await self._fetch(adapter)
-        for adapter_id in self._troubles.keys() & {one.id for one in wanted} - {one.id for one in missing}:
-            self._report(adapter_id, None)
+        missing = set(await asyncio.to_thread(self._cache.missing, wanted))
+        for adapter in wanted:
+            if adapter in missing:
+                await self._fetch(adapter)
+            else:
+                self._report(adapter.id, None)
         self._announced = announced
 
     async def _fetch(self, adapter: Adapter) -> None:
@@ -149,18 +150,15 @@ class Synchronizer:
         """Load and unload until the host serves what is announced and in the cache."""
         if self._announced is None:
             return
-        announced, now, loaded = self._announced, self._clock(), self._host.loaded()
-        for adapter_id, folder in loaded.items():
+        announced, now = self._announced, self._clock()
+        for adapter_id, folder in self._host.loaded().items():
             if adapter_id not in announced:
                 await self._host.unload(adapter_id)
                 self._leaving[folder] = now
                 logger.info("adapter %s is no longer announced: unloaded", adapter_id)
         for adapter in announced.values():
-            folder = self._cache.place(adapter)
-            if loaded.get(adapter.id) == folder or self.trouble(adapter.id) is not None:
-                continue
-            before = self._host.folder(adapter.id)  # a request may have loaded it meanwhile
-            if before == folder:
+            before, folder = self._host.folder(adapter.id), self._cache.place(adapter)
+            if before == folder or self.trouble(adapter.id) is not None:
                 continue
             if before is not None:
                 await self._host.unload(adapter.id)
