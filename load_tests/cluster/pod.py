@@ -37,13 +37,14 @@ _READY, _STOP, _DONE, _EXIT_CODE, _SAID = "ready", "stop", "done", "exit-code", 
 
 
 def folder() -> Path:
-    """Return the folder in which all of this happens."""
-    return Path(os.environ[FOLDER_VARIABLE])
+    """Return the folder in which all of this happens; whoever comes first makes it."""
+    made = Path(os.environ[FOLDER_VARIABLE])
+    made.mkdir(exist_ok=True)
+    return made
 
 
 def hold() -> int:
     """Be the container's program."""
-    folder().mkdir(exist_ok=True)
     signal.signal(signal.SIGTERM, _end)
     if not _wait_for(_READY, INPUT_S):
         print(f"nobody sent what to do within {INPUT_S:.0f} s", file=sys.stderr)

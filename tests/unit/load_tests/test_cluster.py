@@ -284,6 +284,16 @@ def test_a_run_in_a_pod_is_ended_early(pods: Callable[[str], Pod], tmp_path: Pat
     assert ours.state()["exit_code"] == 22
 
 
+def test_commands_may_come_before_the_program_has_begun(tmp_path: Path) -> None:
+    environment = {**os.environ, pod.FOLDER_VARIABLE: str(tmp_path / "pod")}
+    for word in ("stop", "done"):
+        subprocess.run([sys.executable, "-m", "load_tests.cluster.pod", word], env=environment, cwd=ROOT, check=True)
+    held = subprocess.run(
+        [sys.executable, "-m", "load_tests.cluster.pod", "hold"], env=environment, cwd=ROOT, timeout=30, check=False
+    )
+    assert held.returncode == 1, "it was told to end before it had anything to do"
+
+
 def test_a_tar_cannot_write_outside_of_the_folder(tmp_path: Path) -> None:
     environment = {**os.environ, pod.FOLDER_VARIABLE: str(tmp_path / "pod")}
     (tmp_path / "pod").mkdir()
