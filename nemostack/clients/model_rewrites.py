@@ -2,9 +2,11 @@
 
 NVIDIA's NIM has no aliases. Where the Gateway API Inference Extension leads requests to it, the pool's endpoint picker
 (llm-d's router, formerly the extension's own) reads these objects and follows a change at once: in the place of the
-name in the body it puts a model, drawn by weights for each request. The definition was in the extension, 1.2 to 1.5, as
-`inference.networking.x-k8s.io/v1alpha2`, and is in llm-d's router, from 0.9, as `llm-d.ai/v1alpha2`. A router that
-finds both reads the latter alone, so that is written here.
+name in the body it puts a model, drawn by weights for each request, and the name again in the place of the model in the
+answer. The definition was in the extension, 1.2 to 1.5, as `inference.networking.x-k8s.io/v1alpha2`, and is in llm-d's
+router, from 0.9, as `llm-d.ai/v1alpha2`. A router that finds both when it starts reads the latter alone, so that is
+written here. It looks once: a definition that comes later is read after its next start. No router writes a status, so
+nothing here can tell whether one reads a rewrite.
 
 Refuses clusters without the definition or without a pool over NIM's pods, names that another rewrite has (the oldest
 would win), shadows, and models that NIM does not serve.
@@ -212,7 +214,11 @@ def _alias_of(one: Object) -> Alias | None:
 
 
 def _rewrites(one: Object, name: str, pool: str) -> bool:
-    """Whether a rewrite is of this pool and has a rule for exactly this name."""
+    """Whether a rewrite is of this pool and has a rule for exactly this name.
+
+    The pool's router reads no rewrite that names the pool in another group, and a rule for any name comes after ours.
+    """
     spec = one["spec"]
     values = [match["model"]["value"] for rule in spec["rules"] for match in rule.get("matches") or ()]
-    return spec["poolRef"]["name"] == pool and name in values
+    of_pool = (spec["poolRef"].get("group", POOL_GROUP), spec["poolRef"]["name"]) == (POOL_GROUP, pool)
+    return of_pool and name in values

@@ -138,6 +138,20 @@ def test_a_name_that_somebody_else_leads_elsewhere_is_refused(rewrites: ModelRew
     assert rewrites.aliases() == {}
 
 
+def test_a_rewrite_that_the_router_does_not_read_is_in_nobodys_way(rewrites: ModelRewrites, fake: FakeKubectl) -> None:
+    other_group = rewrite("theirs", "prod")
+    other_group["spec"]["poolRef"]["group"] = "inference.networking.x-k8s.io"
+    any_name = h.thing(
+        "InferenceModelRewrite",
+        "any",
+        "llama",
+        spec={"poolRef": {"name": "llama-pool"}, "rules": [{"targets": [{"modelRewrite": "theirs"}]}]},
+    )
+    fake.write("objects.json", [SERVICE, POD, pool("llama-pool", app="llama"), other_group, any_name])
+    rewrites.set_alias("prod", leads_to((STABLE, 1)))
+    assert list(rewrites.aliases()) == ["prod"]
+
+
 @pytest.mark.parametrize(
     ("name", "alias", "says"),
     [
