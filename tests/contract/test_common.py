@@ -23,7 +23,7 @@ from starlette.datastructures import QueryParams
 from embedded import serve
 from embedded.common import errors, listing, names, processor
 from embedded.common.files_url import FilesUrl, FilesUrlError
-from embedded.common.processor import multiplies_bfloat16
+from embedded.common.processor import multiplies_bfloat16, multiplies_bfloat16_faster
 from embedded.common.service import HEALTH_PATHS, ServiceSettings, create_service
 from nemostack.clone import ROOT
 from tests.contract.conftest import STOPPED_S, free_port, wait_until
@@ -369,24 +369,27 @@ def test_a_taken_port_is_told_without_a_traceback(start_process, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("text", "multiplies", "faster"),
     [
-        ("processor\t: 0\nflags\t\t: fpu avx512f avx512_vnni\n", False),
-        ("processor\t: 0\nflags\t\t: fpu avx512f avx512_bf16\n", True),
-        ("processor\t: 0\nflags\t\t: fpu amx_tile amx_bf16\n", True),
-        ("processor\t: 0\nFeatures\t: fp asimd bf16 i8mm\n", True),
-        ("model name\t: bf16 amx_bf16\nflags\t\t: fpu\n", False),
+        ("processor\t: 0\nflags\t\t: fpu avx512f avx512_vnni\n", False, False),
+        ("vendor_id\t: GenuineIntel\nflags\t\t: fpu avx512f avx512_bf16\n", True, False),
+        ("vendor_id\t: GenuineIntel\nflags\t\t: fpu avx512_bf16 amx_tile amx_bf16\n", True, True),
+        ("vendor_id\t: AuthenticAMD\nflags\t\t: fpu avx512f avx512_bf16\n", True, True),
+        ("processor\t: 0\nFeatures\t: fp asimd bf16 i8mm\n", True, True),
+        ("model name\t: bf16 amx_bf16\nflags\t\t: fpu\n", False, False),
     ],
 )
-def test_whether_a_processor_multiplies_bfloat16_is_read_from_its_flags(tmp_path, text, expected):
+def test_what_a_processor_does_with_bfloat16_is_read_from_its_flags(tmp_path, text, multiplies, faster):
     (tmp_path / "cpuinfo").write_text(text)
-    assert multiplies_bfloat16(tmp_path / "cpuinfo") == expected
+    assert multiplies_bfloat16(tmp_path / "cpuinfo") == multiplies
+    assert multiplies_bfloat16_faster(tmp_path / "cpuinfo") == faster
     assert not multiplies_bfloat16(tmp_path / "absent")
+    assert not multiplies_bfloat16_faster(tmp_path / "absent")
 
 
 @pytest.mark.parametrize(
-    ("accelerator", "multiplies", "expected"), [("cpu", True, "bf16"), ("cpu", False, "fp32"), ("cuda", False, "bf16")]
+    ("accelerator", "faster", "expected"), [("cpu", True, "bf16"), ("cpu", False, "fp32"), ("cuda", False, "bf16")]
 )
-def test_weights_are_computed_in_the_format_that_is_fastest_here(monkeypatch, accelerator, multiplies, expected):
-    monkeypatch.setattr(processor, "multiplies_bfloat16", lambda: multiplies)
+def test_weights_are_computed_in_the_format_that_is_fastest_here(monkeypatch, accelerator, faster, expected):
+    monkeypatch.setattr(processor, "multiplies_bfloat16_faster", lambda: faster)
     assert processor.fastest_precision(accelerator) == expected
