@@ -59,6 +59,7 @@ def api_server(files: Files, *, port: int, etcd_url: str) -> list[str]:
         f"--secure-port={port}",
         # There is no network in which the Service `kubernetes` could have an endpoint: loopback is not allowed as one.
         "--endpoint-reconciler-type=none",
+        "--advertise-address=127.0.0.1",  # else it looks for a default route, and ends without one
         f"--etcd-servers={etcd_url}",
         f"--etcd-cafile={files.crt('ca')}",
         f"--etcd-certfile={files.crt('etcd')}",
