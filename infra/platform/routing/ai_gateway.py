@@ -43,8 +43,9 @@ def controller_values(*, cert_manager: bool) -> Object:
 
     Without cert-manager the chart makes a certificate of its webhook that nobody renews after its year.
     """
+    webhook = {"certManager": {"enable": cert_manager}}
     return {
-        "controller": {"mutatingWebhook": {"certManager": {"enable": cert_manager}}},
+        "controller": {"fullnameOverride": CONTROLLER, "mutatingWebhook": webhook},
         "envoyGateway": {"namespace": names.ENVOY_NAMESPACE},
     }
 
