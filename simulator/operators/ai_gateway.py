@@ -37,12 +37,12 @@ def ai_gateway_route(seen: Round, made: Object) -> Object | None:
         for reference in rule.get("backendRefs", []):
             if (namespace, reference["name"]) not in backends:
                 message = f"AIServiceBackend {reference['name']}.{namespace} not found"
-                return {"conditions": [condition("NotAccepted", reason="NotAccepted", message=message)]}
+                return {"conditions": [condition("NotAccepted", reason="ReconciliationFailed", message=message)]}
     rules = [rule_of(rule, namespace, backends) for rule in made["spec"]["rules"]]
     spec = {key: made["spec"][key] for key in ("parentRefs", "hostnames") if key in made["spec"]}
     last = {"name": "route-not-found", "matches": [{"path": ROOT}]}
     seen.child(made, ROUTES, "HTTPRoute", metadata["name"], {"spec": {**spec, "rules": [*rules, last]}})
-    return {"conditions": [condition("Accepted", reason="Accepted")]}
+    return {"conditions": [condition("Accepted", reason="ReconciliationSucceeded")]}
 
 
 def rule_of(rule: Object, namespace: str, backends: dict[tuple[str, str], Object]) -> Object:

@@ -2,7 +2,8 @@
 
 Routes are in the namespaces of the services they lead to, so that no grant across namespaces is needed; the Gateway
 admits routes from the stack's namespaces only. With `routes.gateway.existing` only routes and policies are made.
-No request is buffered: nothing here limits a body, and nothing must, for uploads are of any size.
+No request is buffered, but those that ai_gateway.py reads: nothing here limits a body, and nothing must, for uploads
+are of any size.
 """
 
 from dataclasses import dataclass
