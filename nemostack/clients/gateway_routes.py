@@ -29,6 +29,8 @@ SERVICES = f"aiservicebackends.{GROUP}"
 BACKENDS = "backends.gateway.envoyproxy.io"
 MODEL_HEADER = "x-ai-eg-model"
 """In which the gateway keeps the name that it has read in the body."""
+MOST_BACKENDS = 16
+"""Of a rule of the HTTPRoute that the controller makes."""
 INSTALL = "Envoy AI Gateway routes by aliases with routes.gateway.model_aliases: true (docs/promotion.md)"
 
 
@@ -68,14 +70,7 @@ class GatewayRoutes(AliasObjects):
                 "oldest one wins",
                 hint="take the name out of it, or choose another --alias",
             )
-        backend = rest["backendRefs"][0]["name"]
-        weights = whole_weights(alias.routes)
-        shared: list[Object] = [
-            {"name": backend, "modelNameOverride": model, "weight": weight, "priority": 0}
-            for model, weight in weights.items()
-        ]
-        if len(weights) > 1:  # whom the stack's policy asks when the model that was drawn fails
-            shared.append({"name": backend, "modelNameOverride": alias.stable, "weight": 1, "priority": 1})
+        shared = [{"name": rest["backendRefs"][0]["name"], **one} for one in _shares(alias)]
         metadata = entry["metadata"]
         owner = {"apiVersion": entry["apiVersion"], "kind": self.kind, "name": metadata["name"], "uid": metadata["uid"]}
         own: Object = {
@@ -87,10 +82,7 @@ class GatewayRoutes(AliasObjects):
         return {
             "apiVersion": f"{GROUP}/{VERSION}",
             "kind": self.kind,
-            "metadata": {
-                **self.metadata(name),
-                "ownerReferences": [{**owner, "blockOwnerDeletion": True}],
-            },
+            "metadata": {**self.metadata(name), "ownerReferences": [owner]},
             "spec": {**spec, "rules": [own, rest]},
         }
 
@@ -100,7 +92,7 @@ class GatewayRoutes(AliasObjects):
         return tuple(
             Route(model=backend["modelNameOverride"], weight=backend.get("weight", 1))
             for backend in backends
-            if not backend.get("priority")
+            if not backend.get("priority") and backend.get("weight", 1)
         )
 
     def _entry(self, found: Sequence[Object]) -> tuple[Object, Object]:
@@ -138,6 +130,23 @@ class GatewayRoutes(AliasObjects):
                 f"no AIGatewayRoute in {self._namespace} leads all names to NIM's Service {self._service}", hint=INSTALL
             )
         return entries
+
+
+def _shares(alias: Alias) -> list[Object]:
+    """Return the models of an alias by weights, second the one that answers when another fails, last a spare place.
+
+    Envoy hears of a change some seconds before the process beside it, which knows models by their number in this list,
+    and answers 500 where it does not know the number. The spare place leads to the first model until a new one takes
+    it, so that requests for a canary are answered by that one meanwhile.
+    """
+    weights = whole_weights(alias.routes)
+    first = next(iter(weights))
+    shares: list[Object] = [
+        {"modelNameOverride": model, "weight": weight, "priority": 0} for model, weight in weights.items()
+    ]
+    shares.insert(1, {"modelNameOverride": first, "weight": 1, "priority": 1})
+    shares.append({"modelNameOverride": first, "weight": 0, "priority": 0})
+    return shares[:MOST_BACKENDS]
 
 
 def _endpoints(backend: Object) -> list[Object]:

@@ -64,7 +64,8 @@ def aliases(control_plane: ControlPlane, kinds: None, namespace: str) -> Cluster
 
 def create(plane: ControlPlane, made: Object) -> None:
     path = f"/apis/{made['apiVersion']}/namespaces/{made['metadata']['namespace']}/{PLURALS[made['kind']]}"
-    plane.api.create(f"{path}{STRICT}", made)
+    plane.api.create(f"{path}{STRICT}", made)  # a dry run
+    plane.api.create(path, made)
 
 
 def leads_to(*routes: tuple[str, float]) -> Alias:

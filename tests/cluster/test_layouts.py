@@ -75,7 +75,7 @@ def promote(control_plane, stack):
     wait("the alias is a route", lambda: control_plane.api.exists(f"{routes}/nemostack-prod"))
     made = control_plane.api.get(f"{routes}/nemostack-prod")
     assert made["spec"]["hostnames"] == ["nim.nemo.example.com"]
-    assert [len(rule.get("backendRefs", [])) for rule in made["spec"]["rules"]] == [3, 1, 0]
+    assert [len(rule.get("backendRefs", [])) for rule in made["spec"]["rules"]] == [4, 1, 0]
 
 
 class Nim:

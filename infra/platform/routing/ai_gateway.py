@@ -25,6 +25,7 @@ KNOWN_BY = "aigatewayroutes.aigateway.envoyproxy.io"
 """CustomResourceDefinition by which Envoy AI Gateway is known."""
 CONTROLLER = "ai-gateway-controller"
 CONTROLLER_PORT = 1063
+PROPAGATION = "pulumi.com/deletionPropagationPolicy"
 BUFFER = "50Mi"
 """Of a connection, in place of Envoy Gateway's 32 KiB: the greatest body of a request that names a model."""
 FALLBACK = {
@@ -35,7 +36,7 @@ FALLBACK = {
         "httpStatusCodes": [404, 500, 502, 503, 504],
     },
 }
-"""A model that fails, or is not there, before the first byte: once more, with what an alias has of lower priority."""
+"""A model that fails, or is not there, before the first byte: once more, with what an alias has of second rank."""
 
 
 def controller_values(*, cert_manager: bool) -> Object:
@@ -85,10 +86,19 @@ def route_objects(settings: Routes, route: Route) -> list[Object]:
     return [
         build_object(ENVOY_API, "Backend", name, where, backend),
         build_object(API, "AIServiceBackend", name, where, {"schema": {"name": "OpenAI"}, "backendRef": reference}),
-        build_object(API, "AIGatewayRoute", name, where, spec),
+        in_background(build_object(API, "AIGatewayRoute", name, where, spec)),
         envoy_policy(name, where, http_route_target(name), seconds),  # its HTTPRoute has its name
         envoy_policy(f"{route.name}-aliases", where, of_aliases, seconds, retry=FALLBACK),
     ]
+
+
+def in_background(made: Object) -> Object:
+    """Let Pulumi delete an object without its children.
+
+    Deletion in the foreground, its default, takes off a finalizer of its own while the controller takes off its own,
+    which the controller tries once and never again: the object would stay for good (seen with v1.1.0).
+    """
+    return made | {"metadata": {**made["metadata"], "annotations": {PROPAGATION: "background"}}}
 
 
 def buffer() -> Object:

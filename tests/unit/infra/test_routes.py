@@ -577,7 +577,8 @@ def test_any_name_reaches_nim_at_the_same_host(services: dict[str, bool]) -> Non
     objects = gateway_objects(config)
     entry = resolve_topology(config).addresses.nim_entry
     (made,) = by_kind(objects, "AIGatewayRoute").values()
-    assert made["metadata"] == {"name": "host-nim-models", "namespace": entry.namespace}
+    assert (made["metadata"]["name"], made["metadata"]["namespace"]) == ("host-nim-models", entry.namespace)
+    assert made["metadata"]["annotations"] == {"pulumi.com/deletionPropagationPolicy": "background"}
     assert made["metadata"]["name"] not in by_kind(objects, "HTTPRoute"), "the controller makes one of this name"
     assert made["spec"]["hostnames"] == ["nim.ai.example.com"]
     (rule,) = made["spec"]["rules"]

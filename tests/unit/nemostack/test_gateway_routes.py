@@ -7,7 +7,7 @@ import pytest
 
 from nemostack.aliases import Alias, Route, Shadow
 from nemostack.clients.cluster_aliases import ClusterAliases
-from nemostack.clients.gateway_routes import GatewayRoutes
+from nemostack.clients.gateway_routes import GatewayRoutes, _shares
 from nemostack.clients.model_rewrites import ModelRewrites
 from nemostack.errors import BadInput, Conflict, Forbidden, NotFound, ServiceError, Unreachable
 from nemostack.kubectl.client import Kubectl
@@ -49,7 +49,9 @@ def leads_to(*shares: tuple[str, float]) -> Alias:
 
 def shares(fake: FakeKubectl) -> dict[str, int]:
     own = routes(fake)["nemostack-prod"]["spec"]["rules"][0]
-    return {one["modelNameOverride"]: one["weight"] for one in own["backendRefs"] if one["priority"] == 0}
+    return {
+        one["modelNameOverride"]: one["weight"] for one in own["backendRefs"] if one["priority"] == 0 and one["weight"]
+    }
 
 
 def test_an_alias_comes_back_as_it_was_set(router: GatewayRoutes, fake: FakeKubectl) -> None:
@@ -71,7 +73,7 @@ def test_an_alias_joins_the_route_to_nim_and_goes_with_it(router: GatewayRoutes,
     assert made["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "nemostack", "nemostack/alias": "prod"}
     (owner,) = made["metadata"]["ownerReferences"]
     assert (owner["name"], owner["uid"]) == ("host-nim-models", ENTRY["metadata"]["uid"])
-    assert owner["blockOwnerDeletion"], "whoever deletes the route with Pulumi waits for its aliases"
+    assert "blockOwnerDeletion" not in owner, "deletion in the foreground hangs on the controller's finalizers"
     assert (made["spec"]["parentRefs"], made["spec"]["hostnames"]) == ([PARENT], ["nim.example.com"])
     own, rest = made["spec"]["rules"]
     assert own["matches"] == [{"headers": [{"type": "Exact", "name": "x-ai-eg-model", "value": "prod"}]}]
@@ -79,12 +81,24 @@ def test_an_alias_joins_the_route_to_nim_and_goes_with_it(router: GatewayRoutes,
     assert rest == REST, "a plain name reaches NIM whichever of the routes is asked first"
 
 
-def test_users_see_no_failure_of_a_canary(router: GatewayRoutes, fake: FakeKubectl) -> None:
-    router.set_alias("prod", leads_to((STABLE, 95), (CANARY, 5)))
+def places(fake: FakeKubectl) -> list[tuple[str, int, int]]:
     backends = routes(fake)["nemostack-prod"]["spec"]["rules"][0]["backendRefs"]
-    assert [(one["modelNameOverride"], one["priority"]) for one in backends] == [(STABLE, 0), (CANARY, 0), (STABLE, 1)]
-    router.set_alias("prod", leads_to((STABLE, 1)))
-    assert len(routes(fake)["nemostack-prod"]["spec"]["rules"][0]["backendRefs"]) == 1, "nothing else could answer"
+    return [(one["modelNameOverride"], one["weight"], one["priority"]) for one in backends]
+
+
+def test_users_see_no_failure_of_a_canary(router: GatewayRoutes, fake: FakeKubectl) -> None:
+    """The gateway asks by second rank when the first fails, and knows the place of a canary before there is one."""
+    router.set_alias("prod", leads_to((STABLE, 100)))
+    assert places(fake) == [(STABLE, 100, 0), (STABLE, 1, 1), (STABLE, 0, 0)]
+    router.set_alias("prod", leads_to((STABLE, 95), (CANARY, 5)))
+    assert places(fake) == [(STABLE, 95, 0), (STABLE, 1, 1), (CANARY, 5, 0), (STABLE, 0, 0)]
+    router.set_alias("prod", leads_to((CANARY, 100)))
+    assert places(fake) == [(CANARY, 100, 0), (CANARY, 1, 1), (CANARY, 0, 0)]
+
+
+def test_an_alias_has_as_many_backends_as_an_http_route_takes() -> None:
+    many = [(str(number), 1.0) for number in range(16)]
+    assert len(_shares(leads_to(*many))) == 16
 
 
 @pytest.mark.parametrize(
