@@ -2,7 +2,7 @@
 
 The gateway reads the model's name in a body, chooses a route by it, draws one of the route's backends by weights, and
 puts the name that stands there into the body. All backends of an alias are one and the same NIM. The definition is
-`aigateway.envoyproxy.io/v1beta1` (Envoy AI Gateway 1.0 and later).
+`aigateway.envoyproxy.io/v1beta1` (Envoy AI Gateway 0.6 and later).
 
 An alias joins the AIGatewayRoute that leads all other names to NIM, which a stack makes with
 `routes.gateway.model_aliases`: it takes Gateway, hosts and time limits from there, and goes with it, for the controller
