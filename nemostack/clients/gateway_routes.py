@@ -70,7 +70,7 @@ class GatewayRoutes(AliasObjects):
                 "oldest one wins",
                 hint="take the name out of it, or choose another --alias",
             )
-        shared = [{"name": rest["backendRefs"][0]["name"], **one} for one in _shares(alias)]
+        shared = [{"name": rest["backendRefs"][0]["name"], **one} for one in shares_of(alias)]
         metadata = entry["metadata"]
         owner = {"apiVersion": entry["apiVersion"], "kind": self.kind, "name": metadata["name"], "uid": metadata["uid"]}
         own: Object = {
@@ -132,7 +132,7 @@ class GatewayRoutes(AliasObjects):
         return entries
 
 
-def _shares(alias: Alias) -> list[Object]:
+def shares_of(alias: Alias) -> list[Object]:
     """Return the models of an alias by weights, second the one that answers when another fails, last a spare place.
 
     Envoy hears of a change some seconds before the process beside it, which knows models by their number in this list,

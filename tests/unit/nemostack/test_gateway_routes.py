@@ -7,7 +7,7 @@ import pytest
 
 from nemostack.aliases import Alias, Route, Shadow
 from nemostack.clients.cluster_aliases import ClusterAliases
-from nemostack.clients.gateway_routes import GatewayRoutes, _shares
+from nemostack.clients.gateway_routes import GatewayRoutes, shares_of
 from nemostack.clients.model_rewrites import ModelRewrites
 from nemostack.errors import BadInput, Conflict, Forbidden, NotFound, ServiceError, Unreachable
 from nemostack.kubectl.client import Kubectl
@@ -98,7 +98,7 @@ def test_users_see_no_failure_of_a_canary(router: GatewayRoutes, fake: FakeKubec
 
 def test_an_alias_has_as_many_backends_as_an_http_route_takes() -> None:
     many = [(str(number), 1.0) for number in range(16)]
-    assert len(_shares(leads_to(*many))) == 16
+    assert len(shares_of(leads_to(*many))) == 16
 
 
 @pytest.mark.parametrize(
