@@ -69,7 +69,8 @@ def test_layout_single_with_a_nim_by_the_operator_gateway_and_certificates_twice
 def promote(control_plane, stack):
     """Set an alias, as `nemostack promote` does, and wait until the gateway's controller has taken it."""
     kubectl = Kubectl(Access(kubeconfig=control_plane.kubeconfig))
-    aliases = ClusterAliases(kubectl, stack.outputs()["cluster"]["services"]["nim"], Nim())
+    service = stack.outputs()["cluster"]["services"]["nim"]
+    aliases = ClusterAliases(kubectl, service, Nim())  # type: ignore[arg-type]
     aliases.set_alias("prod", Alias(routes=(Route(model="a", weight=95), Route(model="b", weight=5))))
     routes = f"/apis/gateway.networking.k8s.io/v1/namespaces/{names.RELEASE}/httproutes"
     wait("the alias is a route", lambda: control_plane.api.exists(f"{routes}/nemostack-prod"))
