@@ -3,9 +3,9 @@
 From the source of v1.1.0 (`internal/controller/ai_gateway_route.go`, `controller.go`). The HTTPRoute has the name and
 the parents of its owner; each rule has its headers and time limit, and the Backends of its AIServiceBackends; a last
 one would answer 404. A route whose AIServiceBackend is not there is NotAccepted and changes nothing. Deletion
-waits for the controller, so that without one such objects, and the namespace that they are in, stay for good; so do
-those that are deleted in the foreground.
-Reduced: no filters, no proxies, no container beside them.
+waits for the controller, so that without one such objects, and the namespace that they are in, stay for good.
+Reduced: no filters, no proxies, no container beside them; and the real one tries to take its finalizer off once, and
+may lose that race with the garbage collector when somebody deletes in the foreground.
 """
 
 from simulator.api import Object
@@ -60,8 +60,7 @@ def rule_of(rule: Object, namespace: str, backends: dict[tuple[str, str], Object
 def release(seen: Round, gone: Object) -> None:
     """Let an AIGatewayRoute go that is to be deleted."""
     finalizers = gone["metadata"].get("finalizers", [])
-    # in the foreground the real one may lose a race with the garbage collector, and it tries once: here it always does
-    if FINALIZER in finalizers and "foregroundDeletion" not in finalizers and runs(seen):
+    if FINALIZER in finalizers and runs(seen):
         path = f"{at(AI_ROUTES, gone['metadata']['namespace'])}/{gone['metadata']['name']}"
         seen.api.patch(path, {"metadata": {"finalizers": [one for one in finalizers if one != FINALIZER]}})
         seen.changed = True
