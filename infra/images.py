@@ -16,7 +16,8 @@ from infra.nemo.platform_values import RELEASE, platform_values
 from infra.nemo.values import Surroundings, releases, values
 from infra.platform import gpu, mlflow, monitoring, object_store, operators
 from infra.platform.credentials import credential_names
-from infra.platform.routing.component import ENVOY_VALUES
+from infra.platform.routing import ai_gateway
+from infra.platform.routing.component import envoy_values
 from infra.topology import Topology
 from infra.versions import Chart
 
@@ -98,7 +99,13 @@ def software(config: ClusterStackConfig, topology: Topology) -> Iterator[ChartUs
             names.ENVOY_NAMESPACE in topology.foundation,
             versions.ENVOY_GATEWAY,
             names.ENVOY_NAMESPACE,
-            ENVOY_VALUES,
+            envoy_values(config.routes.gateway),
+        ),
+        (
+            names.ENVOY_NAMESPACE in topology.foundation and config.routes.gateway.model_aliases,
+            versions.AI_GATEWAY,
+            names.ENVOY_NAMESPACE,
+            ai_gateway.controller_values(cert_manager=prerequisites.cert_manager != "skip"),
         ),
     ]
     if isinstance(config.cluster, EksSettings) and config.cluster.create:
@@ -140,8 +147,16 @@ def own_images(config: ClusterStackConfig, topology: Topology) -> dict[str, str]
     images = {f"{nim.image}:{nim.tag}": f"NIM {nim.name}" for nim in config.nims}
     if config.postgres.kind == "cloudnative-pg":
         images[versions.POSTGRES_IMAGE] = "Postgres"
-    envoy = versions.ENVOY_GATEWAY
-    pinned = config.charts.versions.get(envoy.name, envoy.version) == envoy.version
-    if names.ENVOY_NAMESPACE in topology.foundation and pinned:
-        images[versions.ENVOY_PROXY_IMAGE] = "proxies of Envoy Gateway"
+    for chart, image, purpose, used in (
+        (versions.ENVOY_GATEWAY, versions.ENVOY_PROXY_IMAGE, "proxies of Envoy Gateway", True),
+        (
+            versions.AI_GATEWAY,
+            versions.AI_GATEWAY_PROXY_IMAGE,
+            "Envoy AI Gateway, beside each proxy",
+            config.routes.gateway.model_aliases,
+        ),
+    ):
+        pinned = config.charts.versions.get(chart.name, chart.version) == chart.version
+        if names.ENVOY_NAMESPACE in topology.foundation and used and pinned:
+            images[image] = purpose
     return images

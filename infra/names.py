@@ -129,6 +129,8 @@ MICROSERVICES: tuple[Service, ...] = (
 NIM_PORT = 8000
 NIM_PREFIXES = ("/v1/completions", "/v1/chat", "/v1/embeddings", "/v1/classify", "/v1/models", "/v1/health")
 """What a NIM or the NIM proxy serves to clients; its metrics and management stay inside."""
+NIM_MODEL_PREFIXES = ("/v1/completions", "/v1/chat", "/v1/embeddings")
+"""Those of them whose requests name a model in a body that Envoy AI Gateway can read."""
 NIM_HEALTH = "/v1/health/ready"
 POOL_LABEL = "nemostack.io/pool"
 """Label of the nodes of a GPU pool that we make; its value is the pool's name."""

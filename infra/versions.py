@@ -39,6 +39,7 @@ VOLCANO = Chart(
 )  # not the newest: the one that NVIDIA's Customizer is tested with
 CERT_MANAGER = Chart(name="cert-manager", repository="https://charts.jetstack.io", version="v1.21.1")
 ENVOY_GATEWAY = Chart(name="gateway-helm", repository="oci://docker.io/envoyproxy", version="v1.9.0")
+AI_GATEWAY = Chart(name="ai-gateway-helm", repository="oci://docker.io/envoyproxy", version="v1.1.0")
 CLOUDNATIVE_PG = Chart(name="cloudnative-pg", repository="https://cloudnative-pg.github.io/charts", version="0.29.0")
 SEAWEEDFS = Chart(name="seaweedfs", repository="https://seaweedfs.github.io/seaweedfs/helm", version="4.44.0")
 MLFLOW = Chart(name="mlflow", repository="https://community-charts.github.io/helm-charts", version="1.11.5")
@@ -59,6 +60,7 @@ CHARTS: tuple[Chart, ...] = (
     VOLCANO,
     CERT_MANAGER,
     ENVOY_GATEWAY,
+    AI_GATEWAY,
     CLOUDNATIVE_PG,
     SEAWEEDFS,
     MLFLOW,
@@ -79,6 +81,9 @@ KUBE_RBAC_PROXY = "registry.k8s.io/kubebuilder/kube-rbac-proxy"
 
 ENVOY_PROXY_IMAGE = "docker.io/envoyproxy/envoy:distroless-v1.39.0"
 """Built into Envoy Gateway of the version above (DefaultEnvoyProxyImage in api/v1alpha1/shared_types.go)."""
+
+AI_GATEWAY_PROXY_IMAGE = f"docker.io/envoyproxy/ai-gateway-extproc:{AI_GATEWAY.version}"
+"""What the controller of Envoy AI Gateway puts beside each Envoy: an argument of its, in the values of its chart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,4 +139,25 @@ ENVOY_API: tuple[Manifest, ...] = tuple(
 )
 """CustomResourceDefinitions of Envoy Gateway, which its chart would leave as they are at an upgrade."""
 
-MANIFESTS = (*GATEWAY_API, *ENVOY_API)
+AI_GATEWAY_API: tuple[Manifest, ...] = tuple(
+    Manifest(
+        file=f"aigateway.envoyproxy.io_{kind}.yaml",
+        url=f"https://raw.githubusercontent.com/envoyproxy/ai-gateway/{AI_GATEWAY.version}/manifests/charts/"
+        f"ai-gateway-crds-helm/templates/aigateway.envoyproxy.io_{kind}.yaml",
+        sha256=sha256,
+    )
+    for kind, sha256 in {
+        "aigatewayroutes": "c6ca0a06b214d93f1c7eefe8f9735fa551f23948088e0bf3c317b792ad68f162",
+        "aiservicebackends": "35f6323a486a6f447be41fe1de4327f6e6e7254a0ca61d33186cb03fe11888f6",
+        "backendsecuritypolicies": "b2a2cfef49fd3253c70339231eef1745562515488022dcedc0c732df1c96c8f3",
+        "gatewayconfigs": "3e409ab57d85ee6c42b993ed869c7db28fde4b0e952c35c84a1240df09f21c1e",
+        "mcproutes": "dd0a32cf5c7028eead8db0099ce2a959c72209dcc8043a14466d8290cf8e1a84",
+        "quotapolicies": "0e8b899c520e6ff5b224b7e4e6064f959e8256e6949817615cde8cf37269eb85",
+    }.items()
+)
+"""CustomResourceDefinitions of Envoy AI Gateway: those of its chart ai-gateway-crds-helm, which has no other content.
+
+Helm would take them away with the release, and all routes of others with them.
+"""
+
+MANIFESTS = (*GATEWAY_API, *ENVOY_API, *AI_GATEWAY_API)

@@ -12,6 +12,9 @@ from pydantic import Field, model_validator
 
 from nemostack.models import Model
 
+MANAGED = {"app.kubernetes.io/managed-by": "nemostack"}
+"""Label of the aliases that are objects of a cluster, by which a stack gives their routes its time limits."""
+
 AliasName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
 
@@ -81,7 +84,7 @@ class AliasState(Model):
 
 
 class AliasRouter(Protocol):
-    """Who routes requests by aliases: the local stack's NIM, an InferencePool's router, or the platform's gateway."""
+    """Who routes requests by aliases: the local stack's NIM, the platform's gateway, what a cluster has before NIM."""
 
     @property
     def limits(self) -> str:

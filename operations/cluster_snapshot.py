@@ -36,6 +36,7 @@ ALWAYS = (
 IF_SERVED = (
     *("gatewayclasses.gateway.networking.k8s.io", "gateways.gateway.networking.k8s.io"),
     *("httproutes.gateway.networking.k8s.io", "backendtrafficpolicies.gateway.envoyproxy.io"),
+    "aigatewayroutes.aigateway.envoyproxy.io",
     *("nimservices.apps.nvidia.com", "nimcaches.apps.nvidia.com", "nemotrainingjobs.nvidia.com"),
     *("podgroups.scheduling.volcano.sh", "certificates.cert-manager.io", "clusters.postgresql.cnpg.io"),
 )

@@ -178,6 +178,7 @@ class ClusterStack(pulumi.ComponentResource):
                 topology=topology,
                 charts=charts,
                 namespaces=namespaces.of,
+                cert_manager=config.prerequisites.cert_manager != "skip",
                 after=first,
             ),
             inside,

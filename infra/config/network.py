@@ -37,6 +37,11 @@ class Gateway(Section):
     existing: str | None = Field(
         default=None, pattern=r"^[a-z0-9-]+/[a-z0-9-]+$", description="Existing Gateway to attach to, namespace/name"
     )
+    model_aliases: bool = Field(
+        default=False,
+        description="Envoy Gateway only: aliases of `nemostack promote` at the NIM host, by Envoy AI Gateway, which is "
+        "installed where Envoy Gateway is",
+    )
 
 
 class Ingress(Section):

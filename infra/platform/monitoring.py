@@ -19,7 +19,7 @@ from infra.config.clusters import CloudCluster, ClusterSettings, GkeSettings
 from infra.config.network import Observability
 from infra.platform.helm import ChartStore
 from infra.platform.passwords import GeneratedPassword
-from infra.platform.routing.gateway import Object, build_object
+from infra.platform.routing.objects import Object, build_object
 from infra.topology import Topology
 from infra.topology.addresses import Addresses
 from infra.versions import PROMETHEUS

@@ -19,6 +19,7 @@ from infra.platform.helm import MINUTES, REVISION, ChartStore, revision
 from infra.platform.manifests import Definitions, DefinitionsArgs
 from infra.topology import Topology
 from infra.versions import (
+    AI_GATEWAY_API,
     CERT_MANAGER,
     DEVICE_PLUGIN,
     ENVOY_API,
@@ -124,6 +125,7 @@ class Prerequisites(pulumi.ComponentResource):
         manifests = list(GATEWAY_API) if mode == "install" and not google else []
         if names.ENVOY_NAMESPACE in self.args.topology.foundation:
             manifests += ENVOY_API  # whoever brought Gateway API: Envoy Gateway is ours, and so are its kinds
+            manifests += AI_GATEWAY_API if config.routes.gateway.model_aliases else ()
         definitions = Definitions(
             "gateway-api",
             DefinitionsArgs(manifests=manifests, folder=self.args.charts.folder),

@@ -5,7 +5,7 @@ NIMs are in no route.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from infra import names
 from infra.config.network import HOSTS, Routes
@@ -33,6 +33,8 @@ class Route:
     """An answer may take as long as `routes.stream_timeout_s`."""
     uploads: bool = False
     """A request may be of any size."""
+    by_model: tuple[str, ...] = ()
+    """Those of the prefixes whose requests are routed by the model that they name."""
 
     @property
     def long(self) -> bool:
@@ -106,9 +108,11 @@ def resolve_routes(settings: Routes, addresses: Addresses) -> list[Route]:
         if service.prefixes
     ]
     if addresses.runs(names.NIM_PROXY):
-        routes.append(route_to_service(addresses, names.NIM_PROXY, "host-nim", nim, names.NIM_PREFIXES))
+        to_nim = route_to_service(addresses, names.NIM_PROXY, "host-nim", nim, names.NIM_PREFIXES)
     else:
-        routes.append(route_to_nim(addresses.nim_entry, "host-nim", nim))
+        to_nim = route_to_nim(addresses.nim_entry, "host-nim", nim)
+    by_model = names.NIM_MODEL_PREFIXES if settings.gateway.model_aliases else ()
+    routes.append(replace(to_nim, by_model=by_model))
     if addresses.runs(names.DATA_STORE):
         routes.append(route_to_service(addresses, names.DATA_STORE, "host-data-store", data_store, EVERYTHING))
     if addresses.mlflow:

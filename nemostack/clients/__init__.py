@@ -102,8 +102,8 @@ class Clients:
 
     @cached_property
     def aliases(self) -> "AliasRouter":
-        """Who routes by aliases: the platform's gateway, in a cluster an InferencePool's router, else NIM itself."""
-        from nemostack.clients.model_rewrites import ModelRewrites
+        """Who routes by aliases: the platform's gateway, in a cluster what is in front of NIM, else NIM itself."""
+        from nemostack.clients.cluster_aliases import ClusterAliases
         from nemostack.clients.platform.aliases import VirtualModels
         from nemostack.kubectl.client import Kubectl
 
@@ -112,7 +112,7 @@ class Clients:
         if self.outputs.cluster is None:
             return self.nim
         kubectl = self._closing.enter_context(Kubectl.opened(self.outputs))
-        return ModelRewrites(kubectl, self.outputs.cluster.services["nim"], self.nim)
+        return ClusterAliases(kubectl, self.outputs.cluster.services["nim"], self.nim)
 
     @cached_property
     def records(self) -> "Records":

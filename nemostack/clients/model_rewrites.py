@@ -1,4 +1,4 @@
-"""Aliases on Kubernetes: an InferenceModelRewrite each, by which the router of an InferencePool shares requests out.
+"""Aliases by an InferencePool: an InferenceModelRewrite each, by which the pool's router shares requests out.
 
 NVIDIA's NIM has no aliases. Where the Gateway API Inference Extension leads requests to it, the pool's endpoint picker
 (llm-d's router, formerly the extension's own) reads these objects and follows a change at once: in the place of the
@@ -9,42 +9,35 @@ written here. It looks once: a definition that comes later is read after its nex
 nothing here can tell whether one reads a rewrite.
 
 Refuses clusters without the definition or without a pool over NIM's pods, names that another rewrite has (the oldest
-would win), shadows, and models that NIM does not serve.
+would win), and what alias_objects.py refuses.
 """
 
-from collections.abc import Iterable, Sequence
-from math import gcd
+from collections.abc import Sequence
 from typing import Any
 
-from nemostack.aliases import Alias, AliasState, Route
-from nemostack.clients.nim import Nim
-from nemostack.errors import BadInput, Conflict, Forbidden, ServiceError
-from nemostack.kubectl.client import Kubectl, Object
+from nemostack.aliases import Alias, Route
+from nemostack.clients.alias_objects import AliasObjects, NothingRoutes, labels_of, whole_weights
+from nemostack.errors import Conflict, ServiceError
+from nemostack.kubectl.client import Object
 
 GROUPS = ("llm-d.ai", "inference.networking.x-k8s.io")
 """API groups of the definition: the one that is preferred first."""
 VERSION = "v1alpha2"
-KIND = "InferenceModelRewrite"
 REWRITES = "inferencemodelrewrites"
 POOL_GROUP = "inference.networking.k8s.io"
 POOLS = f"inferencepools.{POOL_GROUP}"
-OURS = {"app.kubernetes.io/managed-by": "nemostack"}
-ALIAS_LABEL = "nemostack/alias"
-MOST_WEIGHT = 1_000_000
-_INSTALL = (
+INSTALL = (
     "the Gateway API Inference Extension with an InferencePool over NIM's pods whose endpoint picker is llm-d's router "
     "routes by aliases (docs/promotion.md)"
 )
 
 
-class ModelRewrites:
-    """The aliases of one pool. `service`: `namespace/name:port` of NIM's Service in the cluster."""
+class ModelRewrites(AliasObjects):
+    """The aliases of one pool."""
 
-    def __init__(self, kubectl: Kubectl, service: str, nim: Nim) -> None:
-        self._kubectl, self._nim = kubectl, nim
-        self._namespace, _, named = service.partition("/")
-        self._service = named.partition(":")[0]
-        self._group: str | None = None
+    kind = "InferenceModelRewrite"
+    beside = (POOLS, "services", "pods")
+    _group: str | None = None
 
     @property
     def limits(self) -> str:
@@ -54,75 +47,60 @@ class ModelRewrites:
             "a request that its model fails has failed"
         )
 
-    def aliases(self) -> dict[str, AliasState]:
-        """All aliases that we have set in NIM's namespace."""
-        return {
-            name: AliasState(name=name, alias=alias)
-            for one in self._read(self._resource)
-            if (name := _labels(one).get(ALIAS_LABEL)) and (alias := _alias_of(one)) is not None
-        }
+    @property
+    def resource(self) -> str:
+        """The rewrites, in the group that the router reads."""
+        if self._group is None:
+            self._group = next((group for group in GROUPS if f"{REWRITES}.{group}" in self.served), "")
+        if not self._group:
+            raise NothingRoutes(f"the cluster ({self._kubectl.place}) has no {self.kind}", hint=INSTALL)
+        return f"{REWRITES}.{self._group}"
 
-    def set_alias(self, name: str, alias: Alias) -> None:
-        """Write the rewrite of an alias. NIM is asked for models that are new to it alone: a way back needs no NIM."""
-        if alias.shadow is not None:
-            raise BadInput(f"the alias {name} can have no shadow here: {self.limits}")
-        found = self._read(self._resource, POOLS, "services", "pods")
-        before = next((_alias_of(one) for one in found if _is_of(one, name)), None)
-        self._require_served(name, set(alias.models) - set(before.models if before is not None else ()))
+    def require(self) -> None:
+        """The definition must be there, and a pool over NIM's pods."""
+        self._pools(self.read_all())
+
+    def manifest(self, name: str, alias: Alias, found: Sequence[Object]) -> Object:
+        """Return the rewrite of an alias."""
         pool = self._pool(found)
         theirs = [
             one["metadata"]["name"]
             for one in found
-            if one["kind"] == KIND and not _is_of(one, name) and _rewrites(one, name, pool)
+            if one["kind"] == self.kind and not self.is_of(one, name) and _rewrites(one, name, pool)
         ]
         if theirs:
             raise Conflict(
-                f"the InferenceModelRewrite {', '.join(theirs)} in {self._namespace} leads {name} elsewhere already, "
-                "and the oldest one wins",
+                f"the {self.kind} {', '.join(theirs)} in {self._namespace} leads {name} elsewhere already, and the "
+                "oldest one wins",
                 hint="take the name out of it, or choose another --alias",
             )
-        self._kubectl.apply(self._rewrite(name, alias, pool))
+        targets = [{"modelRewrite": model, "weight": weight} for model, weight in whole_weights(alias.routes).items()]
+        rule = {"matches": [{"model": {"type": "Exact", "value": name}}], "targets": targets}
+        return {
+            "apiVersion": f"{self._group}/{VERSION}",
+            "kind": self.kind,
+            "metadata": self.metadata(name),
+            "spec": {"poolRef": {"group": POOL_GROUP, "kind": "InferencePool", "name": pool}, "rules": [rule]},
+        }
 
-    def remove_alias(self, name: str) -> None:
-        """Delete the rewrite of an alias."""
-        self._kubectl.run("delete", self._resource, _object_name(name), f"--namespace={self._namespace}")
-
-    def _require_served(self, name: str, models: set[str]) -> None:
-        if not models:
-            return
-        served = self._nim.models()
-        if name in served:
-            raise Conflict(f"{name} is the name of a model that NIM serves")
-        if missing := models.difference(served):
-            raise Conflict(
-                f"the alias {name} cannot lead to {', '.join(sorted(missing))}: no such model is served by NIM"
-            )
-
-    @property
-    def _resource(self) -> str:
-        if self._group is None:
-            served = set(self._kubectl.run("api-resources", "--output=name").split())
-            self._group = next((group for group in GROUPS if f"{REWRITES}.{group}" in served), "")
-        if not self._group:
-            raise ServiceError(
-                f"the cluster ({self._kubectl.place}) has no {KIND}, so nothing in it routes by aliases, and NVIDIA's "
-                "NIM does not either",
-                404,
-                hint=_INSTALL,
-            )
-        return f"{REWRITES}.{self._group}"
-
-    def _read(self, *resources: str) -> list[Object]:
-        objects, refused = self._kubectl.objects(resources, f"--namespace={self._namespace}")
-        if refused:
-            raise Forbidden(
-                f"not all of {', '.join(resources)} in {self._namespace} can be read: {refused}",
-                hint="ask for the right to read them, and to change the first",
-            )
-        return objects
+    def routes_of(self, one: Object) -> tuple[Route, ...]:
+        """Return where a rewrite leads."""
+        (rule,) = one["spec"]["rules"]
+        targets: list[dict[str, Any]] = rule["targets"]
+        return tuple(Route(model=target["modelRewrite"], weight=target.get("weight", 1)) for target in targets)
 
     def _pool(self, found: Sequence[Object]) -> str:
         """Name of the pool that NIM's pods are in."""
+        pools = self._pools(found)
+        if len(pools) > 1:
+            raise ServiceError(
+                f"NIM's pods in {self._namespace} are in several InferencePools ({', '.join(sorted(pools))})",
+                hint="an alias belongs to one of them: leave one, or give the pools selectors that differ",
+            )
+        return pools[0]
+
+    def _pools(self, found: Sequence[Object]) -> list[str]:
+        """Names of the pools that NIM's pods are in, one or more."""
         selector: dict[str, str] = next(
             (
                 one["spec"].get("selector") or {}
@@ -131,86 +109,25 @@ class ModelRewrites:
             ),
             {},
         )
-        pods = [_labels(one) for one in found if one["kind"] == "Pod" and _within(selector, _labels(one))]
+        pods = [labels_of(one) for one in found if one["kind"] == "Pod" and _within(selector, labels_of(one))]
         pools = [
-            one["metadata"]["name"]
+            str(one["metadata"]["name"])
             for one in found
             if one["kind"] == "InferencePool"
             and any(_within(one["spec"]["selector"].get("matchLabels") or {}, labels) for labels in pods or [selector])
         ]
-        if len(pools) == 1:
-            return str(pools[0])
-        if pools:
-            raise ServiceError(
-                f"NIM's pods in {self._namespace} are in several InferencePools ({', '.join(sorted(pools))})",
-                hint="an alias belongs to one of them: leave one, or give the pools selectors that differ",
+        if not pools:
+            raise NothingRoutes(
+                f"no InferencePool in {self._namespace} selects the pods of NIM's Service {self._service}, so an "
+                f"{self.kind} would change nothing",
+                hint=INSTALL,
             )
-        raise ServiceError(
-            f"no InferencePool in {self._namespace} selects the pods of NIM's Service {self._service}, so an "
-            f"{KIND} would change nothing",
-            404,
-            hint=_INSTALL,
-        )
-
-    def _rewrite(self, name: str, alias: Alias, pool: str) -> Object:
-        targets = [{"modelRewrite": model, "weight": weight} for model, weight in whole_weights(alias.routes).items()]
-        rule = {"matches": [{"model": {"type": "Exact", "value": name}}], "targets": targets}
-        return {
-            "apiVersion": f"{self._group}/{VERSION}",
-            "kind": KIND,
-            "metadata": {
-                "name": _object_name(name),
-                "namespace": self._namespace,
-                "labels": {**OURS, ALIAS_LABEL: name},
-            },
-            "spec": {"poolRef": {"group": POOL_GROUP, "kind": "InferencePool", "name": pool}, "rules": [rule]},
-        }
-
-
-def whole_weights(routes: Iterable[Route]) -> dict[str, int]:
-    """Weights as the definition takes them, whole and at least 1: percents where those are whole, else millionths.
-
-    A route without weight is left out, for the definition has no 0.
-    """
-    weighted = {route.model: route.weight for route in routes if route.weight}
-    total = sum(weighted.values())
-    for whole in (100, MOST_WEIGHT):
-        shares = {model: whole * weight / total for model, weight in weighted.items()}
-        if whole == MOST_WEIGHT or all(abs(share - round(share)) < 1e-9 and share >= 1 for share in shares.values()):
-            break
-    rounded = {model: max(1, round(share)) for model, share in shares.items()}
-    divisor = gcd(*rounded.values()) if whole == MOST_WEIGHT else 1
-    return {model: weight // divisor for model, weight in rounded.items()}
-
-
-def _object_name(alias: str) -> str:
-    return f"nemostack-{alias}"
-
-
-def _labels(one: Object) -> dict[str, str]:
-    return one["metadata"].get("labels") or {}
-
-
-def _is_of(one: Object, alias: str) -> bool:
-    """Whether an object is our rewrite of an alias."""
-    return bool(one["kind"] == KIND and _labels(one).get(ALIAS_LABEL) == alias)
+        return pools
 
 
 def _within(wanted: dict[str, str], labels: dict[str, str]) -> bool:
     """Whether a selector that is not empty selects these labels."""
     return bool(wanted) and wanted.items() <= labels.items()
-
-
-def _alias_of(one: Object) -> Alias | None:
-    """Where a rewrite of ours leads; None when somebody has made something else of it."""
-    try:
-        (rule,) = one["spec"]["rules"]
-        targets: list[dict[str, Any]] = rule["targets"]
-        return Alias(
-            routes=tuple(Route(model=target["modelRewrite"], weight=target.get("weight", 1)) for target in targets)
-        )
-    except (KeyError, ValueError):
-        return None
 
 
 def _rewrites(one: Object, name: str, pool: str) -> bool:

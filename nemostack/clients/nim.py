@@ -114,8 +114,8 @@ class Nim:
                 raise ServiceError(
                     f"NIM at {self._url} routes no aliases",
                     404,
-                    hint="the NIM of the local stack does, and an InferencePool's router in a cluster that the outputs "
-                    "of the stack name (docs/promotion.md); elsewhere name the adapter itself",
+                    hint="the NIM of the local stack does, and in a cluster that the outputs of the stack name an "
+                    "InferencePool's router or Envoy AI Gateway (docs/promotion.md); elsewhere name the adapter itself",
                 )
             answer.raise_for_status()
             return {row["name"]: AliasState.model_validate(row) for row in answer.json()["data"]}

@@ -161,6 +161,15 @@ def _routes(snapshot: Snapshot) -> Iterator[Evidence]:
             yield Evidence(ident(route), "no Gateway took it: parentRefs, and allowedRoutes of the listener")
         else:
             good += 1
+    for route in snapshot.ours("AIGatewayRoute"):
+        conditions = (route.get("status") or {}).get("conditions") or []
+        refused = [one for one in conditions if one["type"] == "NotAccepted"]  # it has one condition or the other
+        if refused:
+            yield Evidence(ident(route), f"not accepted: {brief(refused[0].get('message', ''))}")
+        elif not conditions:
+            yield Evidence(ident(route), "the controller of Envoy AI Gateway has not seen it")
+        else:
+            good += 1
     for ingress in snapshot.ours("Ingress"):
         if (ingress.get("status") or {}).get("loadBalancer", {}).get("ingress"):
             good += 1
@@ -321,8 +330,8 @@ CHECKS = (
         name="routes",
         symptom="host names do not resolve or answer HTTP 404",
         look=_routes,
-        looks_at="Gateways (Accepted, Programmed, address, listeners), HTTPRoutes (Accepted, ResolvedRefs), Ingresses "
-        "(address)",
+        looks_at="Gateways (Accepted, Programmed, address, listeners), HTTPRoutes (Accepted, ResolvedRefs), "
+        "AIGatewayRoutes (Accepted), Ingresses (address)",
         fix="check that the controller of the class runs, and quota and subnet tags for its load balancer",
     ),
     Check(

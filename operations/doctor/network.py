@@ -264,7 +264,8 @@ def _limits(snapshot: Snapshot) -> Iterator[Evidence]:
         ]
         policy = ("HTTPRoute", namespace, route["metadata"]["name"]) in covered
         policy = policy or any(("Gateway", *parent) in covered for parent in parents)
-        bare = [rule for rule in route["spec"].get("rules") or [] if "request" not in (rule.get("timeouts") or {})]
+        rules = [rule for rule in route["spec"].get("rules") or [] if rule.get("backendRefs")]
+        bare = [rule for rule in rules if "request" not in (rule.get("timeouts") or {})]
         if parents and bare and not policy and _backends(route) - quick:
             yield Evidence(ident(route), "no timeout is set: Envoy ends streams and slow requests at 15 s", "warn")
 

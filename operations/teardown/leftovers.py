@@ -21,6 +21,7 @@ GROUPS = frozenset(
         *("nvidia.com", "apps.nvidia.com", "nfd.k8s-sigs.io", "cert-manager.io", "acme.cert-manager.io"),
         *("scheduling.volcano.sh", "batch.volcano.sh", "bus.volcano.sh", "flow.volcano.sh", "nodeinfo.volcano.sh"),
         *("gateway.networking.k8s.io", "gateway.networking.x-k8s.io", "gateway.envoyproxy.io"),
+        "aigateway.envoyproxy.io",
         *("postgresql.cnpg.io", "monitoring.coreos.com"),
     }
 )

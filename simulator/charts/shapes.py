@@ -91,6 +91,7 @@ OPEN = {
 ADDED = {"nemo-microservices-helm-chart": ("ezua",)}
 # Chart -> path -> leaf, where the default says another type than the template takes.
 CORRECTED = {
+    "gateway-helm": {"config.envoyGateway.extensionManager": "map"},  # the template merges what it does not know
     "nemo-microservices-helm-chart": {
         "core.api.env": "list",
         "core.controller.env": "list",

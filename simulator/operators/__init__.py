@@ -1,15 +1,16 @@
 """Operators that the stand-in charts do not bring: they answer a custom resource as the real operator would.
 
 Simulated, so that what waits for an operator's verdict can be tested: NIM operator, CloudNativePG, cert-manager,
-Gateway API, Volcano, and the load balancers of a cloud. Each acts on its kinds as soon as they exist. What a resource
-leads to is made as real objects, owned by it (a NIMService's Deployment needs its GPUs, a Cluster's servers their
-volumes), and the verdict follows those: a NIM without a free GPU is not Ready. No data and no certificate is real.
+Gateway API, Envoy AI Gateway, Volcano, and the load balancers of a cloud. Each acts on its kinds as soon as they exist.
+What a resource leads to is made as real objects, owned by it (a NIMService's Deployment needs its GPUs, a Cluster's
+servers their volumes), and the verdict follows those: a NIM without a free GPU is not Ready. No data and no certificate
+is real.
 """
 
 from collections.abc import Iterator
 
 from simulator.api import Api, ApiError, Object
-from simulator.operators import certificates, gateways, load_balancers, nim, postgres, volcano
+from simulator.operators import ai_gateway, certificates, gateways, load_balancers, nim, postgres, volcano
 from simulator.operators.rounds import SERVICES, Round
 
 KINDS = {
@@ -24,6 +25,7 @@ KINDS = {
     gateways.GATEWAYS: gateways.gateway,
     gateways.ROUTES: gateways.http_route,
     gateways.POLICIES: gateways.traffic_policy,
+    ai_gateway.AI_ROUTES: ai_gateway.ai_gateway_route,
     SERVICES: load_balancers.load_balanced,
     "/apis/networking.k8s.io/v1/ingresses": load_balancers.load_balanced,
     volcano.JOBS: volcano.volcano_job,
@@ -44,7 +46,9 @@ class Operators:
         failed = None
         for path, thing in self._things(seen):
             try:
-                if status := KINDS[path](seen, thing):
+                if "deletionTimestamp" in thing["metadata"]:
+                    ai_gateway.release(seen, thing)
+                elif status := KINDS[path](seen, thing):
                     seen.status(path, thing, status)
             except ApiError as error:  # one that is being deleted must not hold up the others
                 failed = error
@@ -55,5 +59,5 @@ class Operators:
     def _things(self, seen: Round) -> Iterator[tuple[str, Object]]:
         for path in KINDS:
             for thing in list(seen.collection(path).values()):
-                if "deletionTimestamp" not in thing["metadata"]:
+                if "deletionTimestamp" not in thing["metadata"] or path == ai_gateway.AI_ROUTES:
                     yield path, thing

@@ -136,6 +136,8 @@ def resolved(seen: Round, route: Object) -> Object:
     here = route["metadata"]["namespace"]
     for number, rule in enumerate(route["spec"].get("rules", [])):
         for index, backend in enumerate(rule.get("backendRefs", [])):
+            if backend.get("kind", "Service") != "Service":  # a Backend, whose addresses nobody resolves here
+                continue
             where = (backend.get("namespace", here), backend["name"])
             service = seen.collection(SERVICES).get(where)
             start = f"Failed to process route rule {number} backendRef {index}:"

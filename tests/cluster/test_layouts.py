@@ -5,6 +5,10 @@ import json
 import pytest
 
 from infra import names
+from nemostack.aliases import Alias, Route
+from nemostack.clients.cluster_aliases import ClusterAliases
+from nemostack.kubectl.client import Kubectl
+from nemostack.kubectl.process import Access
 from simulator.api import DEFINITIONS, wait
 from simulator.inventory import SYSTEM_NAMESPACES
 from simulator.pulumi_stack import NAME
@@ -19,18 +23,24 @@ def test_layout_single_with_a_nim_by_the_operator_gateway_and_certificates_twice
         prerequisites={"nim_operator": "install"},
         nims=[{**NIM, "deploy": "operator"}],
         services={"guardrails": True, "nim_proxy": True, "deployment_management": True},
-        routes={"kind": "gateway", "domain": "nemo.example.com", "tls": {"kind": "self-signed"}},
+        routes={
+            "kind": "gateway",
+            "domain": "nemo.example.com",
+            "tls": {"kind": "self-signed"},
+            "gateway": {"model_aliases": True},
+        },
         observability={"prometheus": "install"},
     )
     stack.up()
     assert_healthy(control_plane)
+    promote(control_plane, stack)
     nim_path = f"/apis/apps.nvidia.com/v1alpha1/namespaces/{names.RELEASE}/nimservices/{LLAMA}"
     assert control_plane.api.get(nim_path)["status"]["state"] == "Ready"
     assert control_plane.api.exists(f"/api/v1/namespaces/{names.RELEASE}/services/{LLAMA}")
     assert control_plane.api.items("/apis/gateway.networking.k8s.io/v1/httproutes")
     assert stack.up().changes == {}
     assert stack.refresh().changes == {}
-    stack.destroy()
+    stack.destroy()  # the alias too, whose controller holds its deletion up until it has seen it
     assert namespaces(control_plane) == SYSTEM_NAMESPACES
 
     # on a cluster that still has the kinds; what uses none of them is left out
@@ -50,9 +60,30 @@ def test_layout_single_with_a_nim_by_the_operator_gateway_and_certificates_twice
     assert {definition["spec"]["group"] for definition in kept} == {
         "gateway.networking.k8s.io",
         "gateway.envoyproxy.io",
+        "aigateway.envoyproxy.io",
         "apps.nvidia.com",
     }, "kept on purpose: others may use these kinds"
     forget_definitions(control_plane)
+
+
+def promote(control_plane, stack):
+    """Set an alias, as `nemostack promote` does, and wait until the gateway's controller has taken it."""
+    kubectl = Kubectl(Access(kubeconfig=control_plane.kubeconfig))
+    service = stack.outputs()["cluster"]["services"]["nim"]
+    aliases = ClusterAliases(kubectl, service, Nim())  # type: ignore[arg-type]
+    aliases.set_alias("prod", Alias(routes=(Route(model="a", weight=95), Route(model="b", weight=5))))
+    routes = f"/apis/gateway.networking.k8s.io/v1/namespaces/{names.RELEASE}/httproutes"
+    wait("the alias is a route", lambda: control_plane.api.exists(f"{routes}/nemostack-prod"))
+    made = control_plane.api.get(f"{routes}/nemostack-prod")
+    assert made["spec"]["hostnames"] == ["nim.nemo.example.com"]
+    assert [len(rule.get("backendRefs", [])) for rule in made["spec"]["rules"]] == [4, 1, 0]
+
+
+class Nim:
+    """Serves two adapters."""
+
+    def models(self):
+        return ["a", "b"]
 
 
 def test_namespaces_with_secrets_that_were_there_before_are_used_and_left(make, control_plane):

@@ -1,7 +1,7 @@
 """Custom resources of routes and databases as the program makes them, judged by their definitions: dry runs, strict.
 
-A field that cert-manager, CloudNativePG, Gateway API or Envoy Gateway does not know, or a value that it refuses, fails
-here for every combination of settings that changes these objects, without a stack.
+A field that cert-manager, CloudNativePG, Gateway API, Envoy Gateway or Envoy AI Gateway does not know, or a value that
+it refuses, fails here for every combination of settings that changes these objects, without a stack.
 """
 
 from collections.abc import Iterator
@@ -33,7 +33,13 @@ NOTATIONS = {
     "postgresql.cnpg.io/v1": ["Cluster", "Database"],
     "gateway.networking.k8s.io/v1": ["GatewayClass! (gatewayclasses)", "Gateway", "HTTPRoute"],
     "networking.gke.io/v1": ["GCPBackendPolicy (gcpbackendpolicies)", "HealthCheckPolicy (healthcheckpolicies)"],
-    "gateway.envoyproxy.io/v1alpha1": ["EnvoyProxy (envoyproxies)", "BackendTrafficPolicy (backendtrafficpolicies)"],
+    "gateway.envoyproxy.io/v1alpha1": [
+        "EnvoyProxy (envoyproxies)",
+        "BackendTrafficPolicy (backendtrafficpolicies)",
+        "ClientTrafficPolicy (clienttrafficpolicies)",
+        "Backend",
+    ],
+    "aigateway.envoyproxy.io/v1beta1": ["AIGatewayRoute", "AIServiceBackend"],
 }
 
 
@@ -69,6 +75,15 @@ def test_routes_by_gateways(
         assert {"Gateway", "HTTPRoute"} <= seen
         assert ("BackendTrafficPolicy" in seen) == (controller == "envoy")
         assert ("Certificate" in seen) == (tls["kind"] not in ("none", "secret"))
+
+
+@pytest.mark.parametrize("existing", [None, "infra/shared"])
+def test_routes_by_models(control_plane: ControlPlane, collections: dict[str, str], existing: str | None) -> None:
+    gateway = {"model_aliases": True, "existing": existing}
+    config = config_for("existing", routes={"kind": "gateway", **DOMAIN, "gateway": gateway, "stream_timeout_s": 7200})
+    seen = take(control_plane, collections, gateway_objects(config))
+    assert {"AIGatewayRoute", "AIServiceBackend", "Backend", "BackendTrafficPolicy"} <= seen
+    assert ("ClientTrafficPolicy" in seen) == (existing is None)
 
 
 @pytest.mark.parametrize("internal", [True, False])

@@ -12,7 +12,7 @@ from tests.simulator.support import custom_kinds
 
 pytestmark = pytest.mark.slow
 CERT_MANAGER, CNPG, GATEWAY = "cert-manager.io/v1", "postgresql.cnpg.io/v1", "gateway.networking.k8s.io/v1"
-ENVOY = "gateway.envoyproxy.io/v1alpha1"
+ENVOY, AI = "gateway.envoyproxy.io/v1alpha1", "aigateway.envoyproxy.io/v1beta1"
 # kind -> group and version, how generate.definition is told of it, plural, a spec that every original takes
 KINDS: dict[str, tuple[str, str, str, Object]] = {
     "Certificate": (CERT_MANAGER, "Certificate", "certificates", {"secretName": "s", "issuerRef": {"name": "i"}}),
@@ -38,6 +38,23 @@ KINDS: dict[str, tuple[str, str, str, Object]] = {
         "BackendTrafficPolicy (backendtrafficpolicies)",
         "backendtrafficpolicies",
         {"targetRefs": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "r"}]},
+    ),
+    "ClientTrafficPolicy": (
+        ENVOY,
+        "ClientTrafficPolicy (clienttrafficpolicies)",
+        "clienttrafficpolicies",
+        {"targetRefs": [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "g"}]},
+    ),
+    "Backend": (ENVOY, "Backend", "backends", {"endpoints": [{"fqdn": {"hostname": "nim.svc", "port": 8000}}]}),
+    "AIGatewayRoute": (AI, "AIGatewayRoute", "aigatewayroutes", {"rules": [{"backendRefs": [{"name": "b"}]}]}),
+    "AIServiceBackend": (
+        AI,
+        "AIServiceBackend",
+        "aiservicebackends",
+        {
+            "schema": {"name": "OpenAI"},
+            "backendRef": {"group": "gateway.envoyproxy.io", "kind": "Backend", "name": "b"},
+        },
     ),
 }
 HTTPS = {"name": "https", "protocol": "HTTPS", "port": 443}
@@ -97,6 +114,34 @@ REFUSED: list[tuple[str, Object, str]] = [
         "this policy can only have a targetRefs[*].kind of",
     ),
     ("BackendTrafficPolicy", {"targetRefs": None}, "either targetRef or targetRefs must be used"),
+    ("BackendTrafficPolicy", {"retry": {"numRetries": -1}}, "should be greater than or equal to 0"),
+    ("BackendTrafficPolicy", {"retry": {"retryOn": {"httpStatusCodes": [99]}}}, "should be from 100 to 599"),
+    ("BackendTrafficPolicy", {"retry": {"retryOn": {"triggers": ["4xx"]}}}, "triggers[0]: Unsupported value"),
+    ("ClientTrafficPolicy", {"connection": {"bufferLimit": "50 MB"}}, "should match the pattern of a quantity"),
+    (
+        "ClientTrafficPolicy",
+        {"targetRefs": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "r"}]},
+        "this policy can only have a targetRefs[*].kind of Gateway or ListenerSet",
+    ),
+    ("Backend", {"endpoints": [{}]}, "one of fqdn, ip or unix must be specified"),
+    ("Backend", {"endpoints": [{"fqdn": {"hostname": "nim"}}]}, "fqdn.port: Required value"),
+    ("AIGatewayRoute", {"parentRefs": [{"kind": "Service", "name": "s"}]}, "only Gateway is supported"),
+    ("AIGatewayRoute", {"rules": [{"backendRefs": [{"name": "b"}]}] * 16}, "must have at most 15 items"),
+    ("AIGatewayRoute", {"rules": [{"name": "route-not-found"}]}, "rule name route-not-found is reserved"),
+    ("AIGatewayRoute", {"rules": [{"backendRefs": [{"name": "b", "weight": -1}]}]}, "greater than or equal to 0"),
+    ("AIGatewayRoute", {"rules": [{"matches": [{"headers": [{"name": "n"}]}]}]}, "headers[0].value: Required value"),
+    ("AIGatewayRoute", {"rules": [{"matches": [{"path": {"value": "/"}}]}]}, "unknown field"),
+    (
+        "AIGatewayRoute",
+        {"rules": [{"backendRefs": [{"group": "", "kind": "Service", "name": "s"}]}]},
+        "only InferencePool from inference.networking.k8s.io group is supported",
+    ),
+    (
+        "AIServiceBackend",
+        {"backendRef": {"name": "nim", "port": 8000}},
+        "BackendRef must be a Backend resource of Envoy Gateway",
+    ),
+    ("AIServiceBackend", {"schema": {"name": "NIM"}}, "schema.name: Unsupported value"),
 ]
 
 

@@ -14,7 +14,7 @@ from infra.config.stack import ClusterStackConfig
 def route_rules(config: ClusterStackConfig) -> Iterator[str]:
     """All rules about routes; none where nothing is routed."""
     if config.routes.kind != "none":
-        for rule in (hosts, controllers, nim_hosts, certificates, load_balancers):
+        for rule in (hosts, controllers, model_aliases, nim_hosts, certificates, load_balancers):
             yield from rule(config)
 
 
@@ -51,6 +51,22 @@ def controllers(config: ClusterStackConfig) -> Iterator[str]:
             yield "routes.ingress.controller: alb works only on eks: traefik works everywhere"
         if routes.ingress.controller == "other" and not routes.ingress.class_name:
             yield "routes.ingress.class_name: controller: other needs it"
+
+
+def model_aliases(config: ClusterStackConfig) -> Iterator[str]:
+    """Only one controller routes by what a body says, and the platform does not need one."""
+    routes = config.routes
+    if not routes.gateway.model_aliases:
+        return
+    if routes.kind != "gateway":
+        yield "routes.gateway.model_aliases: an Ingress does not route by models: routes.kind: gateway, or false"
+    elif routes.gateway.controller != "envoy":
+        yield (
+            f"routes.gateway.model_aliases: {routes.gateway.controller} routes by no models: controller: envoy, or "
+            "false"
+        )
+    elif config.product == "platform":
+        yield "routes.gateway.model_aliases: the NeMo Platform's own gateway has aliases: false"
 
 
 def nim_hosts(config: ClusterStackConfig) -> Iterator[str]:

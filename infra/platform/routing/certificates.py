@@ -6,8 +6,9 @@ Names a host once in each certificate; Let's Encrypt's limit of 100 names and of
 
 from infra import names
 from infra.config.network import Routes
-from infra.platform.routing.gateway import CERTIFICATE, GROUP, Object, build_object
+from infra.platform.routing.gateway import CERTIFICATE
 from infra.platform.routing.ingress import MERGEABLE
+from infra.platform.routing.objects import GROUP, Object, build_object
 from infra.topology.routing import Routing
 
 API = "cert-manager.io/v1"

@@ -13,26 +13,37 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra import names, versions
+from infra.config.network import Gateway as GatewaySettings
 from infra.config.network import Routes as RoutesSettings
 from infra.platform.helm import ChartStore
-from infra.platform.routing import ingress
+from infra.platform.routing import ai_gateway, ingress
 from infra.platform.routing.certificates import certificate_objects
-from infra.platform.routing.gateway import CONTROLLERS, GROUP, Object, gateway_objects
+from infra.platform.routing.gateway import CONTROLLERS, gateway_objects
+from infra.platform.routing.objects import GROUP, Object
 from infra.topology import Topology
 
-ENVOY_VALUES: Object = {"crds": {"enabled": False}}
-"""All definitions come with the prerequisites; the chart would bring Gateway API's experimental ones along."""
+
+def envoy_values(gateway: GatewaySettings) -> Object:
+    """Return the values of Envoy Gateway's chart.
+
+    All definitions come with the prerequisites; the chart would bring Gateway API's experimental ones along.
+    """
+    return {"crds": {"enabled": False}, **(ai_gateway.extension_values() if gateway.model_aliases else {})}
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoutesArgs:
-    """`after`: definitions of Gateway API, cert-manager. A route waits for its namespace, not for what it leads to."""
+    """`after`: definitions of Gateway API, cert-manager. A route waits for its namespace, not for what it leads to.
+
+    `cert_manager`: whether the stack has one, which certificates of webhooks can come from.
+    """
 
     settings: RoutesSettings
     target: str
     topology: Topology
     charts: ChartStore
     namespaces: Mapping[str, pulumi.Resource]
+    cert_manager: bool = False
     after: Sequence[pulumi.Resource] = ()
 
 
@@ -46,7 +57,7 @@ class Routes(pulumi.ComponentResource):
         objects: list[Object] = []
         if settings.kind == "gateway":
             own = names.ENVOY_NAMESPACE in args.topology.foundation
-            controller = [self._envoy(args)] if own else self._gateway_of_others(settings)
+            controller = self._envoy(args) if own else self._gateway_of_others(settings)
             objects = [
                 *certificate_objects(settings, routing, None),
                 *gateway_objects(settings, routing, args.target),
@@ -72,14 +83,27 @@ class Routes(pulumi.ComponentResource):
             self._make(manifest, [*args.after, *controller, *([namespace] if namespace else [])])
         self.register_outputs({})
 
-    def _envoy(self, args: RoutesArgs) -> pulumi.Resource:
-        return args.charts.release(
+    def _envoy(self, args: RoutesArgs) -> list[pulumi.Resource]:
+        after, gateway = [*args.after, args.namespaces[names.ENVOY_NAMESPACE]], args.settings.gateway
+        releases: list[pulumi.Resource] = []
+        if gateway.model_aliases:  # first, for its webhook puts a container into every proxy, and Envoy Gateway asks it
+            releases.append(
+                args.charts.release(
+                    "ai-gateway",
+                    versions.AI_GATEWAY,
+                    namespace=names.ENVOY_NAMESPACE,
+                    values=ai_gateway.controller_values(cert_manager=args.cert_manager),
+                    opts=pulumi.ResourceOptions(parent=self, depends_on=after),
+                )
+            )
+        envoy = args.charts.release(
             "envoy-gateway",
             versions.ENVOY_GATEWAY,
             namespace=names.ENVOY_NAMESPACE,
-            values=ENVOY_VALUES,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[*args.after, args.namespaces[names.ENVOY_NAMESPACE]]),
+            values=envoy_values(gateway),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*after, *releases]),
         )
+        return [*releases, envoy]
 
     def _gateway_of_others(self, settings: RoutesSettings) -> list[pulumi.Resource]:
         """Read what tells that a controller and a Gateway that are not ours exist."""
@@ -88,6 +112,8 @@ class Routes(pulumi.ComponentResource):
         if known_by := CONTROLLERS[gateway_settings.controller].known_by:
             definition = kubernetes.apiextensions.v1.CustomResourceDefinition
             created.append(definition.get("routes.gateway.controller", known_by, opts))
+            if gateway_settings.model_aliases:
+                created.append(definition.get("routes.gateway.model_aliases", ai_gateway.KNOWN_BY, opts))
         if gateway_settings.existing:
             resource = kubernetes.apiextensions.CustomResource
             created.append(

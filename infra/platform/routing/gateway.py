@@ -2,24 +2,31 @@
 
 Routes are in the namespaces of the services they lead to, so that no grant across namespaces is needed; the Gateway
 admits routes from the stack's namespaces only. With `routes.gateway.existing` only routes and policies are made.
-No request is buffered: nothing here limits a body, and nothing must, for uploads are of any size.
+No request is buffered, but those that ai_gateway.py reads: nothing here limits a body, and nothing must, for uploads
+are of any size.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from infra import names
 from infra.config.network import Gateway, Routes
+from infra.platform.routing import ai_gateway
 from infra.platform.routing.load_balancers import annotations
+from infra.platform.routing.objects import (
+    ENVOY_API,
+    GROUP,
+    Object,
+    build_object,
+    envoy_policy,
+    http_route_target,
+    parent,
+)
 from infra.topology.routing import Route, Routing
 
-GROUP = "gateway.networking.k8s.io"
 CERTIFICATE = "nemo-routes"
 """Secret with the certificate of all hosts, in the namespace of the Gateway, unless the user names one."""
 ALB_IDLE_S = 4000
 """The longest idle timeout that an ALB takes, seconds."""
-
-Object = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +86,8 @@ def makes_class(said: Gateway) -> bool:
 def gateway_objects(settings: Routes, routing: Routing, target: str) -> list[Object]:
     """Everything of Gateway API, in an order in which it can be made."""
     own = [] if settings.gateway.existing else gateway(settings, routing, target)
-    return [*own, *(http_route(settings, route) for route in routing.routes), *policies(settings, routing)]
+    routes = [http_route(settings, route) for route in routing.routes]
+    return [*own, *routes, *policies(settings, routing), *ai_gateway.objects(settings, routing)]
 
 
 def gateway(settings: Routes, routing: Routing, target: str) -> list[Object]:
@@ -134,7 +142,7 @@ def controller_parameters(settings: Routes, target: str) -> Object | None:
         if replicas > 1:
             kubernetes["envoyPDB"] = {"minAvailable": 1}
         spec: Object = {"provider": {"type": "Kubernetes", "kubernetes": kubernetes}}
-        return build_object("gateway.envoyproxy.io/v1alpha1", "EnvoyProxy", names.GATEWAY, where, spec)
+        return build_object(ENVOY_API, "EnvoyProxy", names.GATEWAY, where, spec)
     if settings.gateway.controller == "aws-lbc":
         idle = min(settings.stream_timeout_s, ALB_IDLE_S)
         spec = {
@@ -158,20 +166,18 @@ def redirect() -> Object:
 
 def http_route(settings: Routes, route: Route) -> Object:
     """One HTTPRoute. Several of one host are merged by the controller, the longest prefix wins."""
-    existing = settings.gateway.existing
-    parent: Object = {"namespace": names.GATEWAY_NAMESPACE, "name": names.GATEWAY}
-    if existing:
-        parent = dict(zip(("namespace", "name"), existing.split("/"), strict=True))
-    else:
-        parent["sectionName"] = settings.scheme
     rule: Object = {
-        "matches": [{"path": {"type": "PathPrefix", "value": prefix}} for prefix in route.prefixes],
+        "matches": [
+            {"path": {"type": "PathPrefix", "value": prefix}}
+            for prefix in route.prefixes
+            if prefix not in route.by_model  # a longer prefix would win over the routes by models, which have none
+        ],
         "backendRefs": [{"name": route.service, "port": route.port}],
     }
     if route.long and settings.gateway.controller in ("istio", "other"):
         bound = f"{settings.stream_timeout_s}s"
         rule["timeouts"] = {"request": bound, "backendRequest": bound}
-    spec = {"parentRefs": [parent], "hostnames": [route.host], "rules": [rule]}
+    spec = {"parentRefs": [parent(settings)], "hostnames": [route.host], "rules": [rule]}
     return build_object(f"{GROUP}/v1", "HTTPRoute", route.name, route.namespace, spec)
 
 
@@ -179,22 +185,16 @@ def policies(settings: Routes, routing: Routing) -> list[Object]:
     """Timeouts and health checks that Gateway API has no words for, in each controller's own."""
     controller, seconds = settings.gateway.controller, settings.stream_timeout_s
     if controller == "envoy":
-        return [envoy_timeouts(route, seconds) for route in routing.routes if route.long]
+        return [
+            envoy_policy(route.name, route.namespace, http_route_target(route.name), seconds)
+            for route in routing.routes
+            if route.long
+        ]
     if controller == "gke":
         return [policy for route in routing.backends for policy in gke_policies(route, seconds)]
     if controller == "aws-lbc":
         return [aws_targets(route) for route in routing.backends]
     return []
-
-
-def envoy_timeouts(route: Route, seconds: int) -> Object:
-    """Envoy's 15 s for a whole answer are taken off; a stream ends by its length or by silence."""
-    bound = f"{seconds}s"
-    spec = {
-        "targetRefs": [{"group": GROUP, "kind": "HTTPRoute", "name": route.name}],
-        "timeout": {"http": {"requestTimeout": "0s", "maxStreamDuration": bound, "streamIdleTimeout": bound}},
-    }
-    return build_object("gateway.envoyproxy.io/v1alpha1", "BackendTrafficPolicy", route.name, route.namespace, spec)
 
 
 def gke_policies(route: Route, seconds: int) -> list[Object]:
@@ -219,8 +219,3 @@ def aws_targets(route: Route) -> Object:
         },
     }
     return build_object("gateway.k8s.aws/v1beta1", "TargetGroupConfiguration", route.service, route.namespace, spec)
-
-
-def build_object(api: str, kind: str, name: str, namespace: str | None, spec: Object) -> Object:
-    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
-    return {"apiVersion": api, "kind": kind, "metadata": metadata, "spec": spec}

@@ -8,7 +8,8 @@ import json
 
 from infra import names
 from infra.config.network import Routes
-from infra.platform.routing.gateway import ALB_IDLE_S, CERTIFICATE, Object, build_object
+from infra.platform.routing.gateway import ALB_IDLE_S, CERTIFICATE
+from infra.platform.routing.objects import Object, build_object
 from infra.topology.routing import Route, Routing
 
 API = "networking.k8s.io/v1"

@@ -13,7 +13,7 @@ from infra.platform import gpu, mlflow, monitoring, network_policies
 from infra.platform import namespaces as stack_namespaces
 from infra.platform.network_policies import NetworkPolicies, NetworkPoliciesArgs, Spec
 from infra.platform.routing import certificates, gateway, ingress
-from infra.platform.routing.gateway import Object
+from infra.platform.routing.objects import Object
 from infra.topology import resolve_topology
 from nemostack.clone import ROOT
 

@@ -253,6 +253,20 @@ def test_least_settings_work(target: str, layout: str) -> None:
             "routes.gateway.controller", "envoy",
         ),
         (
+            "gke", {"routes": {"kind": "ingress", "domain": "a.b", "gateway": {"model_aliases": True}}},
+            "routes.gateway.model_aliases", "routes.kind: gateway, or false",
+        ),
+        (
+            "gke", {"routes": {"kind": "gateway", "domain": "a.b",
+                               "gateway": {"controller": "istio", "model_aliases": True}}},
+            "routes.gateway.model_aliases", "controller: envoy",
+        ),
+        (
+            "existing", {"product": "platform", "routes": {"kind": "gateway", "domain": "a.b",
+                                                           "gateway": {"model_aliases": True}}},
+            "routes.gateway.model_aliases", "the NeMo Platform's own gateway has aliases",
+        ),
+        (
             "gke", {"routes": {"kind": "ingress", "domain": "a.b", "ingress": {"controller": "alb"}}},
             "routes.ingress.controller", "traefik",
         ),

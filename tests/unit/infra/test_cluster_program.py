@@ -149,6 +149,8 @@ def known_services(found: Registrations) -> set[tuple[str, str]]:
             there.add((namespace, "nemo-platform-api"))
             if values["platformConfig"].get("auth", {}).get("enabled"):
                 there.add((namespace, "nemo-platform-envoy"))
+        elif chart == versions.AI_GATEWAY.name:
+            there.add((namespace, values["controller"]["fullnameOverride"]))
         elif chart == versions.SEAWEEDFS.name:
             there.add((namespace, f"{one.inputs['name']}-all-in-one"))
         else:

@@ -1,5 +1,7 @@
 """The list of images: what it names itself. Its charts are compared with the program's in `test_cluster_program.py`."""
 
+from typing import Any
+
 import pytest
 
 from infra import images
@@ -30,3 +32,17 @@ def test_proxies_of_envoy_are_known_for_the_pinned_version_only() -> None:
     assert proxies in own_images(config_for("existing", **routes))
     assert proxies not in own_images(config_for("existing"))
     assert proxies not in own_images(config_for("existing", **routes, charts={"versions": {"gateway-helm": "v1.8.0"}}))
+
+
+def test_what_runs_beside_the_proxies_is_known_for_the_pinned_version_only() -> None:
+    """The chart of Envoy AI Gateway names this image in an argument of its controller."""
+    beside = "docker.io/envoyproxy/ai-gateway-extproc:v1.1.0"
+
+    def found(gateway: dict[str, Any], **sections: Any) -> dict[str, str]:
+        routes = {"kind": "gateway", "domain": "ai.example.com", "gateway": gateway}
+        return own_images(config_for("existing", routes=routes, **sections))
+
+    assert beside in found({"model_aliases": True})
+    assert beside not in found({})
+    assert beside not in found({"model_aliases": True, "install": False})
+    assert beside not in found({"model_aliases": True}, charts={"versions": {"ai-gateway-helm": "v1.0.0"}})

@@ -100,9 +100,10 @@ def test_definitions_lose_texts_and_nothing_else():
 
 
 def test_each_pinned_manifest_is_one_kind_of_the_version_that_the_chart_is_built_for():
-    assert len({manifest.sha256 for manifest in MANIFESTS}) == len({manifest.file for manifest in MANIFESTS}) == 18
+    assert len({manifest.sha256 for manifest in MANIFESTS}) == len({manifest.file for manifest in MANIFESTS}) == 24
     assert all(manifest.url.endswith(manifest.file) for manifest in MANIFESTS)
     assert {"/".join(manifest.url.split("/")[3:6]) for manifest in MANIFESTS} == {
         "kubernetes-sigs/gateway-api/v1.6.1",
         "envoyproxy/gateway/v1.9.0",
+        "envoyproxy/ai-gateway/v1.1.0",
     }

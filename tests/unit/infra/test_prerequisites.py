@@ -149,6 +149,14 @@ def test_kinds_of_envoy_gateway_come_where_it_is_installed_and_only_there():
     assert not envoy(routes=gateway | {"gateway": {"controller": "istio"}})
 
 
+@pytest.mark.parametrize(
+    ("said", "made"), [({}, 0), ({"model_aliases": True}, 6), ({"model_aliases": True, "install": False}, 0)]
+)
+def test_kinds_of_envoy_ai_gateway_come_with_its_setting(said, made):
+    _, ready = registered("gke", routes=GATEWAY["routes"] | {"gateway": said})
+    assert len([name for name in ready["gateway_api"] if name.endswith("aigateway.envoyproxy.io")]) == made
+
+
 def test_definitions_survive_the_stack():
     found, _ = registered("gke", **GATEWAY)
     definitions = of_type(found, ":CustomResourceDefinitionPatch")

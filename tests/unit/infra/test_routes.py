@@ -548,11 +548,72 @@ def test_vpc_of_ours_is_known() -> None:
     routed("eks", gateway={"controller": "aws-lbc"}, load_balancer_cidrs=[])
 
 
+# --- Aliases of models, by Envoy AI Gateway ---
+
+
+def by_models(**routes: Any) -> list[dict[str, Any]]:
+    gateway = {"model_aliases": True, **routes.pop("gateway", {})}
+    return gateway_objects(routed(gateway=gateway, **routes))
+
+
+def prefixes_of(route: dict[str, Any]) -> set[str]:
+    return {match["path"]["value"] for rule in route["spec"]["rules"] for match in rule["matches"]}
+
+
+def test_only_paths_that_name_a_model_are_routed_by_it() -> None:
+    """A longer prefix wins over the paths of an AIGatewayRoute, which match everything; NIM lists its models itself."""
+    routes = by_kind(by_models(), "HTTPRoute")
+    assert prefixes_of(routes["host-nim"]) == {"/v1/classify", "/v1/models", "/v1/health"}
+    assert prefixes_of(routes["nim-llama3-2-3b-instruct"]) == NIM_PATHS, "of its own host nothing changes"
+    plain = by_kind(gateway_objects(routed()), "HTTPRoute")
+    assert {name: one for name, one in routes.items() if name != "host-nim"} == {
+        name: one for name, one in plain.items() if name != "host-nim"
+    }
+
+
+@pytest.mark.parametrize("services", [{}, ALL], ids=["nim", "proxy"])
+def test_any_name_reaches_nim_at_the_same_host(services: dict[str, bool]) -> None:
+    config = routed(gateway={"model_aliases": True}, services=services, stream_timeout_s=7200)
+    objects = gateway_objects(config)
+    entry = resolve_topology(config).addresses.nim_entry
+    (made,) = by_kind(objects, "AIGatewayRoute").values()
+    assert (made["metadata"]["name"], made["metadata"]["namespace"]) == ("host-nim-models", entry.namespace)
+    assert made["metadata"]["annotations"] == {"pulumi.com/deletionPropagationPolicy": "background"}
+    assert made["metadata"]["name"] not in by_kind(objects, "HTTPRoute"), "the controller makes one of this name"
+    assert made["spec"]["hostnames"] == ["nim.ai.example.com"]
+    (rule,) = made["spec"]["rules"]
+    assert "matches" not in rule
+    assert rule["timeouts"] == {"request": "7200s"}, "its own default is 60 s"
+    (reference,) = rule["backendRefs"]
+    service = by_kind(objects, "AIServiceBackend")[reference["name"]]["spec"]
+    assert service["schema"] == {"name": "OpenAI"}
+    backend = by_kind(objects, "Backend")[service["backendRef"]["name"]]
+    assert backend["spec"]["endpoints"] == [{"fqdn": {"hostname": entry.host, "port": entry.port}}]
+
+
+def test_aliases_have_the_time_of_streams_and_a_second_answer() -> None:
+    policies = by_kind(by_models(), "BackendTrafficPolicy")
+    own, aliases = (policies[name]["spec"] for name in ("host-nim-models", "host-nim-aliases"))
+    assert own["timeout"] == aliases["timeout"] == policies["host-nim"]["spec"]["timeout"]
+    assert aliases["targetSelectors"][0]["matchLabels"] == {"app.kubernetes.io/managed-by": "nemostack"}
+    assert aliases["retry"]["numAttemptsPerPriority"] == 1
+    assert "retry" not in own, "a plain model is asked once"
+
+
+def test_bodies_may_be_large_where_they_are_read() -> None:
+    policy = by_kind(by_models(), "ClientTrafficPolicy")["nemo"]
+    assert policy["metadata"]["namespace"] == "nemo-gateway"
+    assert policy["spec"]["connection"] == {"bufferLimit": "50Mi"}
+    assert not by_kind(by_models(gateway={"existing": "infra/shared"}), "ClientTrafficPolicy"), "not ours to change"
+    assert not by_kind(gateway_objects(routed()), "ClientTrafficPolicy")
+
+
 # --- The component ---
 
 
 def args(config: Any, there: Any) -> RoutesArgs:
     return RoutesArgs(
+        cert_manager=True,
         settings=config.routes,
         target=config.target,
         topology=resolve_topology(config),
@@ -592,6 +653,21 @@ def test_envoy_is_released_first() -> None:
     assert set(of_type(found, ":ClusterIssuer")) == {"nemo-routes-ca", "nemo-routes-ca-bootstrap"}
 
 
+def test_envoy_ai_gateway_comes_before_the_proxies_that_it_joins() -> None:
+    found = made_by(routed("gke", gateway={"model_aliases": True}))
+    releases = of_type(found, ":Release")
+    assert set(releases) == {"ai-gateway", "envoy-gateway"}
+    assert "ai-gateway" in releases["envoy-gateway"].dependencies
+    for kind, name in ((":AIGatewayRoute", "llama3-2-3b-instruct/host-nim-models"), (":Gateway", "nemo-gateway/nemo")):
+        made = of_type(found, kind)[name]
+        assert {"ai-gateway", "envoy-gateway"} <= made.dependencies, "who clears up after it goes last"
+    values = releases["envoy-gateway"].inputs["values"]["config"]["envoyGateway"]
+    assert values["extensionApis"] == {"enableBackend": True}
+    service = values["extensionManager"]["service"]["fqdn"]
+    assert service == {"hostname": "ai-gateway-controller.envoy-gateway-system.svc.cluster.local", "port": 1063}
+    assert releases["ai-gateway"].inputs["values"]["envoyGateway"] == {"namespace": "envoy-gateway-system"}
+
+
 @pytest.mark.parametrize("said", [{"install": False}, {"controller": "istio"}, {"existing": "infra/shared"}], ids=str)
 def test_what_is_there_is_not_released(said: dict[str, Any]) -> None:
     found = made_by(routed(gateway=said))
@@ -604,6 +680,14 @@ def test_what_is_there_is_not_released(said: dict[str, Any]) -> None:
     [
         ({}, {}),
         ({"install": False}, {"routes.gateway.controller": "envoyproxies.gateway.envoyproxy.io"}),
+        ({"model_aliases": True}, {}),
+        (
+            {"install": False, "model_aliases": True},
+            {
+                "routes.gateway.controller": "envoyproxies.gateway.envoyproxy.io",
+                "routes.gateway.model_aliases": "aigatewayroutes.aigateway.envoyproxy.io",
+            },
+        ),
         ({"controller": "istio"}, {"routes.gateway.controller": "virtualservices.networking.istio.io"}),
         ({"controller": "traefik"}, {"routes.gateway.controller": "middlewares.traefik.io"}),
         ({"controller": "aws-lbc"}, {"routes.gateway.controller": "loadbalancerconfigurations.gateway.k8s.aws"}),

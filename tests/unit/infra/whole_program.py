@@ -60,7 +60,7 @@ EVERYTHING: dict[str, Any] = {
 }
 EXTENTS: dict[str, dict[str, Any]] = {
     "least": {},
-    "all": EVERYTHING,
+    "all": EVERYTHING | {"routes": EVERYTHING["routes"] | {"gateway": {"model_aliases": True}}},
     "platform": {"product": "platform", "storage": {"rwx_class_name": "shared"}},
     # during a migration: both products, one NIM each, and users of an identity provider
     "both": EVERYTHING

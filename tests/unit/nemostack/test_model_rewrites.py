@@ -8,7 +8,9 @@ import pytest
 
 from nemostack.aliases import Alias, Route, Shadow
 from nemostack.clients import Clients
-from nemostack.clients.model_rewrites import ModelRewrites, whole_weights
+from nemostack.clients.alias_objects import whole_weights
+from nemostack.clients.cluster_aliases import ClusterAliases
+from nemostack.clients.model_rewrites import ModelRewrites
 from nemostack.errors import BadInput, Conflict, Forbidden, NotFound, ServiceError, Unreachable
 from nemostack.kubectl.client import Kubectl
 from nemostack.kubectl.process import Access
@@ -200,5 +202,6 @@ def clients(fake: FakeKubectl) -> Iterator[Clients]:
 
 
 def test_a_stack_in_a_cluster_has_its_aliases_there(clients: Clients) -> None:
-    assert isinstance(clients.aliases, ModelRewrites)
+    assert isinstance(clients.aliases, ClusterAliases)
     assert clients.aliases.aliases() == {}
+    assert isinstance(clients.aliases.router, ModelRewrites)

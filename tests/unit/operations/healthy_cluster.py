@@ -36,6 +36,7 @@ KINDS = {
     "gateways.gateway.networking.k8s.io": "Gateway",
     "httproutes.gateway.networking.k8s.io": "HTTPRoute",
     "backendtrafficpolicies.gateway.envoyproxy.io": "BackendTrafficPolicy",
+    "aigatewayroutes.aigateway.envoyproxy.io": "AIGatewayRoute",
     "nimservices.apps.nvidia.com": "NIMService",
     "nimcaches.apps.nvidia.com": "NIMCache",
     "nemotrainingjobs.nvidia.com": "NemoTrainingJob",
@@ -264,7 +265,10 @@ def route(accepted: str = "True") -> Object:
     }
     spec = {
         "parentRefs": [{"name": "nemo"}],
-        "rules": [{"timeouts": {"request": "0s"}, "backendRefs": [{"name": "nemo-data-store", "port": 3000}]}],
+        "rules": [
+            {"timeouts": {"request": "0s"}, "backendRefs": [{"name": "nemo-data-store", "port": 3000}]},
+            {"filters": [{"type": "ExtensionRef"}]},  # an answer of the gateway's own needs no time
+        ],
     }
     return thing("HTTPRoute", "nemo", "nemo-datastore", spec=spec, status={"parents": [parent]})
 

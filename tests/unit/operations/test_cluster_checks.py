@@ -353,6 +353,15 @@ def dns_in_the_namespace_only(b: Broken) -> None:
     b.get("NetworkPolicy", "allow", "nemo-evaluator")["spec"]["egress"][0] = {"to": [{"podSelector": {}}]}
 
 
+def alias_leads_nowhere(b: Broken) -> None:
+    said = [{"type": "NotAccepted", "status": "True", "message": "AIServiceBackend gone.llama not found"}]
+    b.objects.append(h.thing("AIGatewayRoute", "nemostack-prod", "llama", status={"conditions": said}))
+
+
+def alias_that_nobody_saw(b: Broken) -> None:
+    b.objects.append(h.thing("AIGatewayRoute", "nemostack-prod", "llama"))
+
+
 def short_streams(b: Broken) -> None:
     del b.get("HTTPRoute", "nemo")["spec"]["rules"][0]["timeouts"]
 
@@ -516,6 +525,8 @@ CASES: list[tuple[Callable[[Broken], None], str, str, str]] = [
     (nim_2, "adapter source", "takes adapters from a folder only", "pin NIM 1.x"),
     (adapters_from_nowhere, "adapter source", "there is no Service nemo/entity-store", "Entity Store must be ready"),
     (small_uploads, "route limits", "proxy-body-size is not set: larger uploads get 413", ""),
+    (alias_leads_nowhere, "routes", "not accepted: AIServiceBackend gone.llama not found", "controller of the class"),
+    (alias_that_nobody_saw, "routes", "controller of Envoy AI Gateway has not seen it", "controller of the class"),
     (short_streams, "route limits", "Envoy ends streams and slow requests at 15 s", ""),
 ]
 # Sums that rightly change with the thing that is broken.
