@@ -47,15 +47,18 @@ class AliasObjects(ABC):
 
     @property
     @abstractmethod
-    def resource(self) -> str:
-        """`plural.group` of the objects. NothingRoutes where the cluster does not have it."""
+    def resources(self) -> tuple[str, ...]:
+        """`plural.group` of the objects, of each group that the cluster has, the one that routers prefer first.
+
+        NothingRoutes where it has none.
+        """
 
     @abstractmethod
     def require(self) -> None:
         """Raise NothingRoutes unless the objects are known to the cluster and lead to NIM."""
 
     @abstractmethod
-    def manifest(self, name: str, alias: Alias, found: Sequence[Object]) -> Object:
+    def manifest(self, name: str, alias: Alias, found: Sequence[Object], group: str) -> Object:
         """Return the object of an alias, from what was read. Conflict where somebody else has the name."""
 
     @abstractmethod
@@ -64,24 +67,32 @@ class AliasObjects(ABC):
 
     def aliases(self) -> dict[str, AliasState]:
         """All aliases that we have set in NIM's namespace."""
-        return {
-            name: AliasState(name=name, alias=alias)
-            for one in self._read(self.resource)
-            if (name := labels_of(one).get(ALIAS_LABEL)) and (alias := self._alias_of(one)) is not None
-        }
+        states: dict[str, AliasState] = {}
+        for one in self._by_preference(self._read(*self.resources)):
+            name, alias = labels_of(one).get(ALIAS_LABEL), self._alias_of(one)
+            if name and alias is not None:
+                states.setdefault(name, AliasState(name=name, alias=alias))
+        return states
 
     def set_alias(self, name: str, alias: Alias) -> None:
-        """Write the object of an alias. NIM is asked for models that are new to it alone: a way back needs no NIM."""
+        """Write the object of an alias, in each group: which one the router reads, the cluster does not say.
+
+        NIM is asked for models that are new to the alias alone: a way back needs no NIM.
+        """
         if alias.shadow is not None:
             raise BadInput(f"the alias {name} can have no shadow here: {self.limits}")
-        found = self._read(self.resource, *self.beside)
-        before = next((self._alias_of(one) for one in found if self.is_of(one, name)), None)
+        found = self.read_all()
+        before = next((self._alias_of(one) for one in self._by_preference(found) if self.is_of(one, name)), None)
         self._require_served(name, set(alias.models) - set(before.models if before is not None else ()))
-        self._kubectl.apply(self.manifest(name, alias, found))
+        for manifest in [self.manifest(name, alias, found, _group(resource)) for resource in self.resources]:
+            self._kubectl.apply(manifest)
 
     def remove_alias(self, name: str) -> None:
-        """Delete the object of an alias."""
-        self._kubectl.run("delete", self.resource, object_name(name), f"--namespace={self._namespace}")
+        """Delete the object of an alias, in each group that has it."""
+        groups = {_group_of(one) for one in self.read_all() if self.is_of(one, name)}
+        having = [resource for resource in self.resources if _group(resource) in groups]
+        for resource in having or self.resources[:1]:
+            self._kubectl.run("delete", resource, object_name(name), f"--namespace={self._namespace}")
 
     def is_of(self, one: Object, alias: str) -> bool:
         """Whether an object is ours, of an alias."""
@@ -94,12 +105,19 @@ class AliasObjects(ABC):
 
     def read_all(self) -> list[Object]:
         """Return the objects, and what is beside them."""
-        return self._read(self.resource, *self.beside)
+        return self._read(*self.resources, *self.beside)
 
     @cached_property
     def served(self) -> frozenset[str]:
         """Resources that the cluster has, `plural.group`."""
         return frozenset(self._kubectl.run("api-resources", "--output=name").split())
+
+    def _by_preference(self, objects: Sequence[Object]) -> list[Object]:
+        """Return the objects that can be aliases, those of the group that routers prefer first."""
+        groups = [_group(resource) for resource in self.resources]
+        return sorted(
+            (one for one in objects if one["kind"] == self.kind), key=lambda one: groups.index(_group_of(one))
+        )
 
     def _alias_of(self, one: Object) -> Alias | None:
         try:
@@ -142,6 +160,14 @@ def whole_weights(routes: Iterable[Route]) -> dict[str, int]:
     rounded = {model: max(1, round(share)) for model, share in shares.items()}
     divisor = gcd(*rounded.values()) if whole == MOST_WEIGHT else 1
     return {model: weight // divisor for model, weight in rounded.items()}
+
+
+def _group(resource: str) -> str:
+    return resource.partition(".")[2]
+
+
+def _group_of(one: Object) -> str:
+    return str(one["apiVersion"]).partition("/")[0]
 
 
 def object_name(alias: str) -> str:

@@ -46,17 +46,17 @@ class GatewayRoutes(AliasObjects):
         return "Envoy AI Gateway does not count users' requests for us, and draws a model for each request whoever asks"
 
     @property
-    def resource(self) -> str:
+    def resources(self) -> tuple[str, ...]:
         """The routes."""
         if ROUTES not in self.served:
             raise NothingRoutes(f"the cluster ({self._kubectl.place}) has no {self.kind}", hint=INSTALL)
-        return ROUTES
+        return (ROUTES,)
 
     def require(self) -> None:
         """The definition must be there, and a route that leads to NIM."""
         self._entries(self.read_all())
 
-    def manifest(self, name: str, alias: Alias, found: Sequence[Object]) -> Object:
+    def manifest(self, name: str, alias: Alias, found: Sequence[Object], group: str) -> Object:
         """Return the route of an alias."""
         entry, rest = self._entry(found)
         theirs = [
@@ -80,7 +80,7 @@ class GatewayRoutes(AliasObjects):
         }
         spec = {key: entry["spec"][key] for key in ("parentRefs", "hostnames") if key in entry["spec"]}
         return {
-            "apiVersion": f"{GROUP}/{VERSION}",
+            "apiVersion": f"{group}/{VERSION}",
             "kind": self.kind,
             "metadata": {**self.metadata(name), "ownerReferences": [owner]},
             "spec": {**spec, "rules": [own, rest]},

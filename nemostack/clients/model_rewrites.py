@@ -4,9 +4,9 @@ NVIDIA's NIM has no aliases. Where the Gateway API Inference Extension leads req
 (llm-d's router, formerly the extension's own) reads these objects and follows a change at once: in the place of the
 name in the body it puts a model, drawn by weights for each request, and the name again in the place of the model in the
 answer. The definition was in the extension, 1.2 to 1.5, as `inference.networking.x-k8s.io/v1alpha2`, and is in llm-d's
-router, from 0.9, as `llm-d.ai/v1alpha2`. A router that finds both when it starts reads the latter alone, so that is
-written here. It looks once: a definition that comes later is read after its next start. No router writes a status, so
-nothing here can tell whether one reads a rewrite.
+router, from 0.9, as `llm-d.ai/v1alpha2`. A router that finds both when it starts reads the latter alone, and an
+older one knows the former alone. It looks once: a definition that comes later is read after its next start. No router
+writes a status, so nothing here can tell which it reads: where both are defined, both are written.
 
 Refuses clusters without the definition or without a pool over NIM's pods, names that another rewrite has (the oldest
 would win), and what alias_objects.py refuses.
@@ -37,7 +37,6 @@ class ModelRewrites(AliasObjects):
 
     kind = "InferenceModelRewrite"
     beside = (POOLS, "services", "pods")
-    _group: str | None = None
 
     @property
     def limits(self) -> str:
@@ -48,19 +47,18 @@ class ModelRewrites(AliasObjects):
         )
 
     @property
-    def resource(self) -> str:
-        """The rewrites, in the group that the router reads."""
-        if self._group is None:
-            self._group = next((group for group in GROUPS if f"{REWRITES}.{group}" in self.served), "")
-        if not self._group:
+    def resources(self) -> tuple[str, ...]:
+        """The rewrites."""
+        served = tuple(one for group in GROUPS if (one := f"{REWRITES}.{group}") in self.served)
+        if not served:
             raise NothingRoutes(f"the cluster ({self._kubectl.place}) has no {self.kind}", hint=INSTALL)
-        return f"{REWRITES}.{self._group}"
+        return served
 
     def require(self) -> None:
         """The definition must be there, and a pool over NIM's pods."""
         self._pools(self.read_all())
 
-    def manifest(self, name: str, alias: Alias, found: Sequence[Object]) -> Object:
+    def manifest(self, name: str, alias: Alias, found: Sequence[Object], group: str) -> Object:
         """Return the rewrite of an alias."""
         pool = self._pool(found)
         theirs = [
@@ -77,7 +75,7 @@ class ModelRewrites(AliasObjects):
         targets = [{"modelRewrite": model, "weight": weight} for model, weight in whole_weights(alias.routes).items()]
         rule = {"matches": [{"model": {"type": "Exact", "value": name}}], "targets": targets}
         return {
-            "apiVersion": f"{self._group}/{VERSION}",
+            "apiVersion": f"{group}/{VERSION}",
             "kind": self.kind,
             "metadata": self.metadata(name),
             "spec": {"poolRef": {"group": POOL_GROUP, "kind": "InferencePool", "name": pool}, "rules": [rule]},

@@ -35,6 +35,9 @@ for rule in json.loads(read("failures.json") or "[]"):
         sys.stdout.write(rule.get("stdout", ""))
         sys.stderr.write(rule["stderr"])
         sys.exit(rule.get("code", 1))
+def is_one(o, resource, kind):
+    group, _, version = o.get("apiVersion", "").partition("/")
+    return o["kind"] == kind and (not version or group == resource.partition(".")[2])
 verb = argv[0]
 if verb == "version":
     print(json.dumps({{"serverVersion": {{"gitVersion": "v1.33.4"}}}}))
@@ -50,15 +53,16 @@ elif verb == "get":
         name = next(a.split("metadata.name=")[1] for a in argv if "metadata.name=" in a)
         found = [o for o in json.loads(read("secrets.json") or "[]") if o["metadata"]["name"] == name]
     else:
-        kinds = set(json.loads(read("kinds.json") or "{{}}").get(kind) for kind in argv[1].split(","))
-        found = [o for o in found if o["kind"] in kinds]
+        kinds = json.loads(read("kinds.json") or "{{}}")
+        found = [o for o in found if any(is_one(o, name, kinds.get(name)) for name in argv[1].split(","))]
     print(json.dumps(dict(kind="List", items=found)))
 elif verb in ("apply", "delete"):
     found = json.loads(read("objects.json") or "[]")
     given = json.load(sys.stdin) if verb == "apply" else None
     kind = given["kind"] if given else json.loads(read("kinds.json"))[argv[1]]
+    resource = "." + given["apiVersion"].split("/")[0] if given else argv[1]
     name = given["metadata"]["name"] if given else argv[2]
-    rest = [o for o in found if (o["kind"], o["metadata"]["name"]) != (kind, name)]
+    rest = [o for o in found if not (is_one(o, resource, kind) and o["metadata"]["name"] == name)]
     if not given and len(rest) == len(found):
         sys.exit(f'Error from server (NotFound): "{{name}}" not found')
     (FOLDER / "objects.json").write_text(json.dumps([*rest, *([given] if given else [])]))

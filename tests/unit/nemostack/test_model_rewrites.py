@@ -36,7 +36,11 @@ class Nim:
 def rewrite(name: str, alias: str, of_pool: str = "llama-pool") -> Any:
     rule = {"matches": [{"model": {"value": alias}}], "targets": [{"modelRewrite": "theirs"}]}
     return h.thing(
-        "InferenceModelRewrite", name, "llama", spec={"poolRef": {"name": of_pool}, "rules": [{"targets": []}, rule]}
+        "InferenceModelRewrite",
+        name,
+        "llama",
+        apiVersion=f"{NEW}/v1alpha2",
+        spec={"poolRef": {"name": of_pool}, "rules": [{"targets": []}, rule]},
     )
 
 
@@ -61,8 +65,12 @@ def leads_to(*routes: tuple[str, float]) -> Alias:
     return Alias(routes=tuple(Route(model=model, weight=weight) for model, weight in routes))
 
 
-def applied(fake: FakeKubectl) -> Any:
-    return next(one for one in applied_rewrites(fake) if one["metadata"]["name"] == "nemostack-prod")
+def applied(fake: FakeKubectl, group: str = NEW) -> Any:
+    return next(
+        one
+        for one in applied_rewrites(fake)
+        if (one["metadata"]["name"], one["apiVersion"]) == ("nemostack-prod", f"{group}/v1alpha2")
+    )
 
 
 def test_an_alias_comes_back_as_it_was_set(rewrites: ModelRewrites, fake: FakeKubectl) -> None:
@@ -71,7 +79,7 @@ def test_an_alias_comes_back_as_it_was_set(rewrites: ModelRewrites, fake: FakeKu
         rewrites.set_alias("prod", alias)
         assert {name: state.alias for name, state in rewrites.aliases().items()} == {"prod": alias}
     made = applied(fake)
-    assert made["apiVersion"] == f"{NEW}/v1alpha2"
+    assert made["spec"] == applied(fake, LEGACY)["spec"], "which of the two the router reads, nobody knows"
     assert made["metadata"]["namespace"] == "llama"
     assert made["spec"]["poolRef"]["name"] == "llama-pool"
     assert made["spec"]["rules"] == [
@@ -89,7 +97,23 @@ def test_an_alias_comes_back_as_it_was_set(rewrites: ModelRewrites, fake: FakeKu
 def test_the_older_definition_is_used_where_there_is_no_newer_one(rewrites: ModelRewrites, fake: FakeKubectl) -> None:
     fake.write("api-resources.txt", f"pods\nservices\ninferencemodelrewrites.{LEGACY}\n")
     rewrites.set_alias("prod", leads_to((STABLE, 1)))
-    assert applied(fake)["apiVersion"] == f"{LEGACY}/v1alpha2"
+    assert [one["apiVersion"] for one in applied_rewrites(fake)] == [f"{LEGACY}/v1alpha2"]
+
+
+def test_an_alias_from_before_the_newer_definition_is_known_after_it(
+    rewrites: ModelRewrites, fake: FakeKubectl
+) -> None:
+    newer = f"inferencemodelrewrites.{NEW}\n"
+    served = (fake.folder / "api-resources.txt").read_text()
+    fake.write("api-resources.txt", served.replace(newer, ""))
+    rewrites.set_alias("prod", leads_to((STABLE, 1)))
+    fake.write("api-resources.txt", served)
+    after = ModelRewrites(Kubectl(Access()), "llama/llama:8000", Nim())  # type: ignore[arg-type]
+    assert after.aliases()["prod"].alias == leads_to((STABLE, 100))
+    after.set_alias("prod", leads_to((STABLE, 95), (CANARY, 5)))
+    assert after.aliases()["prod"].alias == leads_to((STABLE, 95), (CANARY, 5))
+    after.remove_alias("prod")
+    assert applied_rewrites(fake) == []
 
 
 def test_weights_are_whole_and_never_nothing() -> None:
@@ -147,6 +171,7 @@ def test_a_rewrite_that_the_router_does_not_read_is_in_nobodys_way(rewrites: Mod
         "InferenceModelRewrite",
         "any",
         "llama",
+        apiVersion=f"{NEW}/v1alpha2",
         spec={"poolRef": {"name": "llama-pool"}, "rules": [{"targets": [{"modelRewrite": "theirs"}]}]},
     )
     fake.write("objects.json", [SERVICE, POD, pool("llama-pool", app="llama"), other_group, any_name])
