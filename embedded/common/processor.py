@@ -36,8 +36,5 @@ def _facts(cpuinfo: Path) -> set[str]:
         return set()
     lines = (line.partition(":") for line in text.splitlines())
     return {
-        word
-        for name, _, value in lines
-        if name.strip() in {"vendor_id", "flags", "Features"}
-        for word in value.split()
+        word for name, _, value in lines if name.strip() in {"vendor_id", "flags", "Features"} for word in value.split()
     }
