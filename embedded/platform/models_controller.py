@@ -5,7 +5,7 @@ it also starts deployments through a package that is not published, and ends whe
 deployments, which the platform's API refuses by itself. The NIM of the stack is a provider like any other, but for its
 adapters: they are known as behind a deployment (`workspace/model&adapters/workspace/adapter`), and each gets a virtual
 model with its own name, since the gateway has a route to no other kind of thing. The controller removes it when the
-adapter is served no more.
+adapter is served no more. It also gives models their `spec` (`model_spec`).
 """
 
 import logging
@@ -23,6 +23,8 @@ from nmp.core.models.controllers.backends.registry import BackendRegistry
 from nmp.core.models.controllers.context import ModelContext
 from nmp.core.models.controllers.models_controller import ModelsController
 from nmp.core.models.controllers.provider_reconciler import DiscoverySuccess, ModelProviderReconciler
+
+from embedded.platform.model_spec import Specs
 
 logger = logging.getLogger(__name__)
 INTERVAL_S = 2.0
@@ -132,6 +134,11 @@ class Models(ModelsController):
             entity_cache=self._entity_cache,
             emit_heartbeat=self.emit_heartbeat,
         )
+        self._specs = Specs(self._models_sdk)
+
+    async def fill_specs(self) -> None:
+        """Give models what NVIDIA's job in a container would."""
+        await self._specs.fill(list(self._entity_cache._entities.values()))  # noqa: SLF001 - there is no other way
 
     async def close(self) -> None:
         """Close what it holds, from within an event loop."""
@@ -157,6 +164,7 @@ class ModelsOfThisMachine(NemoController):
     async def reconcile(self) -> None:
         """One step of the controller."""
         await self._controller.async_controller_step()
+        await self._controller.fill_specs()
 
     async def list_objects(self) -> list[Any]:
         """Not asked: `reconcile` is the controller's own."""
