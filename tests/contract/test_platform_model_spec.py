@@ -33,7 +33,8 @@ class Platform:
     """The platform's SDK, as much as is asked of it."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.updated, self.asked = folder, {}, 0
+        self.folder, self.asked = folder, 0
+        self.updated: dict[str, dict[str, Any]] = {}
         self.files = self.models = self
 
     async def list(self, **_where: str) -> Any:
