@@ -125,9 +125,9 @@ def _look(outputs: "StackOutputs", scope: "Scope", progress: "Progress") -> "lis
         progress.start(f"Looking at the cluster of target {outputs.target}")
         findings += cluster.look(outputs, progress.update)
     if outputs.target == "local":
-        from operations.doctor import gpus
+        from operations.doctor import gpus, machine
 
-        findings += gpus.look(outputs)
+        findings += gpus.look(outputs) + machine.look(outputs)
     progress.start(f"Looking at the services of target {outputs.target}")
     with Clients(outputs, max_retries=0) as clients:
         findings += checks.check(clients, scope, progress.update)
