@@ -27,6 +27,8 @@ Level = Literal["ok", "warn", "bad"]
 LIBRARIES = ("nemo-microservices", "huggingface-hub", "openai", "mlflow")
 Tell = Callable[[str], None]
 READY_LOOKS, READY_PAUSE_S = 5, 2.0
+STACK = "--stack NAME"
+"""In a remedy: whoever knows the stack puts its name there (`for_stack`)."""
 
 
 class Finding(Model):
@@ -42,6 +44,11 @@ class Finding(Model):
     def line(self) -> str:
         """All of it in a line."""
         return f"{self.service}: {self.check}: {self.evidence}{f' -> {self.fix}' if self.fix else ''}"
+
+
+def for_stack(findings: list[Finding], stack: str) -> list[Finding]:
+    """Name the stack in what the findings say to do."""
+    return [one.model_copy(update={"fix": one.fix.replace(STACK, f"--stack {stack}")}) for one in findings]
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,7 @@ def _checks(clients: Clients, scope: Scope) -> Iterator[_Check]:
     log = "see the service's log (`log_commands` of the stack outputs)"
     running = f"{log}, then bring the stack up again"
     if outputs.target == "local":
-        running = f"{log}, then bring the stack up again: `make up`"
+        running = f"{log}, then bring the stack up again: `nemostack up {STACK}`"
     if outputs.cluster is not None:
         loopback = urlsplit(outputs.nemo_url).hostname in {"127.0.0.1", "localhost"}
         running = "these URLs need a running `nemostack port-forward`; otherwise " if loopback else ""
@@ -138,12 +145,12 @@ def _platform(clients: Clients, scope: Scope, running: str) -> Iterator[_Check]:
     if scope.write:
         yield _Check(service, "stores and returns a file", lambda: _fileset_round_trip(clients), running)
     model = scope.model or outputs.base_model
-    fix = "its provider `nim` says why (`nemo inference providers get nim`); `nemostack up` registers it again"
+    fix = f"`nemostack up {STACK} --refresh` registers NIM again; `nemo inference providers get nim` says more"
     yield _Check(service, "its gateway serves the model", lambda: _found(model, clients.platform.served()), fix)
     if scope.customizes:
-        fix = "the backends are plugins in .venv-platform: `nemostack up` installs them"
+        fix = f"the backends are plugins in .venv-platform: `nemostack up {STACK}` installs them"
         yield _Check(service, "offers training", lambda: _trains(clients), fix)
-        fix = "`nemostack up --refresh` uploads the base model's files; a model of the Hub has none there"
+        fix = f"`nemostack up {STACK} --refresh` uploads the base model's files; a model of the Hub has none there"
         yield _Check(service, "has the files of the base model", lambda: _config(clients), fix)
     yield _Check(service, "its evaluator answers", lambda: clients.evaluator.ping(), running)
     if scope.write:

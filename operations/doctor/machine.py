@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from nemostack.outputs import StackOutputs
-from nemostack.service_checks import Finding
+from nemostack.service_checks import STACK, Finding
 
 GB = 1e9
 LEAST_BYTES, LITTLE_BYTES = 200_000_000, 2_000_000_000
@@ -28,5 +28,5 @@ def look(outputs: StackOutputs) -> list[Finding]:
     full = space.free < LEAST_BYTES
     fix = "free some space there, or move the stack's data (local.data_dir)"
     if full:
-        fix += "; then `nemostack up`: services that could not write may have ended"
+        fix += f"; then `nemostack up {STACK}`: services that could not write may have ended"
     return [Finding(service="Machine", check="disk", level="bad" if full else "warn", evidence=evidence, fix=fix)]

@@ -168,7 +168,7 @@ def test_the_doctor_looks_at_the_platform_in_place_of_our_services(fake: FakePla
     fake.things[f"{gateway_url('')}/v1/models"] = {"object": "list", "data": []}
     level, line = looked_at(fake, stack.outputs)["its gateway serves the model"]
     assert level == "bad"
-    assert "no model 'default/m'; served: none -> its provider `nim` says why" in line
+    assert "no model 'default/m'; served: none -> `nemostack up --stack NAME --refresh`" in line
 
 
 def test_a_part_for_the_other_product_says_so(stack: FakeStack) -> None:
@@ -177,3 +177,13 @@ def test_a_part_for_the_other_product_says_so(stack: FakeStack) -> None:
     theirs = StackOutputs.model_validate(ours.model_dump() | {"product": "platform"})
     with pytest.raises(BadInput, match="nemostack run needs the NeMo microservices, and this stack runs the NeMo Pl"):
         require_microservices(theirs, "nemostack run")
+
+
+def test_what_to_do_names_the_stack(fake: FakePlatform, stack: FakeStack) -> None:
+    """`up` alone does not register a provider that is gone, and of another stack not at all."""
+    theirs = stack.outputs.model_copy(update={"target": "local", "product": "platform", "nemo_url": URL})
+    with Clients(theirs, max_retries=0, transport=httpx.MockTransport(fake)) as clients:
+        findings = service_checks.for_stack(service_checks.check(clients, service_checks.Scope()), "mine")
+    fixes = {finding.check: finding.fix for finding in findings if finding.level == "bad"}
+    assert fixes["its gateway serves the model"].startswith("`nemostack up --stack mine --refresh` registers NIM again")
+    assert "`nemostack up --stack mine`" in fixes["offers training"]
