@@ -19,7 +19,7 @@ CONTROLLERS = ("entities", "jobs", "agents-deployment", "nemostack-models")
 """All that the platform starts by default, with `nemostack-models` in the place of `models` (embedded/platform)."""
 PLUGINS = ("platform", "training_hub")
 """Packages of `embedded/` that run inside the platform's process."""
-START_TIMEOUT_S = 300  # 15 s on an idle machine; the first time it compiles what it imports
+START_TIMEOUT_S = 600  # 15 s on an idle machine; the first time it compiles what it imports, 255 s beside other work
 REFRESH_S = 2
 
 
