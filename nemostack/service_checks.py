@@ -144,6 +144,7 @@ def _platform(clients: Clients, scope: Scope, running: str) -> Iterator[_Check]:
     yield _Check(service, "is ready", lambda: _platform_ready(clients), running)
     if scope.write:
         yield _Check(service, "stores and returns a file", lambda: _fileset_round_trip(clients), running)
+        yield _Check(service, "keeps a secret", lambda: _secret_round_trip(clients), running, "warn")
     model = scope.model or outputs.base_model
     fix = f"`nemostack up {STACK} --refresh` registers NIM again; `nemo inference providers get nim` says more"
     yield _Check(service, "its gateway serves the model", lambda: _found(model, clients.platform.served()), fix)
@@ -190,6 +191,14 @@ def _fileset_round_trip(clients: Clients) -> str:
     finally:
         platform.delete_fileset(name)
     return f"{len(content)} bytes stored in the fileset {name}, read back, removed"
+
+
+def _secret_round_trip(clients: Clients) -> str:
+    """Keys of judges and tokens of the Hub are kept there; a run without either does not need it."""
+    platform, name = clients.platform, f"nemostack-doctor-{uuid.uuid4().hex[:12]}"
+    platform.save_secret(name, uuid.uuid4().hex)
+    platform.delete_secret(name)
+    return f"the secret {name} kept and removed"
 
 
 def _round_trip(clients: Clients, namespace: str) -> str:

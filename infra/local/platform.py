@@ -94,6 +94,8 @@ class PlatformPlan(Plan):
                 "executor_defaults": {"subprocess": {"working_directory": str(self._data / "jobs")}},
             },
             "inference_gateway": {"refresh_model_cache_interval_sec": REFRESH_S},
+            # Without a key of its own the service of secrets answers 500 to all that is kept there.
+            "secrets": {"allow_key_creation": True, "local_key_creation_path": str(self._data / "secrets.key")},
         }
         command = [
             *(self.nemo, "services", "run", "--config", str(self.folder.config / "platform.json")),

@@ -187,3 +187,22 @@ def test_what_to_do_names_the_stack(fake: FakePlatform, stack: FakeStack) -> Non
     fixes = {finding.check: finding.fix for finding in findings if finding.level == "bad"}
     assert fixes["its gateway serves the model"].startswith("`nemostack up --stack mine --refresh` registers NIM again")
     assert "`nemostack up --stack mine`" in fixes["offers training"]
+
+
+def test_the_doctor_sees_that_no_secret_can_be_kept(fake: FakePlatform, stack: FakeStack) -> None:
+    state = {"broken": False}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if state["broken"] and request.method == "POST" and request.url.path.endswith("/secrets"):
+            return httpx.Response(500, json={"detail": "An unexpected error occurred."})
+        return fake(request)
+
+    theirs = stack.outputs.model_copy(update={"product": "platform", "nemo_url": URL})
+    found = []
+    for state["broken"] in (False, True):
+        with Clients(theirs, max_retries=0, transport=httpx.MockTransport(answer)) as clients:
+            findings = service_checks.check(clients, service_checks.Scope(write=True))
+        found += [one for one in findings if one.check == "keeps a secret"]
+    assert [one.level for one in found] == ["ok", "warn"]
+    assert "answered 500" in found[1].evidence
+    assert not [path for path in fake.things if "secrets" in path]
