@@ -19,7 +19,7 @@ from nemostack.clients import Clients
 from nemostack.clients.error_mapping import calling
 from nemostack.clients.tls import shared_context
 from nemostack.entity_names import gateway_model
-from nemostack.errors import ServiceError
+from nemostack.errors import ServiceError, Unreachable
 from nemostack.models import Model
 from nemostack.outputs import StackOutputs
 
@@ -58,6 +58,12 @@ class _Check:
     look: Callable[[], str]
     fix: str
     level: Level = "bad"
+    away: str = ""
+    """What to do where nobody answers, if that is something else."""
+
+    def remedy(self, error: ServiceError) -> str:
+        """What to do about an error."""
+        return self.away if self.away and isinstance(error, Unreachable) else self.fix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +92,7 @@ def check(clients: Clients, scope: Scope, tell: Tell | None = None) -> list[Find
             finding = Finding(service=item.service, check=item.name, level="ok", evidence=item.look())
         except ServiceError as error:
             finding = Finding(
-                service=item.service, check=item.name, level=item.level, evidence=error.args[0], fix=item.fix
+                service=item.service, check=item.name, level=item.level, evidence=error.args[0], fix=item.remedy(error)
             )
         findings.append(finding)
     return findings
@@ -144,15 +150,17 @@ def _platform(clients: Clients, scope: Scope, running: str) -> Iterator[_Check]:
     yield _Check(service, "is ready", lambda: _platform_ready(clients), running)
     if scope.write:
         yield _Check(service, "stores and returns a file", lambda: _fileset_round_trip(clients), running)
-        yield _Check(service, "keeps a secret", lambda: _secret_round_trip(clients), running, "warn")
+        yield _Check(service, "stores a secret and removes it", lambda: _secret_round_trip(clients), running, "warn")
     model = scope.model or outputs.base_model
     fix = f"`nemostack up {STACK} --refresh` registers NIM again; `nemo inference providers get nim` says more"
-    yield _Check(service, "its gateway serves the model", lambda: _found(model, clients.platform.served()), fix)
+    yield _Check(
+        service, "its gateway serves the model", lambda: _found(model, clients.platform.served()), fix, away=running
+    )
     if scope.customizes:
         fix = f"the backends are plugins in .venv-platform: `nemostack up {STACK}` installs them"
-        yield _Check(service, "offers training", lambda: _trains(clients), fix)
+        yield _Check(service, "offers training", lambda: _trains(clients), fix, away=running)
         fix = f"`nemostack up {STACK} --refresh` uploads the base model's files; a model of the Hub has none there"
-        yield _Check(service, "has the files of the base model", lambda: _config(clients), fix)
+        yield _Check(service, "has the files of the base model", lambda: _config(clients), fix, away=running)
     yield _Check(service, "its evaluator answers", lambda: clients.evaluator.ping(), running)
     if scope.write:
         chat = lambda: _said(clients.gateway.chat(outputs.base_model, "Hello"))  # noqa: E731

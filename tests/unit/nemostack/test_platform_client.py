@@ -189,6 +189,21 @@ def test_what_to_do_names_the_stack(fake: FakePlatform, stack: FakeStack) -> Non
     assert "`nemostack up --stack mine`" in fixes["offers training"]
 
 
+def test_a_platform_that_is_away_has_one_remedy(stack: FakeStack) -> None:
+    """Nothing has to be installed, uploaded or registered again: it has to be started."""
+    theirs = stack.outputs.model_copy(update={"target": "local", "product": "platform", "nemo_url": URL})
+
+    def away(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("Connection refused", request=request)
+
+    with Clients(theirs, max_retries=0, transport=httpx.MockTransport(away)) as clients:
+        findings = service_checks.check(clients, service_checks.Scope(write=True))
+    bad = [one for one in findings if one.service == "NeMo Platform" and one.level != "ok"]
+    assert len(bad) >= 6
+    assert {one.fix for one in bad} == {bad[0].fix}
+    assert "bring the stack up again: `nemostack up --stack NAME`" in bad[0].fix
+
+
 def test_the_doctor_sees_that_no_secret_can_be_kept(fake: FakePlatform, stack: FakeStack) -> None:
     state = {"broken": False}
 
@@ -202,7 +217,7 @@ def test_the_doctor_sees_that_no_secret_can_be_kept(fake: FakePlatform, stack: F
     for state["broken"] in (False, True):
         with Clients(theirs, max_retries=0, transport=httpx.MockTransport(answer)) as clients:
             findings = service_checks.check(clients, service_checks.Scope(write=True))
-        found += [one for one in findings if one.check == "keeps a secret"]
+        found += [one for one in findings if one.check == "stores a secret and removes it"]
     assert [one.level for one in found] == ["ok", "warn"]
     assert "answered 500" in found[1].evidence
     assert not [path for path in fake.things if "secrets" in path]
