@@ -63,6 +63,8 @@ class _Check:
 
     def remedy(self, error: ServiceError) -> str:
         """What to do about an error."""
+        if error.status == HTTPStatus.INSUFFICIENT_STORAGE:
+            return error.hint
         return self.away if self.away and isinstance(error, Unreachable) else self.fix
 
 
@@ -119,7 +121,8 @@ def _checks(clients: Clients, scope: Scope) -> Iterator[_Check]:
         yield from _microservices(clients, scope, running)
     yield _Check("NIM", "is ready", lambda: _ready(clients), f"if it is still loading, wait; otherwise {running}")
     fix = "check base_model of the stack outputs against the list"
-    yield _Check("NIM", "serves the model", lambda: _served(clients, scope.model or outputs.base_model), fix)
+    served = lambda: _served(clients, scope.model or outputs.base_model)  # noqa: E731
+    yield _Check("NIM", "serves the model", served, fix, away=running)
     if scope.write:
         yield _Check("NIM", "answers a chat", lambda: _chat(clients), running)
     if scope.judge:

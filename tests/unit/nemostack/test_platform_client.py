@@ -189,6 +189,30 @@ def test_what_to_do_names_the_stack(fake: FakePlatform, stack: FakeStack) -> Non
     assert "`nemostack up --stack mine`" in fixes["offers training"]
 
 
+def test_a_nim_that_is_away_is_not_said_to_serve_another_model(fake: FakePlatform, stack: FakeStack) -> None:
+    away = {"target": "local", "product": "platform", "nemo_url": URL, "nim_url": "http://127.0.0.1:9"}
+    theirs = stack.outputs.model_copy(update=away)
+    with Clients(theirs, max_retries=0, transport=httpx.MockTransport(fake)) as clients:
+        findings = service_checks.check(clients, service_checks.Scope())
+    (finding,) = (one for one in findings if (one.service, one.check) == ("NIM", "serves the model"))
+    assert "bring the stack up again" in finding.fix
+
+
+def test_a_full_disk_is_told_with_what_to_do(fake: FakePlatform, stack: FakeStack) -> None:
+    def full(request: httpx.Request) -> httpx.Response:
+        if request.method == "PUT":
+            return httpx.Response(507, json={"detail": "Storage error: [Errno 28] No space left on device"})
+        return fake(request)
+
+    theirs = stack.outputs.model_copy(update={"target": "local", "product": "platform", "nemo_url": URL})
+    with Clients(theirs, max_retries=0, transport=httpx.MockTransport(full)) as clients:
+        findings = service_checks.check(clients, service_checks.Scope(write=True))
+        with pytest.raises(ServiceError, match="No space left on device; its disk is full: free some space"):
+            clients.platform.upload("f", "a.txt", b"a")
+    (finding,) = (one for one in findings if one.check == "stores and returns a file" and one.level == "bad")
+    assert finding.fix.startswith("its disk is full: free some space")
+
+
 def test_a_platform_that_is_away_has_one_remedy(stack: FakeStack) -> None:
     """Nothing has to be installed, uploaded or registered again: it has to be started."""
     theirs = stack.outputs.model_copy(update={"target": "local", "product": "platform", "nemo_url": URL})
