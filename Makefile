@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 STACK  ?= local
-SLO    ?= examples/slo$(if $(filter local test,$(STACK)),.local).yaml
+SLO    ?= examples/slo$(if $(shell grep -s "nemostack:target:" Pulumi.$(STACK).yaml | grep -v local),,.local).yaml
 TEST_BASE_PORT ?= 19080
 # a model of five million parameters, with which the same tests take minutes instead of a quarter of an hour
 TEST_MODEL := --config local.base_model.id=nemostack/tiny-instruct --config local.base_model.path=tests/base_model/weights
@@ -35,7 +35,7 @@ lock-check: .venv/.ready; $(LIGHT) -m operations.toolchain.lock_files --check
 
 demo: up ## Bring the local stack up, run the whole pipeline and a load test, write the report
 	@$(NEMOSTACK) run --stack $(STACK) --load-slo $(SLO)
-	@echo; echo "The stack is still up. Stop it with 'make down', run again with 'make demo'."
+	@echo; of="$(if $(filter-out local,$(STACK)), STACK=$(STACK))"; echo "The stack is still up. Stop it with 'make down$$of', run again with 'make demo$$of'."
 up: .venv/.ready ## Bring the stack up (pulumi up); MODEL=org/name: the local stack's base model, by its id on the Hugging Face Hub
 	@$(NEMOSTACK) up --stack $(STACK) $(if $(MODEL),--config local.base_model=$(MODEL))
 down: .venv/.ready ## Stop the stack; data and reports stay

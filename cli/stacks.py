@@ -26,13 +26,16 @@ def doctor(
     """Look at every service of a stack, its cluster or GPUs: symptom, evidence, what to do. Exit code 8 when broken."""
     from cli import render
     from nemostack.console import Progress, stdout
-    from nemostack.service_checks import Scope
+    from nemostack.service_checks import Scope, for_stack
+    from nemostack.stack_outputs import named_file
 
     if output not in {"table", "json"}:
         raise BadInput(f"--format {output}: choose one of table, json")
     outputs = _outputs_so_far(target)
     with Progress() as progress:
         findings = _look(outputs, Scope(judge=judge, namespace=namespace, write=True), progress)
+    if not named_file(target.outputs):
+        findings = for_stack(findings, target.stack)
     if output == "json":
         stdout().file.write(json.dumps([render.as_json(finding) for finding in findings], indent=2) + "\n")
     else:
@@ -125,9 +128,9 @@ def _look(outputs: "StackOutputs", scope: "Scope", progress: "Progress") -> "lis
         progress.start(f"Looking at the cluster of target {outputs.target}")
         findings += cluster.look(outputs, progress.update)
     if outputs.target == "local":
-        from operations.doctor import gpus
+        from operations.doctor import gpus, machine
 
-        findings += gpus.look(outputs)
+        findings += gpus.look(outputs) + machine.look(outputs)
     progress.start(f"Looking at the services of target {outputs.target}")
     with Clients(outputs, max_retries=0) as clients:
         findings += checks.check(clients, scope, progress.update)

@@ -19,7 +19,7 @@ from nemostack.clients import Clients
 from nemostack.clients.error_mapping import calling
 from nemostack.clients.tls import shared_context
 from nemostack.entity_names import gateway_model
-from nemostack.errors import ServiceError
+from nemostack.errors import ServiceError, Unreachable
 from nemostack.models import Model
 from nemostack.outputs import StackOutputs
 
@@ -27,6 +27,8 @@ Level = Literal["ok", "warn", "bad"]
 LIBRARIES = ("nemo-microservices", "huggingface-hub", "openai", "mlflow")
 Tell = Callable[[str], None]
 READY_LOOKS, READY_PAUSE_S = 5, 2.0
+STACK = "--stack NAME"
+"""In a remedy: whoever knows the stack puts its name there (`for_stack`)."""
 
 
 class Finding(Model):
@@ -44,6 +46,11 @@ class Finding(Model):
         return f"{self.service}: {self.check}: {self.evidence}{f' -> {self.fix}' if self.fix else ''}"
 
 
+def for_stack(findings: list[Finding], stack: str) -> list[Finding]:
+    """Name the stack in what the findings say to do."""
+    return [one.model_copy(update={"fix": one.fix.replace(STACK, f"--stack {stack}")}) for one in findings]
+
+
 @dataclass(frozen=True)
 class _Check:
     service: str
@@ -51,6 +58,14 @@ class _Check:
     look: Callable[[], str]
     fix: str
     level: Level = "bad"
+    away: str = ""
+    """What to do where nobody answers, if that is something else."""
+
+    def remedy(self, error: ServiceError) -> str:
+        """What to do about an error."""
+        if error.status == HTTPStatus.INSUFFICIENT_STORAGE:
+            return error.hint
+        return self.away if self.away and isinstance(error, Unreachable) else self.fix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +94,7 @@ def check(clients: Clients, scope: Scope, tell: Tell | None = None) -> list[Find
             finding = Finding(service=item.service, check=item.name, level="ok", evidence=item.look())
         except ServiceError as error:
             finding = Finding(
-                service=item.service, check=item.name, level=item.level, evidence=error.args[0], fix=item.fix
+                service=item.service, check=item.name, level=item.level, evidence=error.args[0], fix=item.remedy(error)
             )
         findings.append(finding)
     return findings
@@ -95,7 +110,7 @@ def _checks(clients: Clients, scope: Scope) -> Iterator[_Check]:
     log = "see the service's log (`log_commands` of the stack outputs)"
     running = f"{log}, then bring the stack up again"
     if outputs.target == "local":
-        running = f"{log}, then bring the stack up again: `make up`"
+        running = f"{log}, then bring the stack up again: `nemostack up {STACK}`"
     if outputs.cluster is not None:
         loopback = urlsplit(outputs.nemo_url).hostname in {"127.0.0.1", "localhost"}
         running = "these URLs need a running `nemostack port-forward`; otherwise " if loopback else ""
@@ -106,7 +121,8 @@ def _checks(clients: Clients, scope: Scope) -> Iterator[_Check]:
         yield from _microservices(clients, scope, running)
     yield _Check("NIM", "is ready", lambda: _ready(clients), f"if it is still loading, wait; otherwise {running}")
     fix = "check base_model of the stack outputs against the list"
-    yield _Check("NIM", "serves the model", lambda: _served(clients, scope.model or outputs.base_model), fix)
+    served = lambda: _served(clients, scope.model or outputs.base_model)  # noqa: E731
+    yield _Check("NIM", "serves the model", served, fix, away=running)
     if scope.write:
         yield _Check("NIM", "answers a chat", lambda: _chat(clients), running)
     if scope.judge:
@@ -137,14 +153,17 @@ def _platform(clients: Clients, scope: Scope, running: str) -> Iterator[_Check]:
     yield _Check(service, "is ready", lambda: _platform_ready(clients), running)
     if scope.write:
         yield _Check(service, "stores and returns a file", lambda: _fileset_round_trip(clients), running)
+        yield _Check(service, "stores a secret and removes it", lambda: _secret_round_trip(clients), running, "warn")
     model = scope.model or outputs.base_model
-    fix = "its provider `nim` says why (`nemo inference providers get nim`); `nemostack up` registers it again"
-    yield _Check(service, "its gateway serves the model", lambda: _found(model, clients.platform.served()), fix)
+    fix = f"`nemostack up {STACK} --refresh` registers NIM again; `nemo inference providers get nim` says more"
+    yield _Check(
+        service, "its gateway serves the model", lambda: _found(model, clients.platform.served()), fix, away=running
+    )
     if scope.customizes:
-        fix = "the backends are plugins in .venv-platform: `nemostack up` installs them"
-        yield _Check(service, "offers training", lambda: _trains(clients), fix)
-        fix = "`nemostack up --refresh` uploads the base model's files; a model of the Hub has none there"
-        yield _Check(service, "has the files of the base model", lambda: _config(clients), fix)
+        fix = f"the backends are plugins in .venv-platform: `nemostack up {STACK}` installs them"
+        yield _Check(service, "offers training", lambda: _trains(clients), fix, away=running)
+        fix = f"`nemostack up {STACK} --refresh` uploads the base model's files; a model of the Hub has none there"
+        yield _Check(service, "has the files of the base model", lambda: _config(clients), fix, away=running)
     yield _Check(service, "its evaluator answers", lambda: clients.evaluator.ping(), running)
     if scope.write:
         chat = lambda: _said(clients.gateway.chat(outputs.base_model, "Hello"))  # noqa: E731
@@ -183,6 +202,14 @@ def _fileset_round_trip(clients: Clients) -> str:
     finally:
         platform.delete_fileset(name)
     return f"{len(content)} bytes stored in the fileset {name}, read back, removed"
+
+
+def _secret_round_trip(clients: Clients) -> str:
+    """Keys of judges and tokens of the Hub are kept there; a run without either does not need it."""
+    platform, name = clients.platform, f"nemostack-doctor-{uuid.uuid4().hex[:12]}"
+    platform.save_secret(name, uuid.uuid4().hex)
+    platform.delete_secret(name)
+    return f"the secret {name} kept and removed"
 
 
 def _round_trip(clients: Clients, namespace: str) -> str:

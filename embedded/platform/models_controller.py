@@ -5,7 +5,8 @@ it also starts deployments through a package that is not published, and ends whe
 deployments, which the platform's API refuses by itself. The NIM of the stack is a provider like any other, but for its
 adapters: they are known as behind a deployment (`workspace/model&adapters/workspace/adapter`), and each gets a virtual
 model with its own name, since the gateway has a route to no other kind of thing. The controller removes it when the
-adapter is served no more.
+adapter is served no more. It also gives models their `spec` (`model_spec`), and ends jobs that an earlier process of
+the platform left behind (`interrupted_jobs`).
 """
 
 import logging
@@ -23,6 +24,9 @@ from nmp.core.models.controllers.backends.registry import BackendRegistry
 from nmp.core.models.controllers.context import ModelContext
 from nmp.core.models.controllers.models_controller import ModelsController
 from nmp.core.models.controllers.provider_reconciler import DiscoverySuccess, ModelProviderReconciler
+
+from embedded.platform.interrupted_jobs import end_interrupted
+from embedded.platform.model_spec import Specs
 
 logger = logging.getLogger(__name__)
 INTERVAL_S = 2.0
@@ -132,6 +136,15 @@ class Models(ModelsController):
             entity_cache=self._entity_cache,
             emit_heartbeat=self.emit_heartbeat,
         )
+        self._specs = Specs(self._models_sdk)
+
+    async def fill_specs(self) -> None:
+        """Give models what NVIDIA's job in a container would."""
+        await self._specs.fill(list(self._entity_cache._entities.values()))  # noqa: SLF001 - there is no other way
+
+    async def end_interrupted(self) -> None:
+        """End the jobs whose processes went with the platform's last one."""
+        await end_interrupted(self._models_sdk)
 
     async def close(self) -> None:
         """Close what it holds, from within an event loop."""
@@ -143,7 +156,8 @@ class ModelsOfThisMachine(NemoController):
     """Runs the controller; stands in the place of the platform's own, which is not started."""
 
     name: ClassVar[str] = "nemostack-models"
-    dependencies: ClassVar[list[str]] = ["models", "entities", "inference-gateway"]
+    dependencies: ClassVar[list[str]] = ["models", "entities", "inference-gateway", "jobs"]
+    _swept = False
 
     @property
     def interval_seconds(self) -> float:
@@ -156,7 +170,11 @@ class ModelsOfThisMachine(NemoController):
 
     async def reconcile(self) -> None:
         """One step of the controller."""
+        if not self._swept:
+            await self._controller.end_interrupted()
+            self._swept = True
         await self._controller.async_controller_step()
+        await self._controller.fill_specs()
 
     async def list_objects(self) -> list[Any]:
         """Not asked: `reconcile` is the controller's own."""

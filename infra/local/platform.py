@@ -19,7 +19,7 @@ CONTROLLERS = ("entities", "jobs", "agents-deployment", "nemostack-models")
 """All that the platform starts by default, with `nemostack-models` in the place of `models` (embedded/platform)."""
 PLUGINS = ("platform", "training_hub")
 """Packages of `embedded/` that run inside the platform's process."""
-START_TIMEOUT_S = 300  # 15 s on an idle machine; the first time it compiles what it imports
+START_TIMEOUT_S = 600  # 15 s on an idle machine; the first time it compiles what it imports, 255 s beside other work
 REFRESH_S = 2
 
 
@@ -94,6 +94,8 @@ class PlatformPlan(Plan):
                 "executor_defaults": {"subprocess": {"working_directory": str(self._data / "jobs")}},
             },
             "inference_gateway": {"refresh_model_cache_interval_sec": REFRESH_S},
+            # Without a key of its own the service of secrets answers 500 to all that is kept there.
+            "secrets": {"allow_key_creation": True, "local_key_creation_path": str(self._data / "secrets.key")},
         }
         command = [
             *(self.nemo, "services", "run", "--config", str(self.folder.config / "platform.json")),

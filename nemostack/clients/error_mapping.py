@@ -86,6 +86,8 @@ def _detail(response: Any, error: Exception) -> str:
 def _hint(status: int) -> str:
     if status in {401, 403}:
         return "check the credentials in the URL or in the environment"
+    if status == 507:
+        return "its disk is full: free some space where it keeps its data, then run the same command again"
     if status in {502, 503, 504}:
         return "the service behind it is not ready: `nemostack doctor` tells which"
     return ""

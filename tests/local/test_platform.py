@@ -70,6 +70,10 @@ def test_life_of_a_platform(clone: Clone) -> None:
     platform.delete_adapter(MODEL, "legal")
     wait_until(lambda: platform.served() == [f"default/{MODEL}"])
 
+    # it keeps secrets, under a key of its own
+    platform.save_secret("judge-key", "hush-hush")
+    assert (clone.stack / "data" / "platform" / "secrets.key").exists()
+
     # a killed platform is drift, and comes back with its data
     add_adapter(platform, "kept")
     os.kill(clone.pid("platform"), signal.SIGKILL)

@@ -96,16 +96,28 @@ def test_down_keeps_the_volumes_of_a_cluster(clone: Clone) -> None:
 
 
 def test_gpus_are_held_to_other_objectives(clone: Clone) -> None:
+    """A stack without a file at the top of the clone, or whose file says so, is on this machine."""
     clone.environment()
-    clone.make("load")
-    clone.make("load", "STACK=gke")
-    clone.make("load", "SLO=mine.yaml")
+    clone.file("Pulumi.gke.yaml", "config:\n  nemostack:target: gke\n")
+    clone.file("Pulumi.mine.yaml", "config:\n  nemostack:target: local\n")
+    for arguments in ([], ["STACK=gke"], ["STACK=mine"], ["STACK=platform"], ["SLO=mine.yaml"]):
+        clone.make("load", *arguments)
     assert clone.calls == [
         "-m cli load --stack local --slo examples/slo.local.yaml",
         "-m cli load --stack gke --slo examples/slo.yaml",
+        "-m cli load --stack mine --slo examples/slo.local.yaml",
+        "-m cli load --stack platform --slo examples/slo.local.yaml",
         "-m cli load --stack local --slo mine.yaml",
     ]
     assert all((ROOT / "examples" / name).is_file() for name in ("slo.local.yaml", "slo.yaml"))
+
+
+def test_the_demo_says_how_to_stop_its_own_stack(clone: Clone) -> None:
+    clone.environment()
+    assert "'make down', run again with 'make demo'." in clone.make("demo")
+    assert "'make down STACK=platform', run again with 'make demo STACK=platform'." in clone.make(
+        "demo", "STACK=platform"
+    )
 
 
 def test_clean(clone: Clone) -> None:

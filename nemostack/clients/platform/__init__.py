@@ -185,8 +185,12 @@ class Platform:
 
     def save_secret(self, name: str, value: str) -> None:
         """Keep a secret, in the place of one of this name."""
-        self._delete("secrets", "secrets", name)
+        self.delete_secret(name)
         self._ensure("secrets", "secrets", {"name": name, "value": value})
+
+    def delete_secret(self, name: str) -> None:
+        """Delete a secret; nothing happens if there is none."""
+        self._delete("secrets", "secrets", name)
 
     def create_fileset(self, name: str, purpose: str, description: str = "") -> None:
         """Create a fileset (purpose dataset, model or generic) unless it exists."""

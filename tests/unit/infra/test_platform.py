@@ -59,6 +59,13 @@ def test_it_listens_on_loopback_and_keeps_all_in_its_folder(tmp_path: Path) -> N
     assert spec.settings["jobs"]["executors"][0]["config"]["working_directory"].startswith(own)
 
 
+def test_it_can_keep_secrets_under_a_key_of_its_own(tmp_path: Path) -> None:
+    """Without one the platform answers 500 to whoever keeps a secret: a judge's key, a token of the Hub."""
+    kept = by_name(plan(tmp_path))["platform"].settings["secrets"]
+    assert kept["allow_key_creation"] is True
+    assert kept["local_key_creation_path"].startswith(str(tmp_path / "data" / "platform"))
+
+
 def test_nothing_is_reported_home(tmp_path: Path) -> None:
     stack = plan(tmp_path)
     spec = by_name(stack)["platform"]

@@ -168,7 +168,7 @@ def test_the_doctor_looks_at_the_platform_in_place_of_our_services(fake: FakePla
     fake.things[f"{gateway_url('')}/v1/models"] = {"object": "list", "data": []}
     level, line = looked_at(fake, stack.outputs)["its gateway serves the model"]
     assert level == "bad"
-    assert "no model 'default/m'; served: none -> its provider `nim` says why" in line
+    assert "no model 'default/m'; served: none -> `nemostack up --stack NAME --refresh`" in line
 
 
 def test_a_part_for_the_other_product_says_so(stack: FakeStack) -> None:
@@ -177,3 +177,71 @@ def test_a_part_for_the_other_product_says_so(stack: FakeStack) -> None:
     theirs = StackOutputs.model_validate(ours.model_dump() | {"product": "platform"})
     with pytest.raises(BadInput, match="nemostack run needs the NeMo microservices, and this stack runs the NeMo Pl"):
         require_microservices(theirs, "nemostack run")
+
+
+def test_what_to_do_names_the_stack(fake: FakePlatform, stack: FakeStack) -> None:
+    """`up` alone does not register a provider that is gone, and of another stack not at all."""
+    theirs = stack.outputs.model_copy(update={"target": "local", "product": "platform", "nemo_url": URL})
+    with Clients(theirs, max_retries=0, transport=httpx.MockTransport(fake)) as clients:
+        findings = service_checks.for_stack(service_checks.check(clients, service_checks.Scope()), "mine")
+    fixes = {finding.check: finding.fix for finding in findings if finding.level == "bad"}
+    assert fixes["its gateway serves the model"].startswith("`nemostack up --stack mine --refresh` registers NIM again")
+    assert "`nemostack up --stack mine`" in fixes["offers training"]
+
+
+def test_a_nim_that_is_away_is_not_said_to_serve_another_model(fake: FakePlatform, stack: FakeStack) -> None:
+    away = {"target": "local", "product": "platform", "nemo_url": URL, "nim_url": "http://127.0.0.1:9"}
+    theirs = stack.outputs.model_copy(update=away)
+    with Clients(theirs, max_retries=0, transport=httpx.MockTransport(fake)) as clients:
+        findings = service_checks.check(clients, service_checks.Scope())
+    (finding,) = (one for one in findings if (one.service, one.check) == ("NIM", "serves the model"))
+    assert "bring the stack up again" in finding.fix
+
+
+def test_a_full_disk_is_told_with_what_to_do(fake: FakePlatform, stack: FakeStack) -> None:
+    def full(request: httpx.Request) -> httpx.Response:
+        if request.method == "PUT":
+            return httpx.Response(507, json={"detail": "Storage error: [Errno 28] No space left on device"})
+        return fake(request)
+
+    theirs = stack.outputs.model_copy(update={"target": "local", "product": "platform", "nemo_url": URL})
+    with Clients(theirs, max_retries=0, transport=httpx.MockTransport(full)) as clients:
+        findings = service_checks.check(clients, service_checks.Scope(write=True))
+        with pytest.raises(ServiceError, match="No space left on device; its disk is full: free some space"):
+            clients.platform.upload("f", "a.txt", b"a")
+    (finding,) = (one for one in findings if one.check == "stores and returns a file" and one.level == "bad")
+    assert finding.fix.startswith("its disk is full: free some space")
+
+
+def test_a_platform_that_is_away_has_one_remedy(stack: FakeStack) -> None:
+    """Nothing has to be installed, uploaded or registered again: it has to be started."""
+    theirs = stack.outputs.model_copy(update={"target": "local", "product": "platform", "nemo_url": URL})
+
+    def away(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("Connection refused", request=request)
+
+    with Clients(theirs, max_retries=0, transport=httpx.MockTransport(away)) as clients:
+        findings = service_checks.check(clients, service_checks.Scope(write=True))
+    bad = [one for one in findings if one.service == "NeMo Platform" and one.level != "ok"]
+    assert len(bad) >= 6
+    assert {one.fix for one in bad} == {bad[0].fix}
+    assert "bring the stack up again: `nemostack up --stack NAME`" in bad[0].fix
+
+
+def test_the_doctor_sees_that_no_secret_can_be_kept(fake: FakePlatform, stack: FakeStack) -> None:
+    state = {"broken": False}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if state["broken"] and request.method == "POST" and request.url.path.endswith("/secrets"):
+            return httpx.Response(500, json={"detail": "An unexpected error occurred."})
+        return fake(request)
+
+    theirs = stack.outputs.model_copy(update={"product": "platform", "nemo_url": URL})
+    found = []
+    for state["broken"] in (False, True):
+        with Clients(theirs, max_retries=0, transport=httpx.MockTransport(answer)) as clients:
+            findings = service_checks.check(clients, service_checks.Scope(write=True))
+        found += [one for one in findings if one.check == "stores a secret and removes it"]
+    assert [one.level for one in found] == ["ok", "warn"]
+    assert "answered 500" in found[1].evidence
+    assert not [path for path in fake.things if "secrets" in path]

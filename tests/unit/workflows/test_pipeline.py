@@ -199,7 +199,7 @@ def test_nim_killed_in_mid_run(harness: Harness, settings: Settings) -> None:
     with pytest.raises(Unhealthy) as check:  # nothing restarts a NIM that was killed: the user has to know
         harness.run(settings)
     assert check.value.exit_code == 8
-    assert re.search(r"NIM: is ready: .* -> .*`make up`", harness.said)
+    assert re.search(r"NIM: is ready: .* -> .*`nemostack up --stack NAME`", harness.said)
     stack.down.clear()
     run = harness.run(settings)
     assert [run.stage(name).attempts for name in ("zero_shot", "in_context", "lora")] == [1, 2, 1]

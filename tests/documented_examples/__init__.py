@@ -1,0 +1,1 @@
+"""The examples of the platform's own documentation, run against a stack of that line: which of them work."""
