@@ -151,7 +151,7 @@ def own_images(config: ClusterStackConfig, topology: Topology) -> dict[str, str]
         (versions.ENVOY_GATEWAY, versions.ENVOY_PROXY_IMAGE, "proxies of Envoy Gateway", True),
         (
             versions.AI_GATEWAY,
-            versions.AI_GATEWAY_PROXY_IMAGE,
+            f"{versions.AI_GATEWAY_PROXY_REPOSITORY}:{versions.AI_GATEWAY.version}",
             "Envoy AI Gateway, beside each proxy",
             config.routes.gateway.model_aliases,
         ),

@@ -82,8 +82,8 @@ KUBE_RBAC_PROXY = "registry.k8s.io/kubebuilder/kube-rbac-proxy"
 ENVOY_PROXY_IMAGE = "docker.io/envoyproxy/envoy:distroless-v1.39.0"
 """Built into Envoy Gateway of the version above (DefaultEnvoyProxyImage in api/v1alpha1/shared_types.go)."""
 
-AI_GATEWAY_PROXY_IMAGE = f"docker.io/envoyproxy/ai-gateway-extproc:{AI_GATEWAY.version}"
-"""What the controller of Envoy AI Gateway puts beside each Envoy: an argument of its, in the values of its chart."""
+AI_GATEWAY_PROXY_REPOSITORY = "docker.io/envoyproxy/ai-gateway-extproc"
+"""What the controller of Envoy AI Gateway puts beside each Envoy, with the version of its chart as tag."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -156,8 +156,9 @@ def in_cluster(stack: FakeStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def shared_out(kubectl: FakeKubectl) -> list[dict[str, int]]:
-    """Weights of the targets of each rule of the one rewrite."""
-    (made,) = rewrites(kubectl)
+    """Weights of the targets of each rule of the rewrite, the same in both of its definitions."""
+    made, other = rewrites(kubectl)
+    assert made["spec"] == other["spec"]
     return [{target["modelRewrite"]: target["weight"] for target in rule["targets"]} for rule in made["spec"]["rules"]]
 
 
