@@ -149,10 +149,9 @@ class History:
         client.set_registered_model_tag(name, f"nemostack.{self._name}.{change.at:%Y%m%dT%H%M%S%f}Z", text)
 
     def _source(self, model: str) -> str:
-        """Address of the files of a model, or of what the platform says of them."""
+        """Name of a model's files, in words of the stack: MLflow refuses an address of another host."""
         if self._clients.on_platform:
-            workspace, _, name = model.partition("/")
-            return f"{self._clients.outputs.nemo_url}/apis/models/v2/workspaces/{workspace}/adapters/{name}"
+            return f"adapter://{model}"
         repository, _, revision = model.partition("@")
         return f"hf://models/{repository}@{revision or 'main'}"
 
