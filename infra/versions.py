@@ -95,16 +95,24 @@ class Manifest:
     sha256: str
 
 
+def _definitions(group: str, folder: str, digests: dict[str, str]) -> tuple[Manifest, ...]:
+    """CustomResourceDefinitions of an API group: a file each in a folder on GitHub. `digests`: by plural."""
+    return tuple(
+        Manifest(
+            file=(file := f"{group}_{plural}.yaml"),
+            url=f"https://raw.githubusercontent.com/{folder}/{file}",
+            sha256=sha256,
+        )
+        for plural, sha256 in digests.items()
+    )
+
+
 GATEWAY_API_VERSION = "v1.6.1"  # the one that Envoy Gateway above is built for
 
-GATEWAY_API: tuple[Manifest, ...] = tuple(
-    Manifest(
-        file=f"gateway.networking.k8s.io_{kind}.yaml",
-        url="https://raw.githubusercontent.com/kubernetes-sigs/gateway-api/"
-        f"{GATEWAY_API_VERSION}/config/crd/standard/gateway.networking.k8s.io_{kind}.yaml",
-        sha256=sha256,
-    )
-    for kind, sha256 in {
+GATEWAY_API = _definitions(
+    "gateway.networking.k8s.io",
+    f"kubernetes-sigs/gateway-api/{GATEWAY_API_VERSION}/config/crd/standard",
+    {
         "backendtlspolicies": "0d48c9e4b53dd9510cf615b9b1192d9d7afb07a1cc0498c9515627cb1c075419",
         "gatewayclasses": "53710048ba26f8620eed59d5e51b157ecf040daf5c6eef31a4b991e0808c4be5",
         "gateways": "25b885f5870b8fff1ae82efa2628b2761cef3745900c2aecf8fb76629a01255a",
@@ -115,18 +123,14 @@ GATEWAY_API: tuple[Manifest, ...] = tuple(
         "tcproutes": "d5104d0cf30e924f5e3c9e2e76abd46876401c34ca33b9e79321523eee78c7f6",
         "tlsroutes": "bb8b67926e5d9652cbfd2e19063b7c1d9e78806c9dd671608f57baef2f2e3bbb",
         "udproutes": "4b80684c2bf8ef4b0a2a3ab45164ac9f96258fc69912645ff50ced595b0aa6de",
-    }.items()
+    },
 )
 """CustomResourceDefinitions of Gateway API, standard channel."""
 
-ENVOY_API: tuple[Manifest, ...] = tuple(
-    Manifest(
-        file=f"gateway.envoyproxy.io_{kind}.yaml",
-        url=f"https://raw.githubusercontent.com/envoyproxy/gateway/{ENVOY_GATEWAY.version}/charts/gateway-helm/charts/"
-        f"crds/crds/generated/gateway.envoyproxy.io_{kind}.yaml",
-        sha256=sha256,
-    )
-    for kind, sha256 in {
+ENVOY_API = _definitions(
+    "gateway.envoyproxy.io",
+    f"envoyproxy/gateway/{ENVOY_GATEWAY.version}/charts/gateway-helm/charts/crds/crds/generated",
+    {
         "backends": "bb1901aea758d05458b853b07db04a96a1ea4346b177e392e5ce7398573805be",
         "backendtrafficpolicies": "cd75a4c222df5487aa9ca8957b48bcc3255eb25de02ed9153faf620bc160f786",
         "clienttrafficpolicies": "2c7eaa1ce30de626e9c362b8d9002281c2f435f970020fa81902ad7f30b38d5b",
@@ -135,25 +139,21 @@ ENVOY_API: tuple[Manifest, ...] = tuple(
         "envoyproxies": "3e9ea2f348445e3798b02daf02bf024b0d944227cf5ef8a18da7f675a1afd223",
         "httproutefilters": "ad46193dbec0a28cc97fa93a64bcd1f464858544d884eeac5e4d767526dcfd3d",
         "securitypolicies": "6412914ec5b7c48f58b85f60a80767ba15a50c8d374480cf5f2d872e4a764466",
-    }.items()
+    },
 )
 """CustomResourceDefinitions of Envoy Gateway, which its chart would leave as they are at an upgrade."""
 
-AI_GATEWAY_API: tuple[Manifest, ...] = tuple(
-    Manifest(
-        file=f"aigateway.envoyproxy.io_{kind}.yaml",
-        url=f"https://raw.githubusercontent.com/envoyproxy/ai-gateway/{AI_GATEWAY.version}/manifests/charts/"
-        f"ai-gateway-crds-helm/templates/aigateway.envoyproxy.io_{kind}.yaml",
-        sha256=sha256,
-    )
-    for kind, sha256 in {
+AI_GATEWAY_API = _definitions(
+    "aigateway.envoyproxy.io",
+    f"envoyproxy/ai-gateway/{AI_GATEWAY.version}/manifests/charts/ai-gateway-crds-helm/templates",
+    {
         "aigatewayroutes": "c6ca0a06b214d93f1c7eefe8f9735fa551f23948088e0bf3c317b792ad68f162",
         "aiservicebackends": "35f6323a486a6f447be41fe1de4327f6e6e7254a0ca61d33186cb03fe11888f6",
         "backendsecuritypolicies": "b2a2cfef49fd3253c70339231eef1745562515488022dcedc0c732df1c96c8f3",
         "gatewayconfigs": "3e409ab57d85ee6c42b993ed869c7db28fde4b0e952c35c84a1240df09f21c1e",
         "mcproutes": "dd0a32cf5c7028eead8db0099ce2a959c72209dcc8043a14466d8290cf8e1a84",
         "quotapolicies": "0e8b899c520e6ff5b224b7e4e6064f959e8256e6949817615cde8cf37269eb85",
-    }.items()
+    },
 )
 """CustomResourceDefinitions of Envoy AI Gateway: those of its chart ai-gateway-crds-helm, which has no other content.
 

@@ -32,6 +32,10 @@ class AliasObjects(ABC):
 
     kind: ClassVar[str]
     """Of the object that is an alias."""
+    known_as: ClassVar[tuple[str, ...]]
+    """Its `plural.group`, in each group that defines it, the one that routers prefer first."""
+    install: ClassVar[str]
+    """How it comes to a cluster."""
     beside: ClassVar[tuple[str, ...]]
     """Resources that tell where it belongs, read with the aliases before a change."""
 
@@ -45,14 +49,6 @@ class AliasObjects(ABC):
     def limits(self) -> str:
         """What this router does not do, as the end of a sentence."""
 
-    @property
-    @abstractmethod
-    def resources(self) -> tuple[str, ...]:
-        """`plural.group` of the objects, of each group that the cluster has, the one that routers prefer first.
-
-        NothingRoutes where it has none.
-        """
-
     @abstractmethod
     def require(self) -> None:
         """Raise NothingRoutes unless the objects are known to the cluster and lead to NIM."""
@@ -64,6 +60,14 @@ class AliasObjects(ABC):
     @abstractmethod
     def routes_of(self, one: Object) -> tuple[Route, ...]:
         """Return where an object of ours leads. KeyError, ValueError when somebody has made something else of it."""
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """Those of `known_as` that the cluster has. NothingRoutes where it has none."""
+        served = tuple(one for one in self.known_as if one in self.served)
+        if not served:
+            raise NothingRoutes(f"the cluster ({self._kubectl.place}) has no {self.kind}", hint=self.install)
+        return served
 
     def aliases(self) -> dict[str, AliasState]:
         """All aliases that we have set in NIM's namespace."""
@@ -97,6 +101,16 @@ class AliasObjects(ABC):
     def is_of(self, one: Object, alias: str) -> bool:
         """Whether an object is ours, of an alias."""
         return bool(one["kind"] == self.kind and labels_of(one).get(ALIAS_LABEL) == alias)
+
+    def require_free(self, name: str, leading: Iterable[Object]) -> None:
+        """Raise Conflict unless the objects that lead a name, of whomever, are those of our alias."""
+        theirs = [one["metadata"]["name"] for one in leading if not self.is_of(one, name)]
+        if theirs:
+            raise Conflict(
+                f"the {self.kind} {', '.join(theirs)} in {self._namespace} leads {name} elsewhere already, and the "
+                "oldest one wins",
+                hint="take the name out of it, or choose another --alias",
+            )
 
     def metadata(self, name: str) -> Object:
         """Return name, namespace and labels of the object of an alias."""

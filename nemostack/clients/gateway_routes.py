@@ -19,7 +19,7 @@ from typing import Any
 
 from nemostack.aliases import Alias, Route
 from nemostack.clients.alias_objects import ALIAS_LABEL, AliasObjects, NothingRoutes, labels_of, whole_weights
-from nemostack.errors import Conflict, ServiceError
+from nemostack.errors import ServiceError
 from nemostack.kubectl.client import Object
 
 GROUP = "aigateway.envoyproxy.io"
@@ -38,19 +38,14 @@ class GatewayRoutes(AliasObjects):
     """The aliases of the NIM behind one AIGatewayRoute."""
 
     kind = "AIGatewayRoute"
+    known_as = (ROUTES,)
+    install = INSTALL
     beside = (SERVICES, BACKENDS)
 
     @property
     def limits(self) -> str:
         """What the gateway does not do."""
         return "Envoy AI Gateway does not count users' requests for us, and draws a model for each request whoever asks"
-
-    @property
-    def resources(self) -> tuple[str, ...]:
-        """The routes."""
-        if ROUTES not in self.served:
-            raise NothingRoutes(f"the cluster ({self._kubectl.place}) has no {self.kind}", hint=INSTALL)
-        return (ROUTES,)
 
     def require(self) -> None:
         """The definition must be there, and a route that leads to NIM."""
@@ -59,17 +54,7 @@ class GatewayRoutes(AliasObjects):
     def manifest(self, name: str, alias: Alias, found: Sequence[Object], group: str) -> Object:
         """Return the route of an alias."""
         entry, rest = self._entry(found)
-        theirs = [
-            one["metadata"]["name"]
-            for one in found
-            if one["kind"] == self.kind and not self.is_of(one, name) and _routes(one, name)
-        ]
-        if theirs:
-            raise Conflict(
-                f"the {self.kind} {', '.join(theirs)} in {self._namespace} leads {name} elsewhere already, and the "
-                "oldest one wins",
-                hint="take the name out of it, or choose another --alias",
-            )
+        self.require_free(name, (one for one in found if one["kind"] == self.kind and _routes(one, name)))
         shared = [{"name": rest["backendRefs"][0]["name"], **one} for one in shares_of(alias)]
         metadata = entry["metadata"]
         owner = {"apiVersion": entry["apiVersion"], "kind": self.kind, "name": metadata["name"], "uid": metadata["uid"]}

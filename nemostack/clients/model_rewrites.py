@@ -17,7 +17,7 @@ from typing import Any
 
 from nemostack.aliases import Alias, Route
 from nemostack.clients.alias_objects import AliasObjects, NothingRoutes, labels_of, whole_weights
-from nemostack.errors import Conflict, ServiceError
+from nemostack.errors import ServiceError
 from nemostack.kubectl.client import Object
 
 GROUPS = ("llm-d.ai", "inference.networking.x-k8s.io")
@@ -36,6 +36,8 @@ class ModelRewrites(AliasObjects):
     """The aliases of one pool."""
 
     kind = "InferenceModelRewrite"
+    known_as = tuple(f"{REWRITES}.{group}" for group in GROUPS)
+    install = INSTALL
     beside = (POOLS, "services", "pods")
 
     @property
@@ -46,14 +48,6 @@ class ModelRewrites(AliasObjects):
             "a request that its model fails has failed"
         )
 
-    @property
-    def resources(self) -> tuple[str, ...]:
-        """The rewrites."""
-        served = tuple(one for group in GROUPS if (one := f"{REWRITES}.{group}") in self.served)
-        if not served:
-            raise NothingRoutes(f"the cluster ({self._kubectl.place}) has no {self.kind}", hint=INSTALL)
-        return served
-
     def require(self) -> None:
         """The definition must be there, and a pool over NIM's pods."""
         self._pools(self.read_all())
@@ -61,17 +55,7 @@ class ModelRewrites(AliasObjects):
     def manifest(self, name: str, alias: Alias, found: Sequence[Object], group: str) -> Object:
         """Return the rewrite of an alias."""
         pool = self._pool(found)
-        theirs = [
-            one["metadata"]["name"]
-            for one in found
-            if one["kind"] == self.kind and not self.is_of(one, name) and _rewrites(one, name, pool)
-        ]
-        if theirs:
-            raise Conflict(
-                f"the {self.kind} {', '.join(theirs)} in {self._namespace} leads {name} elsewhere already, and the "
-                "oldest one wins",
-                hint="take the name out of it, or choose another --alias",
-            )
+        self.require_free(name, (one for one in found if one["kind"] == self.kind and _rewrites(one, name, pool)))
         targets = [{"modelRewrite": model, "weight": weight} for model, weight in whole_weights(alias.routes).items()]
         rule = {"matches": [{"model": {"type": "Exact", "value": name}}], "targets": targets}
         return {
