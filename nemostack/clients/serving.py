@@ -1,7 +1,8 @@
-"""Waiting until NIM serves an adapter that was just trained: it looks for new ones every few seconds.
+"""Waiting until NIM serves an adapter that was just trained, or a router a new alias: both take some seconds.
 
-NIM may know the adapter and refuse it, e.g. for its rank. The embedded NIM says so when it is asked for the model, and
-waiting would change nothing then. One that says nothing (NVIDIA's may) is waited for until the deadline.
+NIM looks for new adapters every few seconds. It may know the adapter and refuse it, e.g. for its rank. The embedded NIM
+says so when it is asked for the model, and waiting would change nothing then. One that says nothing (NVIDIA's may) is
+waited for until the deadline.
 """
 
 from collections.abc import Callable
@@ -42,6 +43,26 @@ def wait_until_served(
         outage_s=outage_s,
         pace=pace,
         tell=tell,
+    )
+
+
+def wait_until_answered(nim: Nim, alias: str, *, deadline_s: float, pace: Pace | None = None) -> None:
+    """Ask for an alias until it is answered, whatever the answer before; DeadlineExceeded says what came last."""
+
+    def look() -> str:
+        try:
+            nim.chat(alias, "Hello", max_tokens=1)
+        except ServiceError as error:
+            return str(error)
+        return ""
+
+    wait_for(
+        look,
+        done=lambda problem: not problem,
+        describe=str,
+        what=f"answers for {alias}",
+        deadline_s=deadline_s,
+        pace=pace,
     )
 
 

@@ -57,6 +57,7 @@ class FakeStack(FakeEntityStore, FakeDataStore):
         self.loss_after: Callable[[dict[str, Any], int], float] | None = None  # of a job, after so many looks
         self.failure_of: Callable[[dict[str, Any]], str] = lambda _hyperparameters: ""
         self.aliases: dict[str, Any] | None = {}  # None: a NIM that has none to set
+        self.late_by = 0  # requests by an alias that are answered 500 before the router knows it
         self.samplings: dict[str, Any] = {}
         self.traffic: list[dict[str, Any]] = []  # what users of an alias have asked
         self.broken_models: set[str] = set()
@@ -368,6 +369,11 @@ class FakeStack(FakeEntityStore, FakeDataStore):
 
     def chat(self, body: bytes) -> Any:
         model = json.loads(body)["model"]
+        if self.aliases and model in self.aliases:
+            if self.late_by:
+                self.late_by -= 1
+                raise Answer(500, {"error": {"message": "no such backend"}}, NO_RETRY)
+            model = self.aliases[model]["routes"][0]["model"]
         self.nim_model(model)
         if model in self.broken_models:
             raise Answer(500, {"error": {"message": "the engine fails"}}, NO_RETRY)

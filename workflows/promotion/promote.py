@@ -10,7 +10,8 @@ from pathlib import Path
 
 from nemostack.aliases import Alias, Route
 from nemostack.clients import Clients
-from nemostack.errors import BadInput, NotPromoted
+from nemostack.clients.serving import wait_until_answered
+from nemostack.errors import BadInput, DeadlineExceeded, NotPromoted
 from nemostack.exit_codes import ExitCode
 from workflows.engine.run_directory import RunDirectory
 from workflows.promotion.canary import Canary, Plan, Question
@@ -19,6 +20,8 @@ from workflows.results.approach import ItemResult
 from workflows.stages.upload import Uploaded
 
 Tell = Callable[[str], None]
+NEW_ALIAS_S = 30.0
+"""How long a router may take to answer for a new alias: Envoy AI Gateway answers 500 for about ten seconds."""
 
 
 def promote(clients: Clients, path: Path, history: History, name: str, plan: Plan, *, force: bool, tell: Tell) -> None:
@@ -36,6 +39,8 @@ def promote(clients: Clients, path: Path, history: History, name: str, plan: Pla
         router.set_alias(name, alias)
         history.add("promote", alias, before, reason, lineage)
         tell(f"{name}: {alias}")
+        if before is None:
+            _await_answer(clients, name, tell)
         return
     settings = run.info().settings
     uploaded = Uploaded.model_validate(run.stage("dataset").outputs)
@@ -88,6 +93,17 @@ def roll_back(clients: Clients, history: History, name: str, to: str | None, *, 
     router.set_alias(name, alias)
     history.add("rollback", alias, state.alias, "asked for by a person" if to is None else f"to {to}, asked for")
     tell(f"{name}: {alias}")
+
+
+def _await_answer(clients: Clients, name: str, tell: Tell) -> None:
+    """Wait for the router; a notice if it stays silent, for the stack's address may lead past it."""
+    try:
+        wait_until_answered(clients.front, name, deadline_s=NEW_ALIAS_S)
+    except DeadlineExceeded as late:
+        tell(
+            f"notice: the alias is set; {late}; where that address leads past the router, as a port-forward to NIM "
+            "does, ask at the router's"
+        )
 
 
 def _earlier(now: Alias, changes: list[Change]) -> str | None:

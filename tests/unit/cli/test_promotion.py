@@ -17,6 +17,7 @@ from tests.unit.fake_stack import FakeStack
 from tests.unit.inference_pool import kubectl_of, rewrites
 from tests.unit.operations import healthy_cluster as h
 from tests.unit.pipeline_harness import Harness
+from workflows.promotion import promote
 from workflows.settings import Settings
 from workflows.stages.customization import Trained
 
@@ -73,6 +74,29 @@ def test_from_the_first_model_over_a_canary_and_back(
     assert len(lineage["dataset_sha256"]["train"]) == 64
     _, out, _ = call(capfd, "history", *target)
     assert out.splitlines()[0] == f"prod: {first} 100 %"
+
+
+def test_a_new_alias_is_waited_for_until_the_router_answers(
+    stack: FakeStack, runs: list[str], target: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    stack.late_by = 2
+    code, _, err = call(capfd, "promote", runs[0], *PROMOTE, *target)
+    assert (code, stack.late_by, "notice" in err) == (0, 0, False)
+
+
+def test_a_router_that_stays_silent_is_told(
+    stack: FakeStack,
+    runs: list[str],
+    target: list[str],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(promote, "NEW_ALIAS_S", 0)
+    stack.late_by = 10
+    code, _, err = call(capfd, "promote", runs[0], *PROMOTE, *target)
+    assert (code, leads_to(stack)) == (0, {model_of(runs[0]): 100})
+    assert "notice: the alias is set; answers for prod: not there after 0 s" in err
+    assert "no such backend" in err
 
 
 def test_a_broken_canary_goes_back_with_exit_code_12(
@@ -151,6 +175,7 @@ def in_cluster(stack: FakeStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """Put the stack into a cluster with an InferencePool over its NIM."""
     kubectl = kubectl_of(tmp_path / "kubectl")
     monkeypatch.setattr("nemostack.kubectl.process.program", lambda: str(kubectl.path))
+    monkeypatch.setattr(promote, "NEW_ALIAS_S", 0)  # no router is in front of this NIM
     stack.aliases = None
     return kubectl
 
