@@ -38,8 +38,10 @@ def train(shape: Shape, weights: Path, log: Path, *, gpus: int, steps: int, leng
     What it and the job's other processes write goes into `log`; if they take too long, so does what each is doing.
     """
     terms = {"gpus": gpus, "steps": steps, "length": length, "device": device}
+    result = log.with_suffix(".result.json")  # not the last line of the log: NCCL writes until the process has ended
+    result.unlink(missing_ok=True)
     environment = {**os.environ, "PYTHONFAULTHANDLER": "1", "NCCL_DEBUG": "INFO"}
-    command = [sys.executable, "-m", "benchmarks.gpu.several"]
+    command = [sys.executable, "-m", "benchmarks.gpu.several", str(result)]
     with log.open("w") as out:
         process = subprocess.Popen(
             command,
@@ -56,10 +58,10 @@ def train(shape: Shape, weights: Path, log: Path, *, gpus: int, steps: int, leng
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGABRT)  # each process writes the stacks of its threads
             process.wait()
-    text = log.read_text()
     if process.returncode:
-        raise RuntimeError(f"training on {gpus} processes failed ({process.returncode}):\n{text[-3000:]}")
-    measured: dict[str, Any] = json.loads(text.splitlines()[-1])
+        end = log.read_text()[-3000:]
+        raise RuntimeError(f"training on {gpus} processes failed ({process.returncode}):\n{end}")
+    measured: dict[str, Any] = json.loads(result.read_text())
     print(measured, flush=True)
     return measured
 
@@ -148,4 +150,4 @@ def serve(
 
 if __name__ == "__main__":
     shape_values, weights_path, task_terms = json.loads(sys.stdin.read())
-    print(json.dumps(_train(Shape(**shape_values), Path(weights_path), **task_terms)))
+    Path(sys.argv[1]).write_text(json.dumps(_train(Shape(**shape_values), Path(weights_path), **task_terms)))
