@@ -2,13 +2,16 @@
 
     .venv/bin/python -m benchmarks.peers                                     # a mock of known cadence
     .venv/bin/python -m benchmarks.peers --url http://127.0.0.1:18082 --model nemostack/tiny-instruct --requests 200
+    .venv/bin/python -m benchmarks.peers --url http://127.0.0.1:18082 --model nemostack/tiny-instruct --rate 4
 
 The tools: this load test, vLLM's `bench serve` (from the environment of the services), AIPerf and GuideLLM (each in
 an environment of its own under the user's cache, made on the first run). Same prompts, each new to the server's
-prefix cache in each run; same number of tokens, temperature 0, streamed completions, a closed loop of as many
-streams. Each number is the tool's own. A difference is the ratio of a tool's runs to ours with Welch's 95 % interval
-over the rounds; `agrees` says that the whole interval is within `--tolerance` (3 %), `differs` that it is outside,
-`unclear` that rounds are too few or the machine too busy to say.
+prefix cache in each run; same number of tokens, temperature 0, streamed completions. The load is a closed loop of as
+many streams, whose users a server moves in step: a tool that sends a wave less closely together waits less for first
+tokens. With `--rate` it is an open loop of so many requests a second at equal distances, the same for every tool; its
+throughput follows the rate and says nothing about the server. Each number is the tool's own. A difference is the ratio
+of a tool's runs to ours with Welch's 95 % interval over the rounds; `agrees` says that the whole interval is within
+`--tolerance` (3 %), `differs` that it is outside, `unclear` that rounds are too few or the machine too busy to say.
 
 What is left between the tools: ours counts tokens of a window by the time at which they arrive, the others count whole
 replies over the time from the first request to the last reply, filling and draining included.
@@ -61,6 +64,8 @@ class Task:
     requests: int
     tokens: int
     seconds: float  # about what `requests` of them take
+    reply_s: float  # what one reply takes when all streams ask at once
+    rate: float | None = None  # requests/s of an open loop; None: a closed loop of `streams`
 
 
 @dataclass
@@ -105,15 +110,20 @@ def call(command: Sequence[str], **environment: str) -> None:
         )
 
 
+def by_load(task: Task, closed: Sequence[str], opened: Sequence[str]) -> Sequence[str]:
+    """Choose the options of a tool that say how requests come."""
+    return closed if task.rate is None else opened
+
+
 def ours(task: Task, folder: Path, texts: list[str]) -> Measured:
     """Run this load test for as long as the others' requests take."""
     rows = write_rows(folder / "prompts.jsonl", "prompt", texts)
-    wave = task.seconds * task.streams / task.requests
+    arrivals = by_load(task, ("-u", str(task.streams)), ("--arrivals", "constant", "--rate", str(task.rate)))
     call(
         [
             *(sys.executable, "-m", "load_tests", "--nim-url", task.url, "--base-model", task.model),
-            *("--adapters", "none", "-u", str(task.streams), "--max-tokens", str(task.tokens), "--fixed-length"),
-            *("--duration", f"{task.seconds:.2f}s", "--warmup", f"{wave:.2f}s", "--prompts", str(rows)),
+            *("--adapters", "none", *arrivals, "--max-tokens", str(task.tokens), "--fixed-length"),
+            *("--duration", f"{task.seconds:.2f}s", "--warmup", f"{task.reply_s:.2f}s", "--prompts", str(rows)),
             *("--out", str(folder / "run")),
         ]
     )
@@ -131,7 +141,12 @@ def vllm(task: Task, folder: Path, texts: list[str]) -> Measured:
             *("--base-url", task.url, "--endpoint", "/v1/completions", "--model", task.model),
             *("--tokenizer", str(task.tokenizer), "--dataset-name", "custom", "--dataset-path", str(rows)),
             *("--skip-chat-template", "--custom-output-len", str(task.tokens), "--num-prompts", str(task.requests)),
-            *("--max-concurrency", str(task.streams), "--ignore-eos", "--temperature", "0", "--disable-shuffle"),
+            *by_load(
+                task,
+                ("--max-concurrency", str(task.streams)),
+                ("--request-rate", str(task.rate), "--burstiness", "1e6"),  # gamma: so high it is constant
+            ),
+            *("--ignore-eos", "--temperature", "0", "--disable-shuffle"),
             *("--save-result", "--result-dir", str(folder), "--result-filename", "result.json"),
         ],
         HF_HUB_OFFLINE="1",
@@ -147,7 +162,12 @@ def aiperf(task: Task, folder: Path, texts: list[str]) -> Measured:
         [
             *(str(environment("aiperf") / "bin/aiperf"), "profile", "--model", task.model, "--url", task.url),
             *("--endpoint-type", "completions", "--streaming", "--input-file", str(rows)),
-            *("--custom-dataset-type", "single-turn", "--concurrency", str(task.streams)),
+            *("--custom-dataset-type", "single-turn"),
+            *by_load(
+                task,
+                ("--concurrency", str(task.streams)),
+                ("--request-rate", str(task.rate), "--arrival-pattern", "constant"),
+            ),
             *("--request-count", str(task.requests), "--extra-inputs", f"max_tokens:{task.tokens}"),
             *("--extra-inputs", "temperature:0", "--extra-inputs", "ignore_eos:true"),
             *("--extra-inputs", f"min_tokens:{task.tokens}", "--use-server-token-count"),
@@ -172,10 +192,13 @@ def guidellm(task: Task, folder: Path, texts: list[str]) -> Measured:
         "validate_backend": False,
         "extras": {"body": {"temperature": 0, "ignore_eos": True, "min_tokens": task.tokens}},
     }
+    profile: dict[str, Any] = {"kind": "concurrent", "streams": [task.streams]}
+    if task.rate is not None:
+        profile = {"kind": "constant", "rate": [task.rate]}
     call(
         [
             *(str(environment("guidellm") / "bin/guidellm"), "run", "--backend", json.dumps(backend)),
-            *("--profile", json.dumps({"kind": "concurrent", "streams": [task.streams]})),
+            *("--profile", json.dumps(profile)),
             *("--constraint", json.dumps({"kind": "max_requests", "count": task.requests})),
             *("--data", json.dumps({"kind": "json_file", "path": str(rows)})),
             *("--tokenizer", json.dumps({"kind": "hf_auto", "model": str(task.tokenizer)})),
@@ -260,6 +283,7 @@ def main() -> None:
     parser.add_argument("--tools", default=",".join(TOOLS), help=f"default: {','.join(TOOLS)}")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--streams", type=int, default=8)
+    parser.add_argument("--rate", type=float, help="requests/s of an open loop, in place of a closed loop of streams")
     parser.add_argument("--requests", type=int, default=160)
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--ttft", type=float, default=0.2, help="of the mock, seconds")
@@ -283,7 +307,9 @@ def main() -> None:
             options.streams,
             options.requests,
             options.tokens,
-            seconds=wave * options.requests / options.streams,
+            seconds=options.requests / options.rate if options.rate else wave * options.requests / options.streams,
+            reply_s=wave,
+            rate=options.rate,
         )
         for turn in range(options.rounds):
             for tool in tools:

@@ -7,7 +7,8 @@ then again for each other tab. A block works if it does in one of these readings
 presumes is prepared (`presumed`), and after it everything that it has made is deleted: use a stack of your own.
 
 `--as-printed` prepares nothing and replaces nothing but the address of the platform. It prints a table of pages, and
-every block that failed with the end of its message. Refuses nothing: what an example wants that the stack has not (a
+under each page every block that failed with the end of its message; `--resume` leaves out the pages whose results an
+earlier run wrote to `--out`. Refuses nothing: what an example wants that the stack has not (a
 GPU, a key, the internet) is its result.
 """
 
@@ -71,6 +72,14 @@ def _error(block: Block, found: dict[str, str]) -> str:
     return found.get(block.tab) or next(iter(found.values()), "read in no way")
 
 
+def show_page(topic: str, results: Sequence[Result]) -> None:
+    """Print the page's row of the table, and what each block that failed said."""
+    print(f"| {topic} | {len(results)} | {sum(not block['error'] for block in results)} |", flush=True)
+    for number, block in enumerate(results, 1):
+        if block["error"]:
+            print(f"  example {number} ({block['language']}): {block['error']}", file=sys.stderr, flush=True)
+
+
 def main() -> int:
     """Run the pages; the exit code says whether they could be run, not whether all examples work."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -79,27 +88,25 @@ def main() -> int:
     parser.add_argument("--replace", action="append", default=[], metavar="OLD=NEW", help="in all blocks")
     parser.add_argument("--as-printed", action="store_true", help="prepare and replace nothing but the address")
     parser.add_argument("--out", type=Path, default=Path("build/documented-examples.json"))
+    parser.add_argument("--resume", action="store_true", help="run only the pages whose results are not in --out")
     options = parser.parse_args()
     command = [sys.executable, "-m", "cli", "outputs", "--stack", options.stack]
     outputs = StackOutputs.model_validate_json(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
     addresses = dict.fromkeys(_ADDRESSES, outputs.nemo_url) | dict(one.split("=", 1) for one in options.replace)
     folder = next(BIN.parent.glob("lib/python*/site-packages/nemo_platform/cli/docs"))
     variables = {"NMP_BASE_URL": outputs.nemo_url, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-    pages: dict[str, list[Result]] = {}
+    earlier = options.resume and options.out.exists()
+    pages: dict[str, list[Result]] = json.loads(options.out.read_text(encoding="utf-8")) if earlier else {}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     platform = Platform(outputs.nemo_url, Timeouts(read=60))
     print("| page | examples | work |\n|---|---|---|")
     for topic in options.topics:
-        page = rewritten(read_page(folder, topic), addresses | INSTALLED)
-        presumed = Presumed() if options.as_printed else what_is_presumed(topic, outputs)
-        pages[topic] = run_page(list(read_blocks(page)), variables, presumed, platform)
-        worked = sum(not block["error"] for block in pages[topic])
-        print(f"| {topic} | {len(pages[topic])} | {worked} |", flush=True)
-        options.out.write_text(json.dumps(pages, indent=1), encoding="utf-8")
-    for topic, results in pages.items():
-        for number, block in enumerate(results, 1):
-            if block["error"]:
-                print(f"\n{topic}, example {number} ({block['language']}): {block['error']}", file=sys.stderr)
+        if topic not in pages:
+            page = rewritten(read_page(folder, topic), addresses | INSTALLED)
+            presumed = Presumed() if options.as_printed else what_is_presumed(topic, outputs)
+            pages[topic] = run_page(list(read_blocks(page)), variables, presumed, platform)
+            options.out.write_text(json.dumps(pages, indent=1), encoding="utf-8")
+        show_page(topic, pages[topic])
     total = [block for results in pages.values() for block in results]
     print(f"| all | {len(total)} | {sum(not block['error'] for block in total)} |")
     return 0
