@@ -11,7 +11,7 @@ STACK  ?= local
 SLO    ?= examples/slo$(if $(shell grep -s "nemostack:target:" Pulumi.$(STACK).yaml | grep -v local),,.local).yaml
 TEST_BASE_PORT ?= 19080
 # a model of five million parameters, with which the same tests take minutes instead of a quarter of an hour
-TEST_MODEL := --config local.base_model.id=nemostack/tiny-instruct --config local.base_model.path=tests/base_model/weights
+TEST_MODEL := --config local.base_model.id=nemostack/tiny-instruct --config local.base_model.path=tests/base_model/weights --config local.nim.threads=1
 NEMOSTACK := .venv/bin/python -m cli
 LIGHT     := .venv/bin/python
 EMBEDDED  := .venv-embedded/bin/python

@@ -5,6 +5,8 @@ from embedded.nim.settings import Settings
 from embedded.nim.tool_parsers import choose_tool_parser
 
 CPU_KV_CACHE_MIB = 512
+CPU_BLOCK_TOKENS = 32
+"""Of the KV cache; the prefix cache knows whole blocks alone. vLLM's 128 is longer than most system prompts."""
 
 
 def vllm_arguments(settings: Settings) -> list[str]:
@@ -40,7 +42,8 @@ def _accelerator_arguments(settings: Settings) -> list[str]:
     cache = settings.kv_cache_mib
     if settings.accelerator == "cpu":
         # Nothing is compiled or captured: on a CPU that costs minutes and gains nothing.
-        return ["--kv-cache-memory-bytes", str((cache or CPU_KV_CACHE_MIB) * 1024**2), "--enforce-eager"]
+        memory = ("--kv-cache-memory-bytes", str((cache or CPU_KV_CACHE_MIB) * 1024**2))
+        return [*memory, "--block-size", str(CPU_BLOCK_TOKENS), "--enforce-eager"]
     return [
         *(() if cache is None else ("--kv-cache-memory-bytes", str(cache * 1024**2))),
         *("--gpu-memory-utilization", f"{settings.gpu_memory_fraction:g}"),

@@ -55,7 +55,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",  # lets vLLM ask our resolver; its routes are removed in nim_routes.py
         # A call that a request forces is written by the tool's schema, as a NIM writes it; else only its frame is.
         "VLLM_ENFORCE_STRICT_TOOL_CALLING": "0",
-        "OMP_NUM_THREADS": str(settings.threads),
+        "OMP_NUM_THREADS": str(settings.engine_threads),
         "TOKENIZERS_PARALLELISM": "false",
     }
     if settings.accelerator == "cpu":

@@ -1,5 +1,6 @@
 """Settings of the NIM service. Imports nothing heavy: a wrong config is refused before vLLM is loaded."""
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -52,8 +53,18 @@ class Settings(ServiceSettings):
     dtype: Literal["bfloat16", "float32"] | None = Field(
         default=None, description="Weights and arithmetic; default: bfloat16 where the processor multiplies it"
     )
-    threads: int = Field(default=1, ge=1, description="OpenMP threads of the engine; the API has a core of its own")
+    threads: int | None = Field(
+        default=None, ge=1, description="Threads of the engine; default: OMP_NUM_THREADS, else all cores, with a GPU 1"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="vLLM's and ours")
+
+    @property
+    def engine_threads(self) -> int:
+        """Threads the engine computes with. A GPU's engine only launches kernels."""
+        if self.threads or self.accelerator == "cuda":
+            return self.threads or 1
+        asked = os.environ.get("OMP_NUM_THREADS", "")
+        return int(asked) if asked.isdecimal() and int(asked) else len(os.sched_getaffinity(0))
 
     @model_validator(mode="after")
     def _adapters_come_from_somewhere(self) -> "Settings":

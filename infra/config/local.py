@@ -73,6 +73,9 @@ class LocalNim(Section):
         default=None, ge=1, description="Maximum number of requests decoded concurrently; default: 64, on a GPU 512"
     )
     refresh_interval_s: float = Field(default=2.0, gt=0, description="Seconds between checks for new adapters")
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads of the engine; default: all cores, with a GPU 1"
+    )
 
     @model_validator(mode="after")
     def _adapters_fit(self) -> "LocalNim":

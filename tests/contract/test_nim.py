@@ -386,19 +386,27 @@ def test_decoding_in_mixed_batches_gives_what_each_gives_alone(client: openai.Op
     assert len(set(alone)) == len(jobs)
 
 
+def prefix_cache_hits(nim: Running) -> float:
+    """Tokens of prompts that were not computed again, so far."""
+    lines = httpx.get(f"{nim.url}/metrics", timeout=30).text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("vllm:prefix_cache_hits_total"))
+
+
 def test_long_shared_prefixes_are_computed_once(nim: Running, client: openai.OpenAI) -> None:
     examples = "\n\n".join(f"{number}. {PROMPTS[number % 3]}" for number in range(30))
-
-    def hits() -> float:
-        lines = httpx.get(f"{nim.url}/metrics", timeout=30).text.splitlines()
-        return sum(float(line.split()[-1]) for line in lines if line.startswith("vllm:prefix_cache_hits_total"))
-
     for question in ("Who?", "Where?"):
-        before = hits()
+        before = prefix_cache_hits(nim)
         answer = client.completions.create(model=BASE, prompt=f"{examples}\n\n{question}", max_tokens=1)
         assert answer.usage is not None
         assert answer.usage.prompt_tokens > 500
-    assert hits() - before > 400
+    assert prefix_cache_hits(nim) - before > 400
+
+
+def test_so_is_a_prefix_as_short_as_a_system_prompt(nim: Running, client: openai.OpenAI) -> None:
+    for last in (7, 8):
+        before = prefix_cache_hits(nim)
+        client.completions.create(model=BASE, prompt=[*range(500, 540), *[last] * 30], max_tokens=1)
+    assert prefix_cache_hits(nim) - before == 32
 
 
 def test_lm_eval(nim: Running, served: list[str]) -> None:

@@ -1,7 +1,11 @@
 """What NIM checks and prepares before vLLM starts on GPUs, as far as a machine without one can tell."""
 
+import os
 import subprocess
 import sys
+from typing import Any
+
+import pytest
 
 from embedded.nim.gpu_engine import shortage
 from embedded.nim.server import environment
@@ -10,6 +14,8 @@ from nemostack.clone import ROOT
 from nemostack.gpus import Gpu, GpuProcess
 
 CARD = Gpu(1, "GPU-a", "NVIDIA A10", "580.1", memory_mib=24_000, used_mib=20_000, capability=(8, 6))
+ANY = {"base_model": "m", "model_path": "m", "port": 1, "data_dir": "/tmp", "peft_source": "/tmp"}
+ON_A_GPU = {"accelerator": "cuda", "gpus": [0, 1]}
 LISTENING = """
 import os, psutil, torch.distributed as dist
 from embedded.nim.gpu_engine import meet_in_a_file
@@ -30,19 +36,19 @@ def test_a_gpu_that_others_hold_is_told_with_its_holder() -> None:
     assert "local.gpu.nim_memory_fraction" in told
 
 
+@pytest.mark.parametrize(
+    ("chosen", "asked", "threads"),
+    [({}, "", len(os.sched_getaffinity(0))), ({}, "3", 3), ({"threads": 2}, "3", 2), (ON_A_GPU, "3", 1)],
+)
+def test_threads_of_the_engine(
+    monkeypatch: pytest.MonkeyPatch, chosen: dict[str, Any], asked: str, threads: int
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert environment(Settings.model_validate(ANY | chosen))["OMP_NUM_THREADS"] == str(threads)
+
+
 def test_the_engines_processes_meet_where_no_other_machine_reaches_them() -> None:
-    settings = Settings.model_validate(
-        {
-            "base_model": "m",
-            "model_path": "m",
-            "port": 1,
-            "data_dir": "/tmp",
-            "peft_source": "/tmp",
-            "accelerator": "cuda",
-            "gpus": [0, 1],
-        }
-    )
-    chosen = environment(settings)
+    chosen = environment(Settings.model_validate(ANY | ON_A_GPU))
     assert (chosen["VLLM_HOST_IP"], chosen["GLOO_SOCKET_IFNAME"], chosen["CUDA_VISIBLE_DEVICES"]) == (
         "127.0.0.1",
         "lo",
