@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from embedded.evaluator import substitutes
+from embedded.evaluator.task_index import task_manager
 
 _LOADING = (ConnectionError, OSError, ValueError)  # what `datasets` raises when there is nothing to load
 
@@ -30,9 +31,7 @@ class Loaded:
 
 def load(spec: dict[str, Any]) -> Loaded:
     """Load the tasks that `spec` names."""
-    from lm_eval.tasks import TaskManager
-
-    manager = TaskManager()
+    manager = task_manager()
     name = spec["benchmark"]
     if name not in manager.all_tasks:
         near = [task for task in manager.all_tasks if name.lower() in task.lower()][:8]
