@@ -171,5 +171,6 @@ def _version(client: Any, name: str, model: str, source: str, lineage: Lineage |
             source=source,
             run_id=lineage.mlflow_run or None if lineage else None,
             tags=tags,
+            await_creation_for=0,  # MLflow has made it; what it would wait for is Databricks, and it says so on stderr
         ).version
     )
