@@ -30,7 +30,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import httpx
 
@@ -42,6 +42,7 @@ from nemostack.clone import ROOT
 from nemostack.sample_dataset import PROMPTS
 
 PACKAGES: Final = {"aiperf": "aiperf==0.13.0", "guidellm": "guidellm==0.8.1"}
+Options = TypeVar("Options")
 METRICS: Final = ("tokens_per_s", "ttft_ms", "tpot_ms")
 TOKENIZER: Final = ROOT / "tests" / "base_model" / "weights"
 VLLM_BENCH: Final = """
@@ -110,7 +111,7 @@ def call(command: Sequence[str], **environment: str) -> None:
         )
 
 
-def by_load(task: Task, closed: Sequence[str], opened: Sequence[str]) -> Sequence[str]:
+def by_load(task: Task, closed: Options, opened: Options) -> Options:
     """Choose the options of a tool that say how requests come."""
     return closed if task.rate is None else opened
 
@@ -118,7 +119,7 @@ def by_load(task: Task, closed: Sequence[str], opened: Sequence[str]) -> Sequenc
 def ours(task: Task, folder: Path, texts: list[str]) -> Measured:
     """Run this load test for as long as the others' requests take."""
     rows = write_rows(folder / "prompts.jsonl", "prompt", texts)
-    arrivals = by_load(task, ("-u", str(task.streams)), ("--arrivals", "constant", "--rate", str(task.rate)))
+    arrivals = by_load(task, ["-u", str(task.streams)], ["--arrivals", "constant", "--rate", str(task.rate)])
     call(
         [
             *(sys.executable, "-m", "load_tests", "--nim-url", task.url, "--base-model", task.model),
@@ -143,8 +144,8 @@ def vllm(task: Task, folder: Path, texts: list[str]) -> Measured:
             *("--skip-chat-template", "--custom-output-len", str(task.tokens), "--num-prompts", str(task.requests)),
             *by_load(
                 task,
-                ("--max-concurrency", str(task.streams)),
-                ("--request-rate", str(task.rate), "--burstiness", "1e6"),  # gamma: so high it is constant
+                ["--max-concurrency", str(task.streams)],
+                ["--request-rate", str(task.rate), "--burstiness", "1e6"],  # gamma: so high it is constant
             ),
             *("--ignore-eos", "--temperature", "0", "--disable-shuffle"),
             *("--save-result", "--result-dir", str(folder), "--result-filename", "result.json"),
@@ -165,8 +166,8 @@ def aiperf(task: Task, folder: Path, texts: list[str]) -> Measured:
             *("--custom-dataset-type", "single-turn"),
             *by_load(
                 task,
-                ("--concurrency", str(task.streams)),
-                ("--request-rate", str(task.rate), "--arrival-pattern", "constant"),
+                ["--concurrency", str(task.streams)],
+                ["--request-rate", str(task.rate), "--arrival-pattern", "constant"],
             ),
             *("--request-count", str(task.requests), "--extra-inputs", f"max_tokens:{task.tokens}"),
             *("--extra-inputs", "temperature:0", "--extra-inputs", "ignore_eos:true"),
@@ -192,9 +193,9 @@ def guidellm(task: Task, folder: Path, texts: list[str]) -> Measured:
         "validate_backend": False,
         "extras": {"body": {"temperature": 0, "ignore_eos": True, "min_tokens": task.tokens}},
     }
-    profile: dict[str, Any] = {"kind": "concurrent", "streams": [task.streams]}
-    if task.rate is not None:
-        profile = {"kind": "constant", "rate": [task.rate]}
+    profile = by_load(
+        task, {"kind": "concurrent", "streams": [task.streams]}, {"kind": "constant", "rate": [task.rate]}
+    )
     call(
         [
             *(str(environment("guidellm") / "bin/guidellm"), "run", "--backend", json.dumps(backend)),

@@ -80,7 +80,7 @@ def _prepare_code_eval(spec: dict[str, Any]) -> CodeEval:
     ours = CodeEval(Sandbox())
     if not spec["runs_code"]:
         return ours
-    import evaluate as hf_evaluate  # for twelve seconds: with all of transformers' pipelines
+    import evaluate as hf_evaluate  # takes twelve seconds: it loads all of transformers' pipelines
 
     original = hf_evaluate.load
 

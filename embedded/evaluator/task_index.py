@@ -9,15 +9,13 @@ import hashlib
 import importlib.metadata
 import json
 import zlib
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nemostack.cache import cache_root
 from nemostack.files import write_atomically
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 def task_manager(**options: Any) -> Any:
@@ -27,12 +25,11 @@ def task_manager(**options: Any) -> Any:
 
     build = TaskIndex.build
 
-    def build_once(paths: "Iterable[Path]") -> dict[str, Any]:
-        folders = [str(path) for path in paths]
+    def build_once(folders: Sequence[Path]) -> dict[str, Any]:
         place = _place(folders)
         with suppress(OSError, EOFError, zlib.error, ValueError, KeyError, TypeError):
             return _read(place)
-        index: dict[str, Any] = build([Path(folder) for folder in folders])
+        index: dict[str, Any] = build(folders)
         with suppress(OSError):
             place.parent.mkdir(parents=True, exist_ok=True)
             _write(place, index)
@@ -45,8 +42,8 @@ def task_manager(**options: Any) -> Any:
         TaskIndex.build = staticmethod(build)
 
 
-def _place(folders: list[str]) -> Path:
-    told = json.dumps([importlib.metadata.version("lm_eval"), *folders])
+def _place(folders: Sequence[Path]) -> Path:
+    told = json.dumps([importlib.metadata.version("lm_eval"), *map(str, folders)])
     return cache_root() / "lm-eval" / f"tasks-{hashlib.sha256(told.encode()).hexdigest()[:16]}.json.gz"
 
 

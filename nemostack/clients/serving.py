@@ -46,7 +46,7 @@ def wait_until_served(
     )
 
 
-def wait_until_answered(nim: Nim, alias: str, *, deadline_s: float, pace: Pace | None = None) -> None:
+def wait_until_answered(nim: Nim, alias: str, *, deadline_s: float) -> None:
     """Ask for an alias until it is answered, whatever the answer before; DeadlineExceeded says what came last."""
 
     def look() -> str:
@@ -62,7 +62,6 @@ def wait_until_answered(nim: Nim, alias: str, *, deadline_s: float, pace: Pace |
         describe=str,
         what=f"answers for {alias}",
         deadline_s=deadline_s,
-        pace=pace,
     )
 
 

@@ -8,8 +8,8 @@ presumes is prepared (`presumed`), and after it everything that it has made is d
 
 `--as-printed` prepares nothing and replaces nothing but the address of the platform. It prints a table of pages, and
 under each page every block that failed with the end of its message; `--resume` leaves out the pages whose results an
-earlier run wrote to `--out`. Refuses nothing: what an example wants that the stack has not (a
-GPU, a key, the internet) is its result.
+earlier run wrote to `--out`. Refuses nothing: what an example wants that the stack has not (a GPU, a key, the
+internet) is its result.
 """
 
 import argparse
