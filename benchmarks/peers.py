@@ -44,6 +44,7 @@ from nemostack.sample_dataset import PROMPTS
 PACKAGES: Final = {"aiperf": "aiperf==0.13.0", "guidellm": "guidellm==0.8.1"}
 Options = TypeVar("Options")
 METRICS: Final = ("tokens_per_s", "ttft_ms", "tpot_ms")
+AIPERF_STREAMS_A_WORKER: Final = 128
 TOKENIZER: Final = ROOT / "tests" / "base_model" / "weights"
 VLLM_BENCH: Final = """
 import argparse
@@ -173,7 +174,8 @@ def aiperf(task: Task, folder: Path, texts: list[str]) -> Measured:
             *("--extra-inputs", "temperature:0", "--extra-inputs", "ignore_eos:true"),
             *("--extra-inputs", f"min_tokens:{task.tokens}", "--use-server-token-count"),
             *("--tokenizer", str(task.tokenizer), "--artifact-dir", str(folder / "artifacts"), "--ui", "none"),
-            *("--no-gpu-telemetry", "--no-server-metrics", "--workers-max", "1"),
+            *("--no-gpu-telemetry", "--no-server-metrics"),
+            *("--workers-max", str(-(-task.streams // AIPERF_STREAMS_A_WORKER))),
         ],
     )
     found = json.loads((folder / "artifacts/profile_export_aiperf.json").read_text(encoding="utf-8"))

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.gpu import models, report
+from benchmarks.gpu import cores, models, report
 from nemostack import sample_model
 from nemostack.clone import ROOT
 from nemostack.models import SAMPLE_MODEL
@@ -159,6 +159,8 @@ def serving(options: argparse.Namespace) -> dict[str, Any]:
             servers = start_servers(options, shape, folder)
             kept.write_text(json.dumps([vars(one) | {"log": str(one.log)} for one in servers]))
         named = {server.name: server for server in servers if server.name in (part.NIM, part.VLLM, part.CONTROL)}
+        apart = cores.keep_apart([server.pid for server in named.values()])
+        print("the servers have two cores to themselves" if apart else "too few cores to keep some for the servers")
         samples = options.out / "serving-samples.jsonl"
         part.measure(
             {name: named[name].url for name in (part.NIM, part.VLLM, part.CONTROL) if name in named},  # in this order
@@ -175,8 +177,10 @@ def serving(options: argparse.Namespace) -> dict[str, Any]:
             "shape": shape.name,
             "weights": "random",
             "device": options.device,
+            "own_cores": apart,
             "start": {name: part.start_up(server) for name, server in named.items()},
             "cells": part.summarize(part.read_samples(samples)),
+            "overall": part.overall(part.read_samples(samples)),
             "min_tokens": part.cost_of_min_tokens(
                 named[part.VLLM].url,
                 shape,

@@ -23,7 +23,7 @@ import httpx
 
 from benchmarks.gpu import load
 from benchmarks.gpu.models import Shape
-from benchmarks.gpu.statistics import interval, ratio
+from benchmarks.gpu.statistics import geometric_mean, interval, ratio
 from nemostack import gpus
 from nemostack.ports import free_port
 
@@ -286,6 +286,26 @@ def summarize(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 line[key] = {"value": round(value, 3), "interval": [round(low, 3), round(high, 3)]}
         table.append(line)
     return table
+
+
+def overall(samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Ratio of tokens/s to bare vLLM over all cells: the geometric mean of its pairs, each measured in one round."""
+    speeds = {
+        (one["round"], one["adapters"], one["streams"], one["server"]): one["tokens_per_s"]
+        for one in samples
+        if one["round"] > 0
+    }
+    found = {}
+    for name in (NIM, CONTROL):
+        pairs = [
+            speeds[(*cell, name)] / bare
+            for (*cell, other), bare in speeds.items()
+            if other == VLLM and (*cell, name) in speeds
+        ]
+        if pairs:
+            value, low, high = geometric_mean(pairs)
+            found[name] = {"value": round(value, 3), "interval": [round(low, 3), round(high, 3)], "pairs": len(pairs)}
+    return found
 
 
 _STAMP = re.compile(r"\b(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)\b")

@@ -20,6 +20,11 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float,
     )
 
 
+def geometric_mean(values: Sequence[float]) -> tuple[float, float, float]:
+    """Geometric mean, of ratios for instance, and its 95 % interval."""
+    return _bootstrap(len(values), lambda chosen: statistics.geometric_mean(values[i] for i in chosen))
+
+
 def _bootstrap(count: int, value: Callable[[Sequence[int]], float]) -> tuple[float, float, float]:
     numbers = random.Random(0)
     found = sorted(value([numbers.randrange(count) for _ in range(count)]) for _ in range(RESAMPLES))
