@@ -25,6 +25,7 @@ from nemostack.errors import BadInput
 
 PLAN: Final = "nemostack-plan"
 SAMPLES: Final = "nemostack-samples"
+OVER: Final = "nemostack-over"
 FINISH: Final = "nemostack-finish"
 REPORT_KEY: Final = "nemostack_samples"
 _CHUNK_BYTES: Final = 4 << 20

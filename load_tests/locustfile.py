@@ -18,7 +18,7 @@ from typing import Any
 import gevent
 from locust import User, events, task
 from locust.exception import StopUser
-from locust.runners import STATE_CLEANUP, STATE_STOPPED, MasterRunner, WorkerRunner
+from locust.runners import STATE_CLEANUP, STATE_MISSING, STATE_STOPPED, MasterRunner, WorkerRunner
 
 from load_tests import delivery, options, run_folder
 from load_tests.client.records import RequestRecord
@@ -39,6 +39,8 @@ from nemostack.errors import BadInput, NemostackError
 from nemostack.redact import redact
 
 PROGRESS_S = 5.0
+LATE_S = 10.0
+"""How much later than the master a worker may be over: it starts later, and a busy machine makes it wait."""
 log_lines.install()  # this is a process of its own
 
 
@@ -56,6 +58,10 @@ class Run:
     page: Page | None = None
     started: bool = False
     verdict: int | None = None
+
+    def __init__(self) -> None:
+        self.over: set[str] = set()
+        """Workers, by Locust's names, whose clocks have reached the end of the window; for the master."""
 
 
 run = Run()
@@ -124,6 +130,7 @@ def prepare(environment: Any, runner: Any, **_: Any) -> None:
             return
         if isinstance(runner, MasterRunner):
             runner.register_message(delivery.SAMPLES, take_samples)
+            runner.register_message(delivery.OVER, note_over)
         workers = parsed.expect_workers if isinstance(runner, MasterRunner) else 1
         spec, models = _preflight(parsed)
         if spec.open_loop and not all(issubclass(kind, NimUser) for kind in environment.user_classes):
@@ -149,8 +156,6 @@ def prepare(environment: Any, runner: Any, **_: Any) -> None:
         parsed.num_users = workers
     parsed.spawn_rate = max(parsed.spawn_rate or 0, parsed.num_users or 1)
     planned_s = spec.warmup_s + spec.duration_s
-    # users stop by their own clocks; Locust's comes a second later, as workers start a little after the master
-    parsed.run_time = planned_s + 1
     run.progress = gevent.spawn(_print_progress, environment, planned_s)
     if environment.web_ui is not None:
         parsed.autostart = True  # what Locust's form would change was checked and written down
@@ -200,6 +205,11 @@ def finish_early(environment: Any, **_: Any) -> None:
     environment.runner.stop()
 
 
+def note_over(msg: Any, **_: Any) -> None:
+    """Master: a worker's window is over."""
+    run.over.add(msg.node_id)
+
+
 def take_samples(msg: Any, **_: Any) -> None:
     """Master: keep what a worker on another host measured."""
     if run.manifest is not None:
@@ -225,6 +235,7 @@ def start_worker(environment: Any, **_: Any) -> None:
         return
     run.started = True
     assert run.manifest is not None  # made by `prepare`, or told by the master before its workers start
+    gevent.spawn(_end, environment, run.manifest.spec)
     if isinstance(environment.runner, MasterRunner):
         environment.runner.send_message(delivery.PLAN, delivery.pack(run.manifest, run.rows))
         return
@@ -267,6 +278,33 @@ def judge(environment: Any, **_: Any) -> None:
         run.progress.kill()
     environment.process_exit_code = 1  # Locust logs an exception of a handler and goes on: a crash must not look well
     environment.process_exit_code = run_folder.conclude(run.manifest.spec.out) if run.verdict is None else run.verdict
+
+
+def _end(environment: Any, spec: LoadSpec) -> None:
+    """End the run when the window is over by the clock of every worker that is still there.
+
+    Users send nothing after that by themselves; what is in flight has the grace that Locust gives when it stops.
+    """
+    runner = environment.runner
+    gevent.sleep(spec.warmup_s + spec.duration_s)
+    if isinstance(runner, WorkerRunner):
+        while run.worker is not None and run.worker.sending:
+            gevent.sleep(0.05)
+        runner.send_message(delivery.OVER)
+        return
+    deadline = time.monotonic() + LATE_S
+    while not _all_over(runner) and time.monotonic() < deadline:
+        gevent.sleep(0.1)
+    if environment.web_ui is None:
+        runner.quit()
+    elif runner.state not in {STATE_STOPPED, STATE_CLEANUP}:  # somebody may have pressed Stop
+        runner.stop()
+
+
+def _all_over(runner: Any) -> bool:
+    if isinstance(runner, MasterRunner):
+        return {client.id for client in runner.clients.all if client.state != STATE_MISSING} <= run.over
+    return run.worker is None or not run.worker.sending
 
 
 def _await_workers(out: Path, manifest: RunManifest) -> None:
