@@ -5,6 +5,7 @@ what is still in flight. Load goes on from warm-up into the window without a dra
 server as busy as it will stay. A request belongs to the window when it was due inside it, wherever it ends.
 """
 
+import gc
 import itertools
 import json
 import os
@@ -30,6 +31,9 @@ from load_tests.traffic.trace import TraceRow
 
 LOOP_PROBE_S = 0.02
 CPU_PROBE_S = 1.0
+COLLECT_AFTER = 100_000
+"""New objects after which garbage is collected. Requests leave none behind, and a collection stops all streams for
+milliseconds; Locust users of somebody else may leave some."""
 
 
 class Worker:
@@ -84,6 +88,8 @@ class Worker:
 
     def start(self) -> None:
         """Start the clock and the probes of this process's CPU and event loop."""
+        gc.freeze()
+        gc.set_threshold(COLLECT_AFTER)
         self._t0, self._started_at = time.perf_counter(), time.time()
         self._probes = [gevent.spawn(self._probe_cpu), gevent.spawn(self._probe_loop)]
         self._companions.start()

@@ -3,7 +3,8 @@
 Clock points are `time.perf_counter()` seconds: `t_send` just before the request is written (a new connection, where
 none is free, is part of what follows), `t_first` and `t_last` the first and last event that carries output, `t_end`
 the end of the body. An event counts as output only when its text, reasoning or tool call is not empty: the role-only
-first event, the usage event and `[DONE]` do not. The stamp is taken before the event is parsed.
+first event, the usage event and `[DONE]` do not. An event's stamp is when the kernel received it, or when it was read
+where that is not known (`connections.py`).
 
 Lines are read with geventhttpclient's `readline`, which returns as soon as a line is there. Locust's `iter_lines`
 waits for full blocks of 1,024 bytes and would report the first token late. Nothing is retried: a retry would hide a
@@ -22,6 +23,8 @@ from urllib.parse import urlsplit
 import gevent
 from geventhttpclient import HTTPClient
 from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError, HTTPSocketPoolResponse
+
+from load_tests.client.connections import Connections, StampedSocket, is_idle
 
 ErrorKind = Literal[
     "connect", "timeout", "http_4xx", "http_429", "http_5xx", "stream_error", "truncated", "empty", "malformed"
@@ -104,8 +107,9 @@ class StreamingClient:
             base_url,
             concurrency=connections,
             connection_timeout=min(10.0, timeout_s),
-            network_timeout=timeout_s,
+            network_timeout=None,  # the whole exchange has its limit
         )
+        self._connections = _stamp_arrivals(self._http)
 
     def close(self) -> None:
         self._http.close()
@@ -118,13 +122,15 @@ class StreamingClient:
         headers = {**self._headers, "X-Request-Id": request_id}
         exchange = Exchange(t_send=time.perf_counter(), texts=[] if keep_text else None)
         response: HTTPSocketPoolResponse | None = None
+        connection: StampedSocket | None = None
         timer = gevent.Timeout(self.timeout_s)
         timer.start()
         try:
             response = self._http.request("POST", self._prefix + path, body=body, headers=headers)
             exchange.status = response.status_code
             if response.status_code == 200:
-                _read_events(response, exchange)
+                connection = self._connections.taken if self._connections else None
+                _read_events(response, exchange, connection)
             else:
                 _read_refusal(response, exchange)
         except gevent.Timeout as expired:
@@ -143,8 +149,26 @@ class StreamingClient:
             timer.close()
             if response is not None:
                 response.release()
-        exchange.t_end = time.perf_counter()
+        exchange.t_end = connection.arrived if connection and exchange.error is None else time.perf_counter()
         return exchange
+
+
+def _stamp_arrivals(http: HTTPClient) -> Connections | None:
+    """Put connections that know when data came in the place of the client's own. None for TLS, where they cannot."""
+    pool = http._connection_pool  # noqa: SLF001  # it takes no pool from outside
+    if http.ssl:
+        pool._is_socket_alive = is_idle  # type: ignore[method-assign, assignment]  # noqa: SLF001
+        return None
+    http._connection_pool = stamped = Connections(  # noqa: SLF001
+        http.host,
+        http.port,
+        http.host,
+        http.port,
+        size=pool.size,
+        connection_timeout=pool.connection_timeout,
+        network_timeout=pool.network_timeout,
+    )
+    return stamped
 
 
 def _read_refusal(response: HTTPSocketPoolResponse, exchange: Exchange) -> None:
@@ -159,12 +183,12 @@ def _read_refusal(response: HTTPSocketPoolResponse, exchange: Exchange) -> None:
     exchange.fail(kind, f"HTTP {status}: {response.read().decode('utf-8', 'replace').strip()}")
 
 
-def _read_events(response: HTTPSocketPoolResponse, exchange: Exchange) -> None:
+def _read_events(response: HTTPSocketPoolResponse, exchange: Exchange, connection: StampedSocket | None) -> None:
     readline, clock, loads = response.readline, time.perf_counter, json.loads
     previous: float | None = None
     error_event = done = False
     while line := readline(b"\n"):
-        stamp = clock()
+        stamp = clock() if connection is None else connection.arrived
         exchange.received_bytes += len(line)
         if not line.startswith(b"data:"):
             if line.startswith(b"event:"):
