@@ -102,7 +102,7 @@ def _outputs_so_far(target: o.TargetOptions) -> "StackOutputs":
     try:
         outputs = target.resolve()
     except NoOutputs:
-        from operations.stacks.stacks import Stack
+        from operations.stacks.stack import Stack
 
         expected = Stack(name=target.stack).outputs_so_far(None)
         if expected is None:
@@ -111,7 +111,7 @@ def _outputs_so_far(target: o.TargetOptions) -> "StackOutputs":
         return expected
     if outputs.cluster is None or named_file(target.outputs):
         return outputs
-    from operations.stacks.stacks import Stack
+    from operations.stacks.stack import Stack
 
     return Stack(name=target.stack).outputs_so_far(outputs) or outputs
 

@@ -17,6 +17,7 @@ from nemostack.errors import BadInput, LeftBehind, NemostackError, NoOutputs, Ta
 from nemostack.outputs import StackOutputs
 from nemostack.stack_outputs import of_stack
 from operations.stacks import environment, stacks
+from operations.stacks.stack import Stack
 from operations.teardown import teardown
 from operations.teardown.teardown import Report
 
@@ -34,7 +35,7 @@ def run(stack: str, report_file: Path | None, choices: Choices) -> None:
     """Take a stack down. Raises LeftBehind when something is left, NemostackError when destroying failed."""
     path = report_file or environment.STATE / f"{stack}-teardown.json"
     try:
-        pulumi_stack = stacks.Stack(name=stack)
+        pulumi_stack = Stack(name=stack)
         outputs = of_stack(stack) if pulumi_stack.exists() else None
     except NoOutputs:
         outputs = pulumi_stack.outputs_so_far(None)  # of a first `up` that was killed
@@ -84,7 +85,7 @@ def _checked(stack: str, code: int) -> None:
         raise NemostackError(f"`pulumi destroy` of stack {stack} failed (exit {code}), see above; run teardown again")
 
 
-def _without_outputs(stack: stacks.Stack, path: Path, choices: Choices) -> None:
+def _without_outputs(stack: Stack, path: Path, choices: Choices) -> None:
     """Destroy what there is of a stack that tells nothing, then look at the cluster that an earlier report names."""
     exists = stack.exists()
     state = f"stack {stack.name} has no outputs" if exists else f"there is no stack {stack.name}"

@@ -33,11 +33,12 @@ def packages(
 ) -> None:
     """Install what only some targets need: the embedded services and their base model, the SDKs of clouds."""
     from operations.stacks import stacks
+    from operations.stacks.stack import LOCAL
     from operations.toolchain import environments, sample_model
 
     for target in targets or ():
         environments.ensure_for(target)
-        if target == stacks.LOCAL:
+        if target == LOCAL:
             sample_model.ensure()
     if stack is not None:
         stacks.provide_for(stack)

@@ -12,7 +12,7 @@ import pytest
 from cli import main
 from nemostack.clone import ROOT
 from nemostack.errors import BadInput, ToolchainError
-from operations.stacks import commands, environment, stacks
+from operations.stacks import commands, environment, stack
 from tests.unit.command_line import run_command
 
 
@@ -71,7 +71,7 @@ def test_unknown_arguments_are_refused() -> None:
 
 
 def test_settings_need_a_value() -> None:
-    assert stacks.qualified("local.base_port=1") == "nemostack:local.base_port=1"
-    assert stacks.qualified("aws:region=x") == "aws:region=x"
+    assert stack.qualified("local.base_port=1") == "nemostack:local.base_port=1"
+    assert stack.qualified("aws:region=x") == "aws:region=x"
     with pytest.raises(ToolchainError, match=r"expected key=value, e\.g\. local\.base_port=19080"):
-        stacks.qualified("local.base_port")
+        stack.qualified("local.base_port")

@@ -10,6 +10,7 @@ import pytest
 from infra.local import leftovers
 from nemostack.kubectl import process
 from operations.stacks import commands, environment, stacks
+from operations.stacks.stack import Stack
 from operations.toolchain import environments, programs, sample_model
 from tests.unit.command_line import run_command
 from tests.unit.fake_kubectl import FakeKubectl
@@ -386,6 +387,18 @@ def test_the_settings_of_the_local_stack_are_written_once(clone: Path, pulumi: P
     assert file.read_text().endswith("# mine\n")
 
 
+@pytest.mark.parametrize(
+    ("settings", "product"), [((), "microservices"), (("--config", "product=platform"), "platform")]
+)
+def test_a_new_stack_is_told_once_for_what_it_is(
+    clone: Path, pulumi: Pulumi, capsys: pytest.CaptureFixture[str], settings: tuple[str, ...], product: str
+) -> None:
+    for new in (True, False):
+        assert run_command("up", "--stack", "platform", *settings) == 0
+        line = f"==> stack platform is new: target local, product {product}"
+        assert (line in capsys.readouterr().err) == new
+
+
 def test_a_setting_is_written_into_the_users_file_only_when_that_is_new(
     clone: Path, pulumi: Pulumi, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -443,5 +456,5 @@ def test_the_environment_of_the_platform_is_installed_for_its_product_alone(
     clone: Path, file: str, settings: list[str], installed: bool
 ) -> None:
     (clone / "Pulumi.local.yaml").write_text(f"config:\n  nemostack:target: local\n{file}")
-    stacks.provide(stacks.Stack(name="local", variables={}), settings)
+    stacks.provide(Stack(name="local", variables={}), settings)
     assert (clone / "platform").exists() == installed

@@ -217,7 +217,8 @@ class Pulumi:
 @pytest.fixture
 def pulumi(monkeypatch: pytest.MonkeyPatch) -> Pulumi:
     made = Pulumi()
-    monkeypatch.setattr(stacks, "Stack", made)
+    for module in (stacks, teardown_command):
+        monkeypatch.setattr(module, "Stack", made)
     monkeypatch.setattr(teardown_command, "of_stack", made.of_stack)
     monkeypatch.setattr(teardown_command, "destroy", made.destroy)
     monkeypatch.setattr(teardown, "POLL_S", 0.01)
