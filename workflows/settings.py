@@ -21,7 +21,7 @@ Kind = Literal["run", "evaluate", "customize"]
 Method = Literal["random", "similar", "diverse"]
 """How the examples of an in-context prompt are chosen; see workflows/data/selection.py."""
 DEFAULT_DATASET = sample_dataset.FOLDER
-SAMPLE_ROWS = {"train_rows": 256, "validation_rows": 48}
+SAMPLE_ROWS = {"train_rows": 256, "validation_rows": 24}
 """Of the sample dataset with the sample model: as many as two cores learn from in about two minutes."""
 
 
