@@ -70,6 +70,15 @@ class StageRecord(BaseModel):
         return self.status in {"done", "skipped"}
 
 
+def is_load_test(path: Path) -> bool:
+    """Whether a folder holds a load test, which has a `run.json` of its own."""
+    try:
+        manifest = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and {"spec", "workers"} <= manifest.keys()
+
+
 class RunDirectory:
     """One run on disk."""
 
@@ -93,6 +102,8 @@ class RunDirectory:
     def open(cls, path: Path) -> "RunDirectory":
         """Open an existing run; BadInput for anything else."""
         directory = cls(path)
+        if is_load_test(path):
+            raise BadInput(f"{path} is the folder of a load test; a run of the pipeline is wanted: `nemostack run`")
         directory.info()
         return directory
 

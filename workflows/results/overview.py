@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from nemostack.errors import BadInput, RunLocked
 from nemostack.models import Model
-from workflows.engine.run_directory import RunDirectory, now
+from workflows.engine.run_directory import RunDirectory, is_load_test, now
 from workflows.results.metrics import PRIMARY
 from workflows.stages.cleanup import Cleaned
 
@@ -46,17 +46,11 @@ class RunRow(Model):
 def overview(root: Path) -> list[RunRow]:
     """List the runs of a folder, the newest first. Load tests, which lie there too, are none."""
     found = (
-        [row_of(file.parent) for file in root.glob("*/run.json") if not _is_load_test(file)] if root.is_dir() else []
+        [row_of(file.parent) for file in root.glob("*/run.json") if not is_load_test(file.parent)]
+        if root.is_dir()
+        else []
     )
     return sorted(found, key=lambda row: (row.created_at is not None, row.created_at, row.id), reverse=True)
-
-
-def _is_load_test(file: Path) -> bool:
-    try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(manifest, dict) and {"spec", "workers"} <= manifest.keys()
 
 
 def row_of(path: Path) -> RunRow:

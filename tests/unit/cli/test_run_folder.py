@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from load_tests.options import RunManifest
+from nemostack.errors import BadInput
 from tests.unit.command_line import run_command
 from tests.unit.pipeline_harness import Harness
+from workflows.engine.run_directory import RunDirectory
 from workflows.settings import Settings
 
 
@@ -42,6 +44,12 @@ def test_list(harness: Harness, folder: dict[str, Path], capfd: pytest.CaptureFi
     assert {row["id"] for row in json.loads(capfd.readouterr().out)} == set(rows)
     assert run_command("runs", "list", "--runs", "/nowhere") == 0
     assert "There are no runs in /nowhere" in capfd.readouterr().out
+
+
+def test_a_load_test_is_no_run_of_the_pipeline(harness: Harness, folder: dict[str, Path]) -> None:
+    assert folder  # among which is a load test
+    with pytest.raises(BadInput, match="is the folder of a load test; a run of the pipeline is wanted"):
+        RunDirectory.open(harness.root / "load-20261129-163100-4a87")
 
 
 def test_show_says_what_the_twins_say(folder: dict[str, Path], capfd: pytest.CaptureFixture[str]) -> None:
