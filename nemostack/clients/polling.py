@@ -1,8 +1,9 @@
 """Waiting for something that a service does.
 
 Looks often at first and less often later (a fiftieth of the time waited so far), so that a job of seconds loses no
-seconds and a job of hours is not asked every moment. A service that is away for a while is forgiven, since
-supervisors restart them; a deadline is not.
+seconds and a job of hours is not asked every moment. Where a look takes long it looks less often as well: a service
+may be slow for being asked, as the NeMo Platform, which asks itself four things for each look. A service that is away
+for a while is forgiven, since supervisors restart them; a deadline is not.
 """
 
 import time
@@ -14,6 +15,8 @@ from nemostack.errors import DeadlineExceeded, ServiceError, Unreachable
 
 T = TypeVar("T")
 _RETRIED = {429, 502, 503, 504}
+LOOKS_REST = 10
+"""Between two looks lies at least so many times the time that one takes."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +28,9 @@ class Pace:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
-    def interval(self, waited: float) -> float:
-        """Until the next look."""
-        return min(self.longest, max(self.first, waited / 50))
+    def interval(self, waited: float, took: float = 0.0) -> float:
+        """Until the next look, when the last one `took` so long."""
+        return min(self.longest, max(self.first, waited / 50, LOOKS_REST * took))
 
 
 def wait_for(
@@ -51,6 +54,7 @@ def wait_for(
     away_since: float | None = None
     last = "nothing seen yet"
     while True:
+        asked = pace.clock()
         try:
             seen = look()
         except ServiceError as error:
@@ -67,9 +71,8 @@ def wait_for(
                 return seen
         if tell is not None:
             tell(last)
-        waited = pace.clock() - started
+        now = pace.clock()
+        waited, rest = now - started, pace.interval(now - started, now - asked)
         if waited >= deadline_s:
-            raise DeadlineExceeded(
-                f"{what}: not there after {waited:.0f} s, looking every {pace.interval(waited):.1f} s; last: {last}"
-            )
-        pace.sleep(min(pace.interval(waited), max(0.0, deadline_s - waited)))
+            raise DeadlineExceeded(f"{what}: not there after {waited:.0f} s, looking every {rest:.1f} s; last: {last}")
+        pace.sleep(min(rest, max(0.0, deadline_s - waited)))

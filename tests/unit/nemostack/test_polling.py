@@ -41,6 +41,17 @@ def test_looks_often_at_first_and_less_often_later() -> None:
     assert clock.now < 3000 + 15.01
 
 
+def test_a_service_that_answers_slowly_is_asked_less_often() -> None:
+    clock = Clock()
+
+    def look() -> str:
+        clock.now += 0.4
+        return "completed" if clock.now > 60 else "running"
+
+    assert wait(clock, look) == "completed"
+    assert clock.slept == [pytest.approx(4.0)] * len(clock.slept)
+
+
 def test_deadline_tells_the_last_thing_seen() -> None:
     clock = Clock()
     with pytest.raises(DeadlineExceeded, match=r"job x: not there after 10 s.*last: running"):
