@@ -1,6 +1,6 @@
 """Second step: training, in a process of the interpreter that has PyTorch; what it reports becomes the task's status.
 
-A job that is cancelled leaves no files; one that is paused goes on from its last checkpoint.
+A job that is cancelled or deleted leaves no files; one that is paused goes on from its last checkpoint.
 """
 
 import json
@@ -14,11 +14,13 @@ from typing import Any
 from embedded.common.processor import fastest_precision
 from embedded.customizer.progress import Summary, summarize
 from embedded.customizer.spec import JobError, JobSpec
-from embedded.training_hub.steps.job import Job
+from embedded.training_hub.steps.job import Job, JobGoneError
 from nemostack import clone
 
 POLL_S = 0.2
 REPORT_EVERY_S = 1.0
+REPORTS_REST = 10
+"""Between two reports lies at least so many times the time that one takes: the platform is busy with each of them."""
 EXIT_DISK_FULL = 28
 
 
@@ -31,7 +33,7 @@ def run(job: Job) -> None:
     with subprocess.Popen(_command(job), cwd=clone.ROOT, stdin=subprocess.PIPE, env=_environment(job)) as trainer:
         try:
             code = _follow(job, trainer)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, JobGoneError):
             trainer.kill()
             trainer.wait()
             if job.is_cancelled():
@@ -101,14 +103,16 @@ def _environment(job: Job) -> dict[str, str]:
 
 def _follow(job: Job, trainer: "subprocess.Popen[bytes]") -> int:
     reported: dict[str, Any] = {}
-    reported_at = 0.0
+    next_report = 0.0
     while True:
         code = trainer.poll()
         summary = summarize(job.files.progress)
         details = progress_of(job, summary)
-        if details != reported and (code is not None or time.monotonic() - reported_at >= REPORT_EVERY_S):
+        began = time.monotonic()
+        if details != reported and (code is not None or began >= next_report):
             job.report(**details)
-            reported, reported_at = details, time.monotonic()
+            now = time.monotonic()
+            reported, next_report = details, now + max(REPORT_EVERY_S, REPORTS_REST * (now - began))
         if code is not None:
             return code
         time.sleep(POLL_S)

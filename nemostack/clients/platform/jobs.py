@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from nemostack.clients.jobs import RUN_FIELD, STAGE_FIELD, Job, marks
+from nemostack.clients.polling import Pace, wait_for
 from nemostack.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ _STATUS = {"active": "running", "error": "failed"}
 _ANY_WORKSPACE = "-"
 _NEWEST = {"page_size": 100, "sort": "-created_at"}
 _DEAD = {"failed", "cancelled", "cancelling"}
+_ENDED = {"completed", "failed", "cancelled"}
 CANCEL_PAUSES_S = (0.2, 0.5, 1.0, 2.0)
+ENDED_WITHIN_S = 90.0
 AnyJob = TypeVar("AnyJob", bound=Job)
 
 
@@ -92,9 +95,21 @@ class Jobs:
             else:
                 return
 
-    def delete(self, job_id: str) -> bool:
-        """Delete it with its results; False when there was none."""
+    def delete(self, job_id: str, *, pace: Pace | None = None) -> bool:
+        """Delete it with its results; False when there was none.
+
+        Waits for the end of one that was cancelled: the platform forgets a job at once, and whoever runs it has nobody
+        left to hear from that it is to stop. DeadlineExceeded when that takes longer than `ENDED_WITHIN_S`.
+        """
         try:
+            wait_for(
+                lambda: status_of(self.progress(job_id)),
+                done=_ENDED.__contains__,
+                describe=str,
+                what=f"the end of job {job_id}",
+                deadline_s=ENDED_WITHIN_S,
+                pace=pace,
+            )
             self._platform.call(f"deleting job {job_id}", "DELETE", self._path(job_id))
         except NotFound:
             return False

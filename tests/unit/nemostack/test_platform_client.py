@@ -11,8 +11,9 @@ from nemostack import service_checks
 from nemostack.clients import Clients, Timeouts
 from nemostack.clients.platform import Platform
 from nemostack.clients.platform.jobs import Jobs
+from nemostack.clients.polling import Pace
 from nemostack.entity_names import gateway_model
-from nemostack.errors import BadInput, Conflict, NotFound, ServiceError, Unreachable
+from nemostack.errors import BadInput, Conflict, DeadlineExceeded, NotFound, ServiceError, Unreachable
 from nemostack.outputs import StackOutputs, gateway_url
 from nemostack.product import require_microservices
 from tests.unit.fake_platform import STATUS, URL, FakePlatform
@@ -92,6 +93,27 @@ def test_a_job_whose_state_changes_is_cancelled_at_another_try(monkeypatch: pyte
             Jobs(made, "evaluator", "evaluate/jobs").cancel("default/j")
         assert left == []
         made.close()
+
+
+def test_a_job_is_deleted_when_it_has_ended() -> None:
+    states = ["cancelling", "cancelling", "cancelled"]
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.method)
+        if request.method == "DELETE":
+            return httpx.Response(200, json={})
+        return httpx.Response(200, json={"status": states.pop(0)}) if states else httpx.Response(404, json={})
+
+    jobs = Jobs(Platform(URL, Timeouts(), transport=httpx.MockTransport(answer)), "evaluator", "evaluate/jobs")
+    assert jobs.delete("default/j", pace=Pace(sleep=lambda _: None))
+    assert asked == ["GET", "GET", "GET", "DELETE"]
+    assert not jobs.delete("default/j")
+    states[:] = ["cancelling"] * 1000
+    now = iter(range(1000))
+    with pytest.raises(DeadlineExceeded, match=r"the end of job default/j: not there after 9\d s"):
+        jobs.delete("default/j", pace=Pace(clock=lambda: float(next(now)), sleep=lambda _: None))
+    assert asked.count("DELETE") == 1
 
 
 def test_served_models_are_those_of_the_gateway(platform: Platform, fake: FakePlatform) -> None:
