@@ -187,6 +187,32 @@ def test_two_workers_share_one_schedule(mock_nim: Start, load: Load) -> None:
     assert run.report["overall"]["successes"] == 120
 
 
+LATE = """
+import time
+from locust import events
+from locust.main import main
+from locust.runners import WorkerRunner
+
+@events.test_start.add_listener  # before that of the load test, which starts the worker's clock
+def wait(environment, **_):
+    if isinstance(environment.runner, WorkerRunner) and environment.runner.worker_index == 1:
+        time.sleep(3)
+
+main()
+"""
+
+
+def test_a_worker_that_begins_late_sends_all_the_same(mock_nim: Start, tmp_path: Path, prompts_file: Path) -> None:
+    nim = mock_nim("--ttft", "0.02", "--itl", "0.002", "--tokens", "5")
+    options = "--adapters none --arrivals constant --rate 20 --processes 2 --duration 2s --warmup 1s"
+    command = [sys.executable, "-c", LATE, "-f", str(ROOT / "load_tests" / "locustfile.py"), "--headless"]
+    command += ["--nim-url", nim.url, "--prompts", str(prompts_file), "--out", str(tmp_path / "run"), *options.split()]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False)
+    run = Outcome(ended.returncode, ended.stdout, ended.stderr, tmp_path / "run")
+    assert sorted(r["t_sched"] for r in run.requests) == [pytest.approx(k / 20) for k in range(60)], run.err
+    assert {r["outcome"] for r in run.requests} == {"ok"}
+
+
 # The mock needs 500 ms for a reply. The client may be late by a tenth of the TTFT objective.
 SLO = """
 version: 1
