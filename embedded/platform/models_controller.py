@@ -29,7 +29,8 @@ from embedded.platform.interrupted_jobs import end_interrupted
 from embedded.platform.model_spec import Specs
 
 logger = logging.getLogger(__name__)
-INTERVAL_S = 2.0
+INTERVAL_S = 5.0
+"""As the `REFRESH_S` of the stack."""
 NO_DEPLOYMENTS = DeploymentStatusUpdate(
     status="ERROR", status_message="this machine runs no deployments: register a provider in place of one"
 )

@@ -20,7 +20,9 @@ CONTROLLERS = ("entities", "jobs", "agents-deployment", "nemostack-models")
 PLUGINS = ("platform", "training_hub")
 """Packages of `embedded/` that run inside the platform's process."""
 START_TIMEOUT_S = 600  # 15 s on an idle machine; the first time it compiles what it imports, 255 s beside other work
-REFRESH_S = 2
+REFRESH_S = 5
+"""How often the gateway looks for models, and the sidecar for adapters. For each look the platform asks itself a dozen
+things: looking every 2 s took half a core, without anything to do."""
 
 
 def entity_name(model_id: str) -> str:
