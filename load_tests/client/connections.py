@@ -60,7 +60,7 @@ class StampedSocket(gevent.socket.socket):  # type: ignore[misc]  # gevent leave
         return bytes(data)
 
 
-class Connections(ConnectionPool):
+class Connections(ConnectionPool):  # type: ignore[misc, unused-ignore]  # unknown in the environment of the services
     """A pool of them."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:

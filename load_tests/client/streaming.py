@@ -157,7 +157,7 @@ def _stamp_arrivals(http: HTTPClient) -> Connections | None:
     """Put connections that know when data came in the place of the client's own. None for TLS, where they cannot."""
     pool = http._connection_pool  # noqa: SLF001  # it takes no pool from outside
     if http.ssl:
-        pool._is_socket_alive = is_idle  # type: ignore[method-assign, assignment]  # noqa: SLF001
+        pool._is_socket_alive = is_idle  # type: ignore[method-assign, assignment, unused-ignore]  # noqa: SLF001
         return None
     http._connection_pool = stamped = Connections(  # noqa: SLF001
         http.host,
