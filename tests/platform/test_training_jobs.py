@@ -68,7 +68,6 @@ def submitted(
     names["failing"] = json.loads(done.stdout)["name"]
     endless = ADAPTER_JOB | {"schedule": {"epochs": 10_000}, "output": {"name": "never-2"}}
     names["cancelled"] = create(spec=endless).job.name
-    names["deleted"] = create(spec=endless | {"output": {"name": "never-3"}}).job.name
     return names
 
 
@@ -151,20 +150,6 @@ def test_a_job_can_be_cancelled_and_leaves_nothing(client: NeMoPlatform, submitt
             break
     assert watch(client, job, lambda status: status.status in ENDED)[-1].status == "cancelled"
     assert not Path(f"/proc/{pid}").exists()
-    assert not (folder / "base").exists()
-
-
-def test_a_job_that_is_deleted_while_it_trains_ends(client: NeMoPlatform, submitted: dict[str, str]) -> None:
-    job = submitted["deleted"]
-    status = watch(client, job, lambda status: details_of(status, "training").get("step", 0) > 0)[-1]
-    process = Path("/proc", str(details_of(status, "training")["pid"]))
-    folder = Path(details_of(status, "training")["subprocess_persistent_storage_path"])
-    assert process.exists()
-    client.jobs.delete(name=job, workspace="default")
-    deadline = Deadline(120)
-    while process.exists():
-        assert not deadline.passed, "its process goes on"
-        time.sleep(0.2)
     assert not (folder / "base").exists()
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from nemo_platform import APIError, NeMoPlatform, NotFoundError
+from nemo_platform import APIError, NeMoPlatform
 from nemo_platform_plugin.client.errors import NemoClientError
 from nemo_platform_plugin.jobs import constants
 from nmp.common.sdk_factory import get_task_sdk
@@ -23,10 +23,6 @@ from embedded.training_hub.settings import TrainingSettings
 
 SERVICE = "customization"
 PLATFORM_ERRORS = (APIError, NemoClientError, OSError)  # the files of a filesystem come with errors of their own
-
-
-class JobGoneError(Exception):
-    """The job was deleted while its process ran."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +65,9 @@ class Job:
         return f"{self.base['workspace']}/{self.base['name']}"
 
     def report(self, phase: str, **details: Any) -> None:
-        """Show where the step stands. A report that does not arrive is no reason to end, a job that is gone is."""
+        """Show where the step stands. A report that does not arrive is no reason to end the job."""
         try:
             self._update("active", {"phase": phase, **details})
-        except NotFoundError as error:
-            raise JobGoneError from error
         except APIError as error:
             print(f"warning: progress was not reported: {error}", file=sys.stderr, flush=True)
 
@@ -98,11 +92,8 @@ class Job:
         )
 
     def is_cancelled(self) -> bool:
-        """Whether somebody cancelled or deleted the job; a job that is only paused goes on some day."""
-        try:
-            status = self.platform.jobs.get_status(name=self.task.job, workspace=self.task.workspace).status
-        except NotFoundError:
-            return True
+        """Whether somebody cancelled the job; a job that is only paused goes on some day."""
+        status = self.platform.jobs.get_status(name=self.task.job, workspace=self.task.workspace).status
         return status in {"cancelling", "cancelled"}
 
     def discard(self) -> None:

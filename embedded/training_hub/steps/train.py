@@ -1,6 +1,6 @@
 """Second step: training, in a process of the interpreter that has PyTorch; what it reports becomes the task's status.
 
-A job that is cancelled or deleted leaves no files; one that is paused goes on from its last checkpoint.
+A job that is cancelled leaves no files; one that is paused goes on from its last checkpoint.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 from embedded.common.processor import fastest_precision
 from embedded.customizer.progress import Summary, summarize
 from embedded.customizer.spec import JobError, JobSpec
-from embedded.training_hub.steps.job import Job, JobGoneError
+from embedded.training_hub.steps.job import Job
 from nemostack import clone
 
 POLL_S = 0.2
@@ -33,7 +33,7 @@ def run(job: Job) -> None:
     with subprocess.Popen(_command(job), cwd=clone.ROOT, stdin=subprocess.PIPE, env=_environment(job)) as trainer:
         try:
             code = _follow(job, trainer)
-        except (KeyboardInterrupt, JobGoneError):
+        except KeyboardInterrupt:
             trainer.kill()
             trainer.wait()
             if job.is_cancelled():

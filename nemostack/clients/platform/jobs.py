@@ -98,8 +98,8 @@ class Jobs:
     def delete(self, job_id: str, *, pace: Pace | None = None) -> bool:
         """Delete it with its results; False when there was none.
 
-        Waits for the end of one that was cancelled: the platform forgets a job at once, and whoever runs it has nobody
-        left to hear from that it is to stop. DeadlineExceeded when that takes longer than `ENDED_WITHIN_S`.
+        Waits for the end of one that was cancelled: the platform forgets a job at once, and its process, which has not
+        heard of it yet, goes on for a minute. DeadlineExceeded when that takes longer than `ENDED_WITHIN_S`.
         """
         try:
             wait_for(
