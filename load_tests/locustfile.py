@@ -297,8 +297,14 @@ def _end(environment: Any, spec: LoadSpec) -> None:
         gevent.sleep(0.1)
     if environment.web_ui is None:
         runner.quit()
-    elif runner.state not in {STATE_STOPPED, STATE_CLEANUP}:  # somebody may have pressed Stop
+        return
+    if runner.state not in {STATE_STOPPED, STATE_CLEANUP}:  # somebody may have pressed Stop
         runner.stop()
+    stays_s = environment.parsed_options.autoquit  # -1: until Ctrl-C
+    if stays_s >= 0:
+        gevent.sleep(stays_s)
+        runner.quit()
+        environment.web_ui.stop()
 
 
 def _all_over(runner: Any) -> bool:

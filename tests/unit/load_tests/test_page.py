@@ -169,6 +169,13 @@ def test_the_tabs_show_the_run_live(show: Callable[[str], Shown], browser: Any, 
 
 
 @pytest.mark.slow
+def test_the_page_goes_with_the_run_where_that_is_asked_for(show: Callable[[str], Shown], tmp_path: Path) -> None:
+    shown = show("-u 1 --duration 2s --warmup 0s --adapters none --autostart --autoquit 0")
+    code = shown.process.wait(timeout=120)
+    assert code == json.loads((tmp_path / "run" / "report.json").read_text())["exit_code"]
+
+
+@pytest.mark.slow
 def test_the_page_is_for_this_machine_and_one_run(show: Callable[[str], Shown], tmp_path: Path) -> None:
     shown = show("-u 2 --duration 10m --warmup 0s --adapters none")
     first = psutil.Process(shown.process.pid)
