@@ -9,6 +9,7 @@ geventhttpclient asks `select` whether an idle connection is still usable, which
 thousand streams each request would open a connection of its own. `poll` has no such limit.
 """
 
+import contextlib
 import select
 import socket
 import struct
@@ -45,7 +46,8 @@ class StampedSocket(gevent.socket.socket):  # type: ignore[misc]  # gevent leave
     def ask_for_stamps(self) -> None:
         """Let the kernel stamp what comes in; where it cannot, the stamp is the moment of the read."""
         if sys.platform == "linux":
-            self.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+            with contextlib.suppress(OSError):  # some sandboxes of containers do not know the option
+                self.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """Read as `socket.recv` does, and set `arrived`."""

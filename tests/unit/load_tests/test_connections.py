@@ -22,7 +22,9 @@ READER = """
 import json, os, sys, time
 import gevent.monkey
 gevent.monkey.patch_all()
+from load_tests.client import connections
 from load_tests.client.streaming import StreamingClient
+exec(sys.argv[4])
 url, requests, files = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 held = [os.open(os.devnull, os.O_RDONLY) for _ in range(files)]
 client = StreamingClient(url, connections=4, timeout_s=60)
@@ -76,8 +78,8 @@ def server() -> Iterator[Server]:
 
 
 @contextmanager
-def reader(server: Server, *, requests: int = 1, files: int = 0) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-c", READER, server.url, str(requests), str(files)]
+def reader(server: Server, *, requests: int = 1, files: int = 0, before: str = "") -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", READER, server.url, str(requests), str(files), before]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         yield process
         assert process.wait() == 0
@@ -95,6 +97,14 @@ def test_a_process_that_stands_still_stamps_what_comes_meanwhile_at_its_time(ser
         assert process.stdout is not None
         first, last, end = json.loads(process.stdout.readline())
     assert server.began <= first <= last <= end <= server.ended + 0.1
+
+
+def test_a_kernel_that_does_not_know_the_option_is_no_obstacle(server: Server) -> None:
+    server.may_answer.set()
+    with reader(server, before="connections.SO_TIMESTAMPNS = 9999") as process:
+        assert process.stdout is not None
+        first, last, end = json.loads(process.stdout.readline())
+    assert server.began <= first <= last <= end
 
 
 def test_connections_are_used_again_whatever_their_number(server: Server) -> None:
