@@ -173,14 +173,15 @@ def serving(options: argparse.Namespace) -> dict[str, Any]:
             rounds=options.rounds,
             out=samples,
         )
+        measured = part.read_samples(samples)
         return {
             "shape": shape.name,
             "weights": "random",
             "device": options.device,
             "own_cores": apart,
             "start": {name: part.start_up(server) for name, server in named.items()},
-            "cells": part.summarize(part.read_samples(samples)),
-            "overall": part.overall(part.read_samples(samples)),
+            "cells": part.summarize(measured),
+            "overall": part.overall(measured),
             "min_tokens": part.cost_of_min_tokens(
                 named[part.VLLM].url,
                 shape,

@@ -7,8 +7,9 @@ one core, and a round says then where they were. Linux only.
 
 import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
+
+import psutil
 
 FEWEST = 8
 """Logical processors from which on a server gets cores of its own."""
@@ -37,22 +38,15 @@ def keep_apart(servers: list[int]) -> bool:
     if len(os.sched_getaffinity(0)) < FEWEST:
         return False
     first, second, *others = pairs()
-    for server in servers:
+    for server in map(psutil.Process, servers):
         _pin(server, first)
-        for child in _descendants(server):
+        for child in server.children(recursive=True):
             _pin(child, second)
     os.sched_setaffinity(0, set().union(*others))
     return True
 
 
-def _pin(process: int, processors: set[int]) -> None:
-    for thread in Path(f"/proc/{process}/task").iterdir():
+def _pin(process: psutil.Process, processors: set[int]) -> None:
+    for thread in process.threads():
         with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
-            os.sched_setaffinity(int(thread.name), processors)
-
-
-def _descendants(process: int) -> Iterator[int]:
-    for thread in Path(f"/proc/{process}/task").iterdir():
-        for child in map(int, (thread / "children").read_text().split()):
-            yield child
-            yield from _descendants(child)
+            os.sched_setaffinity(thread.id, processors)

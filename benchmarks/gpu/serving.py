@@ -261,10 +261,15 @@ def read_samples(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def summarize(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row a cell: tokens/s of both with intervals, their ratio; the first round warms up and is left out."""
+def _counted(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Samples without the first round, which warms up; with it where there is no other."""
     rounds = max((sample["round"] for sample in samples), default=0)
-    kept = [sample for sample in samples if sample["round"] > 0 or rounds == 0]
+    return [sample for sample in samples if sample["round"] > 0 or rounds == 0]
+
+
+def summarize(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row a cell: tokens/s of both with intervals, and their ratio."""
+    kept = _counted(samples)
     table = []
     for count, many in sorted({(sample["adapters"], sample["streams"]) for sample in kept}):
         cell = [sample for sample in kept if (sample["adapters"], sample["streams"]) == (count, many)]
@@ -291,9 +296,7 @@ def summarize(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def overall(samples: list[dict[str, Any]]) -> dict[str, Any]:
     """Ratio of tokens/s to bare vLLM over all cells: the geometric mean of its pairs, each measured in one round."""
     speeds = {
-        (one["round"], one["adapters"], one["streams"], one["server"]): one["tokens_per_s"]
-        for one in samples
-        if one["round"] > 0
+        (one["round"], one["adapters"], one["streams"], one["server"]): one["tokens_per_s"] for one in _counted(samples)
     }
     found = {}
     for name in (NIM, CONTROL):

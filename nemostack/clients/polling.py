@@ -28,7 +28,7 @@ class Pace:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
-    def interval(self, waited: float, took: float = 0.0) -> float:
+    def interval(self, waited: float, took: float) -> float:
         """Until the next look, when the last one `took` so long."""
         return min(self.longest, max(self.first, waited / 50, LOOKS_REST * took))
 

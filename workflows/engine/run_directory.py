@@ -102,9 +102,13 @@ class RunDirectory:
     def open(cls, path: Path) -> "RunDirectory":
         """Open an existing run; BadInput for anything else."""
         directory = cls(path)
-        if is_load_test(path):
-            raise BadInput(f"{path} is the folder of a load test; a run of the pipeline is wanted: `nemostack run`")
-        directory.info()
+        try:
+            directory.info()
+        except BadInput as error:
+            if is_load_test(path):
+                wanted = "a run of the pipeline is wanted: `nemostack run`"
+                raise BadInput(f"{path} is the folder of a load test; {wanted}") from error
+            raise
         return directory
 
     def info(self) -> RunInfo:

@@ -45,11 +45,8 @@ class RunRow(Model):
 
 def overview(root: Path) -> list[RunRow]:
     """List the runs of a folder, the newest first. Load tests, which lie there too, are none."""
-    found = (
-        [row_of(file.parent) for file in root.glob("*/run.json") if not is_load_test(file.parent)]
-        if root.is_dir()
-        else []
-    )
+    folders = [file.parent for file in root.glob("*/run.json")] if root.is_dir() else []
+    found = [row_of(folder) for folder in folders if not is_load_test(folder)]
     return sorted(found, key=lambda row: (row.created_at is not None, row.created_at, row.id), reverse=True)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from nemostack.clients.jobs import RUN_FIELD, STAGE_FIELD, Job, marks
+from nemostack.clients.jobs import ENDED, RUN_FIELD, STAGE_FIELD, Job, marks
 from nemostack.clients.polling import Pace, wait_for
 from nemostack.errors import Conflict, NotFound
 
@@ -22,7 +22,6 @@ _STATUS = {"active": "running", "error": "failed"}
 _ANY_WORKSPACE = "-"
 _NEWEST = {"page_size": 100, "sort": "-created_at"}
 _DEAD = {"failed", "cancelled", "cancelling"}
-_ENDED = {"completed", "failed", "cancelled"}
 CANCEL_PAUSES_S = (0.2, 0.5, 1.0, 2.0)
 ENDED_WITHIN_S = 90.0
 AnyJob = TypeVar("AnyJob", bound=Job)
@@ -104,7 +103,7 @@ class Jobs:
         try:
             wait_for(
                 lambda: status_of(self.progress(job_id)),
-                done=_ENDED.__contains__,
+                done=ENDED.__contains__,
                 describe=str,
                 what=f"the end of job {job_id}",
                 deadline_s=ENDED_WITHIN_S,
