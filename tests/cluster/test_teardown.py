@@ -15,7 +15,6 @@ import pytest
 
 from cli import main, teardown_command
 from nemostack.outputs import ClusterOutputs, StackOutputs
-from operations.stacks import stacks
 from operations.teardown import teardown
 from operations.teardown.leftovers import KEEP
 from operations.teardown.teardown import Report
@@ -320,7 +319,7 @@ def test_command(
     stack.claim("datastore-shared-storage", kept=True)
     kept = stack.volume_of("datastore-shared-storage")["metadata"]["name"]
     pulumi = Pulumi(stack)
-    monkeypatch.setattr(stacks, "Stack", pulumi)
+    monkeypatch.setattr(teardown_command, "Stack", pulumi)
     monkeypatch.setattr(teardown_command, "of_stack", lambda _name: stack.outputs)
     monkeypatch.setattr(teardown_command, "destroy", pulumi.destroy)
     file = tmp_path / "report.json"
