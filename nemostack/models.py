@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from nemostack.entity_names import gateway_model
 
 SAMPLE_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
-SAMPLE_MODEL_SUITS = {"alpha": 16, "adapter_dropout": 0.0, "batch_size": 4, "learning_rate": 2e-3}
+SAMPLE_MODEL_SUITS = {"alpha": 16, "adapter_dropout": 0.0, "batch_size": 4, "learning_rate": 4e-3}
 """See docs/adr/0013-the-sample-model-comes-from-the-package-index.md."""
 
 

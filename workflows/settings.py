@@ -21,8 +21,8 @@ Kind = Literal["run", "evaluate", "customize"]
 Method = Literal["random", "similar", "diverse"]
 """How the examples of an in-context prompt are chosen; see workflows/data/selection.py."""
 DEFAULT_DATASET = sample_dataset.FOLDER
-SAMPLE_ROWS = {"train_rows": 256, "validation_rows": 24}
-"""Of the sample dataset with the sample model: as many as two cores learn from in about two minutes."""
+SAMPLE_ROWS = {"train_rows": 128, "validation_rows": 16}
+"""Of the sample dataset with the sample model: as many as two cores learn from in less than two minutes."""
 
 
 class Deadlines(Model):

@@ -11,6 +11,8 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any
 
+from embedded.common.processor import threads_beside_a_model
+
 _MAX_PIECES = 256
 _BATCH = 32
 
@@ -74,6 +76,7 @@ def load() -> Any:
         from transformers.utils.logging import disable_progress_bar
 
         disable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
+        torch.set_num_threads(threads_beside_a_model())
         tokenizer = AutoTokenizer.from_pretrained(str(get_model_path()))
         model = AutoModel.from_pretrained(str(get_model_path())).eval()
 

@@ -387,6 +387,12 @@ def test_what_a_processor_does_with_bfloat16_is_read_from_its_flags(tmp_path, te
     assert not multiplies_bfloat16_faster(tmp_path / "absent")
 
 
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (3, 1), (16, 8)])
+def test_work_beside_a_model_takes_half_of_the_cores_that_the_process_may_use(monkeypatch, cores, threads):
+    monkeypatch.setattr(processor.os, "sched_getaffinity", lambda _pid: set(range(cores)))
+    assert processor.threads_beside_a_model() == threads
+
+
 @pytest.mark.parametrize(
     ("accelerator", "faster", "expected"), [("cpu", True, "bf16"), ("cpu", False, "fp32"), ("cuda", False, "bf16")]
 )

@@ -9,9 +9,10 @@ import threading
 import warnings
 from typing import Any
 
+from embedded.common.processor import threads_beside_a_model
 from embedded.evaluator.metrics.base import ReferenceMetric, Scores
 
-_LOCK = threading.Lock()  # one model, one user at a time: it uses all cores anyhow
+_LOCK = threading.Lock()  # one model, one user at a time
 
 
 @functools.cache
@@ -24,6 +25,7 @@ def _scorer() -> Any:
         from transformers.utils.logging import disable_progress_bar
 
         disable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
+        torch.set_num_threads(threads_beside_a_model())
         return BERTScorer(
             model_type=str(get_model_path()),
             num_layers=6,

@@ -95,9 +95,9 @@ def test_the_sample_model_gets_what_suits_it(harness: Harness, settings: Setting
     chosen = settings.hyperparameters.model_copy(update={"batch_size": 2})
     run = harness.run(settings.model_copy(update={"hyperparameters": chosen}))
     sent = harness.stack.sent_hyperparameters
-    assert (sent["epochs"], sent["batch_size"], sent["learning_rate"]) == (1, 2, 2e-3)
+    assert (sent["epochs"], sent["batch_size"], sent["learning_rate"]) == (1, 2, 4e-3)
     assert sent["lora"] == {"adapter_dim": 8, "alpha": 16, "adapter_dropout": 0.0}
-    assert "rank 8, alpha 16, learning rate 0.002, batch size 2, epochs 1." in (run.path / "report.html").read_text()
+    assert "rank 8, alpha 16, learning rate 0.004, batch size 2, epochs 1." in (run.path / "report.html").read_text()
 
 
 def test_csv_agrees_with_samples(harness: Harness, settings: Settings) -> None:
