@@ -273,7 +273,7 @@ def test_room_for_answers_is_counted_by_the_server(harness: Harness, settings: S
 
 def test_the_sample_model_learns_from_part_of_the_sample_dataset_and_from_all_of_another() -> None:
     sample = Settings().suited_to(SAMPLE_MODEL)
-    assert (sample.train_rows, sample.validation_rows) == (256, 24)
+    assert (sample.train_rows, sample.validation_rows) == (128, 16)
     assert Settings(train_rows=7).suited_to(SAMPLE_MODEL).train_rows == 7
     for other in (Settings().suited_to("acme/x"), Settings(dataset=Path("mine")).suited_to(SAMPLE_MODEL)):
         assert (other.train_rows, other.validation_rows) == (None, None)
