@@ -262,7 +262,9 @@ def write_worker_facts(environment: Any, **_: Any) -> None:
                 environment.runner.send_message(delivery.SAMPLES, chunk)
     if run.page is not None and run.manifest is not None and run.verdict is None:
         run.verdict = run_folder.conclude(run.manifest.spec.out)
-        print(f"the page stays until Ctrl-C: {run.page.url}", file=sys.stderr)
+        stays_s = _page_stays_s(environment)
+        how_long = "until Ctrl-C" if stays_s < 0 else f"{stays_s} s"
+        print(f"the page stays {how_long}: {run.page.url}", file=sys.stderr)
 
 
 def judge(environment: Any, **_: Any) -> None:
@@ -300,11 +302,16 @@ def _end(environment: Any, spec: LoadSpec) -> None:
         return
     if runner.state not in {STATE_STOPPED, STATE_CLEANUP}:  # somebody may have pressed Stop
         runner.stop()
-    stays_s = environment.parsed_options.autoquit  # -1: until Ctrl-C
+    stays_s = _page_stays_s(environment)
     if stays_s >= 0:
         gevent.sleep(stays_s)
         runner.quit()
         environment.web_ui.stop()
+
+
+def _page_stays_s(environment: Any) -> int:
+    """Seconds for which the page is there after the run; -1: until Ctrl-C."""
+    return int(environment.parsed_options.autoquit)
 
 
 def _all_over(runner: Any) -> bool:

@@ -173,6 +173,7 @@ def test_the_page_goes_with_the_run_where_that_is_asked_for(show: Callable[[str]
     shown = show("-u 1 --duration 2s --warmup 0s --adapters none --autostart --autoquit 0")
     code = shown.process.wait(timeout=120)
     assert code == json.loads((tmp_path / "run" / "report.json").read_text())["exit_code"]
+    assert "the page stays 0 s: " in shown.said.read_text()
 
 
 @pytest.mark.slow
