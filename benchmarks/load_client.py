@@ -39,7 +39,8 @@ gevent.monkey.patch_all()  # as Locust does: what runs here is what runs there
 import gevent.pool  # noqa: E402
 import numpy as np  # noqa: E402
 
-from load_tests.client.streaming import Exchange, StreamingClient  # noqa: E402
+from load_tests.client.exchange import Exchange  # noqa: E402
+from load_tests.client.streaming import StreamingClient  # noqa: E402
 from load_tests.mock_nim import BASE  # noqa: E402
 
 _SERVER_CORES = "BENCHMARK_SERVER_CORES"

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import gevent
+import numpy as np
 import psutil
 from gevent.pool import Pool
 
+from load_tests.client.exchange import Exchange
 from load_tests.client.records import RecordWriter, RequestRecord
-from load_tests.client.streaming import Exchange, StreamingClient
+from load_tests.client.streaming import StreamingClient
 from load_tests.options import RunManifest, api_key
 from load_tests.server_metrics import FILE, Sampler, sources
 from load_tests.traffic import prompts
@@ -222,7 +224,7 @@ class Worker:
         record.status, record.finish_reason = exchange.status, exchange.finish_reason
         record.prompt_tokens, record.cached_tokens = exchange.prompt_tokens, exchange.cached_tokens
         record.content_events = exchange.content_events
-        record.gaps_ms = [round(gap * 1e3, 4) for gap in exchange.gaps_s]
+        record.gaps_ms = np.round(np.asarray(exchange.gaps_s) * 1e3, 4).tolist()
         if exchange.output_tokens is None:
             record.output_tokens, record.tokens_from = exchange.content_events, "events"
         else:

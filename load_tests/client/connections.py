@@ -39,9 +39,13 @@ def is_idle(connection: gevent.socket.socket | None) -> bool:
 
 
 class StampedSocket(gevent.socket.socket):  # type: ignore[misc]  # gevent leaves it untyped
-    """A socket whose `arrived` is when the last data read had come, in seconds of `time.perf_counter`."""
+    """A socket whose `arrived` is when the last data read had come, in seconds of `time.perf_counter`.
+
+    After a read that left nothing behind it waits, where gevent's would ask the kernel in vain before it does.
+    """
 
     arrived = 0.0
+    _emptied = False
 
     def ask_for_stamps(self) -> None:
         """Let the kernel stamp what comes in; where it cannot, the stamp is the moment of the read."""
@@ -51,7 +55,10 @@ class StampedSocket(gevent.socket.socket):  # type: ignore[misc]  # gevent leave
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """Read as `socket.recv` does, and set `arrived`."""
+        if self._emptied:
+            self._wait(self._read_event)
         data, ancillary, _, _ = self.recvmsg(bufsize, _ROOM, flags)
+        self._emptied = len(data) < bufsize
         now, wall_ns = time.perf_counter(), time.time_ns()
         for _, kind, value in ancillary:
             if kind == SO_TIMESTAMPNS:

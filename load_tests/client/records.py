@@ -7,9 +7,9 @@ requests beside it, which are reported apart.
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Self, TextIO
+from typing import Final, Self, TextIO
 
 
 @dataclass(slots=True)
@@ -61,6 +61,14 @@ class RequestRecord:
         """From a JSONL line; keys that this version does not know are an error."""
         return cls(**json.loads(line))
 
+    def line(self) -> str:
+        """As a JSONL line, its end included."""
+        values = {name: getattr(self, name) for name in _FIELDS}  # `asdict` would copy the gaps one by one
+        return json.dumps(values, separators=(",", ":")) + "\n"
+
+
+_FIELDS: Final = tuple(one.name for one in fields(RequestRecord))
+
 
 class RecordWriter:
     """Appends records to a JSONL file, one line each; flushed so that a killed run keeps them."""
@@ -70,7 +78,7 @@ class RecordWriter:
         self._file: TextIO = path.open("x", buffering=1, encoding="utf-8")
 
     def write(self, record: RequestRecord) -> None:
-        self._file.write(json.dumps(asdict(record), separators=(",", ":")) + "\n")
+        self._file.write(record.line())
 
     def close(self) -> None:
         self._file.close()

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from load_tests.client.exchange import ERROR_KINDS
 from load_tests.client.records import RequestRecord
-from load_tests.client.streaming import ERROR_KINDS
 from load_tests.verdict import metrics
 from load_tests.verdict.token_rate import Window
 

@@ -99,7 +99,7 @@ def write(report: Report, folder: Path) -> None:
     (folder / "report.json").write_text(json.dumps(report.data, indent=2), encoding="utf-8")
     (folder / "report.csv").write_text(to_csv(report.data), encoding="utf-8")
     with (folder / "requests.jsonl").open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(asdict(r), separators=(",", ":")) + "\n" for r in report.records)
+        file.writelines(record.line() for record in report.records)
     (folder / "report.html").write_text(page.render(report.data, report.records), encoding="utf-8")
     (folder / "report.md").write_text(markdown.of_run(report.data), encoding="utf-8")
     cases = junit.of_run(report.data)

@@ -16,8 +16,8 @@ from typing import Final
 
 import numpy as np
 
+from load_tests.client.exchange import ERROR_KINDS
 from load_tests.client.records import RequestRecord
-from load_tests.client.streaming import ERROR_KINDS
 from load_tests.verdict.token_rate import Window, token_rate
 
 Z95: Final = NormalDist().inv_cdf(0.975)
