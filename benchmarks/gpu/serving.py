@@ -166,9 +166,9 @@ def vllm_command(
     from embedded.nim.vllm_parts import SERVER_MODULE
 
     chosen = Settings.model_validate({"port": port, "data_dir": folder / "unused", **settings})
-    modules = [f"{name}={path}" for name, path in adapters.items()]
+    modules = ["--lora-modules", *(f"{name}={path}" for name, path in adapters.items())] if adapters else []
     command = [sys.executable, "-m", SERVER_MODULE, *vllm_arguments(chosen), "--disable-uvicorn-access-log"]
-    return [*command, "--lora-modules", *modules], environment(chosen)
+    return [*command, *modules], environment(chosen)
 
 
 def await_adapters(server: Server, names: list[str]) -> float:
