@@ -159,7 +159,7 @@ def prepare(environment: Any, runner: Any, **_: Any) -> None:
     run.progress = gevent.spawn(_print_progress, environment, planned_s)
     if environment.web_ui is not None:
         parsed.autostart = True  # what Locust's form would change was checked and written down
-        run.page = Page(environment.web_ui, run.manifest, started=lambda: run.started)
+        run.page = Page(environment.web_ui, run.manifest)
         print(f"page: {run.page.url}", file=sys.stderr)
 
 

@@ -28,6 +28,8 @@ FAULTS = (
     *("http-400", "http-429", "http-500", "error-event", "error-object", "empty", "truncated", "malformed"),
     *("hang", "refuse", "no-usage", "closed-early"),
 )
+FLOOD_EVENTS = 32
+"""How many events go into one write where none has to wait: one for each would measure the server's calls."""
 LOADING = ("/v1/load_lora_adapter", "/v1/unload_lora_adapter")
 ListingStyle = Literal["parent", "root"]
 REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 429: "Too Many Requests", 500: "Internal Server Error"}
@@ -206,12 +208,15 @@ class MockNim:
         stamps: list[float] = []
         due = received + late + cadence.ttft_s
         if fault != "empty":
-            for _ in range(0, tokens, cadence.tokens_per_event):
+            events = -(-tokens // cadence.tokens_per_event)
+            together = FLOOD_EVENTS if itl_s == 0 and not fault else 1
+            for sent in range(0, events, together):
                 await cadence.pause(due)
                 if reader.at_eof():
                     return False
-                stamps.append(time.perf_counter())
-                writer.write(chunk)
+                count = min(together, events - sent)
+                stamps.extend([time.perf_counter()] * count)
+                writer.write(chunk * count)
                 if itl_s == 0:
                     await writer.drain()
                 due = max(due, stamps[-1] if cadence.stall_at_s is not None else due) + itl_s

@@ -11,13 +11,13 @@ whatever is not alike, is parsed as JSON.
 
 import json
 import re
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from load_tests.client.exchange import Exchange
 
 _TEXT: Final = re.compile(rb'"(?:text|content)": ?"([ !#-\[\]-~]+)"')
 _is_plain: Final = re.compile(rb"[ !#-\[\]-~]+").fullmatch  # ASCII without quote, escape and control characters
-_NOTHING: Final = (b"", b"")
+_END: Final = b"\n\n"
 _LOOKS: Final = 8
 """How many chunks of a reply are looked at for what they have in common."""
 
@@ -42,6 +42,14 @@ def has_output(event: dict[str, Any]) -> bool:
     return False
 
 
+class _Alike(NamedTuple):
+    """What stands before and after the text of most chunks of a reply, and between the texts of two."""
+
+    before: bytes
+    after: bytes
+    between: bytes
+
+
 class EventReader:
     """Fills an exchange from the blocks of its reply's body. After a failure it reads nothing more."""
 
@@ -50,34 +58,53 @@ class EventReader:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._rest = b""
-        self._alike = _NOTHING  # what stands before and after the text of most chunks
+        self._alike: _Alike | None = None
         self._looks = _LOOKS
         self._error_event = self._done = False
 
     def read(self, block: bytes, stamp: float) -> bool:
         """Read a block that came at `stamp` (s); False when the reply has failed."""
-        exchange = self._exchange
+        exchange, alike = self._exchange, self._alike
         exchange.received_bytes += len(block)
-        *lines, self._rest = (self._rest + block).split(b"\n")
+        block = self._rest + block
         outputs = 0
-        before, after = self._alike
-        for line in lines:
-            if not line:
-                continue
-            if before and line.startswith(before) and line.endswith(after):
-                text = line[len(before) : -len(after)]
-                if _is_plain(text):
-                    outputs += 1
-                    if exchange.texts is not None:
-                        exchange.texts.append(text.decode("ascii"))
-                    continue
-            outputs += self._read_line(line)
-            if exchange.error is not None:
-                break
-            before, after = self._alike
+        if alike is not None and len(pieces := block.split(alike.between)) > 2:
+            outputs = self._read_lines(pieces[0] + alike.after + _END)
+            texts = pieces[1:-1]
+            if self._alike is alike and all(texts) and _is_plain(b"".join(texts)):
+                outputs += self._take(texts)
+                block = alike.before + pieces[-1]
+            else:
+                block = alike.before + alike.between.join(pieces[1:])
+        if exchange.error is None:
+            outputs += self._read_lines(block)
         if outputs:
             _stamp(exchange, stamp, outputs)
         return exchange.error is None
+
+    def _read_lines(self, block: bytes) -> int:
+        """Read a block line by line, and keep what is left of it; the number of events with output."""
+        *lines, self._rest = block.split(b"\n")
+        outputs = 0
+        for line in lines:
+            if not line:
+                continue
+            alike = self._alike
+            if alike is not None and line.startswith(alike.before) and line.endswith(alike.after):
+                text = line[len(alike.before) : -len(alike.after)]
+                if _is_plain(text):
+                    outputs += self._take([text])
+                    continue
+            outputs += self._read_line(line)
+            if self._exchange.error is not None:
+                break
+        return outputs
+
+    def _take(self, texts: list[bytes]) -> int:
+        """Take the plain texts of chunks that are alike otherwise; how many they are."""
+        if self._exchange.texts is not None:
+            self._exchange.texts.extend(text.decode("ascii") for text in texts)
+        return len(texts)
 
     def end(self) -> None:
         """Tell the end of the body."""
@@ -93,7 +120,7 @@ class EventReader:
         if not line.startswith(b"data:"):
             if line.startswith(b"event:"):
                 self._error_event = line[6:].strip() == b"error"
-                self._alike = _NOTHING
+                self._alike = None
             elif line.strip() and not line.startswith((b":", b"id:", b"retry:")):
                 exchange.fail("malformed", f"not a line of an event stream: {line[:80]!r}")
             return False
@@ -128,12 +155,13 @@ class EventReader:
         return True
 
 
-def _around(line: bytes, text: str) -> tuple[bytes, bytes]:
-    """Return what stands before and after the `text` of a chunk; nothing where that is not plain to see."""
+def _around(line: bytes, text: str) -> _Alike | None:
+    """Return what stands before and after the `text` of a chunk; None where that is not plain to see."""
     matches = list(_TEXT.finditer(line))
     if len(matches) != 1 or matches[0][1] != text.encode():
-        return _NOTHING
-    return line[: matches[0].start(1)], line[matches[0].end(1) :]
+        return None
+    before, after = line[: matches[0].start(1)], line[matches[0].end(1) :]
+    return _Alike(before, after, between=after + _END + before)
 
 
 def _stamp(exchange: Exchange, stamp: float, outputs: int) -> None:

@@ -5,7 +5,6 @@ answers no other site that a browser may have open.
 """
 
 import json
-from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -25,13 +24,12 @@ LOOPBACK: Final = "127.0.0.1"
 
 
 class Page:
-    """Our part of the page of a run. `started`: whether the run has begun."""
+    """Our part of the page of a run, which begins by itself and is the only one of its folder."""
 
-    def __init__(self, web_ui: WebUI, manifest: RunManifest, *, started: Callable[[], bool]) -> None:
+    def __init__(self, web_ui: WebUI, manifest: RunManifest) -> None:
         self._out = manifest.spec.out
         slo = read_slo(manifest.spec.slo) if manifest.spec.slo else None
         self._live = Live(manifest, slo.limits if slo else {})
-        self._started = started
         parsed: Any = web_ui.environment.parsed_options
         if parsed.web_host != "*":
             web_ui.host = web_ui.host or LOOPBACK
@@ -56,7 +54,7 @@ class Page:
         origin = request.headers.get("Origin")
         if origin and urlsplit(origin).netloc != request.host:
             return jsonify({"success": False, "message": f"a page of {origin} may not ask here"}), 403
-        if request.path == "/swarm" and self._started():
+        if request.path == "/swarm":
             message = "a folder holds one run: give the command again for another"
             return jsonify({"success": False, "message": message, "host": ""})
         return None
