@@ -56,24 +56,26 @@ def spec_of(config: Mapping[str, Any], name: str, *, is_chat: bool) -> dict[str,
 
 
 class Specs:
-    """Fills in what is missing, once for each fileset: one that cannot be told is asked again only with other files."""
+    """Fills in what is missing. A model that cannot be told is tried again each time, for its files may come later."""
 
     def __init__(self, sdk: Any) -> None:
         self._sdk = sdk
-        self._seen: set[tuple[str, str, str]] = set()
+        self._told: dict[str, str] = {}
 
     async def fill(self, entities: Iterable[Any]) -> None:
-        """Give the model entities that have files and no spec theirs. A failure is told in the platform's log."""
+        """Give the model entities that have files and no spec theirs. A failure is told once in the platform's log."""
+        failures: dict[str, str] = {}
         for entity in entities:
-            key = (entity.workspace, entity.name, str(entity.fileset))
-            if not entity.fileset or entity.spec or key in self._seen:
+            if not entity.fileset or entity.spec:
                 continue
-            self._seen.add(key)
             try:
                 spec = await self._read(entity)
                 await self._sdk.models.update(name=entity.name, workspace=entity.workspace, spec=spec)
             except Exception as error:  # noqa: BLE001 - a model whose files nobody can read must not stop the others
-                logger.warning("model %s/%s stays without a spec: %s", entity.workspace, entity.name, error)
+                failures[entity.id] = str(error)
+                if self._told.get(entity.id) != str(error):
+                    logger.warning("model %s/%s has no spec yet: %s", entity.workspace, entity.name, error)
+        self._told = failures
 
     async def _read(self, entity: Any) -> dict[str, Any]:
         workspace, _, fileset = entity.fileset.removeprefix("fileset://").rpartition("/")

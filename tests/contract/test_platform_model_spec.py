@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import struct
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,12 +34,11 @@ class Platform:
     """The platform's SDK, as much as is asked of it."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.asked = folder, 0
+        self.folder = folder
         self.updated: dict[str, dict[str, Any]] = {}
         self.files = self.models = self
 
     async def list(self, **_where: str) -> Any:
-        self.asked += 1
         return SimpleNamespace(data=[SimpleNamespace(path=path.name) for path in self.folder.iterdir()])
 
     async def download_content(self, *, remote_path: str, **where: str) -> bytes:
@@ -51,7 +51,7 @@ class Platform:
 
 def entity(**fields: Any) -> SimpleNamespace:
     return SimpleNamespace(
-        **{"workspace": "default", "name": "tiny", "fileset": "default/files", "spec": None} | fields
+        **{"id": "model-1", "workspace": "default", "name": "tiny", "fileset": "default/files", "spec": None} | fields
     )
 
 
@@ -79,12 +79,24 @@ def test_models_with_files_get_their_spec_and_others_are_left_alone() -> None:
     assert platform.updated["default/tiny"]["is_chat"] is True
 
 
-def test_a_model_without_a_configuration_is_asked_once_and_stops_no_other(
+def test_a_model_whose_files_come_later_gets_its_spec_then_and_is_told_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     platform = Platform(tmp_path)
     specs = Specs(platform)
     for _ in range(2):
         asyncio.run(specs.fill([entity()]))
-    assert platform.asked == 1
-    assert "default/tiny stays without a spec: its fileset has no config.json" in caplog.text
+    assert not platform.updated
+    assert caplog.text.count("default/tiny has no spec yet: its fileset has no config.json") == 1
+    shutil.copy(WEIGHTS / "config.json", tmp_path)
+    asyncio.run(specs.fill([entity()]))
+    assert platform.updated["default/tiny"]["family"] == "llama"
+
+
+def test_a_model_made_again_under_the_same_name_gets_its_spec_again() -> None:
+    platform = Platform(WEIGHTS)
+    specs = Specs(platform)
+    for number in range(2):
+        platform.updated.clear()
+        asyncio.run(specs.fill([entity(id=f"model-{number}")]))
+        assert list(platform.updated) == ["default/tiny"]

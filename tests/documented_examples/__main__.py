@@ -34,6 +34,7 @@ _ADDRESSES = (
     "https://your-nmp-base-url",
     "<YOUR_NMP_BASE_URL>",
     "http://localhost:8080",
+    "http://nemo.test",
     "http://127.0.0.1:8080",
 )
 Result = dict[str, str]

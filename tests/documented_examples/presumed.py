@@ -142,7 +142,7 @@ def what_is_presumed(topic: str, outputs: StackOutputs) -> Presumed:
     pages: dict[str, Presumed] = {
         "get-started/concepts/projects": Presumed((("bash", "nemo workspaces create ml-team"),)),
         "get-started/concepts/manage-files": Presumed(
-            (("bash", _FILES),),
+            (("bash", _FILES), ("bash", "nemo workspaces create my-workspace")),
             before={
                 "# Upload a single file": _FILESET,
                 'remote_path="config.json"': (("bash", "nemo files upload config.json my-files"),),
@@ -180,7 +180,11 @@ def what_is_presumed(topic: str, outputs: StackOutputs) -> Presumed:
             replaced={'"my-job-name"': "name_of_job"},
         ),
         "evaluator/metrics/model-configuration": Presumed((("python", _EVALUATION),)),
+        "evaluator/metrics/llm-as-a-judge": Presumed(
+            replaced={"meta/llama-3.1-70b-instruct": outputs.judge_model or outputs.base_model}
+        ),
         "cli/troubleshooting": Presumed(
+            (("bash", f"nemo config set --base-url {outputs.nemo_url} --workspace default"),),
             replaced={"<your-base-url>": outputs.nemo_url, "/path/to/venv": str(ROOT / ".venv-platform")}
         ),
         "cli/working-with-resources": Presumed(
