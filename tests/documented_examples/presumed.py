@@ -55,6 +55,13 @@ for package, names in {
     vars(schema).update(dict.fromkeys(names, dict))  # a dictionary with the same fields is taken as well
     sys.modules[package], sys.modules[schema.__name__] = types.ModuleType(package), schema
 """
+_NOTEBOOK = """
+import sys, types
+display = types.ModuleType("IPython.display")
+display.clear_output = lambda wait=False: None
+sys.modules["IPython"], sys.modules["IPython.display"] = types.ModuleType("IPython"), display
+"""
+"""Tutorials are read in a notebook."""
 _KEYS = dict.fromkeys(("NVIDIA_API_KEY", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "HF_TOKEN"), "not-a-key")
 """What nobody has here. Pages that only keep a key, or send it to NIM, work with any."""
 _FILES = """
@@ -64,12 +71,15 @@ for file in data.jsonl training_data/data.jsonl large_dataset/data.jsonl; do
 done
 echo '{}' > config.json
 """
-_ROWS = """
-nemo files filesets create my-training-dataset --purpose dataset
-nemo files upload data.jsonl my-training-dataset --remote-path training.jsonl
-nemo files filesets create my-dataset --purpose dataset
-nemo files upload data.jsonl my-dataset --remote-path training.jsonl
-"""
+
+
+def _rows(*names: str) -> str:
+    """Make filesets of these names with rows for training."""
+    return "\n".join(
+        f"nemo files filesets create {name} --purpose dataset "
+        f"&& nemo files upload data.jsonl {name} --remote-path training.jsonl"
+        for name in names
+    )
 
 
 def _models(*names: str) -> str:
@@ -107,7 +117,13 @@ from nemo_evaluator_sdk import ExactMatchMetric, RunConfig
 metric = ExactMatchMetric(reference="{{item.expected}}", candidate="{{item.output}}")
 dataset = [{"expected": "Paris", "output": "Paris"}, {"expected": "Berlin", "output": "Munich"}]
 """
-_TRAINING: Steps = (("bash", _FILES), ("bash", _models("qwen3-1.7b")), ("bash", _ROWS), ("python", _BACKENDS))
+_TRAINING: Steps = (
+    ("bash", _FILES),
+    ("bash", _models("qwen3-1.7b")),
+    ("bash", _rows("my-training-dataset", "my-dataset")),
+    ("python", _BACKENDS),
+)
+_TUTORIAL: Steps = (*_TRAINING, ("python", _NOTEBOOK))
 _WORKSPACE: Steps = (("bash", 'echo \'{"description": "My workspace for testing"}\' > workspace.json'),)
 _FILESET: Steps = (("bash", "nemo files filesets create my-files"),)
 
@@ -165,9 +181,13 @@ def what_is_presumed(topic: str, outputs: StackOutputs) -> Presumed:
             (*_TRAINING, ("python", _CLIENT + _job("my-sft-job", ends=True))),
             replaced={"default/llama-3-2-1b": "default/qwen3-1.7b"},
         ),
-        "customizer/tutorials/import-hf-model": Presumed(_TRAINING),
-        "customizer/tutorials/lora-customization-job": Presumed((("bash", _models("qwen3-0.6b")), *_TRAINING)),
-        "customizer/tutorials/sft-customization-job": Presumed((("bash", _models("llama-3-2-1b-base")), *_TRAINING)),
+        "customizer/tutorials/format-training-dataset": Presumed(
+            (*_TRAINING, ("bash", _rows("my-tool-dataset"))),
+            replaced={"llama-3-2-1b": model, "max_tokens=1024": "max_tokens=64"},
+        ),
+        "customizer/tutorials/import-hf-model": Presumed(_TUTORIAL),
+        "customizer/tutorials/lora-customization-job": Presumed((("bash", _models("qwen3-0.6b")), *_TUTORIAL)),
+        "customizer/tutorials/sft-customization-job": Presumed((("bash", _models("llama-3-2-1b-base")), *_TUTORIAL)),
         "evaluator/metrics/similarity": Presumed(
             before={"job = evaluator.submit(metric=metric, dataset=dataset)": (("python", _EVALUATION),)}
         ),
@@ -185,7 +205,7 @@ def what_is_presumed(topic: str, outputs: StackOutputs) -> Presumed:
         ),
         "cli/troubleshooting": Presumed(
             (("bash", f"nemo config set --base-url {outputs.nemo_url} --workspace default"),),
-            replaced={"<your-base-url>": outputs.nemo_url, "/path/to/venv": str(ROOT / ".venv-platform")}
+            replaced={"<your-base-url>": outputs.nemo_url, "/path/to/venv": str(ROOT / ".venv-platform")},
         ),
         "cli/working-with-resources": Presumed(
             before=dict.fromkeys(("--input-file workspace.json", "cat workspace.json"), _WORKSPACE)
