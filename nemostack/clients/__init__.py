@@ -155,8 +155,10 @@ class Clients:
     def gateway(self) -> "Nim":
         """What the platform's inference gateway serves, by the same API as NIM's."""
         from nemostack.clients.nim import Nim
+        from nemostack.clients.platform import access_token
 
-        gateway = Nim(self.outputs.inference_url, self.timeouts, max_retries=self.max_retries)
+        url, token = self.outputs.inference_url, access_token()
+        gateway = Nim(url, self.timeouts, max_retries=self.max_retries, api_key=token)
         self._closing.callback(gateway.close)
         return gateway
 

@@ -24,6 +24,7 @@ _NONSENSE = {
     "HfHubHTTPError",
 }
 _DETAIL_CHARS = 300
+PLATFORM = "NeMo Platform"
 
 
 @contextmanager
@@ -49,7 +50,7 @@ def translate(error: Exception, service: str, url: str, tried: str) -> ServiceEr
     if isinstance(status, int):
         kinds: dict[int, type[ServiceError]] = {404: NotFound, 409: Conflict}
         text = f"{tried}: {where} answered {status}: {_detail(response, error)}"
-        return kinds.get(status, ServiceError)(redact(text), status, hint=_hint(status))
+        return kinds.get(status, ServiceError)(redact(text), status, hint=_hint(status, service))
     if names & _NO_ANSWER:
         problem = redact(str(error.__cause__ or error) or type(error).__name__)
         hint = no_answer_hint(f"{problem} {error}", "is it running? `nemostack doctor` tells")
@@ -83,7 +84,9 @@ def _detail(response: Any, error: Exception) -> str:
     return " ".join(str(text).split())[:_DETAIL_CHARS] or "nothing"
 
 
-def _hint(status: int) -> str:
+def _hint(status: int, service: str) -> str:
+    if status == 401 and service == PLATFORM:
+        return "log in with `nemo auth login`, then set NMP_ACCESS_TOKEN to what `nemo auth token` prints"
     if status in {401, 403}:
         return "check the credentials in the URL or in the environment"
     if status == 507:

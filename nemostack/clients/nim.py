@@ -14,9 +14,11 @@ _NOT_OFFERED = {400, 404, 405, 501}  # of a route that the server does not have,
 
 
 class Nim:
-    """Over the openai client. NIM inside a cluster asks for no key."""
+    """Over the openai client. NIM inside a cluster asks for no key, the NeMo Platform's gateway for a user's token."""
 
-    def __init__(self, url: str, timeouts: Any, *, max_retries: int = 2, transport: Any = None) -> None:
+    def __init__(
+        self, url: str, timeouts: Any, *, max_retries: int = 2, transport: Any = None, api_key: str | None = None
+    ) -> None:
         import httpx2
         import openai
 
@@ -25,7 +27,11 @@ class Nim:
         context = shared_context(httpx2)
         self._http = httpx2.Client(timeout=timeout, transport=transport, verify=context, follow_redirects=True)
         self._api = openai.OpenAI(
-            base_url=f"{url}/v1", api_key="none", timeout=timeout, max_retries=max_retries, http_client=self._http
+            base_url=f"{url}/v1",
+            api_key=api_key or "none",
+            timeout=timeout,
+            max_retries=max_retries,
+            http_client=self._http,
         )
 
     def close(self) -> None:

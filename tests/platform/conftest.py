@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -20,7 +21,7 @@ SERVICES = "entities,auth,jobs,secrets,files,models,customization,inference-gate
 START_S = 300
 CONFIG = """
 platform: {{runtime: none, base_url: "{url}"}}
-auth: {{enabled: false}}
+auth: {auth}
 jobs:
   schedule_interval_seconds: 1
   reconcile_interval_seconds: 1
@@ -30,14 +31,14 @@ inference_gateway: {{refresh_model_cache_interval_sec: 1}}
 """
 
 
-@pytest.fixture(scope="session")
-def platform_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("platform")
+@contextmanager
+def running_platform(folder: Path, *, auth: str) -> Iterator[str]:
+    """Run a platform with its files in `folder`, and with users as `auth` says; its URL."""
     home, log = folder / "home", folder / "services.log"
     home.mkdir()
     url = f"http://127.0.0.1:{free_port()}"
     config = folder / "platform.yaml"
-    config.write_text(CONFIG.format(url=url, folder=folder))
+    config.write_text(CONFIG.format(url=url, folder=folder, auth=auth))
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
@@ -62,6 +63,12 @@ def platform_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+@pytest.fixture(scope="session")
+def platform_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_platform(tmp_path_factory.mktemp("platform"), auth="{enabled: false}") as url:
+        yield url
 
 
 def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -5,6 +5,7 @@ that it stays in the platform's own environment. Its OpenAI routes are for the o
 """
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from copy import copy
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
-from nemostack.clients.error_mapping import calling
+from nemostack.clients.error_mapping import PLATFORM, calling
 from nemostack.clients.tls import shared_context
 from nemostack.entity_names import WORKSPACE
 from nemostack.errors import Conflict, NotFound, ServiceError
@@ -24,9 +25,15 @@ if TYPE_CHECKING:
 
     from nemostack.clients import Timeouts
 
-_SERVICE = "NeMo Platform"
 _CHUNK_BYTES = 1 << 20
 PAGE_SIZE = 100
+USER_VARIABLE = "NMP_ACCESS_TOKEN"
+"""As NVIDIA's SDK and command line read it."""
+
+
+def access_token() -> str | None:
+    """Return the user's token for a platform that asks for one, as `nemo auth token` prints it; None without."""
+    return os.environ.get(USER_VARIABLE) or None
 
 
 class Platform:
@@ -39,8 +46,14 @@ class Platform:
         timeout = httpx.Timeout(timeouts.read, connect=timeouts.connect, write=timeouts.upload)
         # Loopback goes through no proxy; elsewhere the environment decides.
         context = shared_context(httpx)
+        token = access_token()
         self._http = httpx.Client(
-            base_url=url, timeout=timeout, transport=transport, verify=context, follow_redirects=True
+            base_url=url,
+            timeout=timeout,
+            transport=transport,
+            verify=context,
+            follow_redirects=True,
+            headers={"Authorization": f"Bearer {token}"} if token else None,
         )
 
     def within(self, workspace: str) -> Self:
@@ -52,7 +65,7 @@ class Platform:
     def ensure_workspace(self) -> None:
         """Create the workspace unless it exists."""
         try:
-            with calling(_SERVICE, self.url, f"creating the workspace {self.workspace}"):
+            with calling(PLATFORM, self.url, f"creating the workspace {self.workspace}"):
                 self._http.post("/apis/entities/v2/workspaces", json={"name": self.workspace}).raise_for_status()
         except Conflict:
             return
@@ -75,19 +88,19 @@ class Platform:
 
     def call(self, doing: str, method: str, path: str, **request: Any) -> "httpx.Response":
         """Send one request to a path below the host, and return its answer. `doing` reads like "listing the jobs"."""
-        with calling(_SERVICE, self.url, doing):
+        with calling(PLATFORM, self.url, doing):
             return self._http.request(method, path, **request).raise_for_status()
 
     def ready(self) -> str:
         """Say which services and controllers run. ServiceError or Unreachable unless all are ready."""
-        with calling(_SERVICE, self.url, "asking whether it is ready"):
+        with calling(PLATFORM, self.url, "asking whether it is ready"):
             self._http.get("/health/ready").raise_for_status()
             status = self._http.get("/status").raise_for_status().json()
         try:
             ready = len(status["services"]["ready"])
             late = [name for name, runs in status["controllers"]["status"].items() if not runs]
         except (KeyError, TypeError, AttributeError):
-            raise ServiceError(f"{self.url}/status is not of a {_SERVICE}", hint="is the URL right?") from None
+            raise ServiceError(f"{self.url}/status is not of a {PLATFORM}", hint="is the URL right?") from None
         return f"{ready} services ready" + (f"; controllers that are late: {', '.join(late)}" if late else "")
 
     def training_backends(self) -> list[str]:
@@ -98,7 +111,7 @@ class Platform:
     def served(self) -> list[str]:
         """Ids of the models that the gateway has a route for."""
         path = f"{gateway_url('', self.workspace)}/v1/models"
-        with calling(_SERVICE, self.url, "listing the models of the inference gateway"):
+        with calling(PLATFORM, self.url, "listing the models of the inference gateway"):
             return [model["id"] for model in _rows(self._http.get(path).raise_for_status())]
 
     def provider(self, name: str) -> dict[str, Any] | None:
@@ -129,7 +142,7 @@ class Platform:
     def create_adapter(self, model: str, name: str, *, fileset: str) -> None:
         """Announce an adapter, whose files are in a fileset, on a model entity: soon served as `workspace/name`."""
         body = {"name": name, "fileset": f"{self.workspace}/{fileset}", "finetuning_type": "lora", "enabled": True}
-        with calling(_SERVICE, self.url, f"creating the adapter {name}"):
+        with calling(PLATFORM, self.url, f"creating the adapter {name}"):
             path = f"{self._path('models', 'models')}/{quote(model)}/adapters"
             self._http.post(path, json=body).raise_for_status()
 
@@ -202,7 +215,7 @@ class Platform:
 
     def _pages(self, api: str, kind: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
-        with calling(_SERVICE, self.url, f"listing the {kind} of {self.workspace}"):
+        with calling(PLATFORM, self.url, f"listing the {kind} of {self.workspace}"):
             while True:
                 query = {"page": len(found) // PAGE_SIZE + 1, "page_size": PAGE_SIZE}
                 answer = self._http.get(self._path(api, kind), params=query)
@@ -219,33 +232,33 @@ class Platform:
 
     def describe_fileset(self, name: str, description: str, fields: dict[str, Any]) -> None:
         """Change what is said of a fileset: its description and our own fields."""
-        with calling(_SERVICE, self.url, f"describing the fileset {name}"):
+        with calling(PLATFORM, self.url, f"describing the fileset {name}"):
             body = {"description": description, "custom_fields": fields}
             self._http.patch(f"{self._path('files', 'filesets')}/{quote(name)}", json=body).raise_for_status()
 
     def files(self, fileset: str) -> dict[str, int]:
         """Path -> size of the files in a fileset. NotFound when there is none."""
-        with calling(_SERVICE, self.url, f"listing the files of {fileset}"):
+        with calling(PLATFORM, self.url, f"listing the files of {fileset}"):
             answer = self._http.get(f"{self._path('files', 'filesets')}/{quote(fileset)}/files")
             return {file["path"]: file["size"] for file in _rows(answer.raise_for_status())}
 
     def upload(self, fileset: str, path: str, content: bytes | Path) -> None:
         """Put a file into a fileset, in place of one that is there; of a Path without holding it in memory."""
-        with calling(_SERVICE, self.url, f"uploading {path} to the fileset {fileset}"):
+        with calling(PLATFORM, self.url, f"uploading {path} to the fileset {fileset}"):
             headers = {"content-type": "application/octet-stream"}
             body = _chunks(content) if isinstance(content, Path) else content
             self._http.put(self._file(fileset, path), content=body, headers=headers).raise_for_status()
 
     def read(self, fileset: str, path: str) -> bytes:
         """Content of one small file."""
-        with calling(_SERVICE, self.url, f"reading {path} of the fileset {fileset}"):
+        with calling(PLATFORM, self.url, f"reading {path} of the fileset {fileset}"):
             return self._http.get(self._file(fileset, path)).raise_for_status().content
 
     def digest(self, fileset: str, path: str) -> str:
         """SHA-256 of a file, read without holding it in memory. NotFound when there is none."""
         found = hashlib.sha256()
         with (
-            calling(_SERVICE, self.url, f"reading {path} of the fileset {fileset}"),
+            calling(PLATFORM, self.url, f"reading {path} of the fileset {fileset}"),
             self._http.stream("GET", self._file(fileset, path)) as answer,
         ):
             answer.raise_for_status()
@@ -265,7 +278,7 @@ class Platform:
 
     def _find(self, api: str, kind: str, name: str) -> dict[str, Any] | None:
         try:
-            with calling(_SERVICE, self.url, f"reading {name} of {kind}"):
+            with calling(PLATFORM, self.url, f"reading {name} of {kind}"):
                 found: dict[str, Any] = (
                     self._http.get(f"{self._path(api, kind)}/{quote(name)}").raise_for_status().json()
                 )
@@ -275,14 +288,14 @@ class Platform:
 
     def _ensure(self, api: str, kind: str, body: dict[str, Any]) -> None:
         try:
-            with calling(_SERVICE, self.url, f"creating {body['name']} in {kind}"):
+            with calling(PLATFORM, self.url, f"creating {body['name']} in {kind}"):
                 self._http.post(self._path(api, kind), json=body).raise_for_status()
         except Conflict:
             return
 
     def _delete(self, api: str, kind: str, name: str) -> None:
         try:
-            with calling(_SERVICE, self.url, f"deleting {name} of {kind}"):
+            with calling(PLATFORM, self.url, f"deleting {name} of {kind}"):
                 self._http.delete(f"{self._path(api, kind)}/{quote(name)}").raise_for_status()
         except NotFound:
             return
@@ -293,7 +306,7 @@ def _rows(answer: Any) -> list[dict[str, Any]]:
     body = answer.json()
     rows = body.get("data") if isinstance(body, dict) else None
     if not isinstance(rows, list):
-        raise ServiceError(f"{_SERVICE}: {answer.request.url} answered no list", hint="is the URL right?")
+        raise ServiceError(f"{PLATFORM}: {answer.request.url} answered no list", hint="is the URL right?")
     return rows
 
 
