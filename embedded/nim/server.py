@@ -41,7 +41,15 @@ def serve(settings: Settings) -> None:
             runner.run(application.serve(settings, listening))
     except (OSError, ValueError, RuntimeError) as error:
         logger.debug("start failed", exc_info=True)
-        sys.exit(f"nim: cannot serve {settings.base_model} from {settings.model_path}: {error}")
+        sys.exit(f"nim: cannot serve {settings.base_model} from {settings.model_path}: {error}{_advice(str(error))}")
+
+
+def _advice(problem: str) -> str:
+    """Say what to do where the Hugging Face Hub has refused the model."""
+    refused = ("401 Unauthorized", "403 Forbidden", "401 Client Error", "403 Client Error", "gated repo")
+    if not any(words in problem for words in refused):
+        return ""
+    return "\nSet HF_TOKEN to the token of an account that may read this model, and bring the stack up again."
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,37 @@ def test_model_that_is_not_there(tmp_path: Path) -> None:
     assert ended.returncode == 1
     last = ended.stderr.strip().splitlines()[-1]
     assert last.startswith("nim: cannot serve nemostack/tiny-instruct from")
+    assert "Traceback" not in ended.stderr
+
+
+class RefusingHub(BaseHTTPRequestHandler):
+    """Answers as the Hub does to a token that it does not know."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(401)
+        self.send_header("X-Error-Message", "Invalid credentials in Authorization header")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+def test_a_token_that_the_hub_refuses_is_told_and_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), RefusingHub) as hub:
+        threading.Thread(target=hub.serve_forever, daemon=True).start()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{hub.server_address[1]}")
+        monkeypatch.setenv("HF_TOKEN", "hf_of_nobody")
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        ended = start_to_fail(tmp_path, model_path="meta-llama/Llama-3.2-3B-Instruct")
+        hub.shutdown()
+    assert ended.returncode == 1
+    assert "Invalid credentials in Authorization header" in ended.stderr
+    assert "Set HF_TOKEN" in ended.stderr.strip().splitlines()[-1]
+    assert "hf_of_nobody" not in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
