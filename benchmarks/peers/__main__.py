@@ -30,7 +30,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -136,14 +136,6 @@ def compare(tools: Sequence[Tool], options: argparse.Namespace, folder: Path, ur
     return rows(tools, options.tolerance)
 
 
-@dataclass
-class Reader:
-    """A tool, and how many tokens a second of its processor time it read in each round."""
-
-    tool: Tool
-    per_cpu_s: list[float] = field(default_factory=list)
-
-
 def sent_tokens(log: Path) -> int:
     """Count the tokens that the mock has sent so far."""
     return sum(json.loads(line)["tokens"] for line in log.read_text(encoding="utf-8").splitlines())
@@ -151,7 +143,7 @@ def sent_tokens(log: Path) -> int:
 
 def read_cost(tools: Sequence[Tool], options: argparse.Namespace, folder: Path, url: str, log: Path) -> Iterator[str]:
     """Run each tool with few and with many requests, in turns; the lines of the table."""
-    readers = [Reader(tool) for tool in tools]
+    per_cpu_s: dict[str, list[float]] = {tool.name: [] for tool in tools}
     wave = wave_s(url, options.model, options.streams, options.tokens)
 
     def task(requests: int) -> Task:
@@ -161,22 +153,21 @@ def read_cost(tools: Sequence[Tool], options: argparse.Namespace, folder: Path, 
         )
 
     for turn in range(options.rounds):
-        for reader in readers:
+        for tool in tools:
             tokens, cpu = [sent_tokens(log)], []
             for requests in (options.requests, options.requests + options.reading):
-                salt = f"{turn}-{reader.tool.name}-{requests}"
-                cpu.append(measure(reader.tool, task(requests), folder / salt, salt).cpu_s)
+                salt = f"{turn}-{tool.name}-{requests}"
+                cpu.append(measure(tool, task(requests), folder / salt, salt).cpu_s)
                 tokens.append(sent_tokens(log))
             more, cost = tokens[2] - 2 * tokens[1] + tokens[0], cpu[1] - cpu[0]
-            reader.per_cpu_s.append(more / cost)
-            print(f"round {turn + 1}, {reader.tool.name}: {more:,} more tokens, {cost:.2f} more CPU s", file=sys.stderr)
+            per_cpu_s[tool.name].append(more / cost)
+            print(f"round {turn + 1}, {tool.name}: {more:,} more tokens, {cost:.2f} more CPU s", file=sys.stderr)
     yield "| tool | tokens a second of its processor time, median | ours is so many times as good, 95 % interval |"
     yield "|---|---|---|"
-    reference = next((reader for reader in readers if reader.tool.name == "ours"), None)
-    for reader in readers:
-        values = sorted(reader.per_cpu_s)
-        ratio = "" if reference in (None, reader) else shown(of_ratio(values, reference.per_cpu_s))
-        yield f"| {reader.tool.name} | {values[len(values) // 2]:,.0f} | {ratio} |"
+    for name, values in per_cpu_s.items():
+        ours = per_cpu_s.get("ours")
+        ratio = shown(of_ratio(values, ours)) if ours and name != "ours" else ""
+        yield f"| {name} | {sorted(values)[len(values) // 2]:,.0f} | {ratio} |"
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from nemostack.errors import Conflict, NemostackError, NotFound, ServiceError, Unreachable, no_answer_hint
+from nemostack.product import TITLES
 from nemostack.redact import redact
 
 # Class names, since importing three HTTP libraries just to name their errors would cost every command a second.
@@ -24,7 +25,7 @@ _NONSENSE = {
     "HfHubHTTPError",
 }
 _DETAIL_CHARS = 300
-PLATFORM = "NeMo Platform"
+PLATFORM = TITLES["platform"]
 
 
 @contextmanager
