@@ -59,14 +59,7 @@ class Customizer:
         stage: str,
     ) -> CustomizationJob:
         """Start a LoRA job on dataset `namespace/name`. What `asked` leaves open is not sent."""
-        hyperparameters: Any = {  # the SDK's type is a TypedDict of the same shape
-            "training_type": "sft",
-            "finetuning_type": "lora",
-            "seed": seed,
-            "log_every_n_steps": 1,
-            **asked.model_dump(exclude=_OF_LORA, exclude_none=True),
-            "lora": asked.model_dump(include=_OF_LORA, exclude_none=True),
-        }
+        hyperparameters: Any = hyperparameters_of(asked, seed)  # the SDK's type is a TypedDict of the same shape
         with calling(_SERVICE, self._url, f"starting a LoRA job on {dataset} with config {config}"):
             job = self._sdk.customization.jobs.create(
                 config=config,
@@ -117,6 +110,18 @@ class Customizer:
     def model_of(self, output_model: str, job_id: str) -> str:
         """Id of the model that a job of this `output_model` leaves."""
         return f"{output_model}@{job_id}"
+
+
+def hyperparameters_of(asked: Hyperparameters, seed: int) -> dict[str, Any]:
+    """Make the hyperparameters of a job. What `asked` leaves open is not sent."""
+    return {
+        "training_type": "sft",
+        "finetuning_type": "lora",
+        "seed": seed,
+        "log_every_n_steps": 1,
+        **asked.model_dump(exclude=_OF_LORA, exclude_none=True),
+        "lora": asked.model_dump(include=_OF_LORA, exclude_none=True),
+    }
 
 
 def _job(raw: Any) -> CustomizationJob:

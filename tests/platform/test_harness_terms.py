@@ -8,11 +8,16 @@ from nemo_evaluator.jobs.evaluate import EvaluateInputSpec
 from nemo_evaluator.jobs.metric_resolution import to_runtime_bundle
 from nemo_evaluator.shared.metric_bundles.bundles import unbundle_metric
 
-from embedded.training_hub.automodel import AutomodelJob
+from embedded.customizer.schedule import Schedule
+from embedded.customizer.schemas import Hyperparameters as CustomizerTerms
+from embedded.customizer.spec import MAX_GRADIENT_NORM
+from embedded.training_hub.automodel import AutomodelJob, AutomodelJobWithOutput
+from nemostack.clients.customizer import hyperparameters_of
 from nemostack.clients.platform.evaluation import translate
 from nemostack.clients.platform.training import spec_of
-from nemostack.models import Hyperparameters
+from nemostack.models import SAMPLE_MODEL, Hyperparameters
 
+SAMPLE = Hyperparameters().suited_to(SAMPLE_MODEL)
 REFERENCE = "{{ item.completion }}"
 JUDGE = {
     "type": "llm-judge",
@@ -47,9 +52,27 @@ def test_the_evaluator_takes_each_metric_as_one_of_its_own(name: str) -> None:
 
 
 def test_the_training_hub_takes_what_the_harness_asks() -> None:
-    asked = Hyperparameters(adapter_dim=8, alpha=16, adapter_dropout=0.0, epochs=2, batch_size=4, learning_rate=1e-3)
+    asked = SAMPLE.model_copy(update={"epochs": 2, "learning_rate": 1e-3})
     job = AutomodelJob.model_validate(spec_of("default/m", "legal/rows", "out", asked, seed=3))
     assert job.training.lora is not None
     assert (job.training.lora.rank, job.training.lora.alpha, job.batch.global_batch_size) == (8, 16, 4)
     assert (job.schedule.seed, job.schedule.val_check_interval) == (3, 0.25)
-    assert job.optimizer.min_learning_rate == 0
+
+
+def test_a_job_trains_on_the_same_terms_on_both_products() -> None:
+    asked = SAMPLE.scheduled(rows=128)
+    job = AutomodelJob.model_validate(spec_of("default/m", "legal/rows", "out", asked, seed=3))
+    output = {"name": "out", "type": "adapter", "fileset": "out"}
+    platform = AutomodelJobWithOutput.model_validate(job.model_dump() | {"output": output}).terms()
+    microservices = CustomizerTerms.model_validate(hyperparameters_of(asked, seed=3))
+    theirs, ours = (
+        Schedule.plan(terms, 128, recipe)
+        for terms, recipe in ((microservices, None), (platform.hyperparameters, platform.recipe))
+    )
+    assert [theirs.rate(step) for step in range(32)] == pytest.approx([ours.rate(step) for step in range(32)])
+    assert max(map(ours.rate, range(32))) == ours.rate(2) == 4e-3  # three of 32 steps warm up
+    assert (theirs.total_steps, theirs.val_every) == (ours.total_steps, ours.val_every) == (32, 8)
+    assert (platform.recipe.algorithm, microservices.optimizer.partition("_")[0]) == ("adamw", "adamw")
+    same = {"lora", "batch_size", "weight_decay", "adam_beta1", "adam_beta2", "seed", "finetuning_type"}
+    assert microservices.model_dump(include=same) == platform.hyperparameters.model_dump(include=same)
+    assert platform.recipe.max_gradient_norm == MAX_GRADIENT_NORM

@@ -45,7 +45,8 @@ class Trained(Model):
 
 def _run(context: Context) -> Trained:
     customizer, settings = context.clients.customizer, context.settings
-    asked, repo = settings.hyperparameters, context.given("dataset", Uploaded).repo
+    uploaded = context.given("dataset", Uploaded)
+    asked, repo = settings.hyperparameters.scheduled(uploaded.training_rows), uploaded.repo
 
     def describe(job: CustomizationJob) -> str:
         parts = [job.status]

@@ -23,6 +23,11 @@ class Uploaded(Model):
     """Whether a test item is a chat of several turns."""
     facts: dataset.DatasetFacts
 
+    @property
+    def training_rows(self) -> int:
+        """Rows that a job trains on."""
+        return self.facts.splits["train"].rows
+
 
 def origin_of(runs: Path) -> str:
     """Mark what is made from a folder of runs on this machine, so that its orphans can be told from those of others."""

@@ -8,7 +8,6 @@ from nemostack.clients.customizer import CustomizationJob
 from nemostack.errors import JobFailed
 from nemostack.models import Hyperparameters
 from workflows.engine.stage import Context, Stage
-from workflows.stages.cleanup import adapter_name
 from workflows.stages.customization import Trained, model_gone
 from workflows.stages.upload import Uploaded
 from workflows.sweep.live import LiveCurves
@@ -54,7 +53,6 @@ def _run(context: Context) -> Trained:
 def _trial(context: Context, search: Search, live: LiveCurves, before: list[TrialResult]) -> TrialResult:
     sweep, number = context.settings.sweep, len(before) + 1
     assert sweep is not None
-    repo = context.given("dataset", Uploaded).repo
     own = context_of(context, number)
     known = own.notes.get("choice")
     attempt = search.next(None if known is None else Choice.model_validate(known))
@@ -68,7 +66,7 @@ def _trial(context: Context, search: Search, live: LiveCurves, before: list[Tria
         live.report(number, job.train_loss, job.val_loss)
         context.progress.update(f"{head}: {describe(job, attempt.choice.epochs)}{so_far}")
 
-    result = run_trial(own, number, Watch(attempt, show), repo=repo, output_model=adapter_name(repo))
+    result = run_trial(own, number, Watch(attempt, show), context.given("dataset", Uploaded))
     search.end(attempt, [point.value for point in result.val_loss], ended=result.ended)
     live.report(number, result.train_loss, result.val_loss)
     live.end(number, result)

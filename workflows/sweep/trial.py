@@ -16,7 +16,9 @@ from nemostack.models import Hyperparameters, Model
 from workflows.engine.resumable_job import JobRun
 from workflows.engine.run_directory import TRIALS, RunDirectory, StageRecord, now
 from workflows.engine.stage import Context
+from workflows.stages.cleanup import adapter_name
 from workflows.stages.training_advice import advise
+from workflows.stages.upload import Uploaded
 from workflows.sweep.search import Attempt
 from workflows.sweep.space import Choice
 
@@ -92,7 +94,7 @@ def context_of(context: Context, number: int) -> Context:
     return replace(context, run=run, record=run.stage(trial_name(number), f"Trial {number}"))
 
 
-def run_trial(context: Context, number: int, watch: Watch, *, repo: str, output_model: str) -> TrialResult:
+def run_trial(context: Context, number: int, watch: Watch, uploaded: Uploaded) -> TrialResult:
     """Carry one trial to its end. What is not the job's own failure, such as Ctrl-C, passes through."""
     record = context.record
     assert record is not None
@@ -101,10 +103,11 @@ def run_trial(context: Context, number: int, watch: Watch, *, repo: str, output_
     record.attempts += 1
     context.note(choice=choice.model_dump())
     began = context.pace.clock()
-    asked = context.settings.hyperparameters.model_copy(update=choice.model_dump())
+    chosen = context.settings.hyperparameters.model_copy(update=choice.model_dump())
+    asked = chosen.scheduled(uploaded.training_rows)
     result = TrialResult(number=number, choice=choice, ended="failed")
     try:
-        job = _job(context, record, asked, watch, repo=repo, output_model=output_model).complete(context)
+        job = _job(context, record, asked, watch, repo=uploaded.repo).complete(context)
         result = result.model_copy(update={"ended": "completed", "model": job.output_model, **_losses(job)})
         if not job.val_loss:
             reason = f"customization job {job.id} reported no validation loss, by which trials are compared"
@@ -126,7 +129,7 @@ def run_trial(context: Context, number: int, watch: Watch, *, repo: str, output_
 
 
 def _job(
-    context: Context, record: StageRecord, asked: Hyperparameters, watch: Watch, *, repo: str, output_model: str
+    context: Context, record: StageRecord, asked: Hyperparameters, watch: Watch, *, repo: str
 ) -> JobRun[CustomizationJob]:
     customizer, settings = context.clients.customizer, context.settings
     return JobRun[CustomizationJob](
@@ -134,7 +137,7 @@ def _job(
         start=lambda: customizer.start(
             config=context.outputs.customization_config,
             dataset=repo,
-            output_model=output_model,
+            output_model=adapter_name(repo),
             asked=asked,
             seed=settings.seed,
             run_id=context.run_id,

@@ -1,7 +1,6 @@
 """LoRA jobs on the NeMo Platform: jobs of the backend `automodel`, whose adapter belongs to the base model's entity.
 
-Where the schemas of the lines have other defaults and we know what the microservices do, the job asks for the latter:
-AdamW, and a learning rate that falls to zero. Warm-up stays as it is there, none.
+A job asks for AdamW, the only algorithm that the microservices have; the platform's own choice is Adam.
 """
 
 import uuid
@@ -98,7 +97,12 @@ def spec_of(model: str, dataset: str, name: str, asked: Hyperparameters, seed: i
     """Make the spec of a job. What `asked` leaves open is not sent."""
     lora = {"rank": asked.adapter_dim, "alpha": asked.alpha, "dropout": asked.adapter_dropout}
     schedule = {"epochs": asked.epochs, "val_check_interval": asked.val_check_interval, "seed": seed}
-    optimizer = {"optimizer": "AdamW", "min_learning_rate": 0.0, "learning_rate": asked.learning_rate}
+    optimizer = {
+        "optimizer": "AdamW",
+        "learning_rate": asked.learning_rate,
+        "min_learning_rate": asked.min_learning_rate,
+        "warmup_steps": asked.warmup_steps,
+    }
     return {
         "model": model,
         "dataset": {"training": dataset},
@@ -121,15 +125,17 @@ def _new_name(output_model: str) -> str:
 
 
 def _hyperparameters(spec: dict[str, Any]) -> dict[str, int | float]:
-    lora, schedule = spec["training"].get("lora") or {}, spec["schedule"]
+    lora, schedule, optimizer = spec["training"].get("lora") or {}, spec["schedule"], spec["optimizer"]
     values = {
         "adapter_dim": lora.get("rank"),
         "alpha": lora.get("alpha"),
         "adapter_dropout": lora.get("dropout"),
         "epochs": schedule.get("epochs"),
         "batch_size": spec["batch"].get("global_batch_size"),
-        "learning_rate": spec["optimizer"].get("learning_rate"),
+        "learning_rate": optimizer.get("learning_rate"),
         "val_check_interval": schedule.get("val_check_interval"),
+        "warmup_steps": optimizer.get("warmup_steps"),
+        "min_learning_rate": optimizer.get("min_learning_rate"),
     }
     return _given(values)
 

@@ -191,7 +191,7 @@ def test_a_lora_job_asks_for_what_was_chosen_and_no_more(platform: Platform, ser
         "training": {"finetuning_type": "lora", "lora": {"rank": 16}},
         "schedule": {"epochs": 2, "val_check_interval": 0.25, "seed": 7},
         "batch": {},
-        "optimizer": {"optimizer": "AdamW", "min_learning_rate": 0.0},
+        "optimizer": {"optimizer": "AdamW"},
     }
 
 

@@ -85,6 +85,7 @@ def test_hyperparameters_that_nobody_chose_are_the_customizers(harness: Harness,
     sent = harness.stack.sent_hyperparameters
     assert (sent["epochs"], sent["batch_size"], sent["lora"]) == (1, 4, {"adapter_dim": 8})
     assert "learning_rate" not in sent
+    assert "min_learning_rate" not in sent
     said = "rank 8, alpha 16, learning rate 0.0001, batch size 4, epochs 1 (chosen by the Customizer: alpha, learning"
     assert said in harness.said
     assert said in (run.path / "report.html").read_text()
@@ -92,12 +93,13 @@ def test_hyperparameters_that_nobody_chose_are_the_customizers(harness: Harness,
 
 def test_the_sample_model_gets_what_suits_it(harness: Harness, settings: Settings) -> None:
     harness.stack.base_model = SAMPLE_MODEL
-    chosen = settings.hyperparameters.model_copy(update={"batch_size": 2})
+    chosen = settings.hyperparameters.model_copy(update={"batch_size": 1})
     run = harness.run(settings.model_copy(update={"hyperparameters": chosen}))
     sent = harness.stack.sent_hyperparameters
-    assert (sent["epochs"], sent["batch_size"], sent["learning_rate"]) == (1, 2, 4e-3)
+    assert (sent["epochs"], sent["batch_size"], sent["learning_rate"]) == (1, 1, 4e-3)
+    assert (sent["warmup_steps"], sent["min_learning_rate"]) == (1, 4e-4)  # 12 rows, a tenth of 12 steps
     assert sent["lora"] == {"adapter_dim": 8, "alpha": 16, "adapter_dropout": 0.0}
-    assert "rank 8, alpha 16, learning rate 0.004, batch size 2, epochs 1." in (run.path / "report.html").read_text()
+    assert "rank 8, alpha 16, learning rate 0.004, batch size 1, epochs 1." in (run.path / "report.html").read_text()
 
 
 def test_csv_agrees_with_samples(harness: Harness, settings: Settings) -> None:
