@@ -42,6 +42,7 @@ def start_engine(settings: Settings) -> tuple[Namespace, AsyncLLM]:
     from embedded.nim import cpu_engine
 
     engine_args.distributed_executor_backend = "uni"
+    engine_args.lora_dtype = cpu_engine.LORA_DTYPE
     config = engine_args.create_engine_config()
     cpu_engine.prepare()
     return args, AsyncLLM.from_vllm_config(config)
