@@ -21,8 +21,8 @@ PLUGINS = ("platform", "training_hub")
 """Packages of `embedded/` that run inside the platform's process."""
 START_TIMEOUT_S = 600  # 15 s on an idle machine; the first time it compiles what it imports, 255 s beside other work
 REFRESH_S = 5
-"""How often the gateway looks for models, and the sidecar for adapters. For each look the platform asks itself a dozen
-things: looking every 2 s took half a core, without anything to do."""
+"""How often the gateway looks for models, the sidecar for adapters, and the job service at what runs. For each look the
+platform asks itself a dozen things: looking every 2 s took half a core, without anything to do."""
 
 
 def entity_name(model_id: str) -> str:
@@ -85,6 +85,7 @@ class PlatformPlan(Plan):
             "studio": {"telemetry_enabled": False},
             "files": {"default_storage_config": {"type": "local", "path": str(self._data / "files")}},
             "jobs": {
+                "reconcile_interval_seconds": REFRESH_S,
                 "executors": [
                     {
                         "provider": "subprocess",
