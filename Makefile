@@ -36,8 +36,8 @@ lock-check: .venv/.ready; $(LIGHT) -m operations.toolchain.lock_files --check
 demo: up ## Bring the local stack up, run the whole pipeline and a load test, write the report
 	@$(NEMOSTACK) run --stack $(STACK) --load-slo $(SLO)
 	@echo; of="$(if $(filter-out local,$(STACK)), STACK=$(STACK))"; echo "The stack is still up. Stop it with 'make down$$of', run again with 'make demo$$of'."
-up: .venv/.ready ## Bring the stack up (pulumi up); MODEL=org/name: the local stack's base model, by its id on the Hugging Face Hub
-	@$(NEMOSTACK) up --stack $(STACK) $(if $(MODEL),--config local.base_model=$(MODEL))
+up: .venv/.ready ## Bring the stack up (pulumi up); MODEL=org/name: a base model of the Hugging Face Hub; PRODUCT=platform: the NeMo Platform
+	@$(NEMOSTACK) up --stack $(STACK) $(if $(MODEL),--config local.base_model=$(MODEL)) $(if $(PRODUCT),--config product=$(PRODUCT))
 down: .venv/.ready ## Stop the stack; data and reports stay
 	@$(NEMOSTACK) teardown --stack $(STACK)
 smoke: .venv/.ready ## Prove a running stack end to end
