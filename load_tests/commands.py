@@ -161,7 +161,7 @@ def chaos(
     from load_tests.options import api_key
 
     end = None if seconds is None else time.monotonic() + seconds
-    crowd = [Chaos(nim_url, model, seed=k, api_key=api_key()) for k in range(clients)]
+    crowd = [Chaos(nim_url, model, seed=k, api_key=api_key(nim_url)) for k in range(clients)]
     threads = [
         threading.Thread(
             target=one.run, kwargs={"until": lambda: end is not None and time.monotonic() >= end}, daemon=True

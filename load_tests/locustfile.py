@@ -135,7 +135,7 @@ def prepare(environment: Any, runner: Any, **_: Any) -> None:
         spec, models = _preflight(parsed)
         if spec.open_loop and not all(issubclass(kind, NimUser) for kind in environment.user_classes):
             raise BadInput("a journey is a closed loop: leave --arrivals, --rate-profile and --trace out")
-        key = options.api_key()
+        key = options.api_key(spec.nim_url)
         run.manifest = run_folder.create(
             spec,
             models,
@@ -171,7 +171,9 @@ def _preflight(parsed: Any) -> tuple[LoadSpec, ServedModels]:
     run.rows = planned.due_rows(spec, rows)
     if spec.slo:
         read_slo(spec.slo)
-    models = discover(spec.nim_url, base_model=spec.base_model, requested=spec.adapters, api_key=options.api_key())
+    models = discover(
+        spec.nim_url, base_model=spec.base_model, requested=spec.adapters, api_key=options.api_key(spec.nim_url)
+    )
     spec.mix.shares(models)
     planned.check(spec, (models.base, *models.adapters), run.rows)
     if len(models.adapters) < parsed.needs_adapters:
@@ -187,7 +189,7 @@ def _preflight(parsed: Any) -> tuple[LoadSpec, ServedModels]:
 
 
 def _learn_token_texts(spec: LoadSpec, model: str) -> TokenTexts:
-    with token_counts.client(options.api_key()) as http:
+    with token_counts.client(options.api_key(spec.nim_url)) as http:
         return learn(token_counts.counter(http, spec.nim_url, model, api=spec.api))
 
 

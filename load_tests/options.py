@@ -1,8 +1,8 @@
 """The options of a load test, their checks, and the target they resolve to.
 
 They are Locust options, so `locust -f load_tests/locustfile.py` and `nemostack load` take the same ones, and each can
-come from an environment variable (`--rate` from NEMOSTACK_LOAD_RATE). The API key comes from NIM_API_KEY only:
-arguments are visible to every user of a machine.
+come from an environment variable (`--rate` from NEMOSTACK_LOAD_RATE). The API key comes from NIM_API_KEY, and the
+token for a NeMo Platform from NMP_ACCESS_TOKEN: arguments are visible to every user of a machine.
 """
 
 import argparse
@@ -29,8 +29,9 @@ from load_tests.traffic.trace import TraceRow, read_trace
 from nemostack import stack_outputs
 from nemostack.base_urls import base_url, notice
 from nemostack.clients import Clients
+from nemostack.clients.platform import access_token
 from nemostack.errors import BadInput
-from nemostack.outputs import StackOutputs
+from nemostack.outputs import StackOutputs, is_gateway
 from nemostack.product import TITLES
 from nemostack.redact import redact
 from nemostack.validation import validation_lines
@@ -171,9 +172,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def api_key() -> str | None:
-    """NIM's key, if it wants one."""
-    return os.environ.get(API_KEY_VARIABLE) or None
+def api_key(url: str) -> str | None:
+    """Return the key for NIM at `url`; for the gateway of a NeMo Platform the user's token does as well."""
+    return os.environ.get(API_KEY_VARIABLE) or (access_token() if is_gateway(url) else None)
 
 
 def _seconds(option: str, text: str) -> float:

@@ -50,7 +50,9 @@ class Worker:
         spec = manifest.spec
         adapters = tuple(model for model in manifest.model_ids if model != manifest.base_model)
         per_worker = spec.max_in_flight if spec.open_loop else max(spec.users, 1)
-        self.client = StreamingClient(spec.nim_url, connections=per_worker, timeout_s=spec.timeout_s, api_key=api_key())
+        self.client = StreamingClient(
+            spec.nim_url, connections=per_worker, timeout_s=spec.timeout_s, api_key=api_key(spec.nim_url)
+        )
         self._planner = Planner(manifest, worker=index)
         self.manifest, self._contrast = manifest, spec.beside.contrast
         self._models = spec.mix.choices(
@@ -61,7 +63,7 @@ class Worker:
             only=self._only,
         )
         self._companions = Companions(self)
-        asked = sources(spec.nim_url, spec.server_metrics, spec.dcgm_url, api_key()) if index == 0 else []
+        asked = sources(spec.nim_url, spec.server_metrics, spec.dcgm_url, api_key(spec.nim_url)) if index == 0 else []
         self._sampler = Sampler(asked, spec.out / "raw" / FILE, self.now)
         self._ids = itertools.count(1)
         self._writer = RecordWriter(spec.out / "raw" / f"requests-{index}.jsonl")

@@ -11,10 +11,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nemostack.entity_names import WORKSPACE
 
+_GATEWAY = "/apis/inference-gateway/"
+
 
 def gateway_url(url: str, workspace: str = WORKSPACE) -> str:
     """Base URL of the OpenAI route of a NeMo Platform's inference gateway, to which clients add /v1."""
-    return f"{url}/apis/inference-gateway/v2/workspaces/{workspace}/openai/-"
+    return f"{url}{_GATEWAY}v2/workspaces/{workspace}/openai/-"
+
+
+def is_gateway(url: str) -> bool:
+    """Whether a URL is that of a NeMo Platform's inference gateway."""
+    return _GATEWAY in url
 
 
 class ClusterOutputs(BaseModel):

@@ -53,7 +53,7 @@ def run(fleet: Fleet, arguments: Sequence[str], *, journey: Path | None = None) 
     """Run a load test in the cluster; returns its exit code, which is the verdict's."""
     request = request_from(fleet, arguments, os.environ, journey=journey is not None)
     run_folder.refuse_used(request.out)
-    packed, key = request.packed(), api_key()
+    packed, key = request.packed(), api_key(request.outputs.inference_url)
     place = Place(
         name=f"nemostack-load-{secrets.token_hex(3)}",
         namespace=request.namespace,

@@ -66,7 +66,9 @@ class Companions:
         self._end_process()
         if self.worker.index == 0 and self.manifest.slots.told_by != "server" and len(self.manifest.models) > 1:
             # vLLM names its slots only once it has served something
-            slots = ask_slots(self.worker.spec.nim_url, self.worker.spec.lora_slots, api_key=api_key())
+            slots = ask_slots(
+                self.worker.spec.nim_url, self.worker.spec.lora_slots, api_key=api_key(self.worker.spec.nim_url)
+            )
             self._write("slots.json", {"count": slots.count, "told_by": slots.told_by})
 
     def _write(self, name: str, content: object) -> None:
@@ -143,7 +145,9 @@ class Companions:
         assert self.beside.churn_s is not None
         sources, turn = self.manifest.churn_sources, 0
         http = httpx.Client(
-            base_url=self.worker.spec.nim_url, timeout=self.worker.spec.timeout_s, headers=headers(api_key())
+            base_url=self.worker.spec.nim_url,
+            timeout=self.worker.spec.timeout_s,
+            headers=headers(api_key(self.worker.spec.nim_url)),
         )
         with http:
             while self._sleep_until((turn + 1) * self.beside.churn_s):

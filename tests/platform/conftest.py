@@ -20,7 +20,7 @@ NEMO = Path(sys.executable).parent / "nemo"
 SERVICES = "entities,auth,jobs,secrets,files,models,customization,inference-gateway"
 START_S = 300
 CONFIG = """
-platform: {{runtime: none, base_url: "{url}"}}
+platform: {{runtime: none, base_url: "{url}", seed_on_startup: {seed}}}
 auth: {auth}
 jobs:
   schedule_interval_seconds: 1
@@ -32,13 +32,16 @@ inference_gateway: {{refresh_model_cache_interval_sec: 1}}
 
 
 @contextmanager
-def running_platform(folder: Path, *, auth: str) -> Iterator[str]:
-    """Run a platform with its files in `folder`, and with users as `auth` says; its URL."""
+def running_platform(folder: Path, *, auth: str, roles: bool = False) -> Iterator[str]:
+    """Run a platform with its files in `folder`, and with users as `auth` says; its URL.
+
+    `roles`: the platform gives the roles that NVIDIA's own does when it starts for the first time.
+    """
     home, log = folder / "home", folder / "services.log"
     home.mkdir()
     url = f"http://127.0.0.1:{free_port()}"
     config = folder / "platform.yaml"
-    config.write_text(CONFIG.format(url=url, folder=folder, auth=auth))
+    config.write_text(CONFIG.format(url=url, folder=folder, auth=auth, seed=str(roles).lower()))
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
@@ -47,6 +50,7 @@ def running_platform(folder: Path, *, auth: str) -> Iterator[str]:
         "OTEL_SDK_DISABLED": "true",
         "DO_NOT_TRACK": "1",
         "NEMOSTACK_TRAINING_THREADS": "1",
+        **{f"NMP_PLATFORM_SEED_{what}_ENABLED": "false" for what in ("GUARDRAILS", "MODEL_PROVIDER")},
     }
     port = url.rpartition(":")[2]
     command = [str(NEMO), "services", "run", "--config", str(config), "--host", "127.0.0.1", "--port", port]

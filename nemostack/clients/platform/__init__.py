@@ -46,14 +46,14 @@ class Platform:
         timeout = httpx.Timeout(timeouts.read, connect=timeouts.connect, write=timeouts.upload)
         # Loopback goes through no proxy; elsewhere the environment decides.
         context = shared_context(httpx)
-        token = access_token()
+        self.token = access_token()
         self._http = httpx.Client(
             base_url=url,
             timeout=timeout,
             transport=transport,
             verify=context,
             follow_redirects=True,
-            headers={"Authorization": f"Bearer {token}"} if token else None,
+            headers={"Authorization": f"Bearer {self.token}"} if self.token else None,
         )
 
     def within(self, workspace: str) -> Self:

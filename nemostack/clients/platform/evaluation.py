@@ -39,9 +39,18 @@ class Translated:
 
 
 def translate(
-    config: dict[str, Any], *, task: str, url: str, model: str, judge_secret: str | None = None
+    config: dict[str, Any],
+    *,
+    task: str,
+    url: str,
+    model: str,
+    judge_secret: str | None = None,
+    user_secret: str | None = None,
 ) -> Translated:
-    """Make the spec of a job of one task, which asks `model` at `url`. BadInput for what has no counterpart."""
+    """Make the spec of a job of one task, which asks `model` at `url`. BadInput for what has no counterpart.
+
+    `user_secret` names the secret with the token by which the job asks the model, where the platform has users.
+    """
     if config.get("type") != "custom":
         raise BadInput(
             f"the evaluation is of the type {config.get('type')!r}, and the NeMo Platform has no benchmarks: use a "
@@ -62,7 +71,12 @@ def translate(
         "dataset": fileset_of(body["dataset"]["files_url"]),
         "metrics": bundles,
         "params": params,
-        "target": {"url": url, "name": model, "format": "openai"},
+        "target": {
+            "url": url,
+            "name": model,
+            "format": "openai",
+            **({"api_key_secret": user_secret} if user_secret else {}),
+        },
         "prompt_template": template,
     }
     return Translated(spec, left_out)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 TASK = "answers"
 JUDGE_SECRET = "nemostack-judge-key"  # noqa: S105 - the name of a secret
+USER_SECRET = "nemostack-user-{run}"  # noqa: S105 - the name of a secret
 _ROWS, _AGGREGATES = "row-scores", "aggregate-scores"
 
 
@@ -38,9 +39,15 @@ class PlatformEvaluator:
         """Start a job for the first task of a config of the microservices' API v1. BadInput without a counterpart."""
         endpoint = target["model"]["api_endpoint"]
         task = next(iter(config["tasks"]))
-        secret = self._keep_key(namespace, config["tasks"][task].get("metrics") or {})
-        translated = translate(config, task=task, url=endpoint["url"], model=endpoint["model_id"], judge_secret=secret)
         self._platform.within(namespace).ensure_workspace()
+        translated = translate(
+            config,
+            task=task,
+            url=endpoint["url"],
+            model=endpoint["model_id"],
+            judge_secret=self._keep_key(namespace, config["tasks"][task].get("metrics") or {}),
+            user_secret=self._keep_token(namespace, run_id),
+        )
         return _job(self._jobs.start(translated.spec, workspace=namespace, run_id=run_id, stage=stage))
 
     def _keep_key(self, namespace: str, metrics: dict[str, Any]) -> str | None:
@@ -48,10 +55,19 @@ class PlatformEvaluator:
         endpoint = (metrics.get("judge") or {}).get("params", {}).get("model", {}).get("api_endpoint", {})
         if not endpoint.get("api_key"):
             return None
-        platform = self._platform.within(namespace)
-        platform.ensure_workspace()
-        platform.save_secret(JUDGE_SECRET, str(endpoint["api_key"]))
+        self._platform.within(namespace).save_secret(JUDGE_SECRET, str(endpoint["api_key"]))
         return JUDGE_SECRET
+
+    def _keep_token(self, namespace: str, run_id: str) -> str | None:
+        """Put the user's token into a secret of the run, by which its jobs ask the gateway; None without a token.
+
+        The platform's evaluator knows no other way to say who asks. `delete` takes it away.
+        """
+        if self._platform.token is None:
+            return None
+        name = USER_SECRET.format(run=run_id.lower())
+        self._platform.within(namespace).save_secret(name, self._platform.token)
+        return name
 
     def find(self, run_id: str, stage: str) -> EvaluationJob | None:
         """Find the job that this stage of this run started, should its id never have been written down."""
@@ -76,8 +92,16 @@ class PlatformEvaluator:
         self._jobs.cancel(job_id)
 
     def delete(self, job_id: str) -> list[str]:
-        """Delete it with its results; the names of what was there."""
-        return [f"evaluation job {job_id}"] if self._jobs.delete(job_id) else []
+        """Delete it with its results and the token that it asked with; the names of what was there."""
+        try:
+            target = self._jobs.read(job_id)["spec"].get("target") or {}
+        except NotFound:
+            return []
+        deleted = self._jobs.delete(job_id)
+        secret = str(target.get("api_key_secret") or "")
+        if secret.startswith(USER_SECRET.partition("{")[0]):
+            self._platform.within(job_id.partition("/")[0]).delete_secret(secret)
+        return [f"evaluation job {job_id}"] if deleted else []
 
     def scores(self, job_id: str) -> dict[str, dict[str, Score]]:
         """Task -> `metric.score` -> score, of a job that has ended."""

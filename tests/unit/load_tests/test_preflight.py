@@ -8,11 +8,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from load_tests.options import API_KEY_VARIABLE, api_key
 from load_tests.traffic.adapters import ServedModels, discover, no_adapters_hint
 from load_tests.traffic.prompts import Api, body, read_prompts, shuffled
 from load_tests.verdict.slo import read_slo
+from nemostack.clients.platform import USER_VARIABLE
 from nemostack.clone import ROOT
 from nemostack.errors import BadInput, ServiceError, Unreachable
+from nemostack.outputs import gateway_url
 
 
 def _list(*rows: Mapping[str, object]) -> httpx.MockTransport:
@@ -21,6 +24,15 @@ def _list(*rows: Mapping[str, object]) -> httpx.MockTransport:
 
 def _nim(*rows: tuple[str, str | None]) -> httpx.MockTransport:
     return _list(*({"id": model, "parent": parent} for model, parent in rows))
+
+
+def test_a_users_token_goes_to_the_gateway_of_a_platform_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(API_KEY_VARIABLE, raising=False)
+    monkeypatch.setenv(USER_VARIABLE, "token")
+    assert api_key(gateway_url("http://platform:8080")) == "token"
+    assert api_key("http://nim:8000") is None
+    monkeypatch.setenv(API_KEY_VARIABLE, "key")
+    assert [api_key(url) for url in (gateway_url("http://platform:8080"), "http://nim:8000")] == ["key", "key"]
 
 
 def test_adapters_are_the_children_of_the_base_model() -> None:

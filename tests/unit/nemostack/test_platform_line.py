@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from nemostack.clients import Timeouts
 from nemostack.clients.jobs import Job
-from nemostack.clients.platform import Platform
+from nemostack.clients.platform import USER_VARIABLE, Platform
 from nemostack.clients.platform.evaluation import fileset_of, metrics_of, translate
 from nemostack.clients.platform.evaluator import JUDGE_SECRET, PlatformEvaluator
 from nemostack.clients.platform.training import PlatformTraining
@@ -33,6 +34,7 @@ class JobService:
     def __init__(self) -> None:
         self.sent: dict[str, Any] = {}
         self.answers: dict[str, Any] = {}
+        self.deleted: list[str] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
@@ -40,6 +42,8 @@ class JobService:
             self.sent[path] = json.loads(request.read())
             workspace = f"{path}/".split("/")[5]
             return httpx.Response(201, json={"workspace": workspace, "name": "job-1", "status": "created"})
+        if request.method == "DELETE":
+            self.deleted.append(path)
         for end, answer in self.answers.items():
             if path.endswith(end):
                 return (
@@ -106,6 +110,29 @@ def test_a_judges_key_goes_into_a_secret_and_not_into_the_job(
     assert service.sent["/apis/secrets/v2/workspaces/legal/secrets"] == {"name": JUDGE_SECRET, "value": "hush-hush"}
     assert spec["metrics"][-1]["payload"]["metric"]["model"]["api_key_secret"] == JUDGE_SECRET
     assert "hush-hush" not in json.dumps(spec)
+
+
+def test_a_users_token_goes_into_a_secret_of_the_run_and_not_into_the_job(
+    service: JobService, stack: FakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(USER_VARIABLE, "token-of-ann")
+    with closing(Platform(URL, Timeouts(), transport=httpx.MockTransport(service))) as platform:
+        started(platform, stack.outputs.model_copy(update={"product": "platform", "nemo_url": URL}))
+        spec = service.sent["/apis/evaluator/v2/workspaces/legal/evaluate/jobs"]["spec"]
+        secret = {"name": "nemostack-user-r", "value": "token-of-ann"}
+        assert service.sent["/apis/secrets/v2/workspaces/legal/secrets"] == secret
+        assert spec["target"]["api_key_secret"] == "nemostack-user-r"
+        assert "token-of-ann" not in json.dumps(spec)
+        service.answers = {"/jobs/job-1/status": {"status": "completed"}, "/jobs/job-1": {"spec": spec}}
+        assert PlatformEvaluator(platform).delete("legal/job-1") == ["evaluation job legal/job-1"]
+    assert "/apis/secrets/v2/workspaces/legal/secrets/nemostack-user-r" in service.deleted
+
+
+def test_a_secret_that_is_not_ours_stays_when_a_job_is_deleted(platform: Platform, service: JobService) -> None:
+    spec = {"target": {"url": "u", "name": "m", "api_key_secret": "key-of-bob"}}
+    service.answers = {"/jobs/job-1/status": {"status": "completed"}, "/jobs/job-1": {"spec": spec}}
+    PlatformEvaluator(platform).delete("legal/job-1")
+    assert service.deleted == ["/apis/jobs/v2/workspaces/legal/jobs/job-1"]
 
 
 def test_metrics_without_a_counterpart_are_named() -> None:
