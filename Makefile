@@ -49,8 +49,8 @@ clean: ## Destroy the local stack with its data; remove environments and caches 
 	rm -rf .venv .venv-embedded .venv-embedded-cuda .venv-platform .mypy_cache .ruff_cache .pytest_cache
 
 check: all-env ## Format, lint, types, locks, docs, unit tests
-	@$(MAKE) -j 2 --output-sync=target lint types-stack types-embedded lock-check docs
-	$(LIGHT) -m pytest tests/unit -n 2 --dist loadgroup -m "not slow"
+	@$(MAKE) -j 3 --output-sync=line lint unit types-stack types-embedded lock-check docs
+unit: all-env; $(LIGHT) -m pytest tests/unit -n 2 --dist loadgroup -m "not slow"
 lint: .venv/.ready
 	.venv/bin/ruff format --check . && .venv/bin/ruff check . && { .venv/bin/lint-imports >/dev/null || .venv/bin/lint-imports; }
 types-stack: all-env; $(LIGHT) -m mypy $(LIGHT_CODE)

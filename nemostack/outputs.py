@@ -6,6 +6,7 @@ Refuses unknown and missing keys.
 """
 
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,7 +22,7 @@ def gateway_url(url: str, workspace: str = WORKSPACE) -> str:
 
 def is_gateway(url: str) -> bool:
     """Whether a URL is that of a NeMo Platform's inference gateway."""
-    return _GATEWAY in url
+    return _GATEWAY in urlsplit(url).path
 
 
 class ClusterOutputs(BaseModel):

@@ -44,13 +44,9 @@ class Layer:
 
 def _wrapper(adapters: list[int]) -> GroupedLora:
     wrapper = GroupedLora(max_num_batched_tokens=64, max_batches=64, device="cpu")
-    _assign(wrapper, adapters)
-    return wrapper
-
-
-def _assign(wrapper: GroupedLora, adapters: list[int]) -> None:
     mapping = LoRAMapping(tuple(adapters), tuple(adapters), is_prefill=True)
-    wrapper.update_metadata(mapping, [7, 9, 11], SLOTS + 1, 100)
+    wrapper.update_metadata(mapping, list(IDS), SLOTS + 1, 100)
+    return wrapper
 
 
 def _check(wrapper: GroupedLora, layer: Layer, adapters: list[int], dtype: torch.dtype, tolerance: float) -> None:
