@@ -13,13 +13,13 @@ SAMPLE_MODEL_SUITS = {"alpha": 16, "adapter_dropout": 0.0, "batch_size": 4, "lea
 """See docs/adr/0013-the-sample-model-comes-from-the-package-index.md."""
 
 
+SCHEDULE_PART = 10
+"""The warm-up takes one of so many steps, and the learning rate ends at one part of so many."""
+
+
 def is_served_as(served: str, model_id: str) -> bool:
     """Whether a stack of either product line that serves `served` serves the model of this id."""
     return served in {model_id, gateway_model(model_id)}
-
-
-SCHEDULE_PART = 10
-"""The warm-up takes one of so many steps, and the learning rate ends at one part of so many."""
 
 
 class Model(BaseModel):

@@ -39,10 +39,10 @@ def start_engine(settings: Settings) -> tuple[Namespace, AsyncLLM]:
     engine_args = AsyncEngineArgs.from_cli_args(args)
     if settings.accelerator == "cuda":
         return args, _start_on_gpus(settings, engine_args)
-    from embedded.nim import cpu_engine
+    from embedded.nim import cpu_engine, lora_kernel
 
     engine_args.distributed_executor_backend = "uni"
-    engine_args.lora_dtype = cpu_engine.LORA_DTYPE
+    engine_args.lora_dtype = lora_kernel.DTYPE
     config = engine_args.create_engine_config()
     cpu_engine.prepare()
     return args, AsyncLLM.from_vllm_config(config)

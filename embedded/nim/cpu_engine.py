@@ -11,7 +11,6 @@ from vllm.v1.worker.cpu_model_runner import CPUModelRunner
 
 from embedded.nim import lora_kernel
 
-LORA_DTYPE = lora_kernel.DTYPE
 _vllm_sample_tokens: Callable[..., Any] = CPUModelRunner.sample_tokens
 
 

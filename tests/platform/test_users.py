@@ -21,6 +21,7 @@ from tests.deadlines import Deadline
 from tests.platform.conftest import running_platform
 
 TIMEOUTS = Timeouts(read=30)
+TOKEN = str(generate_unsigned_jwt("user@example.com", email="user@example.com"))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def test_without_a_token_nobody_is_known_and_the_message_says_how_to_get_one(
 
 
 def test_the_token_of_the_environment_says_who_it_is(guarded_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(USER_VARIABLE, str(generate_unsigned_jwt("user@example.com", email="user@example.com")))
+    monkeypatch.setenv(USER_VARIABLE, TOKEN)
     assert [one.status for one in refusals(guarded_url)] == [403, 403]
 
 
@@ -74,7 +75,7 @@ def _has_a_role(platform: Platform) -> bool:
 def test_whom_nvidias_seeding_gives_a_role_works_in_the_default_workspace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(USER_VARIABLE, str(generate_unsigned_jwt("user@example.com", email="user@example.com")))
+    monkeypatch.setenv(USER_VARIABLE, TOKEN)
     auth = "{enabled: true, allow_unsigned_jwt: true, policy_data_refresh_interval: 1}"
     with running_platform(tmp_path, auth=auth, roles=True) as url, closing(Platform(url, TIMEOUTS)) as platform:
         deadline = Deadline(60)  # the roles are given in the background

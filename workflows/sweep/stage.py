@@ -13,7 +13,16 @@ from workflows.stages.upload import Uploaded
 from workflows.sweep.live import LiveCurves
 from workflows.sweep.search import Search
 from workflows.sweep.space import Choice
-from workflows.sweep.trial import TrialResult, Watch, context_of, describe, results_of, run_trial, winner_of
+from workflows.sweep.trial import (
+    TrialResult,
+    Watch,
+    context_of,
+    describe,
+    hyperparameters_of,
+    results_of,
+    run_trial,
+    winner_of,
+)
 
 
 def _run(context: Context) -> Trained:
@@ -38,7 +47,7 @@ def _run(context: Context) -> Trained:
     _drop_losers(context, results, winner)
     assert winner.model is not None
     assert winner.job_id is not None
-    asked = context.settings.hyperparameters.model_copy(update=winner.choice.model_dump())
+    asked = hyperparameters_of(context, winner.choice, context.given("dataset", Uploaded))
     return Trained(
         job_id=winner.job_id,
         model=winner.model,

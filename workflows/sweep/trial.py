@@ -94,6 +94,12 @@ def context_of(context: Context, number: int) -> Context:
     return replace(context, run=run, record=run.stage(trial_name(number), f"Trial {number}"))
 
 
+def hyperparameters_of(context: Context, choice: Choice, uploaded: Uploaded) -> Hyperparameters:
+    """Return what a trial of this choice asks for."""
+    chosen = context.settings.hyperparameters.model_copy(update=choice.model_dump())
+    return chosen.scheduled(uploaded.training_rows)
+
+
 def run_trial(context: Context, number: int, watch: Watch, uploaded: Uploaded) -> TrialResult:
     """Carry one trial to its end. What is not the job's own failure, such as Ctrl-C, passes through."""
     record = context.record
@@ -103,8 +109,7 @@ def run_trial(context: Context, number: int, watch: Watch, uploaded: Uploaded) -
     record.attempts += 1
     context.note(choice=choice.model_dump())
     began = context.pace.clock()
-    chosen = context.settings.hyperparameters.model_copy(update=choice.model_dump())
-    asked = chosen.scheduled(uploaded.training_rows)
+    asked = hyperparameters_of(context, choice, uploaded)
     result = TrialResult(number=number, choice=choice, ended="failed")
     try:
         job = _job(context, record, asked, watch, repo=uploaded.repo).complete(context)

@@ -39,35 +39,24 @@ class PlatformEvaluator:
         """Start a job for the first task of a config of the microservices' API v1. BadInput without a counterpart."""
         endpoint = target["model"]["api_endpoint"]
         task = next(iter(config["tasks"]))
-        self._platform.within(namespace).ensure_workspace()
+        judge_key, token = _judge_key(config["tasks"][task].get("metrics") or {}), self._platform.token
+        # By a secret alone the platform's evaluator can say who asks: `delete` takes that of the run away.
+        judge_secret = JUDGE_SECRET if judge_key else None
+        user_secret = USER_SECRET.format(run=run_id.lower()) if token else None
         translated = translate(
             config,
             task=task,
             url=endpoint["url"],
             model=endpoint["model_id"],
-            judge_secret=self._keep_key(namespace, config["tasks"][task].get("metrics") or {}),
-            user_secret=self._keep_token(namespace, run_id),
+            judge_secret=judge_secret,
+            user_secret=user_secret,
         )
+        platform = self._platform.within(namespace)
+        platform.ensure_workspace()
+        for name, value in ((judge_secret, judge_key), (user_secret, token)):
+            if name and value:
+                platform.save_secret(name, value)
         return _job(self._jobs.start(translated.spec, workspace=namespace, run_id=run_id, stage=stage))
-
-    def _keep_key(self, namespace: str, metrics: dict[str, Any]) -> str | None:
-        """Put the judge's key into a secret of the workspace, where the job reads it; None without a key."""
-        endpoint = (metrics.get("judge") or {}).get("params", {}).get("model", {}).get("api_endpoint", {})
-        if not endpoint.get("api_key"):
-            return None
-        self._platform.within(namespace).save_secret(JUDGE_SECRET, str(endpoint["api_key"]))
-        return JUDGE_SECRET
-
-    def _keep_token(self, namespace: str, run_id: str) -> str | None:
-        """Put the user's token into a secret of the run, by which its jobs ask the gateway; None without a token.
-
-        The platform's evaluator knows no other way to say who asks. `delete` takes it away.
-        """
-        if self._platform.token is None:
-            return None
-        name = USER_SECRET.format(run=run_id.lower())
-        self._platform.within(namespace).save_secret(name, self._platform.token)
-        return name
 
     def find(self, run_id: str, stage: str) -> EvaluationJob | None:
         """Find the job that this stage of this run started, should its id never have been written down."""
@@ -125,6 +114,11 @@ class PlatformEvaluator:
     def benchmark_data(self, job_id: str, task: str) -> BenchmarkData:  # noqa: ARG002 - there are no benchmarks
         """Nothing: the platform has no benchmarks."""
         return BenchmarkData()
+
+
+def _judge_key(metrics: dict[str, Any]) -> str | None:
+    endpoint = (metrics.get("judge") or {}).get("params", {}).get("model", {}).get("api_endpoint", {})
+    return str(endpoint["api_key"]) if endpoint.get("api_key") else None
 
 
 def _job(raw: dict[str, Any]) -> EvaluationJob:
