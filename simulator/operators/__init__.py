@@ -25,6 +25,7 @@ KINDS = {
     gateways.GATEWAYS: gateways.gateway,
     gateways.ROUTES: gateways.http_route,
     gateways.POLICIES: gateways.traffic_policy,
+    ai_gateway.AI_BACKENDS: ai_gateway.ai_service_backend,
     ai_gateway.AI_ROUTES: ai_gateway.ai_gateway_route,
     SERVICES: load_balancers.load_balanced,
     "/apis/networking.k8s.io/v1/ingresses": load_balancers.load_balanced,
@@ -47,7 +48,7 @@ class Operators:
         for path, thing in self._things(seen):
             try:
                 if "deletionTimestamp" in thing["metadata"]:
-                    ai_gateway.release(seen, thing)
+                    ai_gateway.release(seen, path, thing)
                 elif status := KINDS[path](seen, thing):
                     seen.status(path, thing, status)
             except ApiError as error:  # one that is being deleted must not hold up the others
@@ -59,5 +60,5 @@ class Operators:
     def _things(self, seen: Round) -> Iterator[tuple[str, Object]]:
         for path in KINDS:
             for thing in list(seen.collection(path).values()):
-                if "deletionTimestamp" not in thing["metadata"] or path == ai_gateway.AI_ROUTES:
+                if "deletionTimestamp" not in thing["metadata"] or path in ai_gateway.HELD:
                     yield path, thing

@@ -1,9 +1,10 @@
-"""Envoy AI Gateway: an HTTPRoute for each AIGatewayRoute, and a finalizer that only its controller takes off.
+"""Envoy AI Gateway: an HTTPRoute for each AIGatewayRoute, and finalizers that only its controller takes off.
 
-From the source of v1.1.0 (`internal/controller/ai_gateway_route.go`, `controller.go`). The HTTPRoute has the name and
-the parents of its owner; each rule has its headers and time limit, and the Backends of its AIServiceBackends; a last
-one would answer 404. A route whose AIServiceBackend is not there is NotAccepted and changes nothing. Deletion
-waits for the controller, so that without one such objects, and the namespace that they are in, stay for good.
+From the source of v1.1.0 (`ai_gateway_route.go`, `ai_service_backend.go` and `controller.go` of `internal/controller`).
+The HTTPRoute has the name and the parents of its owner; each rule has its headers and time limit, and the Backends of
+its AIServiceBackends; a last one would answer 404. A route whose AIServiceBackend is not there is NotAccepted and
+changes nothing. Deletion of both kinds waits for the controller, so that without one such objects, and the namespace
+that they are in, stay for good.
 Reduced: no filters, no proxies, no container beside them; and the real one tries to take its finalizer off once, and
 may lose that race with the garbage collector when somebody deletes in the foreground.
 """
@@ -15,6 +16,8 @@ from simulator.operators.rounds import DEPLOYMENTS, Round, at, condition
 AI_ROUTES = "/apis/aigateway.envoyproxy.io/v1beta1/aigatewayroutes"
 AI_BACKENDS = "/apis/aigateway.envoyproxy.io/v1beta1/aiservicebackends"
 CONTROLLER = "ai-gateway-controller"
+HELD = (AI_BACKENDS, AI_ROUTES)
+"""Kinds whose deletion waits for the controller."""
 FINALIZER = "aigateway.envoyproxy.io/finalizer"
 ROOT = {"type": "PathPrefix", "value": "/"}
 
@@ -24,15 +27,21 @@ def runs(seen: Round) -> bool:
     return any(name == CONTROLLER for _, name in seen.collection(DEPLOYMENTS))
 
 
+def ai_service_backend(seen: Round, made: Object) -> Object | None:
+    """Accepted; what it leads to is not looked at."""
+    if not runs(seen):
+        return None
+    hold(seen, AI_BACKENDS, made)
+    message = "AIServiceBackend reconciled successfully"
+    return {"conditions": [condition("Accepted", reason="ReconciliationSucceeded", message=message)]}
+
+
 def ai_gateway_route(seen: Round, made: Object) -> Object | None:
     """Accepted, once its HTTPRoute is made."""
     if not runs(seen):
         return None
     metadata, namespace = made["metadata"], made["metadata"]["namespace"]
-    if FINALIZER not in metadata.get("finalizers", []):
-        path = f"{at(AI_ROUTES, namespace)}/{metadata['name']}"
-        seen.api.patch(path, {"metadata": {"finalizers": [*metadata.get("finalizers", []), FINALIZER]}})
-        seen.changed = True
+    hold(seen, AI_ROUTES, made)
     backends = seen.collection(AI_BACKENDS)
     for rule in made["spec"]["rules"]:
         for reference in rule.get("backendRefs", []):
@@ -57,10 +66,21 @@ def rule_of(rule: Object, namespace: str, backends: dict[tuple[str, str], Object
     return {"matches": matches or [{"path": ROOT}], "backendRefs": references, "timeouts": timeouts}
 
 
-def release(seen: Round, gone: Object) -> None:
-    """Let an AIGatewayRoute go that is to be deleted."""
+def hold(seen: Round, path: str, made: Object) -> None:
+    """Give an object the controller's finalizer."""
+    finalizers = made["metadata"].get("finalizers", [])
+    if FINALIZER not in finalizers:
+        change_finalizers(seen, path, made, [*finalizers, FINALIZER])
+
+
+def release(seen: Round, path: str, gone: Object) -> None:
+    """Let an object go that is to be deleted."""
     finalizers = gone["metadata"].get("finalizers", [])
     if FINALIZER in finalizers and runs(seen):
-        path = f"{at(AI_ROUTES, gone['metadata']['namespace'])}/{gone['metadata']['name']}"
-        seen.api.patch(path, {"metadata": {"finalizers": [one for one in finalizers if one != FINALIZER]}})
-        seen.changed = True
+        change_finalizers(seen, path, gone, [one for one in finalizers if one != FINALIZER])
+
+
+def change_finalizers(seen: Round, path: str, thing: Object, finalizers: list[str]) -> None:
+    metadata = thing["metadata"]
+    seen.api.patch(f"{at(path, metadata['namespace'])}/{metadata['name']}", {"metadata": {"finalizers": finalizers}})
+    seen.changed = True

@@ -9,15 +9,19 @@ from nemostack.aliases import Alias, Route
 from nemostack.clients.cluster_aliases import ClusterAliases
 from nemostack.kubectl.client import Kubectl
 from nemostack.kubectl.process import Access
+from simulator import loops
 from simulator.api import DEFINITIONS, wait
 from simulator.inventory import SYSTEM_NAMESPACES
 from simulator.pulumi_stack import NAME
 from tests.cluster.support import LLAMA, NIM, assert_healthy, forget_definitions, namespaces, pods
 
+SLOW_CONTROLLER_S = 4.0
+"""Between two looks of the simulated operators: longer than Helm takes to uninstall the controllers of both gateways."""
+
 pytestmark = pytest.mark.slow
 
 
-def test_layout_single_with_a_nim_by_the_operator_gateway_and_certificates_twice(make, control_plane):
+def test_layout_single_with_a_nim_by_the_operator_gateway_and_certificates_twice(make, control_plane, monkeypatch):
     stack = make(
         layout="single",
         prerequisites={"nim_operator": "install"},
@@ -40,7 +44,10 @@ def test_layout_single_with_a_nim_by_the_operator_gateway_and_certificates_twice
     assert control_plane.api.items("/apis/gateway.networking.k8s.io/v1/httproutes")
     assert stack.up().changes == {}
     assert stack.refresh().changes == {}
-    stack.destroy()  # the alias too, whose controller holds its deletion up until it has seen it
+    with monkeypatch.context() as slow:  # the alias too, whose controller holds its deletion up until it has seen it
+        slow.setattr(loops, "SHORTEST_S", SLOW_CONTROLLER_S)
+        slow.setattr(loops, "LONGEST_S", SLOW_CONTROLLER_S)
+        stack.destroy()
     assert namespaces(control_plane) == SYSTEM_NAMESPACES
 
     # on a cluster that still has the kinds; what uses none of them is left out

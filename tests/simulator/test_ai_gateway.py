@@ -26,7 +26,8 @@ def test_routes_are_made_of_routes_and_deletion_waits_for_the_controller(
     api.create(at(DEPLOYMENTS, namespace), {"metadata": {"name": CONTROLLER}, "spec": spec})
     reference = {"group": "gateway.envoyproxy.io", "kind": "Backend", "name": "nim"}
     backend = {"schema": {"name": "OpenAI"}, "backendRef": reference}
-    create_resource(control_plane, at(AI_BACKENDS, namespace), "AIServiceBackend", "nim", backend)
+    service = create_resource(control_plane, at(AI_BACKENDS, namespace), "AIServiceBackend", "nim", backend)
+    unused = create_resource(control_plane, at(AI_BACKENDS, namespace), "AIServiceBackend", "unused", backend)
 
     def route(name: str, to: str) -> str:
         rules = {"rules": [{"backendRefs": [{"name": to}]}]}
@@ -40,11 +41,14 @@ def test_routes_are_made_of_routes_and_deletion_waits_for_the_controller(
     wait("it is not", partial(verdict, lost), lambda seen: seen == ["NotAccepted"])
     rules = api.get(f"{at(ROUTES, namespace)}/good")["spec"]["rules"]
     assert [rule.get("timeouts") for rule in rules] == [{"request": "60s"}, None]
-    api.delete(good)  # in the background
-    wait("it is gone", lambda: api.exists(good), lambda there: not there)
+    wait("it is accepted", partial(verdict, unused), lambda seen: seen == ["Accepted"])
+    for path in (good, unused):
+        api.delete(path)  # in the background
+        wait("it is gone", partial(api.exists, path), lambda there: not there)
     wait("it is accepted", partial(verdict, kept), lambda seen: seen == ["Accepted"])
     api.delete(f"{at(DEPLOYMENTS, namespace)}/{CONTROLLER}")
     wait("no controller", lambda: api.exists(f"{at(DEPLOYMENTS, namespace)}/{CONTROLLER}"), lambda there: not there)
-    api.delete(kept)
-    wait("it is to go", lambda: "deletionTimestamp" in api.get(kept)["metadata"])
-    api.patch(kept, {"metadata": {"finalizers": []}})  # by hand, for there is nobody else
+    for path in (kept, service):
+        api.delete(path)
+        assert "deletionTimestamp" in api.get(path)["metadata"]
+        api.patch(path, {"metadata": {"finalizers": []}})  # by hand, for there is nobody else

@@ -71,7 +71,12 @@ def objects(settings: Routes, routing: Routing) -> list[Object]:
 
 
 def route_objects(settings: Routes, route: Route) -> list[Object]:
-    """Return the route for all names that are no alias, what it leads to, and the time limits of aliases too."""
+    """Return the route for all names that are no alias, what it leads to, and the time limits of aliases too.
+
+    The first three have one name, so each waits for the one before it, and goes before it. When the route has gone,
+    Kubernetes' garbage collector deletes the aliases that it owns. It also has to see the Backend off, and the
+    controller the AIServiceBackend: only after these does the controller go, without which an alias stays for good.
+    """
     name, where, seconds = f"{route.name}-models", route.namespace, settings.stream_timeout_s
     host = f"{route.service}.{where}.svc.cluster.local"
     backend = {"endpoints": [{"fqdn": {"hostname": host, "port": route.port}}]}
@@ -83,9 +88,10 @@ def route_objects(settings: Routes, route: Route) -> list[Object]:
         "rules": [rule],
     }
     of_aliases = {"targetSelectors": [{"group": GROUP, "kind": "HTTPRoute", "matchLabels": MANAGED}]}
+    service = {"schema": {"name": "OpenAI"}, "backendRef": reference}
     return [
+        in_background(build_object(API, "AIServiceBackend", name, where, service)),
         build_object(ENVOY_API, "Backend", name, where, backend),
-        build_object(API, "AIServiceBackend", name, where, {"schema": {"name": "OpenAI"}, "backendRef": reference}),
         in_background(build_object(API, "AIGatewayRoute", name, where, spec)),
         envoy_policy(name, where, http_route_target(name), seconds),  # its HTTPRoute has its name
         envoy_policy(f"{route.name}-aliases", where, of_aliases, seconds, retry=FALLBACK),

@@ -78,9 +78,15 @@ class Routes(pulumi.ComponentResource):
                 *certificate_objects(settings, routing, ingress.class_name(settings)),
                 *ingress.ingress_objects(settings, routing),
             ]
+        latest: dict[str, pulumi.Resource] = {}
         for manifest in objects:
-            namespace = args.namespaces.get(manifest["metadata"].get("namespace", ""))
-            self._make(manifest, [*args.after, *controller, *([namespace] if namespace else [])])
+            metadata = manifest["metadata"]
+            name = "/".join(filter(None, (metadata.get("namespace"), metadata["name"])))
+            namespace = args.namespaces.get(metadata.get("namespace", ""))
+            # Each waits for the controller, so that on the way down the controller is there to clean up after it, and
+            # for the one before it with its name: a policy for its route, a route for what it leads to.
+            before = filter(None, (namespace, latest.get(name)))
+            latest[name] = self._make(name, manifest, [*args.after, *controller, *before])
         self.register_outputs({})
 
     def _envoy(self, args: RoutesArgs) -> list[pulumi.Resource]:
@@ -121,14 +127,12 @@ class Routes(pulumi.ComponentResource):
             )
         return created
 
-    def _make(self, manifest: Object, after: Sequence[pulumi.Resource]) -> None:
-        metadata = manifest["metadata"]
-        kubernetes.apiextensions.CustomResource(
-            "/".join(filter(None, (metadata.get("namespace"), metadata["name"]))),
+    def _make(self, name: str, manifest: Object, after: Sequence[pulumi.Resource]) -> pulumi.Resource:
+        return kubernetes.apiextensions.CustomResource(
+            name,
             api_version=manifest["apiVersion"],
             kind=manifest["kind"],
-            metadata=metadata,
+            metadata=manifest["metadata"],
             spec=manifest["spec"],
-            # each waits for the controller, so that on the way down the controller is there to clean up after it
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*after]),
         )

@@ -1,6 +1,7 @@
 """Routes: the table against the contract's prefixes, objects of each controller, certificates, URLs."""
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pulumi
@@ -10,7 +11,17 @@ from infra.config import SettingsError
 from infra.platform.routing.component import Routes, RoutesArgs
 from infra.topology import resolve_topology
 from infra.topology.routing import Route
-from tests.unit.infra.cluster_support import TARGETS, chart_store, cluster, config_for, every, namespaces, of_type, run
+from tests.unit.infra.cluster_support import (
+    TARGETS,
+    chart_store,
+    cluster,
+    comes_after,
+    config_for,
+    every,
+    namespaces,
+    of_type,
+    run,
+)
 from tests.unit.infra.from_settings import certificate_objects, gateway_objects, ingress_objects
 
 ALL = {"guardrails": True, "deployment_management": True, "nim_proxy": True}
@@ -578,7 +589,8 @@ def test_any_name_reaches_nim_at_the_same_host(services: dict[str, bool]) -> Non
     entry = resolve_topology(config).addresses.nim_entry
     (made,) = by_kind(objects, "AIGatewayRoute").values()
     assert (made["metadata"]["name"], made["metadata"]["namespace"]) == ("host-nim-models", entry.namespace)
-    assert made["metadata"]["annotations"] == {"pulumi.com/deletionPropagationPolicy": "background"}
+    for one in (made, *by_kind(objects, "AIServiceBackend").values()):  # both have finalizers of the controller
+        assert one["metadata"]["annotations"] == {"pulumi.com/deletionPropagationPolicy": "background"}
     assert made["metadata"]["name"] not in by_kind(objects, "HTTPRoute"), "the controller makes one of this name"
     assert made["spec"]["hostnames"] == ["nim.ai.example.com"]
     (rule,) = made["spec"]["rules"]
@@ -653,14 +665,21 @@ def test_envoy_is_released_first() -> None:
     assert set(of_type(found, ":ClusterIssuer")) == {"nemo-routes-ca", "nemo-routes-ca-bootstrap"}
 
 
+ENTRY = "llama3-2-3b-instruct/host-nim-models"
+
+
 def test_envoy_ai_gateway_comes_before_the_proxies_that_it_joins() -> None:
     found = made_by(routed("gke", gateway={"model_aliases": True}))
     releases = of_type(found, ":Release")
     assert set(releases) == {"ai-gateway", "envoy-gateway"}
     assert "ai-gateway" in releases["envoy-gateway"].dependencies
-    for kind, name in ((":AIGatewayRoute", "llama3-2-3b-instruct/host-nim-models"), (":Gateway", "nemo-gateway/nemo")):
+    for kind, name in ((":AIGatewayRoute", ENTRY), (":Gateway", "nemo-gateway/nemo")):
         made = of_type(found, kind)[name]
         assert {"ai-gateway", "envoy-gateway"} <= made.dependencies, "who clears up after it goes last"
+    order = [":AIServiceBackend", ":Backend", ":AIGatewayRoute", ":BackendTrafficPolicy"]
+    for first, then in pairwise(order):
+        before = comes_after(found, of_type(found, then)[ENTRY])
+        assert (of_type(found, first)[ENTRY].type, ENTRY) in before, f"{then} goes before {first}"
     values = releases["envoy-gateway"].inputs["values"]["config"]["envoyGateway"]
     assert values["extensionApis"] == {"enableBackend": True}
     service = values["extensionManager"]["service"]["fqdn"]
