@@ -16,7 +16,7 @@ from simulator.pulumi_stack import NAME
 from tests.cluster.support import LLAMA, NIM, assert_healthy, forget_definitions, namespaces, pods
 
 SLOW_CONTROLLER_S = 4.0
-"""Between two looks of the simulated operators: longer than Helm takes to uninstall the controllers of both gateways."""
+"""Between two looks of the simulated operators: longer than Helm takes to uninstall both controllers of gateways."""
 
 pytestmark = pytest.mark.slow
 
