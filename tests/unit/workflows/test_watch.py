@@ -135,6 +135,7 @@ def test_where_nobody_samples_the_runs_questions_are_asked_anew(
 ) -> None:
     stack, kubectl = harness.stack, kubectl_of(tmp_path / "kubectl")
     monkeypatch.setattr("nemostack.kubectl.process.program", lambda: str(kubectl.path))
+    monkeypatch.setattr("workflows.promotion.promote.NEW_ALIAS_S", 0.0)  # no router is there to answer by the alias
     stack.aliases = None
     dataset = write_dataset(tmp_path / "data", {"train": 60, "validation": 20, "test": 40})
     run = harness.run(Settings(dataset=dataset, limit=40, keep_adapter=True, judge=False))
