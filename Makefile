@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
+export PYTHONDONTWRITEBYTECODE := # each start of Python would compile the code of this clone again
 .DEFAULT_GOAL := help
 .PHONY: $(shell grep -oE "^[a-z-]+:" Makefile | tr -d :)
 
@@ -21,8 +22,7 @@ help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
 	@echo; echo "  STACK=name picks another stack for env, up, down, smoke, load and clean (now: $(STACK))."
 
-.venv/.ready: requirements.txt pyproject.toml operations/toolchain/bootstrap.txt operations/toolchain/bootstrap.py
-	@$(PYTHON) operations/toolchain/bootstrap.py
+.venv/.ready: requirements.txt pyproject.toml operations/toolchain/bootstrap.txt operations/toolchain/bootstrap.py; @$(PYTHON) operations/toolchain/bootstrap.py
 env: .venv/.ready ## Install what the stack needs (STACK=gke: with the SDK of that cloud)
 	@$(NEMOSTACK) toolchain packages --stack $(STACK)
 embedded-env: .venv/.ready ## Install what the local stack needs (.venv-embedded)
@@ -50,7 +50,7 @@ clean: ## Destroy the local stack with its data; remove environments and caches 
 
 check: all-env ## Format, lint, types, locks, docs, unit tests
 	@$(MAKE) -j 3 --output-sync=line lint unit types-stack types-embedded lock-check docs
-unit: all-env; $(LIGHT) -m pytest tests/unit -n 2 --dist loadgroup -m "not slow"
+unit: all-env; $(LIGHT) -m pytest tests/unit -n 3 --dist loadgroup -m "not slow"
 lint: .venv/.ready
 	.venv/bin/ruff format --check . && .venv/bin/ruff check . && { .venv/bin/lint-imports >/dev/null || .venv/bin/lint-imports; }
 types-stack: all-env; $(LIGHT) -m mypy $(LIGHT_CODE)

@@ -20,6 +20,8 @@ from tests.unit.infra.aks_program import (
 )
 from tests.unit.infra.cluster_support import comes_after, every, of_type
 
+pytestmark = pytest.mark.xdist_group("aks")  # one process imports the SDK of this cloud
+
 
 def test_inventory() -> None:
     cluster, registered = as_shipped()

@@ -6,6 +6,8 @@ import pytest
 from tests.unit.infra.aks_program import A10, CLUSTER, POOL, TRAIN, as_shipped, connect, pool, pool_state, running
 from tests.unit.infra.cluster_support import comes_after, every, of_type
 
+pytestmark = pytest.mark.xdist_group("aks")  # one process imports the SDK of this cloud
+
 
 def test_a_pool_is_what_the_settings_say() -> None:
     inputs = pool(

@@ -14,6 +14,8 @@ from tests.unit.infra.cluster_support import (
 )
 from tests.unit.infra.eks_program import CLUSTER, GROUP, S3, THERE, ZONE_OF, as_shipped, connect
 
+pytestmark = pytest.mark.xdist_group("eks")  # one process imports the SDK of this cloud
+
 
 def test_inventory() -> None:
     cluster, registered = as_shipped()

@@ -25,6 +25,8 @@ from tests.unit.infra.eks_program import (
     pool,
 )
 
+pytestmark = pytest.mark.xdist_group("eks")  # one process imports the SDK of this cloud
+
 
 def test_a_pool_is_what_the_settings_say() -> None:
     group, template = pool(

@@ -15,6 +15,8 @@ from tests.unit.infra.cluster_support import (
 )
 from tests.unit.infra.gke_program import CLUSTER, KEYS, as_shipped, connect, found, pool
 
+pytestmark = pytest.mark.xdist_group("gke")  # one process imports the SDK of this cloud
+
 
 def test_inventory() -> None:
     cluster, registered = as_shipped()

@@ -82,7 +82,7 @@ CASES = [
         (target, layout, extent),
         id=f"{target}-{layout}-{extent}",
         marks=[
-            pytest.mark.xdist_group(f"{target}-{layout}-{extent}"),
+            pytest.mark.xdist_group(target if target in CLOUDS else f"{target}-{layout}-{extent}"),
             # the SDKs of clouds are slow; the rest of the program is the same for all targets
             *([pytest.mark.slow] if target in CLOUDS and extent != "least" else []),
         ],
