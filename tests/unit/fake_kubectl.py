@@ -11,7 +11,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-_PROGRAM = """#!{python}
+_PROGRAM = """#!{python} -IS
 import json, socket, sys, threading, time
 from pathlib import Path
 FOLDER = Path({folder!r})
