@@ -11,7 +11,7 @@ may lose that race with the garbage collector when somebody deletes in the foreg
 
 from simulator.api import Object
 from simulator.operators.gateways import ROUTES
-from simulator.operators.rounds import DEPLOYMENTS, Round, at, condition
+from simulator.operators.rounds import DEPLOYMENTS, Round, condition
 
 AI_ROUTES = "/apis/aigateway.envoyproxy.io/v1beta1/aigatewayroutes"
 AI_BACKENDS = "/apis/aigateway.envoyproxy.io/v1beta1/aiservicebackends"
@@ -70,17 +70,11 @@ def hold(seen: Round, path: str, made: Object) -> None:
     """Give an object the controller's finalizer."""
     finalizers = made["metadata"].get("finalizers", [])
     if FINALIZER not in finalizers:
-        change_finalizers(seen, path, made, [*finalizers, FINALIZER])
+        seen.change(path, made, {"metadata": {"finalizers": [*finalizers, FINALIZER]}})
 
 
 def release(seen: Round, path: str, gone: Object) -> None:
     """Let an object go that is to be deleted."""
     finalizers = gone["metadata"].get("finalizers", [])
     if FINALIZER in finalizers and runs(seen):
-        change_finalizers(seen, path, gone, [one for one in finalizers if one != FINALIZER])
-
-
-def change_finalizers(seen: Round, path: str, thing: Object, finalizers: list[str]) -> None:
-    metadata = thing["metadata"]
-    seen.api.patch(f"{at(path, metadata['namespace'])}/{metadata['name']}", {"metadata": {"finalizers": finalizers}})
-    seen.changed = True
+        seen.change(path, gone, {"metadata": {"finalizers": [one for one in finalizers if one != FINALIZER]}})

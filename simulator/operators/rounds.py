@@ -88,9 +88,13 @@ class Round:
         now = thing.get("status", {})
         if all(now.get(key) == value for key, value in status.items()):
             return
-        metadata = thing["metadata"]
-        self.api.patch(f"{at(path, metadata.get('namespace'))}/{metadata['name']}/status", {"status": status})
+        self.change(path, thing, {"status": status}, part="/status")
         thing["status"] = now | status  # what comes later in this round has to see it
+
+    def change(self, path: str, thing: Object, body: Object, *, part: str = "") -> None:
+        """Merge `body` into `thing`, or into a part of it that has a path of its own."""
+        metadata = thing["metadata"]
+        self.api.patch(f"{at(path, metadata.get('namespace'))}/{metadata['name']}{part}", body)
         self.changed = True
 
 

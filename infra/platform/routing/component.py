@@ -85,8 +85,15 @@ class Routes(pulumi.ComponentResource):
             namespace = args.namespaces.get(metadata.get("namespace", ""))
             # Each waits for the controller, so that on the way down the controller is there to clean up after it, and
             # for the one before it with its name: a policy for its route, a route for what it leads to.
-            before = filter(None, (namespace, latest.get(name)))
-            latest[name] = self._make(name, manifest, [*args.after, *controller, *before])
+            before = [*args.after, *controller, *filter(None, (namespace, latest.get(name)))]
+            latest[name] = kubernetes.apiextensions.CustomResource(
+                name,
+                api_version=manifest["apiVersion"],
+                kind=manifest["kind"],
+                metadata=metadata,
+                spec=manifest["spec"],
+                opts=pulumi.ResourceOptions(parent=self, depends_on=before),
+            )
         self.register_outputs({})
 
     def _envoy(self, args: RoutesArgs) -> list[pulumi.Resource]:
@@ -126,13 +133,3 @@ class Routes(pulumi.ComponentResource):
                 resource.get("routes.gateway.existing", f"{GROUP}/v1", "Gateway", gateway_settings.existing, opts)
             )
         return created
-
-    def _make(self, name: str, manifest: Object, after: Sequence[pulumi.Resource]) -> pulumi.Resource:
-        return kubernetes.apiextensions.CustomResource(
-            name,
-            api_version=manifest["apiVersion"],
-            kind=manifest["kind"],
-            metadata=manifest["metadata"],
-            spec=manifest["spec"],
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[*after]),
-        )
