@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from nemostack.clients.tls import shared_context
+
 _PATH: Final = "/v1/completions"
 _PAUSE_S: Final = (0.05, 0.5)
 
@@ -27,7 +29,7 @@ class Chaos:
     def __init__(self, nim_url: str, model: str, *, seed: int, api_key: str | None = None) -> None:
         self.url, self.model, self.rng = nim_url.rstrip("/"), model, random.Random(f"chaos:{seed}")
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self.http = httpx.Client(timeout=httpx.Timeout(30), headers=headers)
+        self.http = httpx.Client(timeout=httpx.Timeout(30), headers=headers, verify=shared_context(httpx))
         self.done: dict[str, int] = {}
 
     def body(self, **changes: Any) -> dict[str, Any]:

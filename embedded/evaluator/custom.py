@@ -29,6 +29,7 @@ from embedded.evaluator.rows import Row, RowSource, read_file
 from embedded.evaluator.settings import Settings
 from embedded.evaluator.templates import render_tree
 from embedded.evaluator.window import Window
+from nemostack.clients.tls import shared_context
 
 _JUDGE_DEFAULTS = {"max_tokens": 512, "temperature": 0.0}
 _MODEL = "the model"
@@ -162,7 +163,9 @@ class CustomTask:
         self._windows = {name: Window(plan.params.parallelism, plan.params.request_timeout) for name in asked}
         todo = iter(range(len(self._items)))
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=plan.params.parallelism)
-        async with httpx.AsyncClient(limits=limits, timeout=plan.params.request_timeout) as client:
+        async with httpx.AsyncClient(
+            limits=limits, timeout=plan.params.request_timeout, verify=shared_context(httpx)
+        ) as client:
 
             async def work() -> None:
                 for index in todo:
@@ -184,7 +187,7 @@ class CustomTask:
 
     async def _meet(self, name: str, judge: Endpoint) -> None:
         """Find out before anything is asked that a judge is not there; lets it load its model meanwhile."""
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(verify=shared_context(httpx)) as client:
             served = [str(model["id"]) for model in await judge.served(client)]
         if served and judge.model_id not in served:
             raise EvaluationError(

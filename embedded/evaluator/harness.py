@@ -26,6 +26,7 @@ from embedded.evaluator.records import replace_lines
 from embedded.evaluator.request_models import ApiEndpoint, Target
 from embedded.evaluator.rows import RowSource, read_file
 from embedded.evaluator.stats import score
+from nemostack.clients.tls import shared_context
 from nemostack.clone import ROOT
 
 _SPLITS = {
@@ -228,14 +229,15 @@ class BenchmarkTask:
 
 
 async def _served(model: Endpoint) -> dict[str, dict[str, Any]]:
-    async with httpx.AsyncClient(timeout=10) as client:
+    async with httpx.AsyncClient(timeout=10, verify=shared_context(httpx)) as client:
         return {str(one["id"]): one for one in await model.served(client)}
 
 
 def _hub_answers() -> bool:
     """Whether the hub can be reached at all; lm-eval itself would try for minutes."""
     try:
-        return httpx.head(os.environ.get("HF_ENDPOINT", "https://huggingface.co"), timeout=5).status_code < 500
+        hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+        return httpx.head(hub, timeout=5, verify=shared_context(httpx)).status_code < 500
     except httpx.HTTPError:
         return False
 

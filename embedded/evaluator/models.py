@@ -7,6 +7,7 @@ from embedded.evaluator.endpoint import Endpoint
 from embedded.evaluator.errors import DataError
 from embedded.evaluator.request_models import ApiEndpoint, Model
 from embedded.evaluator.settings import Settings
+from nemostack.clients.tls import shared_context
 
 
 def find_model(model: str | Model | None, settings: Settings) -> Endpoint:
@@ -27,7 +28,8 @@ def find_model(model: str | Model | None, settings: Settings) -> Endpoint:
 def _registered(model_id: str, settings: Settings) -> Endpoint | None:
     """Look `model_id` up in the Entity Store; a silent store is no obstacle to the NIM."""
     try:
-        answer = httpx.get(f"{settings.entity_store_url}/v1/models/{Ref.parse(model_id)}", timeout=10)
+        url = f"{settings.entity_store_url}/v1/models/{Ref.parse(model_id)}"
+        answer = httpx.get(url, timeout=10, verify=shared_context(httpx))
         if answer.status_code == 200 and (api := answer.json().get("api_endpoint")):
             return Endpoint.from_api(ApiEndpoint.model_validate(api))
     except (httpx.HTTPError, ValueError):

@@ -16,6 +16,7 @@ from embedded.common.names import Ref
 from embedded.evaluator.errors import DataError
 from embedded.evaluator.request_models import Dataset
 from embedded.evaluator.settings import Settings
+from nemostack.clients.tls import shared_context
 
 Row = dict[str, Any]
 _READABLE = {".jsonl", ".ndjson", ".json", ".csv"}
@@ -94,7 +95,7 @@ class RowSource:
             raise DataError(f"dataset {error}") from error
         url = f"{self._settings.entity_store_url}/v1/datasets/{ref}"
         try:
-            answer = httpx.get(url, timeout=30)
+            answer = httpx.get(url, timeout=30, verify=shared_context(httpx))
             if answer.status_code == 404:
                 raise DataError(f"dataset {ref} is not in the Entity Store: register it there, or give its files_url")
             return Dataset.model_validate(answer.raise_for_status().json())

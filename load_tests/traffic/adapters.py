@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import httpx
 
+from nemostack.clients.tls import shared_context
 from nemostack.errors import BadInput, ServiceError, Unreachable, no_answer_hint
 
 _NO_NIM_HINT = "is NIM up, and is this its address?"
@@ -98,7 +99,7 @@ def discover(
     url = f"{nim_url.rstrip('/')}/v1/models"
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     try:
-        with httpx.Client(timeout=10, transport=transport) as http:
+        with httpx.Client(timeout=10, transport=transport, verify=shared_context(httpx)) as http:
             reply = http.get(url, headers=headers)
             reply.raise_for_status()
             served = ModelList(reply.json()["data"])

@@ -26,6 +26,7 @@ from load_tests.options import api_key
 from load_tests.traffic.arrivals import schedule
 from load_tests.traffic.residency import ask_slots
 from load_tests.traffic.runtime_loading import LOAD_PATH, UNLOAD_PATH, headers, timed
+from nemostack.clients.tls import shared_context
 from nemostack.clone import ROOT
 from nemostack.redact import redact
 
@@ -148,6 +149,7 @@ class Companions:
             base_url=self.worker.spec.nim_url,
             timeout=self.worker.spec.timeout_s,
             headers=headers(api_key(self.worker.spec.nim_url)),
+            verify=shared_context(httpx),
         )
         with http:
             while self._sleep_until((turn + 1) * self.beside.churn_s):

@@ -20,6 +20,7 @@ from typing import Final, Literal
 import httpx
 
 from load_tests.client.records import RequestRecord
+from nemostack.clients.tls import shared_context
 
 SlotsFrom = Literal["server", "option", "assumed"]
 ASSUMED_SLOTS: Final = 4
@@ -42,7 +43,7 @@ def ask_slots(
 ) -> Slots:
     """Return what the server says, else the option, else four. A server without metrics is no failure."""
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    with httpx.Client(timeout=5, transport=transport, headers=headers) as http:
+    with httpx.Client(timeout=5, transport=transport, headers=headers, verify=shared_context(httpx)) as http:
         for path in _PATHS:
             try:
                 found = _MAX_LORA.search(http.get(f"{nim_url.rstrip('/')}{path}").text)

@@ -9,6 +9,7 @@ from typing import Final
 
 import httpx
 
+from nemostack.clients.tls import shared_context
 from nemostack.errors import BadInput
 
 LOAD_PATH: Final = "/v1/load_lora_adapter"
@@ -26,7 +27,7 @@ def churn_sources(
     """Return the adapters that can be loaded again, with their paths on the server. Raises BadInput when none can."""
     url = nim_url.rstrip("/")
     try:
-        with httpx.Client(timeout=10, transport=transport, headers=headers(key)) as http:
+        with httpx.Client(timeout=10, transport=transport, headers=headers(key), verify=shared_context(httpx)) as http:
             routes = http.get(f"{url}/openapi.json").raise_for_status().json()["paths"]
             rows = http.get(f"{url}/v1/models").raise_for_status().json()["data"]
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:

@@ -7,6 +7,7 @@ import httpx
 
 from load_tests.traffic.prompts import PATHS, Api, as_messages
 from load_tests.traffic.token_texts import CountTokens
+from nemostack.clients.tls import shared_context
 from nemostack.errors import BadInput, ServiceError, Unreachable, no_answer_hint
 
 _TIMEOUT_S = 60.0
@@ -38,4 +39,5 @@ def counter(http: httpx.Client, nim_url: str, model: str, *, api: Api) -> CountT
 
 def client(api_key: str | None) -> httpx.Client:
     """Make the client for these questions."""
-    return httpx.Client(timeout=_TIMEOUT_S, headers={"Authorization": f"Bearer {api_key}"} if api_key else {})
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    return httpx.Client(timeout=_TIMEOUT_S, headers=headers, verify=shared_context(httpx))

@@ -11,10 +11,16 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.special import stdtrit
 
 RESAMPLES: Final = 400
 FEWEST: Final = 3
+
+
+def _student(freedom: float, confidence: float) -> float:
+    """Return how many standard errors an interval reaches to each side of a mean."""
+    from scipy.special import stdtrit  # a quarter of a second, and the processes that send never judge
+
+    return float(stdtrit(freedom, 0.5 + confidence / 2))
 
 
 def of_mean(values: Sequence[float] | np.ndarray, confidence: float = 0.95) -> tuple[float, float] | None:
@@ -22,7 +28,7 @@ def of_mean(values: Sequence[float] | np.ndarray, confidence: float = 0.95) -> t
     found = np.asarray(values, dtype=np.float64)
     if len(found) < FEWEST:
         return None
-    half = float(stdtrit(len(found) - 1, 0.5 + confidence / 2)) * float(found.std(ddof=1)) / math.sqrt(len(found))
+    half = _student(len(found) - 1, confidence) * float(found.std(ddof=1)) / math.sqrt(len(found))
     return float(found.mean()) - half, float(found.mean()) + half
 
 
@@ -56,7 +62,7 @@ def of_ratio(baseline: Sequence[float], candidate: Sequence[float], confidence: 
     if error == 0:
         return Ratio(means[0], means[1], math.exp(middle), math.exp(middle), math.exp(middle), counts)
     freedom = error**2 / sum(part**2 / (count - 1) for part, count in zip(parts, counts, strict=True))
-    half = float(stdtrit(freedom, 0.5 + confidence / 2)) * math.sqrt(error)
+    half = _student(freedom, confidence) * math.sqrt(error)
     return Ratio(means[0], means[1], math.exp(middle), math.exp(middle - half), math.exp(middle + half), counts)
 
 

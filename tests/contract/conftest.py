@@ -14,6 +14,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -31,6 +32,7 @@ import uvicorn
 from huggingface_hub import HfApi
 from nemo_microservices import NeMoMicroservices
 
+from nemostack.clients.tls import shared_context
 from nemostack.clone import ROOT
 from simulator import ports
 from tests.deadlines import Deadline
@@ -120,6 +122,19 @@ def run_app(app: Any, held: socket.socket) -> Callable[[], None]:
         assert not thread.is_alive(), "the service did not stop within 10 s"
 
     return stop
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_tls_context() -> Iterator[None]:
+    """Share a TLS context between all clients: one of its own costs each 50 ms, more than most requests of a test."""
+
+    def context(verify: Any = True, cert: Any = None, trust_env: bool = True) -> ssl.SSLContext:
+        own = verify is not True or cert is not None
+        return httpx.create_ssl_context(verify, cert, trust_env) if own else shared_context(httpx)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("httpx._transports.default.create_ssl_context", context)
+        yield
 
 
 @pytest.fixture(scope="session")
