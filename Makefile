@@ -60,12 +60,12 @@ docs: .venv/.ready ## Build the documentation site into build/site
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 contract: embedded-env ## Official clients against the embedded services (the sandbox's tests need bubblewrap; CI, as root, installs it)
 	@[ -z "$${CI:-}" ] || [ $$(id -u) != 0 ] || command -v bwrap >/dev/null || { apt-get update -qq && apt-get install -qq bubblewrap; }
-	$(EMBEDDED) -m pytest tests/contract tests/unit/base_model -n 2 --dist loadfile --no-loadscope-reorder -m "not downloads"
+	$(EMBEDDED) -m pytest tests/contract tests/unit/base_model -n 3 --dist loadfile --no-loadscope-reorder -m "not downloads"
 platform: embedded-env ## Our code beside that of NVIDIA's open platform: metrics, and training under its job service
 	@$(NEMOSTACK) toolchain packages platform && .venv-platform/bin/python -m pytest tests/platform
 engine: all-env ## The slow ones: real Pulumi engine and processes on a small stack, the load test's client
 	@$(NEMOSTACK) toolchain ensure pulumi >/dev/null && $(NEMOSTACK) toolchain packages platform
-	$(LIGHT) -m pytest tests/unit tests/local -n 3 --dist loadgroup -m slow
+	$(LIGHT) -m pytest tests/unit tests/local -n 4 --dist loadgroup -m slow
 cluster: .venv/.ready ## Targets on Kubernetes: real control plane and Pulumi engine, simulated GPU nodes (first time: 15 min more)
 	@$(NEMOSTACK) toolchain ensure pulumi kubernetes etcd kwok helm >/dev/null
 	$(LIGHT) -m pytest tests/simulator tests/cluster -n 3 --dist loadgroup --no-loadscope-reorder

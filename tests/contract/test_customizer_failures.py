@@ -32,7 +32,7 @@ from tests.contract.customizer_support import MODEL_ID, finished, job_spec, json
 LORA = {"finetuning_type": "lora"}
 GOOD = {"training/a.jsonl": jsonl(pairs(64)), "validation/v.jsonl": jsonl(pairs(8, 1000))}
 # Long enough to be interrupted, short enough to finish after it.
-LONG = {**LORA, "epochs": 400, "batch_size": 8, "learning_rate": 1e-4, "seed": 5, "max_steps": 600}
+LONG = {**LORA, "epochs": 400, "batch_size": 8, "learning_rate": 1e-4, "seed": 5, "max_steps": 300}
 ENDLESS = {**LONG, "epochs": 100_000, "max_steps": 0}
 
 
@@ -230,8 +230,8 @@ def test_a_restart_of_the_service_resumes_the_job(  # noqa: PLR0917
     assert {"interrupted", "training resumed"} < set(_messages(job))
     assert _messages(queued).count("interrupted") == 0
     resumed = next(entry for entry in job.status_details.status_logs if entry.message == "training resumed")
-    assert int(re.search(r"from step (\d+) of 600", resumed.detail)[1]) > 0
-    assert job.status_details.steps_completed == 600
+    assert int(re.search(r"from step (\d+) of 300", resumed.detail)[1]) > 0
+    assert job.status_details.steps_completed == 300
     for points in (job.status_details.metrics.metrics.train_loss, job.status_details.metrics.metrics.val_loss):
         steps = [point.step for point in points]
         assert steps == sorted(set(steps)), "a step that was done twice shows once"
