@@ -263,6 +263,8 @@ def write_worker_facts(environment: Any, **_: Any) -> None:
             for chunk in run.courier.chunks(last=True):
                 environment.runner.send_message(delivery.SAMPLES, chunk)
     if run.page is not None and run.manifest is not None and run.verdict is None:
+        if run.progress is not None:
+            run.progress.kill()
         run.verdict = run_folder.conclude(run.manifest.spec.out)
         stays_s = _page_stays_s(environment)
         how_long = "until Ctrl-C" if stays_s < 0 else f"{stays_s} s"

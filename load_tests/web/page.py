@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import gevent
 from flask import Response, jsonify, request, send_file
+from locust.runners import MasterRunner
 from locust.web import WebUI
 
 from load_tests.options import RunManifest
@@ -20,6 +21,7 @@ MODELS: Final = "nim"
 SERVER: Final = "server"
 REPORT: Final = "/nemostack/report"
 REFRESH_S: Final = 1.0
+POLL_S: Final = 0.05
 LOOPBACK: Final = "127.0.0.1"
 
 
@@ -27,6 +29,7 @@ class Page:
     """Our part of the page of a run, which begins by itself and is the only one of its folder."""
 
     def __init__(self, web_ui: WebUI, manifest: RunManifest) -> None:
+        self._environment = web_ui.environment
         self._out = manifest.spec.out
         slo = read_slo(manifest.spec.slo) if manifest.spec.slo else None
         self._live = Live(manifest, slo.limits if slo else {})
@@ -57,7 +60,21 @@ class Page:
         if request.path == "/swarm":
             message = "a folder holds one run: give the command again for another"
             return jsonify({"success": False, "message": message, "host": ""})
+        if request.path == "/stop" and self._is_ahead():
+            gevent.spawn(self._stop_once_begun)
+            return jsonify({"success": True, "message": "the run has not begun: it stops as soon as it has"})
         return None
+
+    def _is_ahead(self) -> bool:
+        """Whether the run has yet to begin: a master told to stop before all users run forgets it or waits."""
+        runner = self._environment.runner
+        return isinstance(runner, MasterRunner) and not runner.spawning_completed
+
+    def _stop_once_begun(self) -> None:
+        while self._is_ahead():
+            gevent.sleep(POLL_S)
+        assert self._environment.runner is not None
+        self._environment.runner.stop()
 
     def _extend(self, response: Response) -> Response:
         if request.path == "/stats/requests" and response.is_json:

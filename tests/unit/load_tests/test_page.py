@@ -198,3 +198,23 @@ def test_the_page_is_for_this_machine_and_one_run(show: Callable[[str], Shown], 
         assert not deadline.passed, shown.said.read_text()
         time.sleep(0.2)
     assert shown.stop() == 22, "cut short"
+
+
+@pytest.mark.slow
+def test_a_run_that_is_stopped_before_it_begins_stops_as_soon_as_it_has(
+    show: Callable[[str], Shown], tmp_path: Path
+) -> None:
+    with ports.hold() as block:
+        master = ["--master-port", str(block[0])]
+        begun = f"--master --master-bind-port {block[0]} --expect-workers 1"
+        shown = show(f"-u 2 --duration 10m --warmup 0s --adapters none {begun}")
+        assert "it stops as soon as it has" in json.loads(shown.ask("/stop", b""))["message"]
+        with subprocess.Popen([sys.executable, "-m", "load_tests", "--worker", *master], cwd=ROOT) as worker:
+            try:
+                deadline = Deadline(60)
+                while not (tmp_path / "run" / "report.html").exists():
+                    assert not deadline.passed, shown.said.read_text()
+                    time.sleep(0.2)
+                assert shown.stop() == 22, "cut short"
+            finally:
+                worker.terminate()  # Locust's master forgets a worker that has stopped, and does not send it home
