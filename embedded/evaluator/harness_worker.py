@@ -79,7 +79,7 @@ def _results(scores: dict[str, Any]) -> dict[str, float]:
 def _prepare_code_eval(spec: dict[str, Any]) -> CodeEval:
     """Put our metric where lm-eval's HumanEval tasks look for theirs.
 
-    They take nothing else from Hugging Face's `evaluate`, which itself loads all of transformers' pipelines: eight
+    They take nothing else from Hugging Face's `evaluate`, which itself loads all of transformers' pipelines: six
     seconds of processor time.
     """
     code_eval = CodeEval(Sandbox())
